@@ -1,0 +1,127 @@
+//! What a record has become since the destination last accepted it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::bucket::Entry;
+use crate::clock::Millis;
+use crate::mode::Mode;
+
+/// The fate of a record of the model in this run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    /// Never accepted: send it.
+    Added,
+    /// Accepted in another version: send it.
+    Changed,
+    /// Accepted as it is.
+    Unchanged,
+    /// Refused before and unchanged since: not sent until its pause is over.
+    Held,
+}
+
+/// A record of the model, as far as the decision needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its checksum.
+    pub checksum: u64,
+    /// A delivery of it began in an earlier run and nobody knows how it ended: what the state says of it
+    /// cannot be trusted.
+    pub in_doubt: bool,
+}
+
+/// Decides for one record that is in the model and valid.
+pub fn decide(mode: Mode, wanted: Wanted, stored: Option<&Entry>, now: Millis) -> Change {
+    let accepted = stored.and_then(|e| e.accepted.as_ref());
+    if mode == Mode::Append && accepted.is_some() {
+        return Change::Unchanged;
+    }
+    let up_to_date = accepted.is_some_and(|a| {
+        // A mirror must be able to delete what it sent: an entry without identifier is sent once more.
+        a.checksum == wanted.checksum && (mode != Mode::Mirror || a.identifier.is_some())
+    });
+    if up_to_date && !wanted.in_doubt {
+        return Change::Unchanged;
+    }
+    let held = stored.and_then(|e| e.trouble.as_ref()).is_some_and(|t| t.holds(wanted.checksum, now));
+    match (held, accepted) {
+        (true, _) => Change::Held,
+        (false, None) => Change::Added,
+        (false, Some(_)) => Change::Changed,
+    }
+}
+
+/// True when the state has a record that is gone from the model and that this mode deletes.
+pub fn removes(mode: Mode, stored: &Entry) -> bool {
+    mode == Mode::Mirror && stored.accepted.is_some()
+}
+
+/// How many records of each kind a plan has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counts {
+    /// Rows the model gave.
+    pub rows: u64,
+    /// Never accepted before.
+    pub added: u64,
+    /// Accepted in another version.
+    pub changed: u64,
+    /// Gone from the model: deleted in mirror mode, elsewhere not counted.
+    pub removed: u64,
+    /// Nothing to do.
+    pub unchanged: u64,
+    /// Refused before and unchanged since.
+    pub held: u64,
+    /// Refused by us: null or duplicate key, failed validation, a value that does not fit.
+    pub invalid: u64,
+    /// Outside the rollout's share of keys.
+    pub outside_rollout: u64,
+}
+
+impl Counts {
+    /// Records to be sent.
+    pub fn to_send(&self) -> u64 {
+        self.added + self.changed + self.removed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bucket::{Accepted, Trouble, TroubleKind};
+
+    fn stored(checksum: u64) -> Entry {
+        Entry { accepted: Some(Accepted { checksum, ..Accepted::default() }), trouble: None }
+    }
+
+    fn decide_(mode: Mode, checksum: u64, stored: Option<&Entry>) -> Change {
+        decide(mode, Wanted { checksum, in_doubt: false }, stored, Millis(0))
+    }
+
+    #[test]
+    fn the_table() {
+        for mode in [Mode::Upsert, Mode::Update] {
+            assert_eq!(decide_(mode, 1, None), Change::Added);
+            assert_eq!(decide_(mode, 1, Some(&stored(1))), Change::Unchanged);
+            assert_eq!(decide_(mode, 2, Some(&stored(1))), Change::Changed);
+        }
+        assert_eq!(decide_(Mode::Append, 2, Some(&stored(1))), Change::Unchanged, "append never touches a record again");
+        assert_eq!(decide_(Mode::Mirror, 1, Some(&stored(1))), Change::Changed, "a mirror needs the identifier");
+    }
+
+    #[test]
+    fn a_record_in_doubt_is_sent_even_if_the_state_agrees() {
+        let wanted = Wanted { checksum: 1, in_doubt: true };
+        assert_eq!(decide(Mode::Upsert, wanted, Some(&stored(1)), Millis(0)), Change::Changed);
+        assert_eq!(decide(Mode::Append, wanted, Some(&stored(1)), Millis(0)), Change::Unchanged);
+    }
+
+    #[test]
+    fn trouble_holds_only_the_version_that_failed() {
+        let trouble = Trouble::after(None, TroubleKind::Rejected, 5, "bad", Millis(0));
+        let entry = Entry { accepted: None, trouble: Some(trouble) };
+        assert_eq!(decide_(Mode::Upsert, 5, Some(&entry)), Change::Held);
+        assert_eq!(decide_(Mode::Upsert, 6, Some(&entry)), Change::Added);
+        assert_eq!(decide(Mode::Upsert, Wanted { checksum: 5, in_doubt: false }, Some(&entry), Millis(i64::MAX)), Change::Added);
+        assert!(!removes(Mode::Mirror, &entry), "what never arrived is not deleted");
+    }
+}

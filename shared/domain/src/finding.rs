@@ -1,0 +1,91 @@
+//! What preflight found: about a field, a column, a setting; before anything is sent.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The run does not start.
+    Error,
+    /// The run starts; someone should know.
+    Warning,
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// How bad.
+    pub severity: Severity,
+    /// What it is about: `mapping: lifetime_value → ltv`, `model`, `connection hubspot`.
+    pub about: String,
+    /// What was found.
+    pub what: String,
+    /// How to mend it.
+    pub fix: String,
+}
+
+impl Finding {
+    /// A finding that stops the run.
+    pub fn error(about: impl Into<String>, what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, about: about.into(), what: what.into(), fix: fix.into() }
+    }
+
+    /// A finding that does not stop the run.
+    pub fn warning(about: impl Into<String>, what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, about: about.into(), what: what.into(), fix: fix.into() }
+    }
+
+    /// True when the run must not start.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} ({})", self.about, self.what, self.fix)
+    }
+}
+
+/// The name in `known` that is nearest to `name` (ignoring case, at most two fifths of it different), for
+/// "did you mean".
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let name = name.to_lowercase();
+    known
+        .into_iter()
+        .map(|k| (distance(&name, &k.to_lowercase()), k))
+        .filter(|(d, k)| *d * 5 <= 2 * name.chars().count().max(k.chars().count()))
+        .min_by_key(|(d, _)| *d)
+        .map(|(_, k)| k)
+}
+
+/// Edits (insert, delete, replace) from one word to the other.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_near() {
+        assert_eq!(nearest("fristname", ["firstname", "lastname"]), Some("firstname"));
+        assert_eq!(nearest("EMAIL", ["email"]), Some("email"));
+        assert_eq!(nearest("zzz", ["email"]), None);
+    }
+}

@@ -1,0 +1,84 @@
+//! The head of a sync: its generation, its active run, and what the last runs left for the next.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Millis;
+use crate::row::Column;
+
+/// One per sync; every write of it is conditional on `version`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Head {
+    /// Raised by every write; 0 before the first.
+    pub version: u64,
+    /// Raised by every acquire; a message of an older one is dropped.
+    pub generation: u64,
+    /// The run that holds the sync.
+    pub active: Option<Active>,
+    /// Buckets of the state, as a power of two.
+    pub bucket_bits: u8,
+    /// The model's columns at the last run that was delivered, for the drift guard.
+    pub columns: Vec<Column>,
+    /// Records of the model at the last full read.
+    pub records: u64,
+    /// Where an incremental read goes on: the cursor's value as canonical cell, in base64.
+    pub cursor: Option<String>,
+    /// When the model was last read in full and everything was accepted.
+    pub last_full: Option<Millis>,
+    /// The sync version that `cursor` and `last_full` belong to: another one begins with a full read.
+    pub sync_version: String,
+}
+
+/// A run that holds the head.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Active {
+    /// Its id.
+    pub run: String,
+    /// When it acquired the head.
+    pub since: Millis,
+}
+
+/// What an acquire came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Acquire {
+    /// Write this head, and the run holds it. `replaced` is the stalled run it takes over from.
+    Take {
+        /// The new head.
+        head: Head,
+        /// The run that made no progress.
+        replaced: Option<String>,
+    },
+    /// Another run is active and alive.
+    Busy(Active),
+}
+
+/// Decides an acquire. `progress` is when the active run last got anywhere; `stall` how long it may be silent.
+pub fn acquire(head: &Head, run: &str, now: Millis, progress: Option<Millis>, stall: Duration) -> Acquire {
+    let mut next = head.clone();
+    next.generation += 1;
+    next.active = Some(Active { run: run.to_owned(), since: now });
+    match &head.active {
+        None => Acquire::Take { head: next, replaced: None },
+        Some(active) if now.since(progress.unwrap_or(active.since).max(active.since)) >= stall => {
+            Acquire::Take { head: next, replaced: Some(active.run.clone()) }
+        }
+        Some(active) => Acquire::Busy(active.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_live_run_keeps_the_head_and_a_stalled_one_loses_it() {
+        let stall = Duration::from_secs(60);
+        let Acquire::Take { head, replaced: None } = acquire(&Head::default(), "r1", Millis(0), None, stall) else { panic!("a free head is taken") };
+        assert_eq!(head.generation, 1);
+        assert!(matches!(acquire(&head, "r2", Millis(59_999), None, stall), Acquire::Busy(a) if a.run == "r1"));
+        assert!(matches!(acquire(&head, "r2", Millis(70_000), Some(Millis(20_000)), stall), Acquire::Busy(_)));
+        let Acquire::Take { head, replaced } = acquire(&head, "r2", Millis(60_000), None, stall) else { panic!("a stalled run loses it") };
+        assert_eq!((head.generation, replaced.as_deref()), (2, Some("r1")));
+    }
+}

@@ -1,0 +1,31 @@
+//! Values and decisions of Sluicegate, and nothing that waits.
+//!
+//! Every type that two rooms share is defined here, and so is every rule that can be decided from
+//! values alone: what a record is, when it counts as changed, when a run must not go on, what a
+//! response means for each record. No I/O: the one async thing is the set of traits in [`ports`],
+//! which other rooms implement.
+
+pub mod batch;
+pub mod bucket;
+pub mod cells;
+pub mod change;
+pub mod clock;
+pub mod config;
+pub mod dead_letter;
+pub mod fault;
+pub mod finding;
+pub mod guard;
+pub mod head;
+pub mod key;
+pub mod layout;
+pub mod limiter;
+pub mod manifest;
+pub mod mapping;
+pub mod mode;
+pub mod outcome;
+pub mod ports;
+pub mod retry;
+pub mod row;
+pub mod run;
+pub mod sync;
+pub mod value;

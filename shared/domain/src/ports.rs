@@ -1,0 +1,358 @@
+//! The faces that other rooms implement: where rows come from, where records go, where state and
+//! batches are kept. The engine knows these and nothing behind them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+
+use crate::batch::{Message, WriteBatch};
+use crate::bucket::{Bucket, EntryWrite};
+use crate::clock::Millis;
+use crate::config::{RateLimit, Reference};
+use crate::dead_letter::DeadLetter;
+use crate::fault::Fault;
+use crate::finding::Finding;
+use crate::head::Head;
+use crate::key::KeyHash;
+use crate::layout::Layout;
+use crate::limiter::Lease;
+use crate::manifest::ManifestPage;
+use crate::mode::Mode;
+use crate::outcome::{Outcome, WriteError};
+use crate::row::{Column, RowBatch};
+use crate::run::{BatchState, Run, Tally};
+use crate::sync::Target;
+use crate::value::Type;
+
+/// The time, so that tests can turn the clock.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> Millis;
+}
+
+/// Where references to secrets lead.
+#[async_trait]
+pub trait SecretSource: Send + Sync {
+    /// The secret. The fault names the reference, never a value.
+    async fn get(&self, reference: &Reference) -> Result<String, Fault>;
+}
+
+// ---------------------------------------------------------------------------------------------------
+// Warehouses
+
+/// What to read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Query {
+    /// The model's SQL.
+    pub sql: String,
+    /// Only rows where this holds.
+    pub only: Option<Only>,
+}
+
+/// A condition on a model's rows.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Only {
+    /// Rows whose column is at least this value, given as one canonical cell.
+    From {
+        /// The column.
+        column: String,
+        /// The value.
+        cell: Vec<u8>,
+    },
+    /// Rows whose key columns, read as text by the warehouse, are these.
+    Key(Vec<(String, String)>),
+}
+
+/// A model as the warehouse describes it without reading it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Described {
+    /// The columns in order.
+    pub columns: Vec<Column>,
+    /// Columns nobody can read, columns named twice.
+    pub findings: Vec<Finding>,
+}
+
+/// Rows in batches. Dropping the stream stops the statement in the warehouse.
+pub type RowStream = BoxStream<'static, Result<RowBatch, Fault>>;
+
+/// A source of rows.
+#[async_trait]
+pub trait Warehouse: Send + Sync {
+    /// Connects, and describes the model's columns without running it.
+    /// Faults: `WarehouseUnreachable`, `WarehouseDenied`, `ModelFailed` (with the position in the SQL where known).
+    async fn describe(&self, query: &Query) -> Result<Described, Fault>;
+
+    /// Runs the model in one read-only snapshot and streams its rows, columns in the order of `describe`.
+    /// Faults come as the stream's last item: `ModelFailed`, `ModelTimeout`, `WarehouseUnreachable`.
+    async fn rows(&self, query: &Query) -> Result<RowStream, Fault>;
+}
+
+// ---------------------------------------------------------------------------------------------------
+// Destinations
+
+/// What a destination can take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Most records in one `write`.
+    pub batch_records: usize,
+    /// Most bytes of record bodies in one `write`.
+    pub batch_bytes: usize,
+    /// `write` calls at once, over all writers of this process.
+    pub concurrency: usize,
+    /// Requests in a time, shared by all writers of the connection. `None`: as fast as it answers.
+    pub rate: Option<RateLimit>,
+    /// The pause before the second attempt where the destination names none.
+    pub first_pause: Duration,
+}
+
+/// A field as the destination describes it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct DestinationField {
+    /// Its name.
+    pub name: String,
+    /// The type its values must have; `None` when it takes anything.
+    pub kind: Option<Type>,
+    /// It cannot be written.
+    pub read_only: bool,
+    /// A record cannot be created without it.
+    pub required: bool,
+    /// Null is refused.
+    pub not_null: bool,
+    /// Most characters of a text.
+    pub max_length: Option<usize>,
+    /// Digits in all and after the point, where the destination limits them.
+    pub precision: Option<(u32, u32)>,
+    /// Whole numbers within these bounds.
+    pub range: Option<(i64, i64)>,
+    /// The only values it takes.
+    pub one_of: Option<Vec<String>>,
+}
+
+/// What a destination says of the object a sync writes to.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct DestinationSchema {
+    /// Its fields; `None` when it takes any field (a webhook).
+    pub fields: Option<Vec<DestinationField>>,
+    /// The identifier is compared without regard to case.
+    pub identifier_ignores_case: bool,
+    /// What is wrong on the destination's side (an identifier that is not unique, a missing table …).
+    pub findings: Vec<Finding>,
+}
+
+/// What a sync needs of its destination.
+#[derive(Debug, Clone, Copy)]
+pub struct Need<'a> {
+    /// The mode.
+    pub mode: Mode,
+    /// The names of the mapped fields, each with whether it identifies the record.
+    pub fields: &'a [(String, bool)],
+}
+
+/// A place records go to.
+#[async_trait]
+pub trait Destination: Send + Sync {
+    /// What it can take.
+    fn limits(&self) -> Limits;
+
+    /// Looks at the destination's schema without writing. Findings are about the destination's own side;
+    /// field types are compared by the mapping.
+    /// Faults: `DestinationUnreachable`, `DestinationUnauthorized`, `DestinationMisconfigured`.
+    async fn preflight(&self, need: Need<'_>) -> Result<DestinationSchema, Fault>;
+
+    /// Writes a batch: exactly one outcome for every record, in order, or one error for the whole batch.
+    async fn write(&self, batch: &WriteBatch<'_>) -> Result<Vec<Outcome>, WriteError>;
+
+    /// Reads records back by their identifier cells: for each, its fields in the layout's order as
+    /// canonical cells, or `None` when there is none. `Ok(None)`: this destination cannot be read.
+    async fn read(&self, layout: &Layout, identifiers: &[Vec<u8>]) -> Result<Option<Vec<Option<Vec<u8>>>>, Fault> {
+        let _ = (layout, identifiers);
+        Ok(None)
+    }
+}
+
+/// What opening a connection needs.
+#[derive(Clone, Copy)]
+pub struct Opening<'a> {
+    /// The connection's name, for messages.
+    pub name: &'a str,
+    /// The connection's settings, without `type`.
+    pub config: &'a serde_json::Value,
+    /// The folder that relative paths begin at.
+    pub folder: &'a std::path::Path,
+    /// Where references to secrets lead.
+    pub secrets: &'a dyn SecretSource,
+}
+
+/// A future that opens a connection.
+pub type Opened<'a, T> = std::pin::Pin<Box<dyn Future<Output = Result<Arc<T>, Fault>> + Send + 'a>>;
+
+/// One kind of warehouse, as the registry lists it.
+pub struct WarehouseEntry {
+    /// The connection's `type`.
+    pub name: &'static str,
+    /// What it is, in a few words.
+    pub about: &'static str,
+    /// Opens a connection. Does not connect yet.
+    pub open: for<'a> fn(Opening<'a>) -> Opened<'a, dyn Warehouse>,
+    /// JSON Schema of its settings.
+    pub schema: fn() -> schemars::Schema,
+}
+
+/// One kind of destination, as the registry lists it.
+pub struct DestinationEntry {
+    /// The connection's `type`.
+    pub name: &'static str,
+    /// What it is, in a few words.
+    pub about: &'static str,
+    /// For each mode whether it can be honoured, else the reason why not.
+    pub modes: fn(Mode) -> Result<(), &'static str>,
+    /// Opens a connection for one sync's target. Does not connect yet.
+    pub open: for<'a> fn(Opening<'a>, &'a Target) -> Opened<'a, dyn Destination>,
+    /// JSON Schema of its settings.
+    pub schema: fn() -> schemars::Schema,
+    /// JSON Schema of a sync's `destination.options`.
+    pub options_schema: fn() -> schemars::Schema,
+}
+
+// ---------------------------------------------------------------------------------------------------
+// State and queue
+
+/// What a claim of a batch came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// It is yours: go on from this state.
+    Granted(BatchState),
+    /// It is done; drop the message.
+    Done,
+    /// Another writer works on it, at the latest until then.
+    InProgress(Millis),
+}
+
+/// How far a run's batches are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Batches with nothing left to send.
+    pub done: u32,
+    /// Batches in all; `None` while more are being enqueued.
+    pub total: Option<u32>,
+}
+
+impl Progress {
+    /// True when the last batch is out.
+    pub fn is_complete(&self) -> bool {
+        self.total.is_some_and(|total| self.done >= total)
+    }
+}
+
+/// State: heads, buckets, manifest, runs, batches, dead letters, limiter. Every fault is `StateUnusable`.
+#[async_trait]
+pub trait StateStore: Send + Sync {
+    /// The head of a sync; the default head when there is none.
+    async fn head(&self, sync: &str) -> Result<Head, Fault>;
+
+    /// Writes the head if its stored version is still `head.version`, and raises that by one.
+    /// `false`: someone else wrote it.
+    async fn put_head(&self, sync: &str, head: &Head) -> Result<bool, Fault>;
+
+    /// The manifest of `2^bits` buckets: every page, in order, empty ones included.
+    async fn manifest(&self, sync: &str, bits: u8) -> Result<Vec<ManifestPage>, Fault>;
+
+    /// Writes a page if its stored version is still `page.version`, and raises that by one. A write with
+    /// `durable` survives a power cut once this returns. `false`: someone else wrote it.
+    async fn put_page(&self, sync: &str, bits: u8, page: &ManifestPage, durable: bool) -> Result<bool, Fault>;
+
+    /// These buckets, in the order asked, empty ones included.
+    async fn buckets(&self, sync: &str, bits: u8, numbers: &[u32]) -> Result<Vec<Bucket>, Fault>;
+
+    /// Applies writes to records, blindly. Idempotent.
+    async fn commit(&self, sync: &str, bits: u8, writes: Vec<(KeyHash, EntryWrite)>) -> Result<(), Fault>;
+
+    /// Moves all entries from `2^from` to `2^to` buckets and writes `head` (with its new bits) as
+    /// [`StateStore::put_head`] does, so that the change shows whole or not at all. The manifest of `to` is empty after.
+    async fn rebucket(&self, sync: &str, from: u8, to: u8, head: &Head) -> Result<bool, Fault>;
+
+    /// Writes a run. Batches are kept apart and not touched.
+    async fn put_run(&self, run: &Run) -> Result<(), Fault>;
+
+    /// A run, by id.
+    async fn run(&self, sync: &str, id: &str) -> Result<Option<Run>, Fault>;
+
+    /// The newest runs first.
+    async fn runs(&self, sync: &str, most: usize) -> Result<Vec<Run>, Fault>;
+
+    /// Claims a batch until `until`. `prefixes` are the [`KeyHash::prefix`] of its records, remembered until
+    /// the batch is done: they tell a later run whose fate is unknown.
+    async fn claim(&self, run: &str, batch: u32, prefixes: &[u32], now: Millis, until: Millis) -> Result<Claim, Fault>;
+
+    /// Replaces what a batch has come to and gives up the claim. A batch that is done stays as it is.
+    /// Also notes at `now` that its run got somewhere.
+    async fn settle(&self, run: &str, batch: u32, state: &BatchState, now: Millis) -> Result<Progress, Fault>;
+
+    /// Says how many batches a run has, once all are enqueued.
+    async fn seal(&self, run: &str, batches: u32) -> Result<Progress, Fault>;
+
+    /// When a run last settled a batch.
+    async fn last_progress(&self, run: &str) -> Result<Option<Millis>, Fault>;
+
+    /// The sum over a run's batches.
+    async fn tally(&self, run: &str) -> Result<Tally, Fault>;
+
+    /// Prefixes of the records of batches that were claimed and never done, in any run of the sync that was
+    /// not [`StateStore::forget_doubts`].
+    async fn doubts(&self, sync: &str) -> Result<Vec<u32>, Fault>;
+
+    /// Forgets the unfinished claims of runs before `run`: their records have been delivered since.
+    async fn forget_doubts(&self, sync: &str, run: &str) -> Result<(), Fault>;
+
+    /// Sets records aside; replaces an older letter of the same record.
+    async fn put_dead_letters(&self, letters: Vec<DeadLetter>) -> Result<(), Fault>;
+
+    /// The letters of a sync, newest first.
+    async fn dead_letters(&self, sync: &str, most: usize) -> Result<Vec<DeadLetter>, Fault>;
+
+    /// Removes letters.
+    async fn remove_dead_letters(&self, sync: &str, hashes: &[KeyHash]) -> Result<(), Fault>;
+
+    /// Leases request slots of a connection (see [`crate::limiter::lease`]).
+    async fn lease(&self, connection: &str, limit: RateLimit, now_micros: i64, want: u32) -> Result<Lease, Fault>;
+
+    /// Nobody starts a request of the connection before `until`.
+    async fn pause(&self, connection: &str, until: Millis) -> Result<(), Fault>;
+}
+
+/// Names one delivery of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Receipt(pub String);
+
+/// A message as received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// The message.
+    pub message: Message,
+    /// Names this delivery.
+    pub receipt: Receipt,
+    /// How often it was received, this time included.
+    pub receives: u32,
+}
+
+/// The queue of one destination. At least once, in any order. Every fault is `QueueUnusable`.
+#[async_trait]
+pub trait BatchQueue: Send + Sync {
+    /// Most bytes a message's body may have.
+    fn max_body_bytes(&self) -> usize;
+
+    /// Sends a message; waits while the queue is full.
+    async fn send(&self, message: Message) -> Result<(), Fault>;
+
+    /// Receives up to `most` messages, waiting up to `wait` for the first. Each stays invisible to other
+    /// receivers for the queue's visibility time.
+    async fn receive(&self, most: usize, wait: Duration) -> Result<Vec<Delivery>, Fault>;
+
+    /// Makes a received message visible again after `delay`.
+    async fn delay(&self, receipt: &Receipt, delay: Duration) -> Result<(), Fault>;
+
+    /// Removes a received message for good.
+    async fn done(&self, receipt: &Receipt) -> Result<(), Fault>;
+}
