@@ -1,1 +1,11 @@
-//! wip
+//! Warehouses: one file (or folder) each, and the registry that lists them.
+
+use domain::ports::WarehouseEntry;
+
+/// Every warehouse, in the order of their names.
+pub const REGISTRY: &[&WarehouseEntry] = &[];
+
+/// The entry of a connection's `type`.
+pub fn find(name: &str) -> Option<&'static WarehouseEntry> {
+    REGISTRY.iter().copied().find(|e| e.name == name)
+}

@@ -1,0 +1,6 @@
+//! The contract suites: every implementation of a port passes the same cases.
+
+mod batch_queue;
+mod destinations;
+mod state_store;
+mod warehouses;
