@@ -204,6 +204,8 @@ pub struct Run {
 pub struct OnSuccess {
     /// Where the next incremental read begins.
     pub cursor: Option<String>,
+    /// Records of the model, after a full read.
+    pub records: Option<u64>,
     /// The columns for the drift guard.
     pub columns: Vec<crate::row::Column>,
 }
