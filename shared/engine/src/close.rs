@@ -51,14 +51,28 @@ async fn close_delivered(context: &Context, mut run: Run) -> Result<Run, Fault> 
     Ok(run)
 }
 
+/// Sums up once more a run that was closed while writers were still at work: what they delivered counts too.
+pub async fn sum_up(context: &Context, mut run: Run) -> Result<Run, Fault> {
+    let tally = context.store.tally(&run.id).await?;
+    if run.tally.accepted() != tally.accepted() || run.tally.requests != tally.requests {
+        let unsent = run.tally.unsent;
+        run.tally = tally;
+        run.tally.unsent = if unsent == 0 { 0 } else { unaccounted(&run) };
+        context.store.put_run(&run).await?;
+    }
+    Ok(run)
+}
+
+/// Records that were planned and of which nothing is known.
+fn unaccounted(run: &Run) -> u64 {
+    run.counts.to_send().saturating_sub(run.tally.accepted() + run.tally.skipped + run.tally.rejected + run.tally.exhausted)
+}
+
 /// Closes a run that ends early: blocked, failed, incomplete. Its messages, should there be any, go stale.
 pub async fn close_early(store: &dyn StateStore, clock: &dyn Clock, mut run: Run, status: Status, fault: Option<Fault>) -> Result<Run, Fault> {
     run.status = status;
     run.tally = store.tally(&run.id).await?;
-    run.tally.unsent = run.counts.to_send().saturating_sub(run.tally.accepted() + run.tally.skipped + run.tally.rejected + run.tally.exhausted);
-    if status == Status::Blocked {
-        run.tally.unsent = 0;
-    }
+    run.tally.unsent = if status == Status::Blocked { 0 } else { unaccounted(&run) };
     run.fault = fault;
     // Writers still at work see by the generation that their run is over.
     finish(store, clock, &mut run, |head| head.generation += 1).await?;

@@ -15,7 +15,7 @@ use domain::key::{KeyHash, display_key};
 use domain::layout::Layout;
 use domain::mode::{Mode, Op};
 use domain::outcome::{Outcome, WriteError};
-use domain::ports::{BatchRef, Claim, Progress};
+use domain::ports::{BatchRef, Claim};
 use domain::retry::{MAX_ATTEMPTS, MOST_OBEYED, backoff};
 use domain::run::{BatchState, Status};
 
@@ -27,6 +27,8 @@ use crate::{Context, commit};
 pub enum Handled {
     /// Remove it from the queue: its batch is done, or nobody may do it any more.
     Done,
+    /// Remove it from the queue: its run is closed, by this very message.
+    Closed,
     /// Make it visible again after this time.
     Later(Duration),
 }
@@ -109,11 +111,11 @@ impl Attempt<'_> {
         let progress = self.context.store.settle(self.batch, &self.state, self.context.clock.now()).await?;
         if let Some(fault) = stopped {
             self.stop_run(fault).await?;
-            return Ok(Handled::Done);
+            return Ok(Handled::Closed);
         }
         if self.state.done {
-            self.close(progress).await?;
-            return Ok(Handled::Done);
+            let closed = close_if_done(self.context, &self.header.run, progress).await?;
+            return Ok(if closed.is_some() { Handled::Closed } else { Handled::Done });
         }
         let limits = self.context.destination.limits();
         let pause = backoff(self.state.attempts.max(1), limits.first_pause, fastrand::f64());
@@ -299,10 +301,6 @@ impl Attempt<'_> {
             attempts: self.state.attempts,
             record: serde_json::from_slice(&json).unwrap_or_default(),
         }
-    }
-
-    async fn close(&self, progress: Progress) -> Result<(), Fault> {
-        close_if_done(self.context, &self.header.run, progress).await.map(|_| ())
     }
 
     /// The destination refuses everything: the run ends here, and its other messages go stale.
