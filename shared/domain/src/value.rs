@@ -272,6 +272,13 @@ pub fn canonical_decimal(text: &str) -> Option<Cow<'_, str>> {
     if (whole.is_empty() && fraction.is_empty()) || !plain(whole) || !plain(fraction) {
         return None;
     }
+    // Most decimals come canonical: they are recognised without building a second text.
+    if !text.starts_with('+') && (whole == "0" || whole.starts_with(|c| c != '0')) && !text.ends_with('.') {
+        let zero = whole == "0" && fraction.is_empty();
+        if !fraction.ends_with('0') && !(negative && zero) {
+            return Some(Cow::Borrowed(text));
+        }
+    }
     let whole = whole.trim_start_matches('0');
     let fraction = fraction.trim_end_matches('0');
     let sign = if negative && !(whole.is_empty() && fraction.is_empty()) { "-" } else { "" };
