@@ -322,9 +322,9 @@ mod tests {
         let entry = read(0, &data).unwrap().entries.remove(0).1;
         assert_eq!((entry.accepted.unwrap().checksum, entry.trouble.unwrap().code), (1, "b".to_owned()));
         let only_trouble = merged(&[], &[(hash(1), EntryWrite::Trouble(trouble("a")))]);
-        assert_eq!(merged(&only_trouble, &[(hash(1), EntryWrite::ClearTrouble)]), []);
-        assert_eq!(merged(&data, &[(hash(1), EntryWrite::Removed)]), []);
-        assert_eq!(merged(&[], &[(hash(1), EntryWrite::Removed), (hash(2), EntryWrite::ClearTrouble)]), []);
+        assert_eq!(merged(&only_trouble, &[(hash(1), EntryWrite::ClearTrouble)]), Vec::<u8>::new());
+        assert_eq!(merged(&data, &[(hash(1), EntryWrite::Removed)]), Vec::<u8>::new());
+        assert_eq!(merged(&[], &[(hash(1), EntryWrite::Removed), (hash(2), EntryWrite::ClearTrouble)]), Vec::<u8>::new());
     }
 
     #[test]

@@ -118,7 +118,8 @@ pub(super) fn tally(conn: &Connection, run: &str) -> Result<Tally, StateError> {
 }
 
 pub(super) fn doubts(conn: &Connection, sync: &str) -> Result<Vec<u32>, StateError> {
-    let mut statement = conn.prepare_cached("SELECT doubt.prefixes FROM run JOIN doubt ON doubt.run = run.id WHERE run.sync = ?")?;
+    // From the doubts to their runs (`CROSS JOIN` keeps that order): a sync has many runs and few doubts.
+    let mut statement = conn.prepare_cached("SELECT prefixes FROM doubt CROSS JOIN run ON run.sync = ? AND run.id = doubt.run")?;
     let mut rows = statement.query([sync])?;
     let mut prefixes = Vec::new();
     while let Some(row) = rows.next()? {
@@ -134,7 +135,16 @@ pub(super) fn doubts(conn: &Connection, sync: &str) -> Result<Vec<u32>, StateErr
 /// Also drops the batches of those runs that are closed: a closed run keeps its final tally itself, and its
 /// messages are fenced off by their generation before anyone asks for their batch.
 pub(super) fn forget_doubts(conn: &Connection, sync: &str, run: &str) -> Result<(), StateError> {
-    conn.execute("DELETE FROM doubt WHERE run IN (SELECT id FROM run WHERE sync = ? AND id < ?)", [sync, run])?;
-    conn.execute("DELETE FROM batch WHERE run IN (SELECT id FROM run WHERE sync = ? AND id < ? AND closed)", [sync, run])?;
+    conn.execute("DELETE FROM doubt WHERE run < ?2 AND EXISTS (SELECT 1 FROM run WHERE run.sync = ?1 AND run.id = doubt.run)", [sync, run])?;
+    // Steps from run to run through the batches: looking at every batch, or at every run of the history, would
+    // make an idle run pay for what earlier ones did.
+    conn.execute(
+        "WITH RECURSIVE kept (id) AS (
+             SELECT min(run) FROM batch
+             UNION ALL SELECT (SELECT min(run) FROM batch WHERE run > kept.id) FROM kept WHERE kept.id IS NOT NULL)
+         DELETE FROM batch WHERE run IN (
+             SELECT kept.id FROM kept CROSS JOIN run ON run.sync = ?1 AND run.id = kept.id WHERE kept.id < ?2 AND run.closed)",
+        [sync, run],
+    )?;
     Ok(())
 }
