@@ -18,18 +18,14 @@ type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Queue = Arc<dyn BatchQueue>;
 
 /// How long a received message stays invisible.
-const VISIBILITY: Duration = Duration::from_secs(4);
-/// Well within that.
-const SOON: Duration = Duration::from_secs(2);
+const VISIBILITY: Duration = Duration::from_secs(3);
+/// So far within that, that a machine under load does not matter.
+const SOON: Duration = Duration::from_millis(500);
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(20);
 
-/// A queue: its name, whether it keeps tokio's time (which then goes on by itself while everyone waits),
-/// and how it is opened.
-type Implementation = (&'static str, bool, fn() -> Task<Queue>);
-
 /// The queues under test.
-const QUEUES: &[Implementation] = &[("embedded", true, || Box::pin(async { Arc::new(MemoryQueue::new(VISIBILITY)) as Queue }))];
+const QUEUES: &[(&str, fn() -> Task<Queue>)] = &[("embedded", || Box::pin(async { Arc::new(MemoryQueue::new(VISIBILITY)) as Queue }))];
 
 macro_rules! cases {
     ($($case:ident),* $(,)?) => { &[$((stringify!($case), |queue| Box::pin($case(queue)))),*] };
@@ -49,19 +45,20 @@ const CASES: &[(&str, fn(Queue) -> Task<()>)] = cases![
     at_most_so_many_are_received,
 ];
 
-#[test]
-fn every_queue_passes_every_case() {
-    let mut failed = Vec::new();
-    for (name, tokio_time, open) in QUEUES {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_queue_passes_every_case() {
+    // All at once: they spend their time waiting, and a real queue's clock cannot be turned.
+    let mut running = Vec::new();
+    for (name, open) in QUEUES {
         for (case, run) in CASES {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(*tokio_time).build().unwrap();
-            let passed = runtime.block_on(async {
-                let queue = open().await;
-                tokio::spawn(run(queue)).await.is_ok()
-            });
-            if !passed {
-                failed.push(format!("{name}: {case}"));
-            }
+            let queue = open().await;
+            running.push((format!("{name}: {case}"), tokio::spawn(run(queue))));
+        }
+    }
+    let mut failed = Vec::new();
+    for (case, run) in running {
+        if run.await.is_err() {
+            failed.push(case);
         }
     }
     assert_eq!(failed, Vec::<String>::new());
@@ -96,7 +93,7 @@ async fn nothing(queue: &Queue, wait: Duration) {
 async fn a_message_comes_back_until_it_is_done(queue: Queue) {
     queue.send(message(7, vec![1, 0, 255])).await.unwrap();
     let mut receipts = BTreeSet::new();
-    for receives in 1..=4 {
+    for receives in 1..=3 {
         let delivery = one(&queue).await;
         assert_eq!(delivery.message, message(7, vec![1, 0, 255]), "whole, every time");
         assert_eq!(delivery.receives, receives);
@@ -131,7 +128,7 @@ async fn a_delay_of_nothing_shows_it_at_once(queue: Queue) {
     let first = one(&queue).await;
     let waiting = tokio::spawn({
         let queue = Arc::clone(&queue);
-        async move { queue.receive(1, SOON).await.unwrap() }
+        async move { queue.receive(1, VISIBILITY - SOON).await.unwrap() }
     });
     sleep(Duration::from_millis(10)).await;
     queue.delay(&first.receipt, Duration::ZERO).await.unwrap();
@@ -228,71 +225,5 @@ async fn at_most_so_many_are_received(queue: Queue) {
         let received = queue.receive(4, SOON).await.unwrap();
         assert!((1..=4).contains(&received.len()));
         numbers.extend(received.into_iter().map(|delivery| delivery.message.header.number));
-    }
-}
-
-// A bound in bytes is the memory queue's own: SQS has none.
-
-/// A queue with room for one body of 10,000 bytes.
-fn narrow() -> Queue {
-    Arc::new(MemoryQueue::new(VISIBILITY).with_bytes(12_000).with_max_body_bytes(50_000))
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_full_queue_makes_senders_wait_until_there_is_room() {
-    let queue = narrow();
-    queue.send(message(0, vec![0; 10_000])).await.unwrap();
-    let senders: Vec<_> = (1..4)
-        .map(|number| {
-            let queue = Arc::clone(&queue);
-            tokio::spawn(async move { queue.send(message(number, vec![0; 10_000])).await.unwrap() })
-        })
-        .collect();
-    sleep(SOON).await;
-    assert!(senders.iter().all(|sender| !sender.is_finished()));
-    let first = one(&queue).await;
-    sleep(Duration::from_millis(10)).await;
-    assert!(senders.iter().all(|sender| !sender.is_finished()), "received is not done: it is still held");
-    queue.done(&first.receipt).await.unwrap();
-    let mut numbers = BTreeSet::from([first.message.header.number]);
-    for _ in 0..3 {
-        let delivery = one(&queue).await;
-        assert!(numbers.insert(delivery.message.header.number));
-        queue.done(&delivery.receipt).await.unwrap();
-    }
-    for sender in senders {
-        sender.await.unwrap();
-    }
-    assert_eq!(numbers, BTreeSet::from([0, 1, 2, 3]));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_message_larger_than_the_queue_goes_through_when_it_is_empty() {
-    let queue = narrow();
-    for number in 0..3 {
-        queue.send(message(number, vec![0; 50_000])).await.unwrap();
-        let waiting = tokio::time::timeout(SOON, queue.send(message(9, vec![0; 100]))).await;
-        assert!(waiting.is_err(), "it fills the queue");
-        let delivery = one(&queue).await;
-        assert_eq!(delivery.message.header.number, number, "a sender that gave up left nothing behind");
-        queue.done(&delivery.receipt).await.unwrap();
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_receiver_that_gives_up_takes_no_wake_up_with_it() {
-    let queue = narrow();
-    for number in 0..50 {
-        let [gives_up, waits] = [1, 2].map(|_| {
-            let queue = Arc::clone(&queue);
-            tokio::spawn(async move { one(&queue).await })
-        });
-        sleep(Duration::from_millis(1)).await;
-        queue.send(message(number, vec![1])).await.unwrap();
-        gives_up.abort();
-        // Aborted before or after it took the message: in either case the other one gets it in time.
-        let delivery = waits.await.unwrap();
-        assert_eq!(delivery.message.header.number, number);
-        queue.done(&delivery.receipt).await.unwrap();
     }
 }

@@ -78,6 +78,8 @@ fn every_store_passes_every_case() {
     assert_eq!(failed, Vec::<String>::new());
 }
 
+const RATE: RateLimit = RateLimit { requests: 10, per: Span::seconds(1) };
+
 fn hash(n: u32) -> KeyHash {
     KeyHash::of(&n.to_le_bytes())
 }
@@ -102,7 +104,9 @@ async fn entries(store: &Store, sync: &str, bits: u8) -> BTreeMap<KeyHash, Entry
     all(store, sync, bits).await.into_iter().flat_map(|bucket| bucket.entries).collect()
 }
 
-async fn join<T>(tasks: Vec<tokio::task::JoinHandle<T>>) -> Vec<T> {
+/// Runs something `count` times at once.
+async fn at_once<F: Future<Output: Send + 'static> + Send + 'static>(count: u32, task: impl Fn(u32) -> F) -> Vec<F::Output> {
+    let tasks: Vec<_> = (0..count).map(|i| tokio::spawn(task(i))).collect();
     let mut results = Vec::new();
     for task in tasks {
         results.push(task.await.unwrap());
@@ -128,14 +132,11 @@ async fn the_head_is_written_conditionally(store: Store) {
 async fn of_two_writers_of_the_head_one_wins(store: Store) {
     for round in 0..10 {
         let head = store.head("s").await.unwrap();
-        assert_eq!(head.version, round);
-        let tasks = (0..2)
-            .map(|i| {
-                let (store, head) = (Arc::clone(&store), Head { generation: round * 2 + i, ..head.clone() });
-                tokio::spawn(async move { store.put_head("s", &head).await.unwrap() })
-            })
-            .collect();
-        let won = join(tasks).await;
+        let won = at_once(2, |i| {
+            let (store, head) = (Arc::clone(&store), Head { generation: round * 2 + u64::from(i), ..head.clone() });
+            async move { store.put_head("s", &head).await.unwrap() }
+        })
+        .await;
         assert!(won[0] != won[1], "{won:?}");
         assert_eq!(store.head("s").await.unwrap().generation, round * 2 + u64::from(won[1]));
     }
@@ -145,13 +146,11 @@ async fn manifest_pages_are_written_conditionally(store: Store) {
     let empty: Vec<_> = (0..2).map(|number| ManifestPage::empty(number, 13)).collect();
     assert_eq!(store.manifest("s", 13).await.unwrap(), empty);
     let mut page = empty[1].clone();
-    page.digests[0] = u64::MAX;
-    page.digests[PAGE - 1] = 3;
+    (page.digests[0], page.digests[PAGE - 1]) = (u64::MAX, 3);
     assert!(store.put_page("s", 13, &page, true).await.unwrap());
     assert!(!store.put_page("s", 13, &page, false).await.unwrap());
     assert_eq!(store.manifest("s", 13).await.unwrap(), [empty[0].clone(), ManifestPage { version: 1, ..page.clone() }]);
-    page.version = 1;
-    page.digests[0] = 0;
+    (page.version, page.digests[0]) = (1, 0);
     assert!(store.put_page("s", 13, &page, false).await.unwrap());
     assert!(!store.put_page("s", 13, &page, true).await.unwrap());
     assert!(!store.put_page("s", 13, &ManifestPage { version: 1, ..empty[0].clone() }, true).await.unwrap(), "never written");
@@ -162,18 +161,19 @@ async fn manifest_pages_are_written_conditionally(store: Store) {
 
 async fn every_kind_of_write_takes_effect_and_twice_is_once(store: Store) {
     let full = Accepted { checksum: u64::MAX, revision: 65_535, identifier: Some([0, 255, 7].into()), record_id: Some("Ünï-1".into()) };
+    let fail = |checksum| EntryWrite::Trouble(trouble(checksum));
     let clear = |checksum| EntryWrite::Accepted { accepted: accepted(checksum), clear_trouble: true };
     let steps = [
         vec![
             (hash(1), EntryWrite::Accepted { accepted: full.clone(), clear_trouble: false }),
-            (hash(2), EntryWrite::Trouble(trouble(2))),
+            (hash(2), fail(2)),
             (hash(3), accept(3)),
-            (hash(4), EntryWrite::Trouble(trouble(4))),
-            (hash(5), EntryWrite::Trouble(trouble(5))),
+            (hash(4), fail(4)),
+            (hash(5), fail(5)),
             (hash(6), accept(6)),
         ],
         vec![
-            (hash(1), EntryWrite::Trouble(trouble(11))),
+            (hash(1), fail(11)),
             (hash(2), clear(12)),
             (hash(3), EntryWrite::Removed),
             (hash(4), EntryWrite::ClearTrouble),
@@ -202,18 +202,16 @@ async fn every_kind_of_write_takes_effect_and_twice_is_once(store: Store) {
 }
 
 async fn tasks_that_commit_to_the_same_buckets_lose_nothing(store: Store) {
-    let tasks = (0..8u32)
-        .map(|task| {
-            let store = Arc::clone(&store);
-            tokio::spawn(async move {
-                for step in 0..20u32 {
-                    let writes = (0..5).map(|i| task + 8 * (5 * step + i)).map(|n| (hash(n), accept(n.into()))).collect();
-                    store.commit("s", 2, writes).await.unwrap();
-                }
-            })
-        })
-        .collect();
-    join(tasks).await;
+    at_once(8, |task| {
+        let store = Arc::clone(&store);
+        async move {
+            for step in 0..20u32 {
+                let writes = (0..5).map(|i| task + 8 * (5 * step + i)).map(|n| (hash(n), accept(n.into()))).collect();
+                store.commit("s", 2, writes).await.unwrap();
+            }
+        }
+    })
+    .await;
     let expected: BTreeMap<_, _> = (0..800u32).map(|n| (hash(n), Entry { accepted: Some(accepted(n.into())), trouble: None })).collect();
     assert_eq!(entries(&store, "s", 2).await, expected);
 }
@@ -226,7 +224,6 @@ async fn many_buckets_come_in_the_order_asked(store: Store) {
     assert!(buckets.iter().any(|bucket| bucket.entries.is_empty()), "an empty one is there too");
     assert!(buckets.iter().all(|bucket| bucket.entries.iter().all(|(hash, _)| hash.bucket(12) == bucket.number)));
     assert_eq!(buckets.iter().map(|bucket| bucket.entries.len()).sum::<usize>(), 6_000);
-    assert_eq!(store.buckets("s", 12, &[]).await.unwrap(), []);
     assert_eq!(store.buckets("s", 12, &[9, 3]).await.unwrap(), [buckets[4095 - 9].clone(), buckets[4095 - 3].clone()]);
 }
 
@@ -360,13 +357,11 @@ async fn a_claim_holds_until_its_time(store: Store) {
 }
 
 async fn of_many_claims_one_is_granted(store: Store) {
-    let tasks = (0..8)
-        .map(|_| {
-            let store = Arc::clone(&store);
-            tokio::spawn(async move { store.claim("r1", 0, &[1], Millis(0), Millis(9)).await.unwrap() })
-        })
-        .collect();
-    let claims = join(tasks).await;
+    let claims = at_once(8, |_| {
+        let store = Arc::clone(&store);
+        async move { store.claim("r1", 0, &[1], Millis(0), Millis(9)).await.unwrap() }
+    })
+    .await;
     assert_eq!(claims.iter().filter(|claim| matches!(claim, Claim::Granted(_))).count(), 1, "{claims:?}");
     assert_eq!(claims.iter().filter(|claim| **claim == Claim::InProgress(Millis(9))).count(), 7, "{claims:?}");
 }
@@ -421,23 +416,20 @@ async fn dead_letters_are_replaced_listed_and_removed(store: Store) {
     assert_eq!(store.dead_letters("t", 9).await.unwrap(), [letter("t", 1, 5)]);
 }
 
-const RATE: RateLimit = RateLimit { requests: 10, per: Span::seconds(1) };
-
 async fn leases_never_exceed_the_rate(store: Store) {
-    let tasks = (0..4)
-        .map(|task| {
-            let store = Arc::clone(&store);
-            tokio::spawn(async move {
-                let mut starts = Vec::new();
-                for round in 0..15 {
-                    let lease = store.lease("crm", RATE, round * 170_000, 1 + task).await.unwrap();
-                    starts.extend((0..lease.slots).map(|i| lease.start(i)));
-                }
-                starts
-            })
-        })
-        .collect();
-    let mut starts = join(tasks).await.concat();
+    let mut starts = at_once(4, |task| {
+        let store = Arc::clone(&store);
+        async move {
+            let mut starts = Vec::new();
+            for round in 0..15 {
+                let lease = store.lease("crm", RATE, round * 170_000, 1 + task).await.unwrap();
+                starts.extend((0..lease.slots).map(|i| lease.start(i)));
+            }
+            starts
+        }
+    })
+    .await
+    .concat();
     starts.sort_unstable();
     assert_eq!(starts.len(), 15 * (1 + 2 + 3 + 4));
     for window in starts.windows(RATE.requests as usize + 1) {

@@ -3,6 +3,9 @@
 //! It keeps nothing beyond the process: what was not delivered when that ends is planned again by the
 //! next run. Time is tokio's, so that tests can turn it.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
