@@ -166,3 +166,13 @@ async fn futures_poll_once<T>(future: impl Future<Output = Result<T, domain::fau
     let mut future = std::pin::pin!(future);
     std::future::poll_fn(|cx| std::task::Poll::Ready(!matches!(future.as_mut().poll(cx), std::task::Poll::Ready(Err(_))))).await
 }
+
+#[tokio::test]
+async fn only_a_durable_write_is_flushed_before_its_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = SqliteState::open(folder.path().join("state.db")).await.unwrap();
+    for (durable, synchronous) in [(false, 1), (true, 2), (false, 1)] {
+        let read = |conn: &Connection| Ok(conn.pragma_query_value(None, "synchronous", |row| row.get::<_, i32>(0))?);
+        assert_eq!(state.writer.write(durable, read).await.unwrap(), synchronous);
+    }
+}
