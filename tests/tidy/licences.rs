@@ -82,9 +82,9 @@ impl Policy {
         out
     }
 
-    /// Reads an SPDX expression, also in the old way with `/` for OR.
+    /// Reads an SPDX expression, also in the old way with `/` for OR and with names that were replaced.
     fn permits(&self, licence: &str) -> Result<bool> {
-        let expression = Expression::parse_mode(licence, ParseMode { allow_slash_as_or_operator: true, ..ParseMode::STRICT })?;
+        let expression = Expression::parse_mode(licence, ParseMode { allow_slash_as_or_operator: true, allow_deprecated: true, ..ParseMode::STRICT })?;
         Ok(expression.evaluate(|wanted| self.licences.iter().any(|allowed| allowed.satisfies(wanted))))
     }
 }
