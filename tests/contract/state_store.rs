@@ -15,7 +15,7 @@ use domain::key::KeyHash;
 use domain::manifest::{ManifestPage, PAGE};
 use domain::mode::Op;
 use domain::outcome::Effect;
-use domain::ports::{Claim, Progress, StateStore};
+use domain::ports::{BatchRef, Claim, Progress, StateStore};
 use domain::run::{BatchState, OnSuccess, Run, Status, Tally, Trigger};
 use embedded::SqliteState;
 use proptest::prelude::*;
@@ -305,6 +305,10 @@ async fn runs_come_newest_first(store: Store) {
     assert_eq!(store.runs("u", 99).await.unwrap(), []);
 }
 
+fn batch_ref(run: &str, number: u32) -> BatchRef<'_> {
+    BatchRef { sync: "s", run, number }
+}
+
 /// The state of a batch of which `sent` records were accepted.
 fn batch(sent: u64, done: bool) -> BatchState {
     let mut state = BatchState { attempts: 1, done, ..BatchState::default() };
@@ -322,17 +326,17 @@ async fn batches_are_counted_once(store: Store) {
     assert_eq!(store.last_progress("r1").await.unwrap(), None);
     assert_eq!(store.tally("r1").await.unwrap(), Tally::default());
     let open = Progress { done: 0, total: None };
-    assert_eq!(store.settle("r1", 0, &batch(3, false), Millis(10)).await.unwrap(), open);
+    assert_eq!(store.settle(batch_ref("r1", 0), &batch(3, false), Millis(10)).await.unwrap(), open);
     assert_eq!(store.tally("r1").await.unwrap().sent, 3);
     for now in [20, 30] {
-        assert_eq!(store.settle("r1", 0, &batch(5, true), Millis(now)).await.unwrap(), Progress { done: 1, total: None }, "twice counts once");
+        assert_eq!(store.settle(batch_ref("r1", 0), &batch(5, true), Millis(now)).await.unwrap(), Progress { done: 1, total: None }, "twice counts once");
     }
-    assert_eq!(store.settle("r1", 0, &batch(1, false), Millis(40)).await.unwrap(), Progress { done: 1, total: None }, "a done batch stays done");
-    assert_eq!(store.claim("r1", 0, &[], Millis(41), Millis(50)).await.unwrap(), Claim::Done);
+    assert_eq!(store.settle(batch_ref("r1", 0), &batch(1, false), Millis(40)).await.unwrap(), Progress { done: 1, total: None }, "a done batch stays done");
+    assert_eq!(store.claim(batch_ref("r1", 0), 0, b"note", Millis(41), Millis(50)).await.unwrap(), Claim::Done);
     let sealed = store.seal("r1", 2).await.unwrap();
     assert_eq!(sealed, Progress { done: 1, total: Some(2) });
     assert!(!sealed.is_complete());
-    assert!(store.settle("r1", 1, &batch(2, true), Millis(60)).await.unwrap().is_complete());
+    assert!(store.settle(batch_ref("r1", 1), &batch(2, true), Millis(60)).await.unwrap().is_complete());
     let mut sum = batch(5, true).tally;
     sum.add(&batch(2, true).tally);
     assert_eq!(store.tally("r1").await.unwrap(), sum);
@@ -343,23 +347,23 @@ async fn batches_are_counted_once(store: Store) {
 }
 
 async fn a_claim_holds_until_its_time(store: Store) {
-    let claim = async |now, until| store.claim("r1", 7, &[1, 2], Millis(now), Millis(until)).await.unwrap();
+    let claim = async |now, until| store.claim(batch_ref("r1", 7), 0, b"note", Millis(now), Millis(until)).await.unwrap();
     assert_eq!(claim(0, 100).await, Claim::Granted(BatchState::default()));
     assert_eq!(claim(99, 200).await, Claim::InProgress(Millis(100)));
     assert_eq!(claim(100, 200).await, Claim::Granted(BatchState::default()), "it ran out");
-    store.settle("r1", 7, &batch(4, false), Millis(150)).await.unwrap();
+    store.settle(batch_ref("r1", 7), &batch(4, false), Millis(150)).await.unwrap();
     assert_eq!(claim(151, 300).await, Claim::Granted(batch(4, false)), "given up before its time, with what it came to");
     assert_eq!(claim(301, 400).await, Claim::Granted(batch(4, false)), "what it came to outlives a claim");
     assert_eq!(store.tally("r1").await.unwrap(), batch(4, false).tally);
-    store.settle("r1", 7, &batch(6, true), Millis(350)).await.unwrap();
+    store.settle(batch_ref("r1", 7), &batch(6, true), Millis(350)).await.unwrap();
     assert_eq!(claim(360, 500).await, Claim::Done);
-    assert_eq!(store.claim("r1", 8, &[], Millis(360), Millis(500)).await.unwrap(), Claim::Granted(BatchState::default()), "another batch");
+    assert_eq!(store.claim(batch_ref("r1", 8), 0, b"note", Millis(360), Millis(500)).await.unwrap(), Claim::Granted(BatchState::default()), "another batch");
 }
 
 async fn of_many_claims_one_is_granted(store: Store) {
     let claims = at_once(8, |_| {
         let store = Arc::clone(&store);
-        async move { store.claim("r1", 0, &[1], Millis(0), Millis(9)).await.unwrap() }
+        async move { store.claim(batch_ref("r1", 0), 0, b"note", Millis(0), Millis(9)).await.unwrap() }
     })
     .await;
     assert_eq!(claims.iter().filter(|claim| matches!(claim, Claim::Granted(_))).count(), 1, "{claims:?}");
@@ -370,22 +374,25 @@ async fn doubts_appear_and_are_forgotten(store: Store) {
     for (sync, id) in [("s", "r1"), ("s", "r2"), ("t", "r3")] {
         store.put_run(&run(sync, id, Status::Running)).await.unwrap();
     }
-    let doubts = async |sync| store.doubts(sync).await.unwrap().into_iter().collect::<BTreeSet<_>>();
-    let claim = async |run, batch, prefixes: &'static [u32]| store.claim(run, batch, prefixes, Millis(0), Millis(9)).await.unwrap();
+    let doubts = async |sync| store.doubts(sync).await.unwrap().into_iter().flatten().collect::<BTreeSet<u8>>();
+    let claim = async |run, number, note: &'static [u8]| store.claim(batch_ref(run, number), 0, note, Millis(0), Millis(9)).await.unwrap();
     assert_eq!(doubts("s").await, BTreeSet::new());
-    claim("r1", 0, &[1, u32::MAX]).await;
+    claim("r1", 0, &[1, 255]).await;
     claim("r1", 1, &[3]).await;
     claim("r2", 0, &[4]).await;
     claim("r3", 0, &[5]).await;
-    store.settle("r1", 0, &batch(1, false), Millis(5)).await.unwrap();
-    assert_eq!(doubts("s").await, BTreeSet::from([1, 3, 4, u32::MAX]), "settled is not done");
-    store.settle("r1", 0, &batch(2, true), Millis(6)).await.unwrap();
+    store.settle(batch_ref("r1", 0), &batch(1, false), Millis(5)).await.unwrap();
+    assert_eq!(doubts("s").await, BTreeSet::from([1, 3, 4, 255]), "settled is not done");
+    store.settle(batch_ref("r1", 0), &batch(2, true), Millis(6)).await.unwrap();
     assert_eq!(doubts("s").await, BTreeSet::from([3, 4]));
     store.forget_doubts("s", "r1").await.unwrap();
     assert_eq!(doubts("s").await, BTreeSet::from([3, 4]), "only of runs before");
+    claim("r1", 5, &[7, 8]).await;
+    store.settle(batch_ref("r1", 5), &BatchState { doubt: vec![8], ..batch(2, true) }, Millis(6)).await.unwrap();
+    assert_eq!(doubts("s").await, BTreeSet::from([3, 4, 8]), "done, with a record whose fate is unknown");
     store.forget_doubts("s", "r2").await.unwrap();
     assert_eq!(doubts("s").await, BTreeSet::from([4]));
-    assert_eq!(store.tally("r1").await.unwrap().sent, 2, "a run that goes on keeps its numbers");
+    assert_eq!(store.tally("r1").await.unwrap().sent, 4, "a run that goes on keeps its numbers");
     store.put_run(&run("s", "r1", Status::Complete)).await.unwrap();
     store.put_run(&run("s", "r4", Status::Running)).await.unwrap();
     store.forget_doubts("s", "r4").await.unwrap();

@@ -112,7 +112,7 @@ fn write_line(text: &str) {
 /// A table without frills: numbers to the right.
 pub fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(head.iter().map(|h| (*h).to_owned()).collect::<Vec<_>>());
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(head.iter().map(|h| (*h).to_owned()).collect::<Vec<_>>());
     let numeric: Vec<bool> =
         (0..head.len()).map(|i| rows.iter().all(|r| r.get(i).is_some_and(|c| c.starts_with(|c: char| c.is_ascii_digit()) && c.len() < 12))).collect();
     for row in rows {

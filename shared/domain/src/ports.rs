@@ -299,8 +299,8 @@ pub trait StateStore: Send + Sync {
     /// [`crate::doubt`]) and is remembered until the batch is done: it tells a later run whose fate is unknown.
     async fn claim(&self, batch: BatchRef<'_>, generation: u64, doubt: &[u8], now: Millis, until: Millis) -> Result<Claim, Fault>;
 
-    /// Replaces what a batch has come to and gives up the claim. A batch that is done stays as it is.
-    /// Also notes at `now` that its run got somewhere.
+    /// Replaces what a batch has come to and gives up the claim. A batch that is done stays as it is; of its
+    /// doubts those in `state.doubt` are kept. Also notes at `now` that its run got somewhere.
     async fn settle(&self, batch: BatchRef<'_>, state: &BatchState, now: Millis) -> Result<Progress, Fault>;
 
     /// Says how many batches a run has, once all are enqueued.

@@ -232,6 +232,10 @@ pub struct BatchState {
     pub settled: Vec<u8>,
     /// Nothing is left to send.
     pub done: bool,
+    /// Records that stay in doubt although the batch is done (see [`crate::doubt`]): their attempts ran out
+    /// without a clear answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub doubt: Vec<u8>,
     /// The numbers so far.
     pub tally: Tally,
 }

@@ -232,6 +232,8 @@ impl Attempt<'_> {
                 }
                 Some(Outcome::Retry { code, .. }) => {
                     self.state.tally.exhausted += 1;
+                    // It may have arrived all the same: the next run must not trust the state about it.
+                    self.state.doubt.extend(doubts_of(self.context.sync.mode, self.header, std::slice::from_ref(record)));
                     let detail = if code == self.said.0 { self.said.1.clone() } else { "the attempts ran out".into() };
                     (TroubleKind::Exhausted, code, detail)
                 }

@@ -26,7 +26,7 @@ use domain::head::Head;
 use domain::key::KeyHash;
 use domain::limiter::Lease;
 use domain::manifest::ManifestPage;
-use domain::ports::{Claim, Progress, StateStore};
+use domain::ports::{BatchRef, Claim, Progress, StateStore};
 use domain::run::{BatchState, Run, Tally};
 use rusqlite::Connection;
 
@@ -123,16 +123,21 @@ impl StateStore for SqliteState {
         Ok(found)
     }
 
-    async fn commit(&self, sync: &str, bits: u8, mut writes: Vec<(KeyHash, EntryWrite)>) -> Result<(), Fault> {
+    async fn commit(&self, sync: &str, bits: u8, mut writes: Vec<(KeyHash, EntryWrite)>) -> Result<u64, Fault> {
         let sync = sync.to_owned();
         // Stable: several writes to one record take effect in their order.
         writes.sort_by_key(|(hash, _)| *hash);
-        self.write(move |conn| buckets::commit(conn, &sync, bits, &writes)).await
+        self.write(move |conn| {
+            buckets::commit(conn, &sync, bits, &writes)?;
+            Ok(buckets::head(conn, &sync)?.generation)
+        })
+        .await
     }
 
     async fn rebucket(&self, sync: &str, from: u8, to: u8, head: &Head) -> Result<bool, Fault> {
         let (sync, head) = (sync.to_owned(), head.clone());
-        self.write(move |conn| buckets::rebucket(conn, &sync, from, to, &head)).await
+        // Durable, as the old manifest goes with it: a power cut must not bring back digests that a run went past.
+        self.writer.write(true, move |conn| buckets::rebucket(conn, &sync, from, to, &head)).await
     }
 
     async fn put_run(&self, run: &Run) -> Result<(), Fault> {
@@ -150,15 +155,19 @@ impl StateStore for SqliteState {
         self.read(move |conn| runs::runs(conn, &sync, most)).await
     }
 
-    async fn claim(&self, run: &str, batch: u32, prefixes: &[u32], now: Millis, until: Millis) -> Result<Claim, Fault> {
-        let (run, prefixes) = (run.to_owned(), runs::pack_prefixes(prefixes));
-        self.write(move |conn| runs::claim(conn, &run, batch, &prefixes, now, until)).await
+    async fn claim(&self, batch: BatchRef<'_>, generation: u64, doubt: &[u8], now: Millis, until: Millis) -> Result<Claim, Fault> {
+        let (sync, run, number, doubt) = (batch.sync.to_owned(), batch.run.to_owned(), batch.number, doubt.to_owned());
+        self.write(move |conn| match buckets::head(conn, &sync)?.generation {
+            newer if newer != generation => Ok(Claim::Stale(newer)),
+            _ => runs::claim(conn, &run, number, &doubt, now, until),
+        })
+        .await
     }
 
-    async fn settle(&self, run: &str, batch: u32, state: &BatchState, now: Millis) -> Result<Progress, Fault> {
-        let (run, state) = (run.to_owned(), state.clone());
+    async fn settle(&self, batch: BatchRef<'_>, state: &BatchState, now: Millis) -> Result<Progress, Fault> {
+        let (run, number, state) = (batch.run.to_owned(), batch.number, state.clone());
         let tally = serde_json::to_string(&state.tally).map_err(|e| Fault::new(Code::Internal, format!("A tally cannot be written: {e}.")))?;
-        self.write(move |conn| runs::settle(conn, &run, batch, &state, &tally, now)).await
+        self.write(move |conn| runs::settle(conn, &run, number, &state, &tally, now)).await
     }
 
     async fn seal(&self, run: &str, batches: u32) -> Result<Progress, Fault> {
@@ -176,7 +185,7 @@ impl StateStore for SqliteState {
         self.read(move |conn| runs::tally(conn, &run)).await
     }
 
-    async fn doubts(&self, sync: &str) -> Result<Vec<u32>, Fault> {
+    async fn doubts(&self, sync: &str) -> Result<Vec<Vec<u8>>, Fault> {
         let sync = sync.to_owned();
         self.read(move |conn| runs::doubts(conn, &sync)).await
     }

@@ -37,7 +37,7 @@ pub(super) fn runs(conn: &Connection, sync: &str, most: usize) -> Result<Vec<Run
 fn stored(conn: &Connection, run: &str, batch: u32) -> Result<Option<(Millis, BatchState)>, StateError> {
     let mut statement = conn.prepare_cached("SELECT claim_until, attempts, done, settled, tally FROM batch WHERE run = ? AND number = ?")?;
     let found = statement.query_row(params![run, batch], |row| {
-        let state = BatchState { attempts: row.get(1)?, settled: row.get(3)?, done: row.get(2)?, tally: Tally::default() };
+        let state = BatchState { attempts: row.get(1)?, settled: row.get(3)?, done: row.get(2)?, ..BatchState::default() };
         Ok((Millis(row.get(0)?), state, row.get::<_, Option<String>>(4)?))
     });
     let Some((until, mut state, tally)) = found.optional()? else { return Ok(None) };
@@ -51,7 +51,7 @@ fn read_tally(run: &str, data: &str) -> Result<Tally, StateError> {
     serde_json::from_str(data).map_err(|_| StateError::damaged(format!("the tally of a batch of run {run}")))
 }
 
-pub(super) fn claim(conn: &Connection, run: &str, batch: u32, prefixes: &[u8], now: Millis, until: Millis) -> Result<Claim, StateError> {
+pub(super) fn claim(conn: &Connection, run: &str, batch: u32, doubt: &[u8], now: Millis, until: Millis) -> Result<Claim, StateError> {
     let state = match stored(conn, run, batch)? {
         Some((_, state)) if state.done => return Ok(Claim::Done),
         Some((claimed, _)) if claimed > now => return Ok(Claim::InProgress(claimed)),
@@ -63,13 +63,8 @@ pub(super) fn claim(conn: &Connection, run: &str, batch: u32, prefixes: &[u8], n
          ON CONFLICT DO UPDATE SET claim_until = excluded.claim_until",
     )?
     .execute(params![run, batch, until.0])?;
-    conn.prepare_cached("INSERT OR REPLACE INTO doubt (run, number, prefixes) VALUES (?, ?, ?)")?.execute(params![run, batch, prefixes])?;
+    conn.prepare_cached("INSERT OR REPLACE INTO doubt (run, number, note) VALUES (?, ?, ?)")?.execute(params![run, batch, doubt])?;
     Ok(Claim::Granted(state))
-}
-
-/// Prefixes as they are stored.
-pub(super) fn pack_prefixes(prefixes: &[u32]) -> Vec<u8> {
-    prefixes.iter().flat_map(|prefix| prefix.to_le_bytes()).collect()
 }
 
 pub(super) fn settle(conn: &Connection, run: &str, batch: u32, state: &BatchState, tally: &str, now: Millis) -> Result<Progress, StateError> {
@@ -81,8 +76,10 @@ pub(super) fn settle(conn: &Connection, run: &str, batch: u32, state: &BatchStat
         .execute(params![run, batch, state.attempts, state.done, state.settled, tally])?;
     // Nothing is written over a batch that is done, so it counts once.
     let newly_done = written == 1 && state.done;
-    if newly_done {
+    if newly_done && state.doubt.is_empty() {
         conn.prepare_cached("DELETE FROM doubt WHERE run = ? AND number = ?")?.execute(params![run, batch])?;
+    } else if newly_done {
+        conn.prepare_cached("INSERT OR REPLACE INTO doubt (run, number, note) VALUES (?, ?, ?)")?.execute(params![run, batch, state.doubt])?;
     }
     let mut statement = conn.prepare_cached(
         "INSERT INTO progress (run, done, last) VALUES (?1, ?2, ?3)
@@ -117,19 +114,11 @@ pub(super) fn tally(conn: &Connection, run: &str) -> Result<Tally, StateError> {
     Ok(sum)
 }
 
-pub(super) fn doubts(conn: &Connection, sync: &str) -> Result<Vec<u32>, StateError> {
+pub(super) fn doubts(conn: &Connection, sync: &str) -> Result<Vec<Vec<u8>>, StateError> {
     // From the doubts to their runs (`CROSS JOIN` keeps that order): a sync has many runs and few doubts.
-    let mut statement = conn.prepare_cached("SELECT prefixes FROM doubt CROSS JOIN run ON run.sync = ? AND run.id = doubt.run")?;
-    let mut rows = statement.query([sync])?;
-    let mut prefixes = Vec::new();
-    while let Some(row) = rows.next()? {
-        let (stored, rest) = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?.as_chunks::<4>();
-        if !rest.is_empty() {
-            return Err(StateError::damaged(format!("the claim of a batch of `{sync}`")));
-        }
-        prefixes.extend(stored.iter().map(|bytes| u32::from_le_bytes(*bytes)));
-    }
-    Ok(prefixes)
+    let mut statement = conn.prepare_cached("SELECT note FROM doubt CROSS JOIN run ON run.sync = ? AND run.id = doubt.run")?;
+    let notes = statement.query_map([sync], |row| row.get(0))?;
+    Ok(notes.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Also drops the batches of those runs that are closed: a closed run keeps its final tally itself, and its

@@ -27,7 +27,7 @@ const TABLES: &str = "
     CREATE TABLE progress (run TEXT PRIMARY KEY, done INTEGER NOT NULL, total INTEGER, last INTEGER) WITHOUT ROWID;
     CREATE TABLE batch (run TEXT NOT NULL, number INTEGER NOT NULL, claim_until INTEGER NOT NULL, attempts INTEGER NOT NULL,
         done INTEGER NOT NULL, settled BLOB NOT NULL, tally TEXT, PRIMARY KEY (run, number)) WITHOUT ROWID;
-    CREATE TABLE doubt (run TEXT NOT NULL, number INTEGER NOT NULL, prefixes BLOB NOT NULL, PRIMARY KEY (run, number)) WITHOUT ROWID;
+    CREATE TABLE doubt (run TEXT NOT NULL, number INTEGER NOT NULL, note BLOB NOT NULL, PRIMARY KEY (run, number)) WITHOUT ROWID;
     CREATE TABLE dead_letter (sync TEXT NOT NULL, hash BLOB NOT NULL, at INTEGER NOT NULL, data TEXT NOT NULL, PRIMARY KEY (sync, hash));
     CREATE INDEX dead_letter_at ON dead_letter (sync, at);
     CREATE TABLE limiter (connection TEXT PRIMARY KEY, next_slot_micros INTEGER NOT NULL) WITHOUT ROWID;
