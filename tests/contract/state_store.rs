@@ -1,6 +1,6 @@
 //! What every state store does, whatever it is built on. A store is a line in [`STORES`]; the cases know
 //! nothing but the port, and each gets a store with nothing in it.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::type_complexity)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
