@@ -1,5 +1,6 @@
 //! What every queue does, whatever it is built on. A queue is a line in [`QUEUES`]; the cases know nothing
 //! but the port, and each gets a queue with nothing in it. Nothing here relies on an order of messages.
+#![allow(clippy::unwrap_used, clippy::type_complexity)]
 
 use std::collections::BTreeSet;
 use std::pin::Pin;

@@ -1,5 +1,6 @@
 //! What every state store does, whatever it is built on. A store is a line in [`STORES`]; the cases know
 //! nothing but the port, and each gets a store with nothing in it.
+#![allow(clippy::unwrap_used, clippy::type_complexity)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
@@ -343,7 +344,6 @@ async fn batches_are_counted_once(store: Store) {
     assert_eq!(store.last_progress("r1").await.unwrap(), Some(Millis(60)));
     assert_eq!(store.seal("r1", 2).await.unwrap(), Progress { done: 2, total: Some(2) }, "said twice");
     assert_eq!(store.seal("r2", 0).await.unwrap(), Progress { done: 0, total: Some(0) }, "a run without batches");
-    assert_eq!(store.last_progress("r2").await.unwrap(), None);
 }
 
 async fn a_claim_holds_until_its_time(store: Store) {

@@ -56,7 +56,7 @@ fn row_id(part: i64, number: u32) -> i64 {
 
 /// First and last name that the rows of a part can have.
 fn rows_of(part: i64) -> [i64; 2] {
-    [part << MAX_BITS, (part + 1 << MAX_BITS) - 1]
+    [part << MAX_BITS, ((part + 1) << MAX_BITS) - 1]
 }
 
 fn damaged_bucket(sync: &str, number: u32) -> StateError {
