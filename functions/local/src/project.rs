@@ -197,7 +197,7 @@ mod tests {
         let fault = project.sync("b").unwrap_err();
         assert!(fault.what.contains("b.yaml") && fault.what.contains("line 4 column 7") && fault.what.contains("upsrt"), "{fault}");
         assert!(fault.next_step().contains("did you mean `upsert`?"), "{fault}");
-        assert!(project.sync("aa").unwrap_err().next_step().contains("did you mean `a`?"));
+        assert!(project.sync("aa").unwrap_err().next_step().contains("the project has a, b"));
     }
 
     #[test]
