@@ -159,7 +159,7 @@ impl Connector {
             }
         };
         match tokio::time::timeout(self.connect_timeout, connecting).await {
-            Ok(connected) => connected.map(|(client, task)| Connected { client, task, connector: self.clone() }),
+            Ok(connected) => connected.map(|(client, task)| Connected { client, task: Task(task), connector: self.clone() }),
             Err(_) => Err(self.place.unreachable(format!("{} does not answer within {} (connect_timeout).", self.address, Span(self.connect_timeout)))),
         }
     }
@@ -184,8 +184,17 @@ where
 pub struct Connected {
     /// The client.
     pub client: Client,
-    task: JoinHandle<()>,
+    task: Task,
     connector: Connector,
+}
+
+/// The task that moves the bytes. It ends with its owner.
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Connected {
@@ -228,11 +237,12 @@ impl Connected {
         };
         cancelled.map_err(|e| self.fault(&e, None))
     }
-}
 
-impl Drop for Connected {
-    fn drop(&mut self) {
-        self.task.abort();
+    /// Says goodbye to the server, which dropping leaves out; waits a second at most.
+    pub async fn close(self) {
+        let Self { client, mut task, .. } = self;
+        drop(client);
+        let _ = tokio::time::timeout(Duration::from_secs(1), &mut task.0).await;
     }
 }
 
