@@ -162,7 +162,8 @@ pub(super) fn coerce<'v>(value: Value<'v>, to: Type, buffer: &'v mut String) -> 
             None => refuse("must be a UUID"),
         },
 
-        (Type::Bool | Type::Int | Type::Float | Type::Decimal | Type::Bytes, _) | (Type::Date | Type::Time | Type::DateTime | Type::Timestamp | Type::Uuid, _) => {
+        (Type::Bool | Type::Int | Type::Float | Type::Decimal | Type::Bytes, _)
+        | (Type::Date | Type::Time | Type::DateTime | Type::Timestamp | Type::Uuid, _) => {
             Err(Refusal::new(format!("cannot become {to}: cast it in SQL"), &value))
         }
     }

@@ -57,10 +57,12 @@ impl Check {
         out.extend(field.one_of.clone().map(Check::OneOf));
         out.extend(field.max_length.map(Check::MaxLength));
         out.extend(field.range.filter(|_| number).map(|(min, max)| Check::Range(min, max)));
-        out.extend(field.precision.filter(|_| number).map(|(precision, scale)| Check::Digits {
-            whole: precision.saturating_sub(scale) as usize,
-            fraction: scale as usize,
-        }));
+        out.extend(
+            field
+                .precision
+                .filter(|_| number)
+                .map(|(precision, scale)| Check::Digits { whole: precision.saturating_sub(scale) as usize, fraction: scale as usize }),
+        );
         out
     }
 

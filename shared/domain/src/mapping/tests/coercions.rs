@@ -147,13 +147,13 @@ fn types_that_never_fit_are_found_before_a_run() {
                 assert!(found.contains(&format!("column `c` is {from} and field `f` takes {to}")), "{found}");
                 // The same value in a column whose type is not known is refused by itself.
                 let invalid = Case::of(Type::Any).to(to).map(value).unwrap_err();
-                assert_eq!(invalid.got, value.type_name());
+                assert!(invalid.got.starts_with(value.type_name()), "{invalid:?}");
             } else {
                 assert_eq!(Case::of(from).to(to).findings(), "", "{from} to {to}");
             }
         }
     }
-    assert_eq!(never, 77);
+    assert_eq!(never, 90);
 }
 
 #[test]

@@ -73,7 +73,12 @@ fn values_that_the_field_does_not_take() {
     only(found(json!({ "mapping": [line] }), fields), "mapping: email → stage", what, "did you mean `customer`? the field `stage` has: lead, customer");
     let line = json!({ "from": "email", "to": "n", "values": { "a": "1", "b": "two" } });
     let what = "`values` maps `b` to `two`, which must be a whole number";
-    only(found(json!({ "mapping": [line] }), Some(vec![field("n", Some(Type::Int))])), "mapping: email → n", what, "change what `values` gives, or map another field");
+    only(
+        found(json!({ "mapping": [line] }), Some(vec![field("n", Some(Type::Int))])),
+        "mapping: email → n",
+        what,
+        "change what `values` gives, or map another field",
+    );
     let bytes = found(json!({ "mapping": [{ "from": "photo", "to": "n", "values": { "a": "1" } }] }), None);
     only(bytes, "mapping: photo → n", "`values` compares text, and the column is bytes", "encode the column as text in the model's SQL");
 }
@@ -152,7 +157,8 @@ fn lines_that_say_nothing_or_too_much() {
 
 #[test]
 fn every_mistake_is_found_at_once() {
-    let findings = found(json!({ "mapping": [{ "from": "a1", "to": "x" }, { "from": "photo", "to": "y", "transform": ["trim"] }, { "from": "id", "to": "z" }] }), None);
+    let findings =
+        found(json!({ "mapping": [{ "from": "a1", "to": "x" }, { "from": "photo", "to": "y", "transform": ["trim"] }, { "from": "id", "to": "z" }] }), None);
     let about: Vec<_> = findings.iter().map(|f| f.about.as_str()).collect();
     assert_eq!(about, ["mapping: a1 → x", "mapping: photo → y"]);
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use Value::*;
 
-fn by(kind: Type, transform: Json) -> Case {
+fn by(kind: Type, transform: serde_json::Value) -> Case {
     Case::of(kind).line(json!({ "transform": transform }))
 }
 
