@@ -288,7 +288,7 @@ impl<'a> Line<'a> {
 fn broken(rule: &str) -> String {
     match rule.strip_prefix("must ") {
         Some(rest) => format!("does not fit: it must {rest}"),
-        None => rule.to_owned(),
+        None => rule.strip_suffix(": cast it in SQL").unwrap_or(rule).to_owned(),
     }
 }
 

@@ -97,6 +97,9 @@ impl Check {
                 allowed.iter().any(|a| *a == text)
             }
             Check::MaxLength(most) => {
+                if let Value::Bytes(bytes) = value {
+                    return bytes.len() <= *most;
+                }
                 let text = value.to_text();
                 // A character has at least one byte, so short text need not be counted.
                 text.len() <= *most || text.chars().count() <= *most
