@@ -1,9 +1,13 @@
 //! Destinations: one file (or folder) each, and the registry that lists them.
 
+mod postgres;
+mod sql;
+mod sqlite;
+
 use domain::ports::DestinationEntry;
 
 /// Every destination, in the order of their names.
-pub const REGISTRY: &[&DestinationEntry] = &[];
+pub const REGISTRY: &[&DestinationEntry] = &[&postgres::ENTRY, &sqlite::ENTRY];
 
 /// The entry of a connection's `type`.
 pub fn find(name: &str) -> Option<&'static DestinationEntry> {
