@@ -272,12 +272,17 @@ pub fn canonical_decimal(text: &str) -> Option<Cow<'_, str>> {
     if (whole.is_empty() && fraction.is_empty()) || !plain(whole) || !plain(fraction) {
         return None;
     }
+    let begins_with_digit = !whole.is_empty();
     let whole = whole.trim_start_matches('0');
     let fraction = fraction.trim_end_matches('0');
     let sign = if negative && !(whole.is_empty() && fraction.is_empty()) { "-" } else { "" };
     let whole = if whole.is_empty() { "0" } else { whole };
-    let canonical = if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") };
-    Some(if canonical == text { Cow::Borrowed(text) } else { Cow::Owned(canonical) })
+    let point = if fraction.is_empty() { "" } else { "." };
+    // Where there is a digit before the point, characters are only ever left out: none left out, none changed.
+    if begins_with_digit && sign.len() + whole.len() + point.len() + fraction.len() == text.len() {
+        return Some(Cow::Borrowed(text));
+    }
+    Some(Cow::Owned(format!("{sign}{whole}{point}{fraction}")))
 }
 
 #[cfg(test)]
@@ -312,7 +317,9 @@ mod tests {
 
     #[test]
     fn decimals_have_one_spelling() {
-        for (given, expected) in [("1.00", "1"), ("-0.0", "0"), ("+05.250", "5.25"), (".5", "0.5"), ("7.", "7"), ("-12.5", "-12.5")] {
+        for (given, expected) in
+            [("1.00", "1"), ("-0.0", "0"), ("+05.250", "5.25"), (".5", "0.5"), ("7.", "7"), (".50", "0.5"), ("+.5", "0.5"), ("-12.5", "-12.5")]
+        {
             assert_eq!(canonical_decimal(given).as_deref(), Some(expected), "{given}");
         }
         for bad in ["", "-", ".", "1e5", "1.2.3", "abc", "1 "] {

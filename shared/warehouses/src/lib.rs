@@ -2,8 +2,12 @@
 
 use domain::ports::WarehouseEntry;
 
+mod postgres;
+mod sql;
+mod sqlite;
+
 /// Every warehouse, in the order of their names.
-pub const REGISTRY: &[&WarehouseEntry] = &[];
+pub const REGISTRY: &[&WarehouseEntry] = &[&postgres::ENTRY, &sqlite::ENTRY];
 
 /// The entry of a connection's `type`.
 pub fn find(name: &str) -> Option<&'static WarehouseEntry> {

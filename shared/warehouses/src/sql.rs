@@ -1,0 +1,202 @@
+//! A model's SQL as text: that it is one reading statement, where it ends, and how a condition is put around it.
+//!
+//! Not a parser: it knows quotes and comments, and leaves everything else to the warehouse.
+
+use domain::finding::Finding;
+use domain::row::Column;
+
+/// What goes before a model that a condition is put around …
+const OPEN: &str = "select * from (\n";
+/// … and after it. The line break ends a comment in the model's last line.
+const CLOSE: &str = "\n) as model where ";
+
+/// Whose quotes and comments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// PostgreSQL: `E'\''`, `$tag$…$tag$`, nested comments.
+    Postgres,
+    /// SQLite: `` `name` ``, `[name]`.
+    Sqlite,
+}
+
+/// SQL to be sent, and how much of it comes before the person's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Statement {
+    pub(crate) text: String,
+    pub(crate) before: usize,
+}
+
+/// The model alone.
+pub(crate) fn plain(model: &str) -> Statement {
+    Statement { text: model.to_owned(), before: 0 }
+}
+
+/// The model with a condition around it.
+pub(crate) fn filtered(model: &str, condition: &str) -> Statement {
+    Statement { text: format!("{OPEN}{model}{CLOSE}{condition}"), before: OPEN.len() }
+}
+
+/// A quoted identifier.
+pub(crate) fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The model without what follows its only statement. The error is a sentence.
+pub(crate) fn one_statement(sql: &str, dialect: Dialect) -> Result<&str, String> {
+    let mut first_word = None;
+    let mut end = None;
+    let mut at = 0;
+    while at < sql.len() {
+        let next = skip(sql, at, dialect);
+        let piece = &sql[at..next];
+        let blank = piece.starts_with("--") || piece.starts_with("/*") || piece.chars().all(char::is_whitespace);
+        if piece == ";" {
+            end = end.or(Some(at));
+        } else if !blank {
+            if end.is_some() {
+                return Err("a model is one statement, and this SQL goes on after the `;`.".into());
+            }
+            first_word = first_word.or(Some(piece));
+        }
+        at = next;
+    }
+    match first_word.map(str::to_lowercase).as_deref() {
+        None => Err("the model's SQL is empty.".into()),
+        Some("select" | "with" | "values" | "table" | "(") => Ok(&sql[..end.unwrap_or(sql.len())]),
+        Some(_) => Err("a model is a query: it begins with SELECT, WITH, VALUES or TABLE.".into()),
+    }
+}
+
+/// End of the piece that begins at `at`: a comment, a quoted text, a word or a single character.
+fn skip(sql: &str, at: usize, dialect: Dialect) -> usize {
+    let rest = &sql[at..];
+    let first = rest.chars().next().unwrap_or(' ');
+    let len = match first {
+        '-' if rest.starts_with("--") => rest.find('\n').map(|i| i + 1),
+        '/' if rest.starts_with("/*") => comment(rest, dialect),
+        '\'' | '"' => quoted(rest, first, false),
+        '`' if dialect == Dialect::Sqlite => quoted(rest, '`', false),
+        '[' if dialect == Dialect::Sqlite => rest.find(']').map(|i| i + 1),
+        'e' | 'E' if dialect == Dialect::Postgres && rest[1..].starts_with('\'') => quoted(&rest[1..], '\'', true).map(|i| i + 1),
+        '$' if dialect == Dialect::Postgres => dollar(rest),
+        c if word(c) => Some(rest.find(|c| !word(c)).unwrap_or(rest.len())),
+        c => Some(c.len_utf8()),
+    };
+    // What is never closed goes to the end; the warehouse says so better.
+    at + len.unwrap_or(rest.len())
+}
+
+fn word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+fn comment(rest: &str, dialect: Dialect) -> Option<usize> {
+    if dialect == Dialect::Sqlite {
+        return rest[2..].find("*/").map(|i| i + 4);
+    }
+    let (mut depth, mut at) = (0, 0);
+    let bytes = rest.as_bytes();
+    while at + 1 < bytes.len() {
+        match &bytes[at..at + 2] {
+            b"/*" => (depth, at) = (depth + 1, at + 2),
+            b"*/" if depth == 1 => return Some(at + 2),
+            b"*/" => (depth, at) = (depth - 1, at + 2),
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+/// A doubled quote inside is two pieces here, which makes no difference.
+fn quoted(rest: &str, quote: char, backslash: bool) -> Option<usize> {
+    let mut escaped = false;
+    for (at, c) in rest.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if backslash => escaped = true,
+            c if c == quote => return Some(at + c.len_utf8()),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// `$tag$…$tag$`, or a lone `$` of a parameter.
+fn dollar(rest: &str) -> Option<usize> {
+    let Some(end) = rest[1..].find(|c| !word(c)).map(|i| i + 1) else { return Some(1) };
+    let tag = &rest[1..end];
+    if !rest[end..].starts_with('$') || tag.starts_with(|c: char| c.is_ascii_digit()) {
+        return Some(1);
+    }
+    let mark = &rest[..=end];
+    rest[mark.len()..].find(mark).map(|i| i + 2 * mark.len())
+}
+
+/// One finding for every name that more than one column has.
+pub(crate) fn named_twice(columns: &[Column]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (at, column) in columns.iter().enumerate() {
+        let before = columns[..at].iter().filter(|c| c.name == column.name).count();
+        if before == 1 {
+            let fix = format!("give each its own name with `as`, such as `… as {}_2`", column.name);
+            findings.push(Finding::error("model", format!("more than one column is named `{}`", column.name), fix));
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::value::Type;
+
+    #[test]
+    fn one_statement_is_found_whatever_is_quoted() {
+        use Dialect::{Postgres, Sqlite};
+        for (sql, dialect, model) in [
+            ("select 1", Sqlite, "select 1"),
+            ("select 1 ; \n-- done;\n", Sqlite, "select 1 "),
+            ("-- first\n/* ; */ WITH a as (select ';') select * from a;", Sqlite, "-- first\n/* ; */ WITH a as (select ';') select * from a"),
+            ("select 'it''s;' -- end", Sqlite, "select 'it''s;' -- end"),
+            ("select [a;b], `c;d`, \"e;f\" from t;;", Sqlite, "select [a;b], `c;d`, \"e;f\" from t"),
+            ("select E'\\';', $$;$$, $x$;$$;$x$ from t;", Postgres, "select E'\\';', $$;$$, $x$;$$;$x$ from t"),
+            ("(select 1) union (select 2)", Postgres, "(select 1) union (select 2)"),
+            ("/* a /* ; */ ; */ values (1)", Postgres, "/* a /* ; */ ; */ values (1)"),
+            ("select $1", Postgres, "select $1"),
+        ] {
+            assert_eq!(one_statement(sql, dialect), Ok(model), "{sql}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_refused_with_a_reason() {
+        for (sql, part) in [
+            ("", "empty"),
+            ("-- nothing", "empty"),
+            ("select 1; select 2", "goes on"),
+            ("select 1; delete from t", "goes on"),
+            ("delete from t", "begins with SELECT"),
+            ("insert into t values (1) returning a", "begins with SELECT"),
+            ("pragma user_version", "begins with SELECT"),
+            ("selection", "begins with SELECT"),
+        ] {
+            let why = one_statement(sql, Dialect::Postgres).unwrap_err();
+            assert!(why.contains(part), "{sql}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_condition_goes_around() {
+        let statement = filtered("select 1 as a -- x", &format!("{} = 1", identifier("a\"b")));
+        assert_eq!(statement.text, "select * from (\nselect 1 as a -- x\n) as model where \"a\"\"b\" = 1");
+        assert!(statement.text[statement.before..].starts_with("select 1"));
+    }
+
+    #[test]
+    fn a_name_is_reported_once() {
+        let columns: Vec<_> = ["a", "b", "a", "a"].map(|name| Column { name: name.into(), kind: Type::Any }).into();
+        let findings = named_twice(&columns);
+        assert_eq!(findings.len(), 1);
+        assert!(findings[0].is_error() && findings[0].what.contains("`a`"));
+    }
+}
