@@ -1,0 +1,233 @@
+//! A table in PostgreSQL, such as the product's own database.
+//!
+//! - **What it writes**: rows of one table (`object: public.customers`); a field is a column. Names are taken as
+//!   they are written, with their case. Arrays take JSON arrays of one dimension. A field that a record leaves
+//!   out keeps what the row has; null clears it.
+//! - **Auth**: user and password of the connection, TLS with the server's certificate verified by default. The user
+//!   needs `select, insert, update` on the table, in mirror mode `delete`, in append mode `insert` only.
+//! - **Modes**: upsert, update, append, mirror. Upsert and update change a row only where something differs, and
+//!   find it by a unique index of exactly the identifier columns; identifiers compare as the database compares them.
+//! - **Limits**: 1,000 records (`options.batch_size`) and 4 MiB in a batch, 4 batches at once, no rate.
+//! - **Per-record errors**: a batch is one transaction. A statement that fails on a value or a constraint
+//!   (SQLSTATE classes 22 and 23, and what triggers raise) is halved under a savepoint until the record stands alone;
+//!   it is rejected with the condition's name, and the others arrive. Identifiers that occur twice in a batch are rejected.
+//! - **Idempotency**: upsert, update and delete can be repeated. Append is at least once: after a lost answer to a commit
+//!   it meets its own rows where a unique index guards them, which `options.on_conflict: skip` passes over
+//!   (`exists`) and `reject`, the default, rejects (`unique_violation`); without a unique index it writes them again.
+//! - **API version and sources**: PostgreSQL 12 and newer, tried with 15; the manual on `INSERT … ON CONFLICT`, on the
+//!   system catalogs and on error codes (postgresql.org/docs/current).
+
+mod classify;
+mod encode;
+mod statement;
+mod table;
+mod write;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use clients::Place;
+use clients::postgres::{Connected, Connector};
+use domain::batch::WriteBatch;
+use domain::cells::Cells;
+use domain::config;
+use domain::fault::{Code, Fault};
+use domain::layout::Layout;
+use domain::mode::Mode;
+use domain::outcome::{Outcome, WriteError};
+use domain::ports::{Destination, DestinationEntry, DestinationSchema, Limits, Need, Opened, Opening};
+use domain::sync::Target;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::sql::{ObjectName, Options};
+use statement::Shape;
+use table::{Column, Found, Table};
+use write::Writing;
+
+/// The registry's entry.
+pub const ENTRY: DestinationEntry = DestinationEntry {
+    name: "postgres",
+    about: "a table in PostgreSQL",
+    modes,
+    open,
+    schema: || schemars::schema_for!(Config),
+    options_schema: || schemars::schema_for!(Options),
+};
+
+/// Settings of the connection: the same as for a warehouse.
+pub use clients::postgres::PostgresConfig as Config;
+
+/// Batches at once.
+const CONCURRENCY: usize = 4;
+
+fn modes(_: Mode) -> Result<(), &'static str> {
+    Ok(())
+}
+
+fn open<'a>(opening: Opening<'a>, target: &'a Target) -> Opened<'a, dyn Destination> {
+    Box::pin(async move {
+        let place = Place::destination(opening.name);
+        let config: Config = config::read(&place.to_string(), opening.config)?;
+        let connector = config.resolve(place, opening.folder, opening.secrets).await?;
+        let (object, options) = (ObjectName::of(target)?, Options::of(target)?);
+        Ok(Arc::new(Postgres { connector, object, options, free: Semaphore::new(CONCURRENCY), idle: Mutex::default(), table: Mutex::default() }) as Arc<dyn Destination>)
+    })
+}
+
+/// A table as a destination.
+struct Postgres {
+    connector: Connector,
+    object: ObjectName,
+    options: Options,
+    /// Permits to use a connection.
+    free: Semaphore,
+    /// Connections nobody uses, in no transaction.
+    idle: Mutex<Vec<Connected>>,
+    /// The table as it was last looked up.
+    table: Mutex<Option<Arc<Table>>>,
+}
+
+/// A connection in use. It is given back when all went well, and closed otherwise, which ends its transaction.
+struct Lease<'a> {
+    connection: Connected,
+    reused: bool,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Postgres {
+    async fn lease(&self) -> Result<Lease<'_>, Fault> {
+        let permit = self.free.acquire().await.map_err(|_| self.connector.place().unreachable("the connections are closed."))?;
+        let idle = {
+            let mut idle = lock(&self.idle);
+            idle.retain(|connection| !connection.is_closed());
+            idle.pop()
+        };
+        let reused = idle.is_some();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => self.connector.connect().await?,
+        };
+        Ok(Lease { connection, reused, _permit: permit })
+    }
+
+    fn give_back(&self, lease: Lease<'_>) {
+        lock(&self.idle).push(lease.connection);
+    }
+
+    /// A connection in a new transaction. One that was closed while it lay idle is replaced: nothing was sent over it yet.
+    async fn begun(&self) -> Result<Lease<'_>, Fault> {
+        loop {
+            let lease = self.lease().await?;
+            match write::begin(&lease.connection).await {
+                Ok(()) => return Ok(lease),
+                Err(_) if lease.reused => drop(lease),
+                Err(error) => return Err(lease.connection.fault(&error, None)),
+            }
+        }
+    }
+
+    /// Ends a transaction that only read.
+    async fn end(&self, lease: Lease<'_>) -> Result<(), Fault> {
+        lease.connection.client.batch_execute("rollback").await.map_err(|e| lease.connection.fault(&e, None))?;
+        self.give_back(lease);
+        Ok(())
+    }
+
+    async fn look_up(&self, connection: &Connected) -> Result<Found, Fault> {
+        let found = table::find(connection, &self.object).await.map_err(|e| connection.fault(&e, None))?;
+        *lock(&self.table) = match &found {
+            Found::Table(table) => Some(Arc::new(table.clone())),
+            Found::Not(_) => None,
+        };
+        Ok(found)
+    }
+
+    /// The table as last looked up, looked up when it was not.
+    async fn table(&self, connection: &Connected) -> Result<Arc<Table>, Fault> {
+        let known = lock(&self.table).clone();
+        match known {
+            Some(table) => Ok(table),
+            None => match self.look_up(connection).await? {
+                Found::Table(table) => Ok(Arc::new(table)),
+                Found::Not(finding) => Err(Fault::new(Code::DestinationMisconfigured, format!("{}: {finding}.", connection.place()))),
+            },
+        }
+    }
+
+    async fn write_in(&self, connection: &Connected, batch: &WriteBatch<'_>) -> Result<Vec<Outcome>, WriteError> {
+        let table = self.table(connection).await.map_err(connecting)?;
+        Writing { connection, table: &table, batch, on_conflict: self.options.on_conflict }.run().await
+    }
+
+    async fn read_in(&self, connection: &Connected, layout: &Layout, identifiers: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, Fault> {
+        let table = self.table(connection).await?;
+        let column = |name: &str| table.column(name).ok_or_else(|| connection.place().failed(format!("the table {} has no column `{name}`.", table.name)));
+        let keys: Vec<&Column> = layout.identifiers().map(|(_, f)| column(&f.name)).collect::<Result<_, _>>()?;
+        let columns: Vec<&Column> = layout.fields().iter().map(|f| column(&f.name)).collect::<Result<_, _>>()?;
+        let mut arrays: Vec<Vec<Option<String>>> = vec![Vec::with_capacity(identifiers.len()); keys.len()];
+        for identifier in identifiers {
+            let mut values = Cells(identifier).values();
+            arrays.iter_mut().for_each(|array| array.push(values.next().and_then(encode::text)));
+        }
+        let statement = Shape { table: &table, columns: &keys, identifier: &vec![true; keys.len()] }.read(&columns);
+        let mut records = vec![None; identifiers.len()];
+        for row in connection.client.query_typed(&statement, &write::params(&arrays)).await.map_err(|e| connection.fault(&e, None))? {
+            let mut cells = Vec::new();
+            columns.iter().enumerate().for_each(|(at, column)| encode::push(&mut cells, row.get(at + 1), column));
+            if let Some(slot) = records.get_mut(write::ordinal(&row)) {
+                *slot = Some(cells);
+            }
+        }
+        Ok(records)
+    }
+}
+
+#[async_trait]
+impl Destination for Postgres {
+    fn limits(&self) -> Limits {
+        self.options.limits(CONCURRENCY)
+    }
+
+    async fn preflight(&self, need: Need<'_>) -> Result<DestinationSchema, Fault> {
+        let lease = self.begun().await?;
+        let found = self.look_up(&lease.connection).await?;
+        self.end(lease).await?;
+        Ok(match found {
+            Found::Table(table) => table.schema(need),
+            Found::Not(finding) => DestinationSchema { findings: vec![finding], ..DestinationSchema::default() },
+        })
+    }
+
+    async fn write(&self, batch: &WriteBatch<'_>) -> Result<Vec<Outcome>, WriteError> {
+        let lease = self.begun().await.map_err(connecting)?;
+        let written = self.write_in(&lease.connection, batch).await;
+        match &written {
+            Ok(_) => self.give_back(lease),
+            // The table may have changed since it was looked up.
+            Err(WriteError::Misconfigured { .. }) => *lock(&self.table) = None,
+            Err(_) => {}
+        }
+        written
+    }
+
+    async fn read(&self, layout: &Layout, identifiers: &[Vec<u8>]) -> Result<Option<Vec<Option<Vec<u8>>>>, Fault> {
+        let lease = self.begun().await?;
+        let records = self.read_in(&lease.connection, layout, identifiers).await?;
+        self.end(lease).await?;
+        Ok(Some(records))
+    }
+}
+
+/// A fault of connecting, or of looking the table up, as the error of a batch.
+fn connecting(fault: Fault) -> WriteError {
+    match fault.code {
+        Code::DestinationUnreachable => WriteError::Unavailable { after: None, detail: fault.what },
+        Code::DestinationUnauthorized => WriteError::Unauthorized { detail: fault.what },
+        _ => WriteError::Misconfigured { detail: fault.what },
+    }
+}
+
+/// What the mutex holds is whole at any time, so a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

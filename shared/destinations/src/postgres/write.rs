@@ -1,0 +1,268 @@
+//! One batch in one transaction: a statement for each group of records that carry the same fields; what
+//! fails is taken apart under a savepoint until the record at fault stands alone.
+
+use clients::postgres::Connected;
+use domain::batch::{BatchRecord, WriteBatch};
+use domain::mode::Op;
+use domain::outcome::{Effect, Outcome, WriteError};
+use domain::value::Value;
+use tokio_postgres::error::DbError;
+use tokio_postgres::types::{ToSql, Type as Sql};
+use tokio_postgres::{Error, Row};
+
+use super::classify::{self, About};
+use super::statement::{self, Shape};
+use super::table::{Column, Table};
+use super::encode;
+use crate::sql::{Group, OnConflict, Progress};
+
+/// For how many rejected records of a batch the column at fault is looked for.
+const LOOKED_FOR: usize = 20;
+
+/// A batch being written.
+pub(super) struct Writing<'a> {
+    pub(super) connection: &'a Connected,
+    pub(super) table: &'a Table,
+    pub(super) batch: &'a WriteBatch<'a>,
+    pub(super) on_conflict: OnConflict,
+}
+
+/// Why a statement came to nothing.
+enum Failed {
+    /// A record of it is refused; a lone one is refused like this.
+    Record(Box<DbError>),
+    /// Fewer rows were written than were sent, and nobody says which.
+    Short,
+    /// The whole batch.
+    Batch(WriteError),
+}
+
+/// Begins the transaction. Constraints are checked with each statement, so that a violation finds its record
+/// and does not wait for the commit; nothing of the session is changed beyond the transaction.
+pub(super) async fn begin(connection: &Connected) -> Result<(), Error> {
+    let timeout = connection.statement_timeout().as_millis();
+    let begin = format!(
+        "begin isolation level read committed; set local statement_timeout = {timeout}; set local timezone = 'UTC'; set local datestyle = 'ISO, YMD'; \
+         set local standard_conforming_strings = on; set constraints all immediate; savepoint piece"
+    );
+    connection.client.batch_execute(&begin).await
+}
+
+impl Writing<'_> {
+    /// Writes the batch and commits. The transaction must have begun; on an error it is the caller's to end
+    /// (by dropping the connection).
+    pub(super) async fn run(&self) -> Result<Vec<Outcome>, WriteError> {
+        let mut progress = Progress::of(self.batch);
+        self.refuse_duplicates(&mut progress).await?;
+        let mut looked_for = 0;
+        let mut fresh = true;
+        for group in progress.groups(self.batch) {
+            let columns = self.columns(&group.fields)?;
+            let identifier: Vec<bool> = group.fields.iter().map(|&f| self.batch.layout.fields().get(f).is_some_and(|f| f.identifier)).collect();
+            if columns.is_empty() {
+                group.records.iter().for_each(|&r| progress.set(r, Outcome::rejected("empty_record", "every field of the record is left out")));
+                continue;
+            }
+            let shape = Shape { table: self.table, columns: &columns, identifier: &identifier };
+            let mut pieces: Vec<&[usize]> = vec![&group.records];
+            while let Some(piece) = pieces.pop() {
+                if !std::mem::take(&mut fresh) {
+                    self.simple("release savepoint piece; savepoint piece").await?;
+                }
+                let failed = match self.write(&shape, &group, piece).await {
+                    Ok(outcomes) => {
+                        piece.iter().zip(outcomes).for_each(|(&record, outcome)| progress.set(record, outcome));
+                        continue;
+                    }
+                    Err(Failed::Batch(error)) => return Err(error),
+                    Err(failed) => failed,
+                };
+                self.simple("rollback to savepoint piece").await?;
+                fresh = true;
+                if piece.len() > 1 {
+                    let (first, second) = piece.split_at(piece.len() / 2);
+                    pieces.extend([second, first]);
+                } else if let (Failed::Record(error), [record]) = (failed, piece) {
+                    let column = if looked_for < LOOKED_FOR { self.column_at_fault(&shape, &group, *record, &error).await? } else { None };
+                    looked_for += 1;
+                    let left_out = error.column().is_some_and(|c| !columns.iter().any(|mapped| mapped.name == c));
+                    progress.set(*record, classify::rejected(&error, column.as_deref(), left_out));
+                }
+                // A lone record that was written short stays open: a trigger swallowed it, its fate is unknown.
+            }
+        }
+        // A commit whose answer is lost may have happened: the batch is sent again, which changes nothing but for append.
+        self.simple("commit").await?;
+        Ok(progress.into_outcomes())
+    }
+
+    fn columns(&self, fields: &[usize]) -> Result<Vec<&Column>, WriteError> {
+        let named = fields.iter().filter_map(|&f| self.batch.layout.fields().get(f));
+        named
+            .map(|field| {
+                let missing = || WriteError::Misconfigured { detail: format!("the table {} has no column `{}`", self.table.name, field.name) };
+                self.table.column(&field.name).ok_or_else(missing)
+            })
+            .collect()
+    }
+
+    fn arrays(&self, fields: &[usize], records: &[usize]) -> Vec<Vec<Option<String>>> {
+        let mut arrays: Vec<Vec<Option<String>>> = fields.iter().map(|_| Vec::with_capacity(records.len())).collect();
+        for record in records.iter().filter_map(|&r| self.batch.records.get(r)) {
+            let values: Vec<Value<'_>> = record.fields.values().collect();
+            for (&field, array) in fields.iter().zip(&mut arrays) {
+                array.push(values.get(field).and_then(|v| encode::text(*v)));
+            }
+        }
+        arrays
+    }
+
+    /// Identifiers that are equal for the database: found here where equality is equality of bytes, else asked for.
+    async fn refuse_duplicates(&self, progress: &mut Progress) -> Result<(), WriteError> {
+        if self.batch.op == Op::Append {
+            return Ok(());
+        }
+        let key = |record: &BatchRecord<'_>| self.batch.layout.identifier_cells(record.fields);
+        progress.refuse_duplicates(|r| self.batch.records.get(r).map(key));
+        let fields: Vec<usize> = self.batch.layout.identifiers().map(|(at, _)| at).collect();
+        let columns = self.columns(&fields)?;
+        if columns.iter().all(|c| c.exact) {
+            return Ok(());
+        }
+        let open: Vec<usize> = progress.open().collect();
+        let shape = Shape { table: self.table, columns: &columns, identifier: &vec![true; columns.len()] };
+        match self.query(&shape.duplicates(), &self.arrays(&fields, &open)).await {
+            Ok(rows) => ordinals(&rows).filter_map(|at| open.get(at)).for_each(|&record| progress.refuse_duplicate(record)),
+            // An identifier that is no value of its column: its record is found when it is written.
+            Err(Failed::Record(_) | Failed::Short) => self.simple("rollback to savepoint piece").await?,
+            Err(Failed::Batch(error)) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Writes records of a group: an outcome for each.
+    async fn write(&self, shape: &Shape<'_>, group: &Group, records: &[usize]) -> Result<Vec<Outcome>, Failed> {
+        let arrays = self.arrays(&group.fields, records);
+        let mut outcomes: Vec<Option<Outcome>> = vec![None; records.len()];
+        let mut set = |at: usize, outcome: Outcome| {
+            if let Some(slot) = outcomes.get_mut(at) {
+                *slot = Some(outcome);
+            }
+        };
+        match self.batch.op {
+            Op::Append => return self.append(shape, &arrays, records.len()).await,
+            Op::Upsert => {
+                for row in self.query(&shape.upsert(), &arrays).await? {
+                    let effect = match row.get::<_, Option<bool>>(1) {
+                        Some(true) => Effect::Created,
+                        Some(false) => Effect::Updated,
+                        None => Effect::Unknown,
+                    };
+                    set(ordinal(&row), Outcome::accepted(effect));
+                }
+            }
+            Op::Update => {
+                if let Some(update) = shape.update() {
+                    ordinals(&self.query(&update, &arrays).await?).for_each(|at| set(at, Outcome::accepted(Effect::Updated)));
+                }
+            }
+            Op::Delete => ordinals(&self.query(&shape.delete(), &arrays).await?).for_each(|at| set(at, Outcome::accepted(Effect::Deleted))),
+        }
+        if outcomes.iter().all(Option::is_some) {
+            return Ok(outcomes.into_iter().flatten().collect());
+        }
+        // What was not written is looked up: it was as wanted already, or is not there.
+        let mut there = vec![false; records.len()];
+        for at in ordinals(&self.query(&shape.exists(), &arrays).await?) {
+            if let Some(slot) = there.get_mut(at) {
+                *slot = true;
+            }
+        }
+        let settled = outcomes.into_iter().zip(there).map(|(outcome, there)| {
+            outcome.unwrap_or_else(|| match (self.batch.op, there) {
+                (Op::Upsert | Op::Update, true) => Outcome::accepted(Effect::Updated),
+                (Op::Update, false) => Outcome::Skipped { reason: "not_found".to_owned() },
+                (Op::Delete, false) => Outcome::accepted(Effect::Deleted),
+                // Neither written nor there, or deleted and still there: a trigger did something else.
+                _ => Outcome::unmentioned(),
+            })
+        });
+        Ok(settled.collect())
+    }
+
+    async fn append(&self, shape: &Shape<'_>, arrays: &[Vec<Option<String>>], records: usize) -> Result<Vec<Outcome>, Failed> {
+        let skip = self.on_conflict == OnConflict::Skip;
+        let params = params(arrays);
+        let written = self.connection.client.execute_typed(&shape.append(skip), &params).await.map_err(|e| self.failed(&e))?;
+        match usize::try_from(written).unwrap_or(usize::MAX) {
+            written if written == records => Ok(vec![Outcome::accepted(Effect::Created); records]),
+            0 if skip => Ok(vec![Outcome::Skipped { reason: "exists".to_owned() }; records]),
+            _ => Err(Failed::Short),
+        }
+    }
+
+    /// Errors about a value do not name its column: each value is tried alone.
+    async fn column_at_fault(&self, shape: &Shape<'_>, group: &Group, record: usize, error: &DbError) -> Result<Option<String>, WriteError> {
+        let state = error.code().code();
+        if error.column().is_some() || !state.starts_with("22") {
+            return Ok(None);
+        }
+        for (column, array) in shape.columns.iter().zip(self.arrays(&group.fields, &[record])) {
+            let Some(Some(text)) = array.into_iter().next() else { continue };
+            if state == "22001" {
+                if column.field.max_length.is_some_and(|most| text.trim_end_matches(' ').chars().count() > most) {
+                    return Ok(Some(column.name.clone()));
+                }
+                continue;
+            }
+            // Into the type with its length: that is where numbers overflow.
+            let cast = format!("select ({})::{} is null", statement::cast("($1::text[])[1]", column), column.full_type);
+            match self.query(&cast, &[vec![Some(text)]]).await {
+                Ok(_) => {}
+                Err(Failed::Batch(error)) => return Err(error),
+                Err(_) => {
+                    self.simple("rollback to savepoint piece").await?;
+                    return Ok(Some(column.name.clone()));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn query(&self, sql: &str, arrays: &[Vec<Option<String>>]) -> Result<Vec<Row>, Failed> {
+        self.connection.client.query_typed(sql, &params(arrays)).await.map_err(|e| self.failed(&e))
+    }
+
+    async fn simple(&self, sql: &str) -> Result<(), WriteError> {
+        self.connection.client.batch_execute(sql).await.map_err(|e| batch_error(self.connection, &e))
+    }
+
+    fn failed(&self, error: &Error) -> Failed {
+        match error.as_db_error() {
+            Some(db) if classify::about(db.code().code(), self.table.row_security) == About::Record => Failed::Record(Box::new(db.clone())),
+            _ => Failed::Batch(batch_error(self.connection, error)),
+        }
+    }
+}
+
+/// The error of a whole batch. Without an answer of the server the connection is broken, which passes.
+pub(super) fn batch_error(connection: &Connected, error: &Error) -> WriteError {
+    let what = connection.fault(error, None).what;
+    match error.as_db_error().map(|db| db.code().code()) {
+        Some(state) => classify::batch_error(classify::about(state, false), state, what),
+        None => WriteError::Unavailable { after: None, detail: what },
+    }
+}
+
+pub(super) fn params(arrays: &[Vec<Option<String>>]) -> Vec<(&(dyn ToSql + Sync), Sql)> {
+    arrays.iter().map(|array| (array as &(dyn ToSql + Sync), Sql::TEXT_ARRAY)).collect()
+}
+
+/// The record's position, from the ordinal that SQL counts from 1.
+pub(super) fn ordinal(row: &Row) -> usize {
+    usize::try_from(row.get::<_, i64>(0) - 1).unwrap_or(usize::MAX)
+}
+
+fn ordinals(rows: &[Row]) -> impl Iterator<Item = usize> + '_ {
+    rows.iter().map(ordinal)
+}
