@@ -55,7 +55,10 @@ async fn a_refused_batch_is_refused_with_what_was_said() {
 #[tokio::test]
 async fn credentials_and_addresses_that_are_wrong_stop_the_run() {
     for code in [401, 403] {
-        assert!(matches!(error(Behaviour::message(code, "who are you")).await, WriteError::Unauthorized { detail } if detail.contains("who are you")), "{code}");
+        assert!(
+            matches!(error(Behaviour::message(code, "who are you")).await, WriteError::Unauthorized { detail } if detail.contains("who are you")),
+            "{code}"
+        );
     }
     for code in [404, 405, 410] {
         assert!(matches!(error(Behaviour::status(code)).await, WriteError::Misconfigured { detail } if detail == format!("it answers {code}")), "{code}");
@@ -95,9 +98,14 @@ async fn retry_after_is_read_in_every_form() {
 #[tokio::test]
 async fn errors_that_pass_are_told_as_such() {
     for code in [408, 425, 500, 502, 503, 504] {
-        assert!(matches!(error(Behaviour::message(code, "later")).await, WriteError::Unavailable { after: None, detail } if detail.contains("later")), "{code}");
+        assert!(
+            matches!(error(Behaviour::message(code, "later")).await, WriteError::Unavailable { after: None, detail } if detail.contains("later")),
+            "{code}"
+        );
     }
-    assert!(matches!(error(Behaviour::Html(502)).await, WriteError::Unavailable { detail, .. } if detail.contains("HTML instead of JSON: Sign in Please sign in")));
+    assert!(
+        matches!(error(Behaviour::Html(502)).await, WriteError::Unavailable { detail, .. } if detail.contains("HTML instead of JSON: Sign in Please sign in"))
+    );
 }
 
 #[tokio::test]
@@ -153,7 +161,7 @@ async fn statuses_can_mean_something_else() {
     let double = Double::start();
     let hook = open(&double.url(), json!({"statuses": {"success": [409], "retry": [404], "permanent": [500]}}), "", json!({})).await;
     let records = Records::new(&["a"]);
-    let mut write = async |code| {
+    let write = async |code| {
         double.answer(Behaviour::status(code));
         records.write(hook.as_ref(), Op::Upsert).await
     };

@@ -162,11 +162,7 @@ mod tests {
     fn a_rejection_says_what_was_said_without_secrets() {
         let body = br#"{"results":[{"status":"bad words here","error":"token hush-hush is wrong"},{"status":"invalid","code":"E42"},{"status":"x","error":{"code":"C","message":"m"}}]}"#;
         let all = outcomes(body, &ids(), Op::Upsert, Some(&Results::default()), &Redactor::new(["hush-hush"]));
-        let expected = [
-            Outcome::rejected("rejected", "token [secret] is wrong"),
-            Outcome::rejected("E42", ""),
-            Outcome::rejected("C", "m"),
-        ];
+        let expected = [Outcome::rejected("rejected", "token [secret] is wrong"), Outcome::rejected("E42", ""), Outcome::rejected("C", "m")];
         assert_eq!(all, expected);
     }
 }

@@ -245,7 +245,12 @@ mod tests {
             (json!("records"), 2, Op::Delete, json!({"sync": "crm", "operation": "delete", "records": records})),
             (json!("array"), 2, Op::Append, json!(fields)),
             (json!("object"), 1, Op::Upsert, fields[0].clone()),
-            (json!({"data": "$fields", "meta": ["$sync", "$id", 1.5, null, true]}), 1, Op::Upsert, json!({"data": fields[0], "meta": ["crm", ids[0], 1.5, null, true]})),
+            (
+                json!({"data": "$fields", "meta": ["$sync", "$id", 1.5, null, true]}),
+                1,
+                Op::Upsert,
+                json!({"data": fields[0], "meta": ["crm", ids[0], 1.5, null, true]}),
+            ),
             (json!({"op": "$operation", "a": {"b": "$records"}}), 2, Op::Upsert, json!({"op": "upsert", "a": {"b": records}})),
         ] {
             let text = encoded(body.clone(), count, op);

@@ -77,12 +77,9 @@ mod tests {
 
     #[test]
     fn a_malformed_secret_is_refused_and_not_repeated() {
-        for (given, part) in [
-            ("plain-secret".to_owned(), "whsec_"),
-            ("whsec_!!!".to_owned(), "base64"),
-            (secret(23), "holds 23 bytes"),
-            (secret(65), "holds 65 bytes"),
-        ] {
+        for (given, part) in
+            [("plain-secret".to_owned(), "whsec_"), ("whsec_!!!".to_owned(), "base64"), (secret(23), "holds 23 bytes"), (secret(65), "holds 65 bytes")]
+        {
             let error = Signer::new(std::slice::from_ref(&given)).unwrap_err();
             assert!(error.contains(part) && !error.contains(&given), "{error}");
         }
