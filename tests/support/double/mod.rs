@@ -3,13 +3,15 @@
 //! It runs in a thread of its own, so it answers whatever the test's runtime does. For the webhook's default body
 //! it keeps what a destination would keep: the last version of each record by key, and every delivery.
 
+#![allow(clippy::expect_used, reason = "a double that cannot start is a test that cannot run")]
+
 pub mod behaviour;
 mod serve;
 mod store;
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
