@@ -50,7 +50,7 @@ create table customers (id integer primary key, email text, first_name text, lif
 insert into customers values
   (1, ' Ada@Example.com ', 'Ada', 120.50, 'Pro'),
   (2, 'bo@example.com', 'Bo', 0, 'Free'),
-  (3, 'chloé@example.com', 'Chloé', null, 'Free'),
+  (3, 'chloe@example.com', 'Chloé', null, 'Free'),
   (4, 'not an address', 'Dee', 12, 'Pro');
 ";
 

@@ -17,9 +17,7 @@ pub(super) enum About {
 /// a function in a check or in a trigger.
 pub(super) fn about(error: &Error) -> About {
     match error.sqlite_error_code() {
-        Some(
-            ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig | ErrorCode::Unknown,
-        ) => About::Record,
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig | ErrorCode::Unknown) => About::Record,
         _ => About::Everyone,
     }
 }
