@@ -275,7 +275,7 @@ pub fn canonical_decimal(text: &str) -> Option<Cow<'_, str>> {
     // Most decimals come canonical: they are recognised without building a second text.
     if !text.starts_with('+') && (whole == "0" || whole.starts_with(|c| c != '0')) && !text.ends_with('.') {
         let zero = whole == "0" && fraction.is_empty();
-        if !fraction.ends_with('0') && !(negative && zero) {
+        if !(fraction.ends_with('0') || negative && zero) {
             return Some(Cow::Borrowed(text));
         }
     }
