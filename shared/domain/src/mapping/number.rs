@@ -82,7 +82,7 @@ pub fn round(decimal: &str, decimals: usize, out: &mut String) {
     if negative && !is_zero {
         out.push('-');
     }
-    let point = (decimals > 0).then_some(".").unwrap_or_default();
+    let point = if decimals > 0 { "." } else { "" };
     if !up {
         out.push_str(if whole.is_empty() { "0" } else { whole });
         out.push_str(point);
