@@ -1,4 +1,5 @@
 //! What every warehouse must do. The suite walks the registry: a warehouse without a fixture fails it.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
 //! The PostgreSQL server that `tests/run` starts, and databases in it for single tests.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
