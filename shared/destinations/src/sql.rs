@@ -8,6 +8,7 @@ use std::hash::Hash;
 use std::time::Duration;
 
 use domain::batch::WriteBatch;
+use domain::cells;
 use domain::config;
 use domain::fault::{Code, Fault};
 use domain::finding::{Finding, nearest};
@@ -16,7 +17,6 @@ use domain::outcome::Outcome;
 use domain::ports::{Limits, Need};
 use domain::sync::Target;
 use domain::value::Value;
-use domain::cells;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -238,7 +238,11 @@ pub fn no_table<'a>(object: &ObjectName, known: impl IntoIterator<Item = &'a str
 
 /// It is something else than a table.
 pub fn not_a_table(object: &ObjectName, what: &str) -> Finding {
-    Finding::error(format!("object {object}"), format!("it is {what}, and records are written to tables only"), "name the table behind it in destination.object")
+    Finding::error(
+        format!("object {object}"),
+        format!("it is {what}, and records are written to tables only"),
+        "name the table behind it in destination.object",
+    )
 }
 
 /// Nothing makes the identifier unique: `uniques` are the column sets that are.

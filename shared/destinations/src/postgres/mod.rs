@@ -70,7 +70,8 @@ fn open<'a>(opening: Opening<'a>, target: &'a Target) -> Opened<'a, dyn Destinat
         let config: Config = config::read(&place.to_string(), opening.config)?;
         let connector = config.resolve(place, opening.folder, opening.secrets).await?;
         let (object, options) = (ObjectName::of(target)?, Options::of(target)?);
-        Ok(Arc::new(Postgres { connector, object, options, free: Semaphore::new(CONCURRENCY), idle: Mutex::default(), table: Mutex::default() }) as Arc<dyn Destination>)
+        Ok(Arc::new(Postgres { connector, object, options, free: Semaphore::new(CONCURRENCY), idle: Mutex::default(), table: Mutex::default() })
+            as Arc<dyn Destination>)
     })
 }
 

@@ -164,7 +164,8 @@ fn column(row: &Row) -> Column {
         one_of: row.get(10),
     };
     Column {
-        exact: matches!(typname.as_str(), "int2" | "int4" | "int8" | "uuid" | "bool" | "date") || (matches!(typname.as_str(), "text" | "varchar") && deterministic),
+        exact: matches!(typname.as_str(), "int2" | "int4" | "int8" | "uuid" | "bool" | "date")
+            || (matches!(typname.as_str(), "text" | "varchar") && deterministic),
         comparable: scalar || typtype == "e",
         unwritable: unwritable(&typname, &typtype, &category),
         may_insert: row.get(12),

@@ -11,9 +11,9 @@ use tokio_postgres::types::{ToSql, Type as Sql};
 use tokio_postgres::{Error, Row};
 
 use super::classify::{self, About};
+use super::encode;
 use super::statement::{self, Shape};
 use super::table::{Column, Table};
-use super::encode;
 use crate::sql::{Group, OnConflict, Progress};
 
 /// For how many rejected records of a batch the column at fault is looked for.

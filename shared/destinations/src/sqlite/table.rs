@@ -42,7 +42,8 @@ pub(super) fn find(connection: &Connection, object: &ObjectName) -> Result<Found
     let list = "select name, type, strict from pragma_table_list where schema = ?1 collate nocase and name = ?2 collate nocase";
     let found = connection.query_row(list, [schema, &object.table], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, bool>(2)?)));
     let Some((table, what, strict)) = found.optional()? else {
-        let mut names = connection.prepare("select name from pragma_table_list where type = 'table' and schema = ?1 collate nocase and name not like 'sqlite\\_%' escape '\\'")?;
+        let mut names = connection
+            .prepare("select name from pragma_table_list where type = 'table' and schema = ?1 collate nocase and name not like 'sqlite\\_%' escape '\\'")?;
         let names = names.query_map([schema], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
         let names = names.into_iter().map(|table| ObjectName { schema: object.schema.clone(), table }.to_string()).collect::<Vec<_>>();
         return Ok(Found::Not(sql::no_table(object, names.iter().map(String::as_str))));
