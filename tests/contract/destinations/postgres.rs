@@ -117,15 +117,9 @@ async fn a_closed_connection_is_replaced() {
     // Closed in the middle of a statement that waits for a lock: the batch comes to nothing, the next one works.
     let client = &fixture.database().client;
     client.batch_execute("begin; lock table t").await.unwrap();
-    let waiting = async {
-        loop {
-            let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-            if client.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) > 0 {
-                break;
-            }
-        }
-        client.query(kill, &[]).await.unwrap();
-    };
+    // pg_locks and not pg_stat_activity, of which a transaction sees one moment only.
+    let kill_waiting = "select pg_terminate_backend(pid) from pg_locks where relation = 't'::regclass and not granted";
+    let waiting = async { while client.query(kill_waiting, &[]).await.unwrap().is_empty() {} };
     let record = [vec![Value::Int(9)]];
     let (written, ()) = tokio::join!(write(&*fixture.destination, Op::Upsert, &fields, &record), waiting);
     assert!(matches!(written, Err(WriteError::Unavailable { .. })), "{written:?}");
