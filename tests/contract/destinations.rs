@@ -1,6 +1,8 @@
 //! What every destination must do. The suite walks the registry: a destination without a fixture fails it.
 //! What only SQL does is in `postgres` and `sqlite`, below.
 
+#![allow(clippy::unwrap_used, reason = "in a test, whatever does not work out fails it")]
+
 mod fixtures;
 mod postgres;
 mod sqlite;
