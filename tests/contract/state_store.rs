@@ -1,1 +1,507 @@
-//! wip
+//! What every state store does, whatever it is built on. A store is a line in [`STORES`]; the cases know
+//! nothing but the port, and each gets a store with nothing in it.
+#![allow(clippy::unwrap_used, clippy::type_complexity)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use domain::bucket::{Accepted, Bucket, Entry, EntryWrite, Trouble, TroubleKind};
+use domain::change::Counts;
+use domain::clock::{Millis, Span};
+use domain::config::RateLimit;
+use domain::dead_letter::DeadLetter;
+use domain::head::{Active, Head};
+use domain::key::KeyHash;
+use domain::manifest::{ManifestPage, PAGE};
+use domain::mode::Op;
+use domain::outcome::Effect;
+use domain::ports::{BatchRef, Claim, Progress, StateStore};
+use domain::run::{BatchState, OnSuccess, Run, Status, Tally, Trigger};
+use embedded::SqliteState;
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type Store = Arc<dyn StateStore>;
+
+/// A store of its own, and what has to live as long as it does.
+type Opened = (Store, Option<TempDir>);
+
+/// The stores under test.
+const STORES: &[(&str, fn() -> Task<Opened>)] = &[("embedded", || Box::pin(embedded()))];
+
+async fn embedded() -> Opened {
+    let folder = tempfile::tempdir().unwrap();
+    let state = SqliteState::open(folder.path().join("state.db")).await.unwrap();
+    (Arc::new(state), Some(folder))
+}
+
+macro_rules! cases {
+    ($($case:ident),* $(,)?) => { &[$((stringify!($case), |store| Box::pin($case(store)))),*] };
+}
+
+const CASES: &[(&str, fn(Store) -> Task<()>)] = cases![
+    the_head_is_written_conditionally,
+    of_two_writers_of_the_head_one_wins,
+    manifest_pages_are_written_conditionally,
+    every_kind_of_write_takes_effect_and_twice_is_once,
+    tasks_that_commit_to_the_same_buckets_lose_nothing,
+    many_buckets_come_in_the_order_asked,
+    syncs_and_layouts_do_not_see_each_other,
+    rebucketing_keeps_every_entry,
+    rebucketing_under_a_stale_head_changes_nothing,
+    runs_come_newest_first,
+    batches_are_counted_once,
+    a_claim_holds_until_its_time,
+    of_many_claims_one_is_granted,
+    doubts_appear_and_are_forgotten,
+    dead_letters_are_replaced_listed_and_removed,
+    leases_never_exceed_the_rate,
+    a_pause_moves_every_lease,
+];
+
+#[test]
+fn every_store_passes_every_case() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let mut failed = Vec::new();
+    for (name, open) in STORES {
+        for (case, run) in CASES {
+            let passed = runtime.block_on(async {
+                let (store, _folder) = open().await;
+                tokio::spawn(run(store)).await.is_ok()
+            });
+            if !passed {
+                failed.push(format!("{name}: {case}"));
+            }
+        }
+    }
+    assert_eq!(failed, Vec::<String>::new());
+}
+
+const RATE: RateLimit = RateLimit { requests: 10, per: Span::seconds(1) };
+
+fn hash(n: u32) -> KeyHash {
+    KeyHash::of(&n.to_le_bytes())
+}
+
+fn accepted(checksum: u64) -> Accepted {
+    Accepted { checksum, ..Accepted::default() }
+}
+
+fn accept(checksum: u64) -> EntryWrite {
+    EntryWrite::Accepted { accepted: accepted(checksum), clear_trouble: false }
+}
+
+fn trouble(checksum: u64) -> Trouble {
+    Trouble::after(None, TroubleKind::Rejected, checksum, "bad_option", Millis(1_000))
+}
+
+async fn all(store: &Store, sync: &str, bits: u8) -> Vec<Bucket> {
+    store.buckets(sync, bits, &(0..1 << bits).collect::<Vec<_>>()).await.unwrap()
+}
+
+async fn entries(store: &Store, sync: &str, bits: u8) -> BTreeMap<KeyHash, Entry> {
+    all(store, sync, bits).await.into_iter().flat_map(|bucket| bucket.entries).collect()
+}
+
+/// Runs something `count` times at once.
+async fn at_once<F: Future<Output: Send + 'static> + Send + 'static>(count: u32, task: impl Fn(u32) -> F) -> Vec<F::Output> {
+    let tasks: Vec<_> = (0..count).map(|i| tokio::spawn(task(i))).collect();
+    let mut results = Vec::new();
+    for task in tasks {
+        results.push(task.await.unwrap());
+    }
+    results
+}
+
+async fn the_head_is_written_conditionally(store: Store) {
+    assert_eq!(store.head("s").await.unwrap(), Head::default());
+    let head = Head { generation: 1, active: Some(Active { run: "r1".into(), since: Millis(7) }), cursor: Some("AQ".into()), ..Head::default() };
+    assert!(store.put_head("s", &head).await.unwrap());
+    assert!(!store.put_head("s", &head).await.unwrap(), "version 0 is no longer stored");
+    let stored = store.head("s").await.unwrap();
+    assert_eq!(stored, Head { version: 1, ..head.clone() });
+    assert!(store.put_head("s", &Head { records: 5, ..stored.clone() }).await.unwrap());
+    assert!(!store.put_head("s", &Head { records: 6, ..stored.clone() }).await.unwrap());
+    assert!(!store.put_head("s", &Head { version: 9, ..stored.clone() }).await.unwrap(), "a version nobody wrote");
+    assert!(!store.put_head("unknown", &stored).await.unwrap());
+    assert_eq!(store.head("s").await.unwrap(), Head { version: 2, records: 5, ..head });
+    assert_eq!(store.head("t").await.unwrap(), Head::default());
+}
+
+async fn of_two_writers_of_the_head_one_wins(store: Store) {
+    for round in 0..10 {
+        let head = store.head("s").await.unwrap();
+        let won = at_once(2, |i| {
+            let (store, head) = (Arc::clone(&store), Head { generation: round * 2 + u64::from(i), ..head.clone() });
+            async move { store.put_head("s", &head).await.unwrap() }
+        })
+        .await;
+        assert!(won[0] != won[1], "{won:?}");
+        assert_eq!(store.head("s").await.unwrap().generation, round * 2 + u64::from(won[1]));
+    }
+}
+
+async fn manifest_pages_are_written_conditionally(store: Store) {
+    let empty: Vec<_> = (0..2).map(|number| ManifestPage::empty(number, 13)).collect();
+    assert_eq!(store.manifest("s", 13).await.unwrap(), empty);
+    let mut page = empty[1].clone();
+    (page.digests[0], page.digests[PAGE - 1]) = (u64::MAX, 3);
+    assert!(store.put_page("s", 13, &page, true).await.unwrap());
+    assert!(!store.put_page("s", 13, &page, false).await.unwrap());
+    assert_eq!(store.manifest("s", 13).await.unwrap(), [empty[0].clone(), ManifestPage { version: 1, ..page.clone() }]);
+    (page.version, page.digests[0]) = (1, 0);
+    assert!(store.put_page("s", 13, &page, false).await.unwrap());
+    assert!(!store.put_page("s", 13, &page, true).await.unwrap());
+    assert!(!store.put_page("s", 13, &ManifestPage { version: 1, ..empty[0].clone() }, true).await.unwrap(), "never written");
+    assert_eq!(store.manifest("s", 13).await.unwrap(), [empty[0].clone(), ManifestPage { version: 2, ..page }]);
+    assert_eq!(store.manifest("s", 12).await.unwrap(), [ManifestPage::empty(0, 12)], "of another size");
+    assert_eq!(store.manifest("t", 13).await.unwrap(), empty);
+}
+
+async fn every_kind_of_write_takes_effect_and_twice_is_once(store: Store) {
+    let full = Accepted { checksum: u64::MAX, revision: 65_535, identifier: Some([0, 255, 7].into()), record_id: Some("Ünï-1".into()) };
+    let fail = |checksum| EntryWrite::Trouble(trouble(checksum));
+    let clear = |checksum| EntryWrite::Accepted { accepted: accepted(checksum), clear_trouble: true };
+    let steps = [
+        vec![
+            (hash(1), EntryWrite::Accepted { accepted: full.clone(), clear_trouble: false }),
+            (hash(2), fail(2)),
+            (hash(3), accept(3)),
+            (hash(4), fail(4)),
+            (hash(5), fail(5)),
+            (hash(6), accept(6)),
+        ],
+        vec![
+            (hash(1), fail(11)),
+            (hash(2), clear(12)),
+            (hash(3), EntryWrite::Removed),
+            (hash(4), EntryWrite::ClearTrouble),
+            (hash(5), accept(15)),
+            (hash(6), EntryWrite::ClearTrouble),
+            (hash(7), EntryWrite::Removed),
+        ],
+    ];
+    for writes in steps {
+        store.commit("s", 1, writes.clone()).await.unwrap();
+        let once = all(&store, "s", 1).await;
+        store.commit("s", 1, writes).await.unwrap();
+        assert_eq!(all(&store, "s", 1).await, once);
+        assert!(once.iter().all(|bucket| bucket.entries.is_sorted_by_key(|(hash, _)| *hash)));
+    }
+    let expected = BTreeMap::from([
+        (hash(1), Entry { accepted: Some(full), trouble: Some(trouble(11)) }),
+        (hash(2), Entry { accepted: Some(accepted(12)), trouble: None }),
+        (hash(5), Entry { accepted: Some(accepted(15)), trouble: Some(trouble(5)) }),
+        (hash(6), Entry { accepted: Some(accepted(6)), trouble: None }),
+    ]);
+    assert_eq!(entries(&store, "s", 1).await, expected);
+    store.commit("s", 1, Vec::new()).await.unwrap();
+    store.commit("s", 1, (0..9).map(|n| (hash(n), EntryWrite::Removed)).collect()).await.unwrap();
+    assert_eq!(all(&store, "s", 1).await, [0, 1].map(|number| Bucket { number, entries: Vec::new() }));
+}
+
+async fn tasks_that_commit_to_the_same_buckets_lose_nothing(store: Store) {
+    at_once(8, |task| {
+        let store = Arc::clone(&store);
+        async move {
+            for step in 0..20u32 {
+                let writes = (0..5).map(|i| task + 8 * (5 * step + i)).map(|n| (hash(n), accept(n.into()))).collect();
+                store.commit("s", 2, writes).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let expected: BTreeMap<_, _> = (0..800u32).map(|n| (hash(n), Entry { accepted: Some(accepted(n.into())), trouble: None })).collect();
+    assert_eq!(entries(&store, "s", 2).await, expected);
+}
+
+async fn many_buckets_come_in_the_order_asked(store: Store) {
+    store.commit("s", 12, (0..6_000).map(|n| (hash(n), accept(n.into()))).collect()).await.unwrap();
+    let numbers: Vec<u32> = (0..4096).rev().collect();
+    let buckets = store.buckets("s", 12, &numbers).await.unwrap();
+    assert_eq!(buckets.iter().map(|bucket| bucket.number).collect::<Vec<_>>(), numbers);
+    assert!(buckets.iter().any(|bucket| bucket.entries.is_empty()), "an empty one is there too");
+    assert!(buckets.iter().all(|bucket| bucket.entries.iter().all(|(hash, _)| hash.bucket(12) == bucket.number)));
+    assert_eq!(buckets.iter().map(|bucket| bucket.entries.len()).sum::<usize>(), 6_000);
+    assert_eq!(store.buckets("s", 12, &[9, 3]).await.unwrap(), [buckets[4095 - 9].clone(), buckets[4095 - 3].clone()]);
+}
+
+async fn syncs_and_layouts_do_not_see_each_other(store: Store) {
+    store.commit("s", 0, vec![(hash(1), accept(1))]).await.unwrap();
+    store.commit("s", 1, vec![(hash(1), accept(2))]).await.unwrap();
+    store.commit("t", 0, vec![(hash(2), accept(3))]).await.unwrap();
+    for (sync, bits, n, checksum) in [("s", 0, 1, 1), ("s", 1, 1, 2), ("t", 0, 2, 3)] {
+        let expected = BTreeMap::from([(hash(n), Entry { accepted: Some(accepted(checksum)), trouble: None })]);
+        assert_eq!(entries(&store, sync, bits).await, expected, "{sync} {bits}");
+    }
+}
+
+async fn rebucketing_keeps_every_entry(store: Store) {
+    let mut writes: Vec<_> = (0..2_000).map(|n| (hash(n), accept(n.into()))).collect();
+    writes.extend((1_900..2_100).map(|n| (hash(n), EntryWrite::Trouble(trouble(n.into())))));
+    store.commit("s", 3, writes).await.unwrap();
+    let before = entries(&store, "s", 3).await;
+    assert_eq!(before.len(), 2_100);
+    let mut from = 3;
+    for to in [7, 2, 0, 5] {
+        assert!(store.put_page("s", from, &ManifestPage::empty(0, from), false).await.unwrap());
+        let head = store.head("s").await.unwrap();
+        assert!(store.rebucket("s", from, to, &Head { bucket_bits: to, ..head.clone() }).await.unwrap());
+        assert_eq!(store.head("s").await.unwrap(), Head { bucket_bits: to, version: head.version + 1, ..head });
+        let buckets = all(&store, "s", to).await;
+        assert!(buckets.iter().all(|b| b.entries.is_sorted_by_key(|(h, _)| *h) && b.entries.iter().all(|(h, _)| h.bucket(to) == b.number)));
+        assert_eq!(entries(&store, "s", to).await, before, "from {from} to {to}");
+        assert_eq!(store.manifest("s", to).await.unwrap(), [ManifestPage::empty(0, to)]);
+        from = to;
+    }
+}
+
+async fn rebucketing_under_a_stale_head_changes_nothing(store: Store) {
+    assert!(store.put_head("s", &Head::default()).await.unwrap());
+    store.commit("s", 1, (0..50).map(|n| (hash(n), accept(n.into()))).collect()).await.unwrap();
+    let page = ManifestPage { digests: vec![5, 6], ..ManifestPage::empty(0, 1) };
+    assert!(store.put_page("s", 1, &page, false).await.unwrap());
+    let before = (store.head("s").await.unwrap(), all(&store, "s", 1).await, all(&store, "s", 4).await);
+    assert!(!store.rebucket("s", 1, 4, &Head { bucket_bits: 4, ..Head::default() }).await.unwrap());
+    assert_eq!((store.head("s").await.unwrap(), all(&store, "s", 1).await, all(&store, "s", 4).await), before);
+    assert_eq!(store.manifest("s", 1).await.unwrap(), [ManifestPage { version: 1, ..page }]);
+}
+
+fn run(sync: &str, id: &str, status: Status) -> Run {
+    Run {
+        id: id.into(),
+        sync: sync.into(),
+        sync_version: "v1".into(),
+        generation: 4,
+        trigger: Trigger::Schedule { tick: "t".into() },
+        status,
+        started: Millis(1),
+        ended: None,
+        progress: Millis(2),
+        full: true,
+        counts: Counts { rows: 9, ..Counts::default() },
+        plan_hash: Some("abc".into()),
+        batches: None,
+        tally: Tally::default(),
+        tripped: Vec::new(),
+        invalid: Vec::new(),
+        fault: None,
+        on_success: OnSuccess::default(),
+    }
+}
+
+async fn runs_come_newest_first(store: Store) {
+    for id in ["r2", "r1", "r3"] {
+        store.put_run(&run("s", id, Status::Running)).await.unwrap();
+    }
+    store.put_run(&run("t", "r4", Status::Running)).await.unwrap();
+    let closed = Run { ended: Some(Millis(9)), batches: Some(3), ..run("s", "r2", Status::Partial) };
+    store.put_run(&closed).await.unwrap();
+    assert_eq!(store.run("s", "r2").await.unwrap(), Some(closed.clone()));
+    assert_eq!(store.run("s", "r4").await.unwrap(), None, "of another sync");
+    assert_eq!(store.runs("s", 2).await.unwrap(), [run("s", "r3", Status::Running), closed]);
+    assert_eq!(store.runs("s", 99).await.unwrap().len(), 3);
+    assert_eq!(store.runs("u", 99).await.unwrap(), []);
+}
+
+fn batch_ref(run: &str, number: u32) -> BatchRef<'_> {
+    BatchRef { sync: "s", run, number }
+}
+
+/// The state of a batch of which `sent` records were accepted.
+fn batch(sent: u64, done: bool) -> BatchState {
+    let mut state = BatchState { attempts: 1, done, ..BatchState::default() };
+    state.tally.sent = sent;
+    for index in 0..sent {
+        state.settle(index as usize);
+        state.tally.accept(Effect::Created);
+    }
+    state.tally.reason("slow", "it took long", || "7".into());
+    state
+}
+
+async fn batches_are_counted_once(store: Store) {
+    store.put_run(&run("s", "r1", Status::Running)).await.unwrap();
+    assert_eq!(store.last_progress("r1").await.unwrap(), None);
+    assert_eq!(store.tally("r1").await.unwrap(), Tally::default());
+    let open = Progress { done: 0, total: None };
+    assert_eq!(store.settle(batch_ref("r1", 0), &batch(3, false), Millis(10)).await.unwrap(), open);
+    assert_eq!(store.tally("r1").await.unwrap().sent, 3);
+    for now in [20, 30] {
+        assert_eq!(store.settle(batch_ref("r1", 0), &batch(5, true), Millis(now)).await.unwrap(), Progress { done: 1, total: None }, "twice counts once");
+    }
+    assert_eq!(store.settle(batch_ref("r1", 0), &batch(1, false), Millis(40)).await.unwrap(), Progress { done: 1, total: None }, "a done batch stays done");
+    assert_eq!(store.claim(batch_ref("r1", 0), 0, b"note", Millis(41), Millis(50)).await.unwrap(), Claim::Done);
+    let sealed = store.seal("r1", 2).await.unwrap();
+    assert_eq!(sealed, Progress { done: 1, total: Some(2) });
+    assert!(!sealed.is_complete());
+    assert!(store.settle(batch_ref("r1", 1), &batch(2, true), Millis(60)).await.unwrap().is_complete());
+    let mut sum = batch(5, true).tally;
+    sum.add(&batch(2, true).tally);
+    assert_eq!(store.tally("r1").await.unwrap(), sum);
+    assert_eq!(store.last_progress("r1").await.unwrap(), Some(Millis(60)));
+    assert_eq!(store.seal("r1", 2).await.unwrap(), Progress { done: 2, total: Some(2) }, "said twice");
+    assert_eq!(store.seal("r2", 0).await.unwrap(), Progress { done: 0, total: Some(0) }, "a run without batches");
+}
+
+async fn a_claim_holds_until_its_time(store: Store) {
+    let claim = async |now, until| store.claim(batch_ref("r1", 7), 0, b"note", Millis(now), Millis(until)).await.unwrap();
+    assert_eq!(claim(0, 100).await, Claim::Granted(BatchState::default()));
+    assert_eq!(claim(99, 200).await, Claim::InProgress(Millis(100)));
+    assert_eq!(claim(100, 200).await, Claim::Granted(BatchState::default()), "it ran out");
+    store.settle(batch_ref("r1", 7), &batch(4, false), Millis(150)).await.unwrap();
+    assert_eq!(claim(151, 300).await, Claim::Granted(batch(4, false)), "given up before its time, with what it came to");
+    assert_eq!(claim(301, 400).await, Claim::Granted(batch(4, false)), "what it came to outlives a claim");
+    assert_eq!(store.tally("r1").await.unwrap(), batch(4, false).tally);
+    store.settle(batch_ref("r1", 7), &batch(6, true), Millis(350)).await.unwrap();
+    assert_eq!(claim(360, 500).await, Claim::Done);
+    assert_eq!(store.claim(batch_ref("r1", 8), 0, b"note", Millis(360), Millis(500)).await.unwrap(), Claim::Granted(BatchState::default()), "another batch");
+}
+
+async fn of_many_claims_one_is_granted(store: Store) {
+    let claims = at_once(8, |_| {
+        let store = Arc::clone(&store);
+        async move { store.claim(batch_ref("r1", 0), 0, b"note", Millis(0), Millis(9)).await.unwrap() }
+    })
+    .await;
+    assert_eq!(claims.iter().filter(|claim| matches!(claim, Claim::Granted(_))).count(), 1, "{claims:?}");
+    assert_eq!(claims.iter().filter(|claim| **claim == Claim::InProgress(Millis(9))).count(), 7, "{claims:?}");
+}
+
+async fn doubts_appear_and_are_forgotten(store: Store) {
+    for (sync, id) in [("s", "r1"), ("s", "r2"), ("t", "r3")] {
+        store.put_run(&run(sync, id, Status::Running)).await.unwrap();
+    }
+    let doubts = async |sync| store.doubts(sync).await.unwrap().into_iter().flatten().collect::<BTreeSet<u8>>();
+    let claim = async |run, number, note: &'static [u8]| store.claim(batch_ref(run, number), 0, note, Millis(0), Millis(9)).await.unwrap();
+    assert_eq!(doubts("s").await, BTreeSet::new());
+    claim("r1", 0, &[1, 255]).await;
+    claim("r1", 1, &[3]).await;
+    claim("r2", 0, &[4]).await;
+    claim("r3", 0, &[5]).await;
+    store.settle(batch_ref("r1", 0), &batch(1, false), Millis(5)).await.unwrap();
+    assert_eq!(doubts("s").await, BTreeSet::from([1, 3, 4, 255]), "settled is not done");
+    store.settle(batch_ref("r1", 0), &batch(2, true), Millis(6)).await.unwrap();
+    assert_eq!(doubts("s").await, BTreeSet::from([3, 4]));
+    store.forget_doubts("s", "r1").await.unwrap();
+    assert_eq!(doubts("s").await, BTreeSet::from([3, 4]), "only of runs before");
+    claim("r1", 5, &[7, 8]).await;
+    store.settle(batch_ref("r1", 5), &BatchState { doubt: vec![8], ..batch(2, true) }, Millis(6)).await.unwrap();
+    assert_eq!(doubts("s").await, BTreeSet::from([3, 4, 8]), "done, with a record whose fate is unknown");
+    store.forget_doubts("s", "r2").await.unwrap();
+    assert_eq!(doubts("s").await, BTreeSet::from([4]));
+    assert_eq!(store.tally("r1").await.unwrap().sent, 4, "a run that goes on keeps its numbers");
+    store.put_run(&run("s", "r1", Status::Complete)).await.unwrap();
+    store.put_run(&run("s", "r4", Status::Running)).await.unwrap();
+    store.forget_doubts("s", "r4").await.unwrap();
+    assert_eq!(doubts("s").await, BTreeSet::new());
+    assert_eq!(doubts("t").await, BTreeSet::from([5]), "of another sync, though of a run before");
+}
+
+async fn dead_letters_are_replaced_listed_and_removed(store: Store) {
+    let letter = |sync: &str, n, at| DeadLetter {
+        sync: sync.into(),
+        hash: hash(n),
+        key: n.to_string(),
+        op: Op::Upsert,
+        kind: TroubleKind::Exhausted,
+        code: "timeout".into(),
+        detail: "it did not answer".into(),
+        at: Millis(at),
+        run: "r1".into(),
+        attempts: 5,
+        record: serde_json::json!({ "email": "a@example.com", "score": 1.5 }),
+    };
+    store.put_dead_letters(vec![letter("s", 1, 10), letter("s", 2, 20), letter("s", 3, 15), letter("t", 1, 5)]).await.unwrap();
+    store.put_dead_letters(vec![letter("s", 1, 30)]).await.unwrap();
+    assert_eq!(store.dead_letters("s", 9).await.unwrap(), [letter("s", 1, 30), letter("s", 2, 20), letter("s", 3, 15)]);
+    assert_eq!(store.dead_letters("s", 1).await.unwrap(), [letter("s", 1, 30)]);
+    store.remove_dead_letters("s", &[hash(1), hash(3), hash(99)]).await.unwrap();
+    assert_eq!(store.dead_letters("s", 9).await.unwrap(), [letter("s", 2, 20)]);
+    assert_eq!(store.dead_letters("t", 9).await.unwrap(), [letter("t", 1, 5)]);
+}
+
+async fn leases_never_exceed_the_rate(store: Store) {
+    let mut starts = at_once(4, |task| {
+        let store = Arc::clone(&store);
+        async move {
+            let mut starts = Vec::new();
+            for round in 0..15 {
+                let lease = store.lease("crm", RATE, round * 170_000, 1 + task).await.unwrap();
+                starts.extend((0..lease.slots).map(|i| lease.start(i)));
+            }
+            starts
+        }
+    })
+    .await
+    .concat();
+    starts.sort_unstable();
+    assert_eq!(starts.len(), 15 * (1 + 2 + 3 + 4));
+    for window in starts.windows(RATE.requests as usize + 1) {
+        assert!(window[RATE.requests as usize] - window[0] >= 1_000_000, "{window:?}");
+    }
+}
+
+async fn a_pause_moves_every_lease(store: Store) {
+    store.pause("crm", Millis(5_000)).await.unwrap();
+    store.pause("crm", Millis(4_000)).await.unwrap();
+    assert_eq!(store.lease("crm", RATE, 1_000_000, 2).await.unwrap().first_micros, 5_000_000, "a shorter pause does not end a longer one");
+    assert_eq!(store.lease("crm", RATE, 1_000_000, 1).await.unwrap().first_micros, 5_200_000);
+    assert_eq!(store.lease("other", RATE, 1_000_000, 1).await.unwrap().first_micros, 1_000_000, "of another connection");
+}
+
+/// What a write does, said in the plainest way.
+fn model(entries: &mut BTreeMap<KeyHash, Entry>, hash: KeyHash, write: &EntryWrite) {
+    let entry = entries.entry(hash).or_default();
+    match write.clone() {
+        EntryWrite::Accepted { accepted, clear_trouble } => {
+            entry.accepted = Some(accepted);
+            entry.trouble = entry.trouble.take().filter(|_| !clear_trouble);
+        }
+        EntryWrite::Removed => *entry = Entry::default(),
+        EntryWrite::Trouble(trouble) => entry.trouble = Some(trouble),
+        EntryWrite::ClearTrouble => entry.trouble = None,
+    }
+    entries.retain(|_, entry| *entry != Entry::default());
+}
+
+fn any_write() -> impl Strategy<Value = EntryWrite> {
+    let identifier = proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40));
+    let accepted = (any::<u64>(), any::<u16>(), identifier, proptest::option::of("\\PC{0,12}")).prop_map(|(checksum, revision, identifier, record_id)| {
+        Accepted { checksum, revision, identifier: identifier.map(Into::into), record_id: record_id.map(Into::into) }
+    });
+    let kind = proptest::sample::select(vec![TroubleKind::Rejected, TroubleKind::Skipped, TroubleKind::Exhausted]);
+    let trouble = (kind, any::<u64>(), "\\PC{0,12}", any::<i64>(), any::<u32>(), any::<i64>())
+        .prop_map(|(kind, checksum, code, first, failures, retry)| Trouble { kind, checksum, code, first: Millis(first), failures, next_retry: Millis(retry) });
+    prop_oneof![
+        3 => (accepted, any::<bool>()).prop_map(|(accepted, clear_trouble)| EntryWrite::Accepted { accepted, clear_trouble }),
+        2 => trouble.prop_map(EntryWrite::Trouble),
+        1 => Just(EntryWrite::Removed),
+        1 => Just(EntryWrite::ClearTrouble),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_writes_in_any_batches_come_to_the_same(
+        bits in 0..4u8,
+        batches in proptest::collection::vec(proptest::collection::vec((0..24u32, any_write()), 0..12), 1..8),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        for (name, open) in STORES {
+            runtime.block_on(async {
+                let (store, _folder) = open().await;
+                let mut expected = BTreeMap::new();
+                for batch in &batches {
+                    batch.iter().for_each(|(n, write)| model(&mut expected, hash(*n), write));
+                    store.commit("s", bits, batch.iter().map(|(n, write)| (hash(*n), write.clone())).collect()).await.unwrap();
+                }
+                assert_eq!(entries(&store, "s", bits).await, expected, "{name}");
+            });
+        }
+    }
+}

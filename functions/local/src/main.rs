@@ -1,2 +1,7 @@
-//! wip
-fn main() {}
+//! `sluice`: Sluicegate on one machine. Cold start only.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    local::main()
+}

@@ -5,7 +5,7 @@
 //! bytes, so a checksum can be taken from the bytes without decoding them, and copying a column into a
 //! record is a `memcpy`. [`VERSION`] goes into every checksum: raise it when the encoding changes.
 
-use crate::value::{Value, canonical_decimal};
+use crate::value::{Type, Value, canonical_decimal};
 
 /// Version of the canonical encoding; part of every checksum's seed.
 pub const VERSION: u8 = 1;
@@ -136,6 +136,26 @@ pub fn is_unreadable(cell: &[u8]) -> bool {
     cell.first() == Some(&UNREADABLE)
 }
 
+/// True for a cell that holds a value of type `kind`, without decoding it; [`Type::Any`] is every type.
+pub fn is_of(cell: &[u8], kind: Type) -> bool {
+    let Some(&tag) = cell.first() else { return false };
+    match kind {
+        Type::Any => (FALSE..UNREADABLE).contains(&tag),
+        Type::Bool => tag == FALSE || tag == TRUE,
+        Type::Int => tag == INT,
+        Type::Float => tag == FLOAT,
+        Type::Decimal => tag == DECIMAL,
+        Type::Text => tag == TEXT,
+        Type::Bytes => tag == BYTES,
+        Type::Date => tag == DATE,
+        Type::Time => tag == TIME,
+        Type::DateTime => tag == DATETIME,
+        Type::Timestamp => tag == TIMESTAMP,
+        Type::Json => tag == JSON,
+        Type::Uuid => tag == UUID,
+    }
+}
+
 fn take(bytes: &[u8]) -> Option<(Value<'_>, &[u8])> {
     let len = cell_len(bytes)?;
     let (cell, rest) = bytes.split_at(len);
@@ -214,6 +234,14 @@ mod tests {
         for (i, a) in forms.iter().enumerate() {
             assert!(forms[i + 1..].iter().all(|b| a != b));
         }
+    }
+
+    #[test]
+    fn a_cell_knows_its_type() {
+        let int = one(Value::Int(1));
+        assert!(is_of(&int, Type::Int) && is_of(&int, Type::Any) && !is_of(&int, Type::Text));
+        assert!(is_of(&one(Value::Bool(false)), Type::Bool) && is_of(&one(Value::Bool(true)), Type::Bool));
+        assert!(!is_of(&one(Value::Null), Type::Any) && !is_of(&one(Value::Unreadable("why")), Type::Any));
     }
 
     #[test]

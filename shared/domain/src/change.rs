@@ -36,11 +36,13 @@ pub fn decide(mode: Mode, wanted: Wanted, stored: Option<&Entry>, now: Millis) -
     if mode == Mode::Append && accepted.is_some() {
         return Change::Unchanged;
     }
+    let failed = stored.and_then(|e| e.trouble.as_ref()).is_some_and(|t| t.checksum == wanted.checksum);
     let up_to_date = accepted.is_some_and(|a| {
         // A mirror must be able to delete what it sent: an entry without identifier is sent once more.
         a.checksum == wanted.checksum && (mode != Mode::Mirror || a.identifier.is_some())
     });
-    if up_to_date && !wanted.in_doubt {
+    // Sending this very version failed after the accepted one: what the destination holds is not known.
+    if up_to_date && !wanted.in_doubt && !failed {
         return Change::Unchanged;
     }
     let held = stored.and_then(|e| e.trouble.as_ref()).is_some_and(|t| t.holds(wanted.checksum, now));

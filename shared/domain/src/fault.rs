@@ -35,6 +35,8 @@ pub enum Code {
     DestinationUnauthorized,
     /// The destination says that the address or the settings are wrong.
     DestinationMisconfigured,
+    /// The destination's quota is used up for longer than a run waits.
+    DestinationLimit,
     /// Another run of the same sync is active.
     RunActive,
     /// A guard stopped the run before anything was sent.
@@ -75,6 +77,7 @@ impl Code {
             Code::DestinationUnreachable => "destination_unreachable",
             Code::DestinationUnauthorized => "destination_unauthorized",
             Code::DestinationMisconfigured => "destination_misconfigured",
+            Code::DestinationLimit => "destination_limit",
             Code::RunActive => "run_active",
             Code::GuardTripped => "guard_tripped",
             Code::PlanChanged => "plan_changed",
@@ -104,6 +107,7 @@ impl Code {
             Code::DestinationUnreachable => "Check the destination's address and status page. What was not delivered is planned again by the next run.",
             Code::DestinationUnauthorized => "Renew the credentials of the connection. What was not delivered is planned again by the next run.",
             Code::DestinationMisconfigured => "Correct the connection or the sync's destination. What was not delivered is planned again by the next run.",
+            Code::DestinationLimit => "Run again when the destination's quota is back. What was not delivered is planned again by the next run.",
             Code::RunActive => "Wait until it has ended; `sluice runs SYNC` shows it.",
             Code::GuardTripped => "Look at it with `sluice plan SYNC`; if the change is meant, run again with --approve and the plan hash.",
             Code::PlanChanged => "Look at the new plan with `sluice plan SYNC` and approve its hash.",

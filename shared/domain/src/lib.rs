@@ -12,6 +12,7 @@ pub mod change;
 pub mod clock;
 pub mod config;
 pub mod dead_letter;
+pub mod doubt;
 pub mod fault;
 pub mod finding;
 pub mod guard;

@@ -219,9 +219,22 @@ pub struct DestinationEntry {
 // ---------------------------------------------------------------------------------------------------
 // State and queue
 
+/// Names a batch of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchRef<'a> {
+    /// The sync.
+    pub sync: &'a str,
+    /// The run.
+    pub run: &'a str,
+    /// The batch's number.
+    pub number: u32,
+}
+
 /// What a claim of a batch came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claim {
+    /// The sync has moved to this newer generation; drop the message.
+    Stale(u64),
     /// It is yours: go on from this state.
     Granted(BatchState),
     /// It is done; drop the message.
@@ -266,8 +279,8 @@ pub trait StateStore: Send + Sync {
     /// These buckets, in the order asked, empty ones included.
     async fn buckets(&self, sync: &str, bits: u8, numbers: &[u32]) -> Result<Vec<Bucket>, Fault>;
 
-    /// Applies writes to records, blindly. Idempotent.
-    async fn commit(&self, sync: &str, bits: u8, writes: Vec<(KeyHash, EntryWrite)>) -> Result<(), Fault>;
+    /// Applies writes to records, blindly. Idempotent. Returns the sync's generation as it is after the commit.
+    async fn commit(&self, sync: &str, bits: u8, writes: Vec<(KeyHash, EntryWrite)>) -> Result<u64, Fault>;
 
     /// Moves all entries from `2^from` to `2^to` buckets and writes `head` (with its new bits) as
     /// [`StateStore::put_head`] does, so that the change shows whole or not at all. The manifest of `to` is empty after.
@@ -282,13 +295,13 @@ pub trait StateStore: Send + Sync {
     /// The newest runs first.
     async fn runs(&self, sync: &str, most: usize) -> Result<Vec<Run>, Fault>;
 
-    /// Claims a batch until `until`. `prefixes` are the [`KeyHash::prefix`] of its records, remembered until
-    /// the batch is done: they tell a later run whose fate is unknown.
-    async fn claim(&self, run: &str, batch: u32, prefixes: &[u32], now: Millis, until: Millis) -> Result<Claim, Fault>;
+    /// Claims a batch until `until`, if `generation` is still the sync's. `doubt` names its records (see
+    /// [`crate::doubt`]) and is remembered until the batch is done: it tells a later run whose fate is unknown.
+    async fn claim(&self, batch: BatchRef<'_>, generation: u64, doubt: &[u8], now: Millis, until: Millis) -> Result<Claim, Fault>;
 
-    /// Replaces what a batch has come to and gives up the claim. A batch that is done stays as it is.
-    /// Also notes at `now` that its run got somewhere.
-    async fn settle(&self, run: &str, batch: u32, state: &BatchState, now: Millis) -> Result<Progress, Fault>;
+    /// Replaces what a batch has come to and gives up the claim. A batch that is done stays as it is; of its
+    /// doubts those in `state.doubt` are kept. Also notes at `now` that its run got somewhere.
+    async fn settle(&self, batch: BatchRef<'_>, state: &BatchState, now: Millis) -> Result<Progress, Fault>;
 
     /// Says how many batches a run has, once all are enqueued.
     async fn seal(&self, run: &str, batches: u32) -> Result<Progress, Fault>;
@@ -299,9 +312,9 @@ pub trait StateStore: Send + Sync {
     /// The sum over a run's batches.
     async fn tally(&self, run: &str) -> Result<Tally, Fault>;
 
-    /// Prefixes of the records of batches that were claimed and never done, in any run of the sync that was
+    /// What batches that were claimed and never done noted of their records, in any run of the sync that was
     /// not [`StateStore::forget_doubts`].
-    async fn doubts(&self, sync: &str) -> Result<Vec<u32>, Fault>;
+    async fn doubts(&self, sync: &str) -> Result<Vec<Vec<u8>>, Fault>;
 
     /// Forgets the unfinished claims of runs before `run`: their records have been delivered since.
     async fn forget_doubts(&self, sync: &str, run: &str) -> Result<(), Fault>;

@@ -204,6 +204,8 @@ pub struct Run {
 pub struct OnSuccess {
     /// Where the next incremental read begins.
     pub cursor: Option<String>,
+    /// Records of the model, after a full read.
+    pub records: Option<u64>,
     /// The columns for the drift guard.
     pub columns: Vec<crate::row::Column>,
 }
@@ -230,6 +232,10 @@ pub struct BatchState {
     pub settled: Vec<u8>,
     /// Nothing is left to send.
     pub done: bool,
+    /// Records that stay in doubt although the batch is done (see [`crate::doubt`]): their attempts ran out
+    /// without a clear answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub doubt: Vec<u8>,
     /// The numbers so far.
     pub tally: Tally,
 }

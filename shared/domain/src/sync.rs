@@ -229,8 +229,8 @@ pub enum Format {
     E164,
 }
 
-/// When a sync runs.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+/// When a sync runs: `manual`, `{ every: 15 minutes }` or `{ cron: "0 9 * * 1-5", timezone: Europe/London }`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
     /// Only when someone says so.
@@ -242,6 +242,42 @@ pub enum Schedule {
     /// At these times.
     #[serde(untagged)]
     Cron(Cron),
+}
+
+// By hand, because an untagged enum would swallow what is wrong inside it.
+impl<'de> Deserialize<'de> for Schedule {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Schedule;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("`manual`, `{ every: 15 minutes }` or `{ cron: \"0 9 * * 1-5\", timezone: Europe/London }`")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Schedule, E> {
+                if text == "manual" { Ok(Schedule::Manual) } else { Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)) }
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Schedule, A::Error> {
+                use serde::de::Error as _;
+                #[derive(Deserialize)]
+                #[serde(deny_unknown_fields)]
+                struct Fields {
+                    every: Option<Span>,
+                    cron: Option<String>,
+                    timezone: Option<String>,
+                }
+                let fields = Fields::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+                match fields {
+                    Fields { every: Some(every), cron: None, timezone: None } => Ok(Schedule::Every(Every { every })),
+                    Fields { every: None, cron: Some(cron), timezone } => Ok(Schedule::Cron(Cron { cron, timezone: timezone.unwrap_or_else(utc) })),
+                    _ => Err(A::Error::custom("a schedule has either `every`, or `cron` with an optional `timezone`")),
+                }
+            }
+        }
+        d.deserialize_any(Visitor)
+    }
 }
 
 /// An interval.

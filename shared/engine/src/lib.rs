@@ -1,1 +1,91 @@
-//! wip
+//! The flow of a run, over ports: what a Lambda handler and the `sluice` command both call.
+//!
+//! One direction: [`prepare`] → [`extract`] → [`diff`] → guards → [`mark`] → [`enqueue`] | [`write`] → [`commit`] →
+//! [`close`]. [`run`] puts the first half in order, [`write`] is the whole second half.
+
+pub mod close;
+pub mod commit;
+pub mod diff;
+pub mod enqueue;
+pub mod entries;
+pub mod explain;
+pub mod extract;
+pub mod mark;
+pub mod meter;
+pub mod plan;
+pub mod prepare;
+pub mod run;
+pub mod slots;
+pub mod spool;
+pub mod stop;
+pub mod write;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::ports::{BatchQueue, Clock, Destination, StateStore, Warehouse};
+use domain::sync::Sync;
+
+pub use meter::Meter;
+pub use stop::Stop;
+
+/// What both halves of a run need, opened and ready.
+#[derive(Clone)]
+pub struct Context {
+    /// The sync.
+    pub sync: Arc<Sync>,
+    /// Where its records go.
+    pub destination: Arc<dyn Destination>,
+    /// Where its state is kept.
+    pub store: Arc<dyn StateStore>,
+    /// The queue between the two halves.
+    pub queue: Arc<dyn BatchQueue>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Request slots of the destination's connection, shared by the writers of this process.
+    pub slots: Arc<slots::Slots>,
+    /// Numbers for whoever watches.
+    pub meter: Arc<Meter>,
+    /// Tells everyone to stop.
+    pub stop: Stop,
+    /// Sizes and times.
+    pub settings: Settings,
+}
+
+/// The first half: [`Context`] and a warehouse.
+#[derive(Clone)]
+pub struct Engine {
+    /// What both halves need.
+    pub context: Context,
+    /// Where the rows come from.
+    pub warehouse: Arc<dyn Warehouse>,
+}
+
+impl std::ops::Deref for Engine {
+    type Target = Context;
+
+    fn deref(&self) -> &Context {
+        &self.context
+    }
+}
+
+/// Sizes and times of the engine.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// A run without progress for this long is taken over by the next. It must be longer than a writer can
+    /// be busy with one message.
+    pub stall: Duration,
+    /// How long a writer may keep a batch before another may claim it.
+    pub claim: Duration,
+    /// The spool stays in memory up to this size, in bytes.
+    pub spool_memory: usize,
+    /// The folder for the spool's temporary file.
+    pub spool_folder: PathBuf,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { stall: Duration::from_secs(30 * 60), claim: Duration::from_secs(15 * 60), spool_memory: 16 * 1024 * 1024, spool_folder: std::env::temp_dir() }
+    }
+}

@@ -3,10 +3,23 @@
 //! It is compiled once for a run, against the model's columns and the destination's schema, and then
 //! applied to every row. Compiling finds what cannot work; applying refuses single records.
 //! The parts: [`transform`] (steps on a value), [`coerce`] (to the destination's type), [`validate`] (rules).
+//!
+//! What a field goes through, in this order: the cell, the default where it is null, the transforms, the
+//! value map, the destination's type, the destination's limits, the file's rules. A default stands for the
+//! column's value and so goes through all of it too, once, when the mapping is compiled.
 
 pub mod coerce;
+mod compile;
+pub mod iso;
+pub mod number;
+mod plan;
 pub mod transform;
 pub mod validate;
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +28,8 @@ use crate::layout::Layout;
 use crate::ports::DestinationSchema;
 use crate::row::{Column, RowRef};
 use crate::sync::Sync;
+use crate::value::Value;
+use plan::Plan;
 
 /// Why we refuse a record. Never holds the value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,17 +42,51 @@ pub struct Invalid {
     pub got: String,
 }
 
+/// Why a value is refused, before it is known of which field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Refusal {
+    rule: Cow<'static, str>,
+    got: String,
+}
+
+impl Refusal {
+    #[cold]
+    fn new(rule: impl Into<Cow<'static, str>>, value: &Value<'_>) -> Self {
+        let got = match value {
+            Value::Text(text) => match text.chars().count() {
+                1 => "text of 1 character".to_owned(),
+                count => format!("text of {count} characters"),
+            },
+            _ => value.type_name().to_owned(),
+        };
+        Self { rule: rule.into(), got }
+    }
+
+    #[cold]
+    fn unreadable(why: &str) -> Self {
+        Self { rule: format!("cannot be read: {why}").into(), got: "unreadable".to_owned() }
+    }
+}
+
 /// A compiled mapping.
 #[derive(Debug)]
 pub struct Mapper {
     layout: Layout,
+    /// One for every field, in the layout's order.
+    plans: Vec<Plan>,
 }
 
 impl Mapper {
     /// Compiles the mapping. Errors among the findings mean that there is no mapper; warnings come with it.
     pub fn compile(sync: &Sync, columns: &[Column], schema: &DestinationSchema) -> (Option<Mapper>, Vec<Finding>) {
-        let _ = (sync, columns, schema);
-        todo!()
+        let (mut fields, findings) = compile::compile(sync, columns, schema);
+        if findings.iter().any(Finding::is_error) {
+            return (None, findings);
+        }
+        // The layout sorts the same way; both sorts keep the order of equal names.
+        fields.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+        let (fields, plans) = fields.into_iter().unzip();
+        (Some(Mapper { layout: Layout::new(fields), plans }), findings)
     }
 
     /// The layout of the records it makes.
@@ -46,9 +95,15 @@ impl Mapper {
     }
 
     /// Maps one row and appends the record's cells to `out`, in the layout's order. When the record is
-    /// invalid, `out` is left as it was.
+    /// invalid, `out` is left as it was. The row must be of the columns that the mapping was compiled for.
     pub fn map(&mut self, row: &RowRef<'_>, out: &mut Vec<u8>) -> Result<(), Invalid> {
-        let _ = (row, out);
-        todo!()
+        let start = out.len();
+        for plan in &mut self.plans {
+            if let Err(refusal) = plan.append(row, out) {
+                out.truncate(start);
+                return Err(plan.invalid(refusal));
+            }
+        }
+        Ok(())
     }
 }

@@ -1,0 +1,115 @@
+//! The command line's words.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Sync what changed in your warehouse to the tools people work in, and only that.
+#[derive(Debug, Parser)]
+#[command(name = "sluice", version, arg_required_else_help = true, after_help = AFTER)]
+pub struct Cli {
+    /// The project folder, with connections.yaml and syncs/.
+    #[arg(long, global = true, default_value = ".", value_name = "DIR")]
+    pub project: PathBuf,
+    /// Print JSON for machines.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Log what happens to standard error; twice for more.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER: &str = "\
+Exit codes: 0 all accepted, 3 delivered with rejected or invalid records, 4 blocked by a guard,
+            2 wrong usage, 1 any other failure.
+
+Begin with `sluice demo`, or with `sluice init` in an empty folder.";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a project folder with an example that runs.
+    Init,
+    /// Validate syncs and look at both ends, without reading rows or writing anything.
+    Check {
+        /// Only this sync.
+        sync: Option<String>,
+    },
+    /// Plan a run and stop before sending: what would change, with samples, and the plan's hash.
+    Plan {
+        /// The sync.
+        sync: String,
+        /// Read everything even if the sync has a cursor.
+        #[arg(long)]
+        full: bool,
+    },
+    /// Run a sync: find what changed and deliver it.
+    Run {
+        /// The sync.
+        sync: String,
+        /// Send this plan although a guard trips. The hash is in the output of `sluice plan`.
+        #[arg(long, value_name = "PLAN_HASH")]
+        approve: Option<String>,
+        /// Read everything even if the sync has a cursor.
+        #[arg(long)]
+        full: bool,
+    },
+    /// List the newest runs of a sync.
+    Runs {
+        /// The sync.
+        sync: String,
+        /// How many.
+        #[arg(long, default_value_t = 20)]
+        most: usize,
+    },
+    /// Explain one record: what is stored, what the model says now, what would happen and why.
+    Explain {
+        /// The sync.
+        sync: String,
+        /// The key; of several columns: the values separated by commas, or a JSON array.
+        key: String,
+    },
+    /// Records that could not be delivered.
+    #[command(subcommand, name = "dead-letters")]
+    DeadLetters(DeadLetters),
+    /// Print the JSON Schema of the sync file (or of connections.yaml).
+    Schema {
+        /// Print the schema of connections.yaml instead.
+        #[arg(long)]
+        connections: bool,
+    },
+    /// See it work on sample data, without an account anywhere.
+    Demo {
+        /// Keep the demo's project in this folder instead of a temporary one.
+        #[arg(long, value_name = "DIR")]
+        keep: Option<PathBuf>,
+    },
+}
+
+/// What to do with dead letters.
+#[derive(Debug, Subcommand)]
+pub enum DeadLetters {
+    /// List them, newest first.
+    List {
+        /// The sync.
+        sync: String,
+        /// How many.
+        #[arg(long, default_value_t = 50)]
+        most: usize,
+    },
+    /// Let the next run send them again, from the current rows.
+    Retry {
+        /// The sync.
+        sync: String,
+        /// Only these keys, as `list` shows them.
+        keys: Vec<String>,
+    },
+    /// Print them as JSON lines, records included.
+    Export {
+        /// The sync.
+        sync: String,
+    },
+}

@@ -1,0 +1,58 @@
+//! `sluice run SYNC`: one run from start to end. Ctrl-C stops it cleanly; a second Ctrl-C at once.
+
+use std::process::ExitCode;
+
+use domain::fault::Fault;
+use domain::run::{Run, Trigger};
+use domain::sync::Sync;
+use embedded::SyncLock;
+use engine::Stop;
+use engine::run::Request;
+
+use crate::output::Out;
+use crate::progress::Bars;
+use crate::project::Project;
+use crate::{drive, exit, open};
+
+/// Runs the command.
+pub async fn run(project: &Project, sync: &str, approve: Option<String>, full: bool, out: &Out) -> Result<ExitCode, Fault> {
+    let sync = project.sync(sync)?;
+    let request = Request { trigger: Trigger::Manual, approve, full };
+    let stop = Stop::default();
+    tokio::spawn(stop_on_signal(stop.clone()));
+    let run = run_sync(project, sync, &request, stop, &Bars::new(out.is_json())).await?;
+    out.report(&run);
+    Ok(exit::of_run(&run))
+}
+
+/// Runs a sync, alone: the lock is held until the run is over.
+pub async fn run_sync(project: &Project, sync: &Sync, request: &Request, stop: Stop, bars: &Bars) -> Result<Run, Fault> {
+    let _lock = SyncLock::acquire(&project.state_folder().join("locks"), &sync.name)?;
+    let engine = open::engine(project, sync, open::state(project).await?, stop).await?;
+    let _bar = bars.watch(&sync.name, engine.meter.clone());
+    drive::run(&engine, request).await
+}
+
+async fn stop_on_signal(stop: Stop) {
+    if wait_for_signal().await.is_ok() {
+        stop.stop();
+        if wait_for_signal().await.is_ok() {
+            // What was accepted and not yet committed is sent again by the next run.
+            std::process::exit(i32::from(exit::FAILED));
+        }
+    }
+}
+
+#[cfg(unix)]
+async fn wait_for_signal() -> std::io::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+async fn wait_for_signal() -> std::io::Result<()> {
+    tokio::signal::ctrl_c().await
+}

@@ -1,0 +1,41 @@
+//! `sluice schema`: the JSON Schema of the sync file or of connections.yaml, for editors.
+
+use std::process::ExitCode;
+
+use domain::fault::{Code, Fault};
+use domain::sync::Sync;
+
+use crate::exit;
+use crate::output::Out;
+
+/// Runs the command. The schema is JSON in either form of output.
+pub fn run(connections: bool) -> Result<ExitCode, Fault> {
+    let schema = if connections { connections_schema() } else { schemars::schema_for!(Sync).to_value() };
+    let text = serde_json::to_string_pretty(&schema).map_err(|e| Fault::new(Code::Internal, format!("The schema cannot be printed: {e}.")))?;
+    Out::new(false).line(text);
+    Ok(ExitCode::from(exit::OK))
+}
+
+fn connections_schema() -> serde_json::Value {
+    let warehouses = warehouses::REGISTRY.iter().map(|e| (e.name, (e.schema)()));
+    let destinations = destinations::REGISTRY.iter().map(|e| (e.name, (e.schema)()));
+    let mut kinds: Vec<(&str, schemars::Schema)> = warehouses.chain(destinations).collect();
+    kinds.sort_by_key(|(name, _)| *name);
+    kinds.dedup_by_key(|(name, _)| *name);
+    let variants: Vec<serde_json::Value> = kinds
+        .into_iter()
+        .map(|(name, schema)| {
+            let mut schema = schema.to_value();
+            if let Some(properties) = schema.get_mut("properties").and_then(serde_json::Value::as_object_mut) {
+                properties.insert("type".into(), serde_json::json!({ "const": name }));
+            }
+            schema
+        })
+        .collect();
+    serde_json::json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "connections.yaml",
+        "type": "object",
+        "additionalProperties": { "anyOf": variants },
+    })
+}

@@ -1,0 +1,119 @@
+//! Drives both halves of a run in this process: the extractor, and as many writers as the destination allows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::fault::{Code, Fault};
+use domain::run::{Run, Status};
+use engine::close::{close_early, sum_up};
+use engine::run::{Request, start};
+use engine::write::{Handled, handle};
+use engine::{Context, Engine};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+/// How long a writer waits for a message before it looks around.
+const RECEIVE_WAIT: Duration = Duration::from_millis(500);
+
+/// Runs a sync from start to end, and returns the closed run. A fault of the run itself (guard, credentials)
+/// is in the run; a returned fault means that there is none, or that it could not be ended properly.
+pub async fn run(engine: &Engine, request: &Request) -> Result<Run, Fault> {
+    let over = Arc::new(Over::default());
+    let mut writers = JoinSet::new();
+    for _ in 0..engine.destination.limits().concurrency.max(1) {
+        writers.spawn(write(engine.context.clone(), Arc::clone(&over)));
+    }
+    let started = start(engine, request).await;
+    let running = match &started {
+        Ok(run) if !run.status.is_closed() => {
+            tokio::select! {
+                () = over.wait() => {}
+                () = engine.stop.stopped() => {}
+            }
+            Some(run.id.clone())
+        }
+        _ => None,
+    };
+    over.end();
+    let mut failed = None;
+    while let Some(writer) = writers.join_next().await {
+        match writer {
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => failed = Some(fault),
+            Err(e) => failed = Some(Fault::new(Code::Internal, format!("A writer ended: {e}."))),
+        }
+    }
+    let run = started?;
+    if running.is_none() {
+        return Ok(run);
+    }
+    // Whatever the writers did last is in the store, not in what `start` returned.
+    let run = engine.store.run(&run.sync, &run.id).await?.unwrap_or(run);
+    if run.status.is_closed() {
+        return sum_up(engine, run).await;
+    }
+    let fault = failed.unwrap_or_else(|| Fault::new(Code::Interrupted, "The run was stopped before everything was delivered."));
+    close_early(engine.store.as_ref(), engine.clock.as_ref(), run, Status::Incomplete, Some(fault)).await
+}
+
+/// Says when a run is over.
+#[derive(Default)]
+struct Over {
+    notify: Notify,
+    ended: std::sync::atomic::AtomicBool,
+}
+
+impl Over {
+    fn end(&self) {
+        self.ended.store(true, std::sync::atomic::Ordering::Release);
+        self.notify.notify_waiters();
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ended.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    async fn wait(&self) {
+        let waiting = self.notify.notified();
+        tokio::pin!(waiting);
+        waiting.as_mut().enable();
+        if !self.has_ended() {
+            waiting.await;
+        }
+    }
+}
+
+/// One writer: receives, handles, answers the queue, until the run is over. A fault ends the run for all.
+async fn write(context: Context, over: Arc<Over>) -> Result<(), Fault> {
+    let result = write_until_over(&context, &over).await;
+    match result {
+        Err(fault) if fault.code == Code::Interrupted => Ok(()),
+        Err(fault) => {
+            context.stop.stop();
+            over.end();
+            Err(fault)
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+async fn write_until_over(context: &Context, over: &Over) -> Result<(), Fault> {
+    while !over.has_ended() && !context.stop.is_stopped() {
+        let deliveries = tokio::select! {
+            received = context.queue.receive(1, RECEIVE_WAIT) => received?,
+            () = over.wait() => return Ok(()),
+            () = context.stop.stopped() => return Ok(()),
+        };
+        for delivery in deliveries {
+            match handle(context, &delivery.message).await? {
+                Handled::Later(pause) => context.queue.delay(&delivery.receipt, pause).await?,
+                Handled::Done => context.queue.done(&delivery.receipt).await?,
+                Handled::Closed => {
+                    context.queue.done(&delivery.receipt).await?;
+                    over.end();
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,226 @@
+//! The project folder: `connections.yaml`, `syncs/*.yaml`, and `.sluice/` for state.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use domain::fault::{Code, Fault};
+use domain::finding::nearest;
+use domain::sync::Sync;
+use serde::de::DeserializeOwned;
+
+/// A connection as written.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// Which kind: the name in a registry.
+    pub kind: String,
+    /// Its settings, without `type`.
+    pub config: serde_json::Value,
+}
+
+/// A project folder, read.
+#[derive(Debug)]
+pub struct Project {
+    /// The folder, absolute.
+    pub folder: PathBuf,
+    connections: BTreeMap<String, Connection>,
+    syncs: Vec<SyncFile>,
+}
+
+/// One file of `syncs/`.
+#[derive(Debug)]
+pub struct SyncFile {
+    /// The file.
+    pub path: PathBuf,
+    /// What it holds, or why it cannot be read.
+    pub sync: Result<Sync, Fault>,
+}
+
+impl SyncFile {
+    /// The sync's name, or the file's when the sync cannot be read.
+    pub fn name(&self) -> &str {
+        match &self.sync {
+            Ok(sync) => &sync.name,
+            Err(_) => self.path.file_stem().and_then(|s| s.to_str()).unwrap_or("?"),
+        }
+    }
+}
+
+impl Project {
+    /// Reads the folder. A sync file that is not valid is a fault of that sync only.
+    pub fn load(folder: &Path) -> Result<Project, Fault> {
+        let folder = std::path::absolute(folder).map_err(|e| unreadable(folder, &e))?;
+        let file = folder.join("connections.yaml");
+        let text = std::fs::read_to_string(&file).map_err(|e| unreadable(&file, &e))?;
+        let connections = connections(&file, &text)?;
+        let mut paths = Vec::new();
+        let syncs = folder.join("syncs");
+        for entry in std::fs::read_dir(&syncs).map_err(|e| unreadable(&syncs, &e))? {
+            let path = entry.map_err(|e| unreadable(&syncs, &e))?.path();
+            if path.extension().is_some_and(|e| e == "yaml" || e == "yml") {
+                paths.push(path);
+            }
+        }
+        paths.sort();
+        let mut files: Vec<SyncFile> = paths.into_iter().map(|path| SyncFile { sync: read_sync(&path), path }).collect();
+        refuse_same_names(&mut files);
+        Ok(Project { folder, connections, syncs: files })
+    }
+
+    /// All sync files, in the order of their paths.
+    pub fn syncs(&self) -> &[SyncFile] {
+        &self.syncs
+    }
+
+    /// A sync by name.
+    pub fn sync(&self, name: &str) -> Result<&Sync, Fault> {
+        match self.syncs.iter().find(|f| f.name() == name) {
+            Some(SyncFile { sync: Ok(sync), .. }) => Ok(sync),
+            Some(SyncFile { sync: Err(fault), .. }) => Err(fault.clone()),
+            None => {
+                let names: Vec<&str> = self.syncs.iter().map(SyncFile::name).collect();
+                let next = match nearest(name, names.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None if names.is_empty() => "put a sync file into syncs/; `sluice init` shows one".into(),
+                    None => format!("the project has {}", names.join(", ")),
+                };
+                Err(Fault::new(Code::NotFound, format!("There is no sync `{name}` in {}.", self.folder.join("syncs").display())).with_next(next))
+            }
+        }
+    }
+
+    /// A connection by name; `of` says whose connection it is.
+    pub fn connection(&self, name: &str, of: &str) -> Result<&Connection, Fault> {
+        self.connections.get(name).ok_or_else(|| {
+            let next = match nearest(name, self.connections.keys().map(String::as_str)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("connections.yaml has {}", self.connections.keys().cloned().collect::<Vec<_>>().join(", ")),
+            };
+            Fault::new(Code::ConnectionInvalid, format!("{of} names the connection `{name}`, which connections.yaml does not have.")).with_next(next)
+        })
+    }
+
+    /// The folder for state.
+    pub fn state_folder(&self) -> PathBuf {
+        self.folder.join(".sluice")
+    }
+}
+
+fn connections(file: &Path, text: &str) -> Result<BTreeMap<String, Connection>, Fault> {
+    // Without the lines around the mistake: they might hold a secret that should not have been there.
+    let raw: BTreeMap<String, serde_json::Map<String, serde_json::Value>> =
+        serde_saphyr::from_str(text).map_err(|e| yaml_fault(Code::ConnectionInvalid, file, e.without_snippet()))?;
+    let mut out = BTreeMap::new();
+    for (name, mut config) in raw {
+        let Some(serde_json::Value::String(kind)) = config.remove("type") else {
+            let kinds: Vec<_> = warehouses::REGISTRY.iter().map(|e| e.name).chain(destinations::REGISTRY.iter().map(|e| e.name)).collect();
+            return Err(Fault::new(Code::ConnectionInvalid, format!("{}: connection `{name}` has no `type`.", file.display()))
+                .with_next(format!("add `type:` with one of {}", unique(kinds).join(", "))));
+        };
+        out.insert(name, Connection { kind, config: serde_json::Value::Object(config) });
+    }
+    Ok(out)
+}
+
+/// Sorted and each once.
+pub fn unique(mut names: Vec<&'static str>) -> Vec<&'static str> {
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn read_sync(path: &Path) -> Result<Sync, Fault> {
+    let text = std::fs::read_to_string(path).map_err(|e| unreadable(path, &e))?;
+    parse(Code::SyncInvalid, path, &text)
+}
+
+/// Reads YAML; the fault names file, line and column, and the nearest word that is allowed.
+fn parse<T: DeserializeOwned>(code: Code, path: &Path, text: &str) -> Result<T, Fault> {
+    serde_saphyr::from_str(text).map_err(|e| yaml_fault(code, path, &e))
+}
+
+fn yaml_fault(code: Code, path: &Path, error: &serde_saphyr::Error) -> Fault {
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text).replace("<input>", &path.display().to_string());
+    let fault = Fault::new(code, format!("{} is not valid: {text}", path.display()));
+    match did_you_mean(&text) {
+        Some(near) => fault.with_next(format!("did you mean `{near}`? `sluice schema` prints what is allowed")),
+        None => fault,
+    }
+}
+
+/// From "unknown field `x`, expected one of a, b": the one of a, b that is nearest to x.
+fn did_you_mean(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("unknown ")?;
+    let wrong = rest.split('`').nth(1)?;
+    let expected = rest.split_once("expected ")?.1.lines().next()?;
+    let words = expected.trim_start_matches("one of ").split([',', ' ']).map(|w| w.trim_matches('`')).filter(|w| !w.is_empty());
+    nearest(wrong, words)
+}
+
+fn refuse_same_names(files: &mut [SyncFile]) {
+    for i in 1..files.len() {
+        let (before, rest) = files.split_at_mut(i);
+        let this = &mut rest[0];
+        if let Some(first) = before.iter().find(|f| this.sync.is_ok() && f.name() == this.name()) {
+            let what = format!("{} has the same name `{}` as {}.", this.path.display(), this.name(), first.path.display());
+            this.sync = Err(Fault::new(Code::SyncInvalid, what).with_next("give every sync a name of its own: its state is kept under it"));
+        }
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Fault {
+    Fault::new(Code::ProjectUnreadable, format!("{} cannot be read: {error}.", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn project(files: &[(&str, &str)]) -> (tempfile::TempDir, Result<Project, Fault>) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("syncs")).unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let loaded = Project::load(folder.path());
+        (folder, loaded)
+    }
+
+    const GOOD: &str = "name: a\nmodel: { warehouse: w, sql: select 1, key: [id] }\ndestination: { connection: d }\nmode: upsert\nmapping: [{ from: id, to: id, identifier: true }]\n";
+
+    #[test]
+    fn a_bad_sync_file_harms_no_other() {
+        let bad = GOOD.replace("mode: upsert", "mode: upsrt");
+        let (_folder, loaded) = project(&[("connections.yaml", "w: { type: sqlite, path: w.db }\n"), ("syncs/a.yaml", GOOD), ("syncs/b.yaml", &bad)]);
+        let project = loaded.unwrap();
+        assert_eq!(project.sync("a").unwrap().name, "a");
+        let fault = project.sync("b").unwrap_err();
+        assert!(fault.what.contains("b.yaml") && fault.what.contains("line 4 column 7") && fault.what.contains("upsrt"), "{fault}");
+        assert!(fault.next_step().contains("did you mean `upsert`?"), "{fault}");
+        assert!(project.sync("aa").unwrap_err().next_step().contains("the project has a, b"));
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_with_line_and_fix() {
+        let bad = GOOD.replace("mapping:", "maping:");
+        let (_folder, loaded) = project(&[("connections.yaml", "{}"), ("syncs/a.yaml", &bad)]);
+        let fault = loaded.unwrap().sync("a").unwrap_err();
+        assert!(fault.what.contains("line 5 column 1: unknown field `maping`") && fault.next_step().contains("`mapping`"), "{fault}");
+    }
+
+    #[test]
+    fn mistakes_in_connections_never_show_the_lines_around_them() {
+        let (_folder, loaded) = project(&[("connections.yaml", "w:\n  password: planted-secret\n bad\n")]);
+        let fault = loaded.unwrap_err();
+        assert_eq!(fault.code, Code::ConnectionInvalid);
+        assert!(fault.what.contains("line 3") && !fault.what.contains("planted"), "{fault}");
+        let (_folder, loaded) = project(&[("connections.yaml", "w: { path: x }\n")]);
+        assert!(loaded.unwrap_err().to_string().contains("sqlite"));
+    }
+
+    #[test]
+    fn two_syncs_of_one_name_are_refused() {
+        let (_folder, loaded) = project(&[("connections.yaml", "{}"), ("syncs/a.yaml", GOOD), ("syncs/b.yaml", GOOD)]);
+        assert!(loaded.unwrap().syncs()[1].sync.as_ref().unwrap_err().what.contains("same name `a`"));
+    }
+}

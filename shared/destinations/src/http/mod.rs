@@ -1,0 +1,360 @@
+//! The one way destinations talk HTTP: one client per connection, no redirects, no proxy, time limits, and
+//! no connection to an address that is not public unless the connection allows it.
+//!
+//! A destination builds a [`Request`], sends it and gets a [`Reply`] with any status, or a [`SendError`] when
+//! there is no answer. What a status means is in [`status`], what a body says in [`detail`]. No attempt is
+//! repeated here: the engine decides that.
+
+pub mod address;
+pub mod detail;
+pub mod status;
+
+use std::error::Error;
+use std::sync::Once;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use domain::clock::Millis;
+use domain::fault::{Code, Fault};
+use domain::finding::Finding;
+use domain::outcome::WriteError;
+pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+pub use reqwest::{Method, Url};
+
+use self::address::{Filtered, Refused};
+use self::detail::Redactor;
+
+/// No connection within this time: the destination is unavailable.
+const CONNECT: Duration = Duration::from_secs(10);
+/// An idle connection is kept this long; many servers close theirs after a minute.
+const IDLE: Duration = Duration::from_secs(30);
+/// A response is read to this many bytes.
+pub const MOST_BODY: usize = 8 * 1024 * 1024;
+/// What we call ourselves.
+const USER_AGENT: &str = concat!("sluicegate/", env!("CARGO_PKG_VERSION"));
+
+/// How a connection talks.
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// The longest time from the first byte sent to the last byte read.
+    pub timeout: Duration,
+    /// Addresses that are not public may be connected to.
+    pub allow_private: bool,
+    /// What must never show in a message.
+    pub redactor: Redactor,
+}
+
+/// A client for one connection.
+#[derive(Debug, Clone)]
+pub struct Http {
+    client: reqwest::Client,
+    settings: HttpSettings,
+}
+
+/// What is sent.
+#[derive(Clone)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// Where to.
+    pub url: Url,
+    /// The headers; `user-agent` is added where it is missing.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// What came back, with whatever status. Prints without URL and body.
+#[derive(Clone)]
+pub struct Reply {
+    /// The URL that answered.
+    pub url: Url,
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, at most [`MOST_BODY`] bytes of it.
+    pub body: Vec<u8>,
+}
+
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reply").field("status", &self.status).field("body_bytes", &self.body.len()).finish_non_exhaustive()
+    }
+}
+
+impl Reply {
+    /// A header's value, if it is there and is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// Why there is no answer. Details name the host at most, never a path, a body or a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// The address is refused. Nothing was sent.
+    #[error("{detail}")]
+    Address {
+        /// Which, and how to allow it.
+        detail: String,
+    },
+    /// The name does not resolve. Nothing was sent.
+    #[error("{detail}")]
+    Dns {
+        /// What the resolver said.
+        detail: String,
+    },
+    /// No connection. Nothing was sent.
+    #[error("{detail}")]
+    Connect {
+        /// What happened.
+        detail: String,
+    },
+    /// The certificate is not trusted. Nothing was sent.
+    #[error("{detail}")]
+    Certificate {
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// No answer in time: what was sent may have been taken.
+    #[error("{detail}")]
+    Timeout {
+        /// After how long.
+        detail: String,
+    },
+    /// The connection broke before the whole answer was there: what was sent may have been taken.
+    #[error("{detail}")]
+    Broken {
+        /// What happened.
+        detail: String,
+    },
+}
+
+impl From<SendError> for WriteError {
+    fn from(error: SendError) -> Self {
+        let detail = error.to_string();
+        match error {
+            SendError::Address { .. } | SendError::Certificate { .. } => WriteError::Misconfigured { detail },
+            _ => WriteError::Unavailable { after: None, detail },
+        }
+    }
+}
+
+impl From<SendError> for Fault {
+    fn from(error: SendError) -> Self {
+        let code = match error {
+            SendError::Address { .. } | SendError::Certificate { .. } => Code::DestinationMisconfigured,
+            _ => Code::DestinationUnreachable,
+        };
+        Fault::new(code, format!("The destination cannot be reached: {error}."))
+    }
+}
+
+/// The text with everything but letters, digits and `-._~` percent-encoded: it can stand in any part of a URL.
+pub fn percent_encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            other => {
+                out.push('%');
+                out.extend([other >> 4, other & 15].map(|n| char::from_digit(u32::from(n), 16).unwrap_or('0').to_ascii_uppercase()));
+            }
+        }
+    }
+    out
+}
+
+/// Now, by the system's clock.
+pub fn now() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+impl Http {
+    /// A client. The fault says what the system lacks (trusted certificates).
+    pub fn new(settings: HttpSettings) -> Result<Self, Fault> {
+        // The client takes the process's cryptography and panics when there is none. Someone else may have
+        // installed one already; that is as good.
+        static PROVIDER: Once = Once::new();
+        PROVIDER.call_once(|| {
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        });
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .referer(false)
+            .retry(reqwest::retry::never())
+            .connect_timeout(CONNECT.min(settings.timeout))
+            .timeout(settings.timeout)
+            .pool_idle_timeout(IDLE)
+            .tcp_nodelay(true)
+            .user_agent(USER_AGENT)
+            .dns_resolver(Filtered { allow_private: settings.allow_private })
+            .build()
+            .map_err(|e| Fault::new(Code::DestinationMisconfigured, format!("The HTTP client cannot be built: {}.", root(&e))))?;
+        Ok(Self { client, settings })
+    }
+
+    /// What must never show in a message.
+    pub fn redactor(&self) -> &Redactor {
+        &self.settings.redactor
+    }
+
+    /// Sends a request, once, and reads the answer.
+    pub async fn send(&self, request: Request) -> Result<Reply, SendError> {
+        address::check_literal(&request.url, self.settings.allow_private).map_err(|r| SendError::Address { detail: r.to_string() })?;
+        let url = request.url.clone();
+        let mut sent = reqwest::Request::new(request.method, request.url);
+        *sent.headers_mut() = request.headers;
+        *sent.body_mut() = Some(request.body.into());
+        let mut response = self.client.execute(sent).await.map_err(|e| self.tell(&e, &url))?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let mut body = Vec::new();
+        while body.len() < MOST_BODY {
+            match response.chunk().await {
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(MOST_BODY - body.len())]),
+                Ok(None) => break,
+                // A bad status has said what there is to say, however its body ends.
+                Err(_) if !(200..300).contains(&status) => break,
+                Err(e) => return Err(self.tell(&e, &url)),
+            }
+        }
+        Ok(Reply { url, status, headers, body })
+    }
+
+    /// Resolves the host of `url` as a request would. Findings tell of a refused address, and of plain HTTP to
+    /// a public one; `about` names the connection.
+    pub async fn look_at(&self, url: &Url, about: &str) -> Result<Vec<Finding>, SendError> {
+        let redactor = &self.settings.redactor;
+        let addresses = match address::look_up(url, self.settings.allow_private).await {
+            Ok(addresses) => addresses,
+            Err(SendError::Address { detail }) => {
+                let fix = "use a public address, or set `allow_private: true` on the connection";
+                return Ok(vec![Finding::error(about, redactor.hide(&detail), fix)]);
+            }
+            Err(SendError::Dns { detail }) => return Err(SendError::Dns { detail: redactor.hide(&detail) }),
+            Err(other) => return Err(other),
+        };
+        let public = addresses.iter().any(|a| address::refused(*a).is_none());
+        if url.scheme() == "http" && public {
+            let what = format!("records would travel to {} unencrypted", redactor.hide(url.host_str().unwrap_or_default()));
+            return Ok(vec![Finding::warning(about, what, "use https")]);
+        }
+        Ok(Vec::new())
+    }
+
+    /// An error of the client in our words. Its own text would repeat the URL.
+    fn tell(&self, error: &reqwest::Error, url: &Url) -> SendError {
+        let redactor = &self.settings.redactor;
+        let host = redactor.hide(url.host_str().unwrap_or_default());
+        if let Some(refusal) = find::<Refused>(error) {
+            return SendError::Address { detail: redactor.hide(&refusal.to_string()) };
+        }
+        if let Some(rustls::Error::InvalidCertificate(why)) = find::<rustls::Error>(error) {
+            return SendError::Certificate { detail: format!("the certificate of {host} is not trusted: {}", redactor.shorten(&why.to_string())) };
+        }
+        let root = redactor.shorten(&root(error));
+        if error.is_dns() {
+            return SendError::Dns { detail: format!("{host} cannot be resolved: {root}") };
+        }
+        if error.is_connect() {
+            return SendError::Connect { detail: format!("no connection to {host}: {root}") };
+        }
+        if error.is_timeout() {
+            let after = domain::clock::Span(self.settings.timeout);
+            return SendError::Timeout { detail: format!("{host} gave no whole answer within {after}; it may have taken the records") };
+        }
+        SendError::Broken { detail: format!("the connection to {host} broke before the whole answer was there ({root}); it may have taken the records") }
+    }
+}
+
+/// The innermost cause, in its own words.
+fn root(error: &dyn Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+/// The cause of type `T` among an error's causes, also within an I/O error.
+fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(at) = next {
+        if let Some(found) = at.downcast_ref::<T>() {
+            return Some(found);
+        }
+        if let Some(inner) = at.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref)
+            && let Some(found) = find::<T>(inner)
+        {
+            return Some(found);
+        }
+        next = at.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn http(allow_private: bool) -> Http {
+        Http::new(HttpSettings { timeout: Duration::from_secs(5), allow_private, redactor: Redactor::new(["/hush-hush"]) }).unwrap()
+    }
+
+    async fn get(http: &Http, url: &str) -> Result<Reply, SendError> {
+        http.send(Request { method: Method::GET, url: Url::parse(url).unwrap(), headers: HeaderMap::new(), body: Vec::new() }).await
+    }
+
+    #[tokio::test]
+    async fn a_refused_address_is_not_connected_to() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        for host in ["127.0.0.1", "localhost", "2130706433", "[::ffff:127.0.0.1]"] {
+            let error = get(&http(false), &format!("http://{host}:{port}/")).await.unwrap_err();
+            assert!(matches!(&error, SendError::Address { detail } if detail.contains("loopback")), "{host}: {error:?}");
+            assert!(matches!(WriteError::from(error), WriteError::Misconfigured { .. }));
+        }
+        let waiting = tokio::time::timeout(Duration::ZERO, listener.accept()).await;
+        assert!(waiting.is_err(), "nobody connected");
+    }
+
+    #[tokio::test]
+    async fn no_connection_and_no_name_are_told_apart() {
+        let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let error = get(&http(true), &format!("http://{free}/hush-hush")).await.unwrap_err();
+        assert!(matches!(&error, SendError::Connect { detail } if detail.contains("refused") && !detail.contains("hush")), "{error:?}");
+        let error = get(&http(true), "http://no-such-name.invalid/").await.unwrap_err();
+        assert!(matches!(&error, SendError::Dns { .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_broken_handshake_is_no_connection_and_a_certificate_is_found_among_causes() {
+        // A server that answers TLS with plain text.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = tokio::spawn(async move {
+            use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut hello = [0; 64];
+            let _ = socket.read(&mut hello).await;
+            let _ = socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        });
+        let error = get(&http(true), &format!("https://127.0.0.1:{port}/")).await.unwrap_err();
+        assert!(matches!(error, SendError::Connect { .. }), "{error:?}");
+        server.await.unwrap();
+        let untrusted = std::io::Error::other(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer));
+        assert!(matches!(find::<rustls::Error>(&untrusted), Some(rustls::Error::InvalidCertificate(_))));
+    }
+
+    #[tokio::test]
+    async fn plain_http_to_a_public_address_is_a_warning() {
+        let look = async |allow, url: &str| http(allow).look_at(&Url::parse(url).unwrap(), "connection c").await.unwrap();
+        assert!(!look(false, "http://1.1.1.1/").await[0].is_error());
+        assert!(look(false, "https://1.1.1.1/").await.is_empty());
+        assert!(look(true, "http://10.0.0.1/").await.is_empty());
+        let refused = look(false, "https://10.0.0.1/").await;
+        assert!(refused[0].is_error() && refused[0].to_string().contains("10.0.0.1") && refused[0].to_string().contains("allow_private"));
+    }
+}

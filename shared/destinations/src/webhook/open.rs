@@ -1,0 +1,144 @@
+//! From settings to an open webhook: references resolved, templates read, everything checked that needs no
+//! network.
+
+use std::sync::Arc;
+
+use domain::config::{self, Secret, Setting};
+use domain::fault::{Code, Fault};
+use domain::ports::{Destination, Limits, Opened, Opening, SecretSource};
+use domain::sync::Target;
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use super::config::{Config, Options};
+use super::encode::Shape;
+use super::sign::Signer;
+use super::template::{Template, UrlTemplate};
+use super::{Headers, Route, Webhook};
+use crate::http::detail::Remembering;
+use crate::http::{HeaderMap, HeaderName, HeaderValue, Http, HttpSettings};
+
+/// Headers that are ours, or the connection's.
+const RESERVED: [&str; 9] =
+    ["connection", "content-length", "host", "idempotency-key", "te", "transfer-encoding", "webhook-id", "webhook-signature", "webhook-timestamp"];
+/// A header with one of these in its name carries credentials.
+const CREDENTIALS: [&str; 7] = ["authorization", "cookie", "token", "secret", "password", "api-key", "apikey"];
+
+pub(super) fn open<'a>(opening: Opening<'a>, target: &'a Target) -> Opened<'a, dyn Destination> {
+    Box::pin(async move {
+        let webhook: Arc<dyn Destination> = Arc::new(Webhook::open(opening, target).await?);
+        Ok(webhook)
+    })
+}
+
+impl Webhook {
+    pub(super) async fn open(opening: Opening<'_>, target: &Target) -> Result<Self, Fault> {
+        let about = format!("connection {}", opening.name);
+        let invalid = |what: String| Fault::new(Code::ConnectionInvalid, format!("{about}: {what}."));
+        let sync_invalid = |what: String| Fault::new(Code::SyncInvalid, format!("destination.options: {what}."));
+        let config: Config = config::read(&about, opening.config)?;
+        let options = Options::deserialize(Value::Object(target.options.clone())).map_err(|e| sync_invalid(e.to_string()))?;
+        check(&config).map_err(invalid)?;
+
+        let secrets = Remembering::new(opening.secrets);
+        let url = Template::read(config.url.as_written(), &format!("{about}: url"), &secrets).await?;
+        let object = Template::read(&target.object, "destination.object", &secrets).await?;
+        let deletes = options.delete.clone().unwrap_or_default();
+        let delete_path = match &deletes.path {
+            Some(path) => Template::read(path, "destination.options.delete.path", &secrets).await?,
+            None => object.clone(),
+        };
+        let headers = headers(&config, &about, &secrets).await?;
+        let signer = signer(&config, &secrets).await?.transpose().map_err(invalid)?;
+
+        let upsert_url = UrlTemplate::new(url.clone(), object).map_err(invalid)?;
+        let delete_url = UrlTemplate::new(url, delete_path).map_err(invalid)?;
+        if upsert_url.probe.password().is_some_and(|p| !p.is_empty() && config.url.as_written().contains(&format!(":{p}@"))) {
+            return Err(invalid("the URL holds a password; write it as a reference such as `${env:NAME}`".into()));
+        }
+        let shape = Shape::new(&options.body).map_err(sync_invalid)?;
+        let single = shape.is_single() || headers.templated.iter().any(|(_, t)| t.fields().next().is_some());
+        let method = options.method.unwrap_or(config.method);
+        let route = |url: UrlTemplate, method: super::config::Verb| {
+            let single = single || url.template.fields().next().is_some();
+            Route { method: method.into(), url, single }
+        };
+        let upsert = route(upsert_url, method);
+        let delete = route(delete_url, deletes.method.unwrap_or(method));
+        let own_method = deletes.method.is_some_and(|m| m != method);
+        let limits = Limits {
+            batch_records: if upsert.single || delete.single { 1 } else { config.batch_size.unwrap_or(100) },
+            batch_bytes: config.batch_bytes,
+            concurrency: config.concurrency,
+            rate: config.rate,
+            first_pause: config.retry_pause.0,
+        };
+        let settings = HttpSettings { timeout: config.timeout.0, allow_private: config.allow_private, redactor: secrets.redactor() };
+        Ok(Self {
+            about,
+            http: Http::new(settings)?,
+            upsert,
+            delete,
+            shares_url: deletes.path.is_none(),
+            tells_by_route: own_method || deletes.path.is_some(),
+            headers,
+            shape,
+            results: options.results,
+            signer,
+            statuses: config.statuses,
+            limits,
+            asked_batch_size: config.batch_size,
+        })
+    }
+}
+
+/// Numbers that cannot be meant.
+fn check(config: &Config) -> Result<(), String> {
+    let zero = |name: &str| Err(format!("`{name}` must be more than 0"));
+    match config {
+        c if c.batch_size == Some(0) => zero("batch_size"),
+        c if c.batch_bytes == 0 => zero("batch_bytes"),
+        c if c.concurrency == 0 => zero("concurrency"),
+        c if c.timeout.0.is_zero() => zero("timeout"),
+        c if c.rate.is_some_and(|r| r.requests == 0 || r.per.0.is_zero()) => zero("rate"),
+        _ => Ok(()),
+    }
+}
+
+async fn headers(config: &Config, about: &str, secrets: &dyn SecretSource) -> Result<Headers, Fault> {
+    let mut out = Headers { fixed: HeaderMap::new(), templated: Vec::new() };
+    for (written, value) in &config.headers {
+        let invalid = |what: &str| Fault::new(Code::ConnectionInvalid, format!("{about}: header `{written}` {what}."));
+        let name = HeaderName::from_bytes(written.as_bytes()).map_err(|_| invalid("has a name that is not a header's"))?;
+        if RESERVED.contains(&name.as_str()) {
+            return Err(invalid("is set by Sluicegate itself"));
+        }
+        if CREDENTIALS.iter().any(|part| name.as_str().contains(part)) && !is_reference(value) {
+            return Err(invalid("carries credentials, so its value must hold a reference such as `${env:NAME}` or `${secret:name#field}`"));
+        }
+        let template = Template::read(value.as_written(), &format!("{about}: header `{written}`"), secrets).await?;
+        if !template.is_fixed() {
+            out.templated.push((name, template));
+            continue;
+        }
+        let facts = super::template::Facts { sync: "", operation: domain::mode::Op::Upsert, id: "", record: None };
+        let mut value = HeaderValue::from_bytes(template.render(&facts).as_bytes())
+            .map_err(|_| invalid("has a value that cannot be sent: it holds a control character, perhaps a line break at the end of a secret"))?;
+        value.set_sensitive(true);
+        out.fixed.insert(name, value);
+    }
+    Ok(out)
+}
+
+fn is_reference(value: &Setting) -> bool {
+    Secret::new(value.as_written()).is_ok()
+}
+
+async fn signer(config: &Config, secrets: &dyn SecretSource) -> Result<Option<Result<Signer, String>>, Fault> {
+    let Some(sign) = &config.sign else { return Ok(None) };
+    let mut resolved = Vec::new();
+    for secret in &sign.secrets {
+        resolved.push(secret.resolve(secrets).await?);
+    }
+    Ok(Some(Signer::new(&resolved)))
+}

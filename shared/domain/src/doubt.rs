@@ -1,0 +1,147 @@
+//! Records whose fate is unknown: a writer claimed their batch and was never heard of again.
+//!
+//! Their versions may have reached the destination without a commit. So a claim notes which records it is
+//! about, and the next run sends them whatever the state says. A mirror notes the identifier too: a record
+//! that arrived unseen and left the model since must be deleted, and nobody else remembers it.
+
+use crate::key::KeyHash;
+
+/// A record in doubt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Doubt {
+    /// A record whose hash begins so. Few bits are enough: a wrong guess costs one needless write.
+    Prefix(u32),
+    /// A record of a mirror, with the cells of its identifier.
+    Record(KeyHash, Vec<u8>),
+}
+
+const PREFIX: u8 = 0;
+const RECORD: u8 = 1;
+
+impl Doubt {
+    /// Appends the note of this record.
+    pub fn push_to(&self, out: &mut Vec<u8>) {
+        match self {
+            Doubt::Prefix(prefix) => {
+                out.push(PREFIX);
+                out.extend_from_slice(&prefix.to_be_bytes());
+            }
+            Doubt::Record(hash, identifier) => {
+                out.push(RECORD);
+                out.extend_from_slice(&hash.0);
+                out.extend_from_slice(&(identifier.len() as u32).to_le_bytes());
+                out.extend_from_slice(identifier);
+            }
+        }
+    }
+}
+
+/// Reads the notes of a claim. Damaged bytes end the list.
+pub fn read(mut bytes: &[u8]) -> Vec<Doubt> {
+    let mut out = Vec::new();
+    while let Some((doubt, rest)) = take(bytes) {
+        out.push(doubt);
+        bytes = rest;
+    }
+    out
+}
+
+fn take(bytes: &[u8]) -> Option<(Doubt, &[u8])> {
+    let (tag, rest) = bytes.split_first()?;
+    match *tag {
+        PREFIX => {
+            let (prefix, rest) = rest.split_first_chunk::<4>()?;
+            Some((Doubt::Prefix(u32::from_be_bytes(*prefix)), rest))
+        }
+        RECORD => {
+            let (hash, rest) = rest.split_first_chunk::<12>()?;
+            let (len, rest) = rest.split_first_chunk::<4>()?;
+            let (identifier, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+            Some((Doubt::Record(KeyHash(*hash), identifier.to_vec()), rest))
+        }
+        _ => None,
+    }
+}
+
+/// The doubts of a sync, ready to be asked.
+#[derive(Debug, Default)]
+pub struct Doubts {
+    prefixes: Vec<u32>,
+    records: Vec<(KeyHash, Vec<u8>)>,
+}
+
+impl Doubts {
+    /// All notes of all unfinished claims.
+    pub fn new(notes: &[Vec<u8>]) -> Self {
+        let mut doubts = Doubts::default();
+        for doubt in notes.iter().flat_map(|n| read(n)) {
+            match doubt {
+                Doubt::Prefix(prefix) => doubts.prefixes.push(prefix),
+                Doubt::Record(hash, identifier) => {
+                    doubts.prefixes.push(hash.prefix());
+                    doubts.records.push((hash, identifier));
+                }
+            }
+        }
+        doubts.prefixes.sort_unstable();
+        doubts.prefixes.dedup();
+        doubts.records.sort_unstable();
+        doubts.records.dedup_by(|a, b| a.0 == b.0);
+        doubts
+    }
+
+    /// True when nothing is in doubt.
+    pub fn is_empty(&self) -> bool {
+        self.prefixes.is_empty()
+    }
+
+    /// True when this record may have been sent without a commit.
+    pub fn contains(&self, hash: &KeyHash) -> bool {
+        !self.prefixes.is_empty() && self.prefixes.binary_search(&hash.prefix()).is_ok()
+    }
+
+    /// True when a record of this bucket is in doubt.
+    pub fn touches(&self, bucket: u32, bits: u8) -> bool {
+        if bits == 0 {
+            return !self.is_empty();
+        }
+        let shift = 32 - u32::from(bits.min(32));
+        let first = bucket << shift;
+        let at = self.prefixes.partition_point(|p| *p < first);
+        self.prefixes.get(at).is_some_and(|p| p >> shift == bucket)
+    }
+
+    /// The records of a mirror in doubt in this bucket, with their identifiers.
+    pub fn records_in(&self, bucket: u32, bits: u8) -> impl Iterator<Item = &(KeyHash, Vec<u8>)> {
+        self.records.iter().filter(move |(hash, _)| hash.bucket(bits) == bucket)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_come_back() {
+        let hash = KeyHash::of(b"7");
+        let mut note = Vec::new();
+        let all = vec![Doubt::Prefix(9), Doubt::Record(hash, vec![1, 2, 3])];
+        all.iter().for_each(|d| d.push_to(&mut note));
+        assert_eq!(read(&note), all);
+        assert_eq!(read(&note[..note.len() - 1]), all[..1]);
+    }
+
+    #[test]
+    fn doubts_answer_by_record_and_by_bucket() {
+        let (known, other) = (KeyHash::of(b"a"), KeyHash::of(b"b"));
+        let mut note = Vec::new();
+        Doubt::Record(known, vec![1]).push_to(&mut note);
+        let doubts = Doubts::new(&[note]);
+        assert!(doubts.contains(&known) && !doubts.contains(&other));
+        for bits in [0, 1, 6, 24] {
+            assert!(doubts.touches(known.bucket(bits), bits));
+            assert_eq!(doubts.records_in(known.bucket(bits), bits).count(), 1);
+        }
+        assert!(!doubts.touches(known.bucket(24) ^ 1, 24) && !Doubts::default().touches(0, 0));
+    }
+}

@@ -1,0 +1,98 @@
+//! Closes a run: sums up what became of its records, gives the head free, leaves what the next run needs.
+
+use domain::fault::{Code, Fault};
+use domain::head::Head;
+use domain::ports::{Clock, Progress, StateStore};
+use domain::run::{Run, Status};
+
+use crate::Context;
+
+/// Tries to write a head that others write too.
+const TRIES: u32 = 20;
+
+/// Closes the run if its last batch is out. Returns the closed run; `None` while it goes on.
+/// The last writer and the extractor may both come here: the second finds it closed.
+pub async fn close_if_done(context: &Context, run: &str, progress: Progress) -> Result<Option<Run>, Fault> {
+    if !progress.is_complete() {
+        return Ok(None);
+    }
+    let Some(run) = context.store.run(&context.sync.name, run).await? else { return Ok(None) };
+    if run.status.is_closed() {
+        return Ok(Some(run));
+    }
+    close_delivered(context, run).await.map(Some)
+}
+
+async fn close_delivered(context: &Context, mut run: Run) -> Result<Run, Fault> {
+    let store = context.store.as_ref();
+    run.tally = store.tally(&run.id).await?;
+    run.status = Run::delivered_status(&run.counts, &run.tally, false);
+    let everything = run.tally.rejected + run.tally.exhausted + run.tally.skipped + run.tally.unsent == 0;
+    let ended = context.clock.now();
+    let left = run.on_success.clone();
+    let (full, version) = (run.full, run.sync_version.clone());
+    finish(store, context.clock.as_ref(), &mut run, |head| {
+        head.columns = left.columns.clone();
+        head.records = left.records.unwrap_or(head.records);
+        // The cursor must not pass a record that did not arrive: an incremental read would not see it again.
+        if everything {
+            head.cursor = left.cursor.clone().or_else(|| head.cursor.take());
+            head.sync_version = version.clone();
+            if full {
+                head.last_full = Some(ended);
+            }
+        }
+    })
+    .await?;
+    if run.full {
+        // Whoever was in doubt before has been sent by this run, or noted as in trouble.
+        store.forget_doubts(&run.sync, &run.id).await?;
+    }
+    Ok(run)
+}
+
+/// Sums up once more a run that was closed while writers were still at work: what they delivered counts too.
+pub async fn sum_up(context: &Context, mut run: Run) -> Result<Run, Fault> {
+    let tally = context.store.tally(&run.id).await?;
+    if run.tally.accepted() != tally.accepted() || run.tally.requests != tally.requests {
+        let unsent = run.tally.unsent;
+        run.tally = tally;
+        run.tally.unsent = if unsent == 0 { 0 } else { unaccounted(&run) };
+        context.store.put_run(&run).await?;
+    }
+    Ok(run)
+}
+
+/// Records that were planned and of which nothing is known.
+fn unaccounted(run: &Run) -> u64 {
+    run.counts.to_send().saturating_sub(run.tally.accepted() + run.tally.skipped + run.tally.rejected + run.tally.exhausted)
+}
+
+/// Closes a run that ends early: blocked, failed, incomplete. Its messages, should there be any, go stale.
+pub async fn close_early(store: &dyn StateStore, clock: &dyn Clock, mut run: Run, status: Status, fault: Option<Fault>) -> Result<Run, Fault> {
+    run.status = status;
+    run.tally = store.tally(&run.id).await?;
+    run.tally.unsent = if status == Status::Blocked { 0 } else { unaccounted(&run) };
+    run.fault = fault;
+    // Writers still at work see by the generation that their run is over.
+    finish(store, clock, &mut run, |head| head.generation += 1).await?;
+    Ok(run)
+}
+
+async fn finish(store: &dyn StateStore, clock: &dyn Clock, run: &mut Run, change: impl Fn(&mut Head)) -> Result<(), Fault> {
+    run.ended = Some(clock.now());
+    run.progress = clock.now();
+    store.put_run(run).await?;
+    for _ in 0..TRIES {
+        let mut head = store.head(&run.sync).await?;
+        if head.active.as_ref().is_none_or(|a| a.run != run.id) {
+            return Ok(());
+        }
+        head.active = None;
+        change(&mut head);
+        if store.put_head(&run.sync, &head).await? {
+            return Ok(());
+        }
+    }
+    Err(Fault::new(Code::StateUnusable, format!("The head of `{}` changed {TRIES} times while run {} was to be closed.", run.sync, run.id)))
+}

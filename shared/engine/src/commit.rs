@@ -1,0 +1,66 @@
+//! Moves checksums. This is the only place that does: a record's entry changes here, after the destination
+//! accepted that record, and nowhere else.
+
+use std::collections::BTreeSet;
+
+use domain::batch::{BatchHeader, BatchRecord};
+use domain::bucket::{Accepted, EntryWrite};
+use domain::fault::Fault;
+use domain::key::KeyHash;
+use domain::mode::{Mode, Op};
+use domain::ports::StateStore;
+
+use crate::diff::Forget;
+use crate::mark;
+
+/// The write for a record that the destination accepted; `record_id` is what it calls the record.
+pub fn accepted(mode: Mode, header: &BatchHeader, record: &BatchRecord<'_>, record_id: Option<&str>) -> EntryWrite {
+    if header.op == Op::Delete {
+        return EntryWrite::Removed;
+    }
+    let identifier = (mode == Mode::Mirror).then(|| header.layout.identifier_cells(record.fields).into_boxed_slice());
+    let record_id = record_id.or(record.record_id).map(Box::from);
+    let accepted = Accepted { checksum: record.checksum, revision: record.revision, identifier, record_id };
+    EntryWrite::Accepted { accepted, clear_trouble: record.had_trouble }
+}
+
+/// Commits the writes of a batch. A commit is never refused: what the destination accepted last is the
+/// truth. A writer that was overtaken meanwhile clears the digests of its buckets, so that the next run looks
+/// at them, and commits again if the buckets were laid out anew.
+pub async fn commit(store: &dyn StateStore, header: &BatchHeader, writes: Vec<(KeyHash, EntryWrite)>) -> Result<(), Fault> {
+    if writes.is_empty() {
+        return Ok(());
+    }
+    let generation = store.commit(&header.sync, header.bucket_bits, writes.clone()).await?;
+    if generation != header.generation {
+        let bits = store.head(&header.sync).await?.bucket_bits;
+        if bits != header.bucket_bits {
+            store.commit(&header.sync, bits, writes.clone()).await?;
+        }
+        let buckets: BTreeSet<u32> = writes.iter().map(|(hash, _)| hash.bucket(bits)).collect();
+        mark::clear(store, &header.sync, bits, &buckets.into_iter().collect::<Vec<_>>()).await?;
+    }
+    Ok(())
+}
+
+/// Forgets trouble that is over without anything being sent, and the dead letters that tell of it.
+pub async fn forget(store: &dyn StateStore, sync: &str, bits: u8, records: &[(KeyHash, Forget)]) -> Result<(), Fault> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let write = |what| match what {
+        Forget::Trouble => EntryWrite::ClearTrouble,
+        Forget::Record => EntryWrite::Removed,
+    };
+    store.commit(sync, bits, records.iter().map(|(hash, what)| (*hash, write(*what))).collect()).await?;
+    let hashes: Vec<KeyHash> = records.iter().map(|(hash, _)| *hash).collect();
+    store.remove_dead_letters(sync, &hashes).await
+}
+
+/// Lets records that are held be sent by the next run: forgets their trouble. Their dead letters stay until then.
+pub async fn release(store: &dyn StateStore, sync: &str, hashes: &[KeyHash]) -> Result<(), Fault> {
+    let bits = store.head(sync).await?.bucket_bits;
+    let buckets: BTreeSet<u32> = hashes.iter().map(|h| h.bucket(bits)).collect();
+    store.commit(sync, bits, hashes.iter().map(|hash| (*hash, EntryWrite::ClearTrouble)).collect()).await?;
+    mark::clear(store, sync, bits, &buckets.into_iter().collect::<Vec<_>>()).await
+}

@@ -1,0 +1,268 @@
+//! Compares the model with the state, bucket by bucket. Reads only the buckets whose digest differs.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use domain::bucket::{Bucket, Entry as Stored};
+use domain::change::{Change, Counts, Wanted, decide, removes};
+use domain::clock::Millis;
+use domain::doubt::Doubts;
+use domain::fault::Fault;
+use domain::key::KeyHash;
+use domain::manifest::ManifestPage;
+use domain::mode::{Mode, Op};
+use domain::ports::StateStore;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::entries::{Entry, Kind, digest};
+use crate::extract::Extracted;
+
+/// Buckets read from the state at a time.
+const CHUNK: usize = 512;
+
+/// A record that is gone from the model and to be deleted at the destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removed {
+    /// Hash of its key.
+    pub hash: KeyHash,
+    /// The cells of its identifier.
+    pub identifier: Box<[u8]>,
+    /// The destination's id, where known.
+    pub record_id: Option<Box<str>>,
+    /// The state holds trouble for it.
+    pub had_trouble: bool,
+}
+
+/// The checksum that stands for "gone": trouble with a delete is noted under it.
+pub const GONE: u64 = 0;
+
+/// What the comparison found. The entries of [`Extracted`] now say which of them are to be sent.
+#[derive(Debug, Default)]
+pub struct Difference {
+    /// How many of each kind.
+    pub counts: Counts,
+    /// Records that the destination had accepted before.
+    pub known: u64,
+    /// Records to delete, in the order of their hashes.
+    pub removed: Vec<Removed>,
+    /// Buckets with something to send, in order.
+    pub touched: Vec<u32>,
+    /// Buckets with nothing left to do whose digest is not yet noted, in order.
+    pub agreed: Vec<(u32, u64)>,
+    /// Records whose trouble is over without sending (gone from the model, or back to what was accepted).
+    pub forget: Vec<(KeyHash, Forget)>,
+    /// The destination's ids of changed records, where it gave some.
+    pub record_ids: HashMap<KeyHash, Box<str>>,
+    /// Hash of everything that would be sent.
+    pub hash: String,
+    /// Buckets read from the state.
+    pub buckets_read: u64,
+}
+
+/// What to forget of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forget {
+    /// Its trouble; what was accepted stays.
+    Trouble,
+    /// All of it: it was never accepted and the model no longer has it.
+    Record,
+}
+
+/// What the comparison needs besides the model.
+pub struct Basis<'a> {
+    /// The sync's name.
+    pub sync: &'a str,
+    /// The version of its definition; part of the plan's hash.
+    pub sync_version: &'a str,
+    /// Its mode.
+    pub mode: Mode,
+    /// Buckets, as a power of two.
+    pub bits: u8,
+    /// The manifest as it was before any bucket was read.
+    pub manifest: &'a [ManifestPage],
+    /// Records in doubt.
+    pub doubts: &'a Doubts,
+    /// True when the model was read in full.
+    pub full: bool,
+    /// Now.
+    pub now: Millis,
+}
+
+/// Compares. Reads the state, writes nothing.
+pub async fn diff(store: &dyn StateStore, basis: &Basis<'_>, model: &mut Extracted) -> Result<Difference, Fault> {
+    let mut out = Difference::default();
+    out.counts.rows = model.rows;
+    out.counts.invalid = model.invalid;
+    let mut asked: Vec<(u32, Range<usize>, u64)> = Vec::with_capacity(CHUNK);
+    let mut start = 0;
+    for bucket in 0..1u32 << basis.bits {
+        let end = start + model.entries[start..].iter().take_while(|e| e.hash.bucket(basis.bits) == bucket).count();
+        let range = start..end;
+        start = end;
+        if !basis.full && range.is_empty() {
+            continue;
+        }
+        let digest = if basis.full { digest(&model.entries[range.clone()]) } else { 0 };
+        if basis.full && noted(basis.manifest, bucket) == Some(digest) && !basis.doubts.touches(bucket, basis.bits) {
+            for entry in &model.entries[range] {
+                match entry.kind() {
+                    Kind::Outside => out.counts.outside_rollout += 1,
+                    Kind::Invalid => {}
+                    _ => {
+                        out.counts.unchanged += 1;
+                        out.known += 1;
+                    }
+                }
+            }
+            continue;
+        }
+        asked.push((bucket, range, digest));
+        if asked.len() == CHUNK {
+            compare(store, basis, model, &mut asked, &mut out).await?;
+        }
+    }
+    compare(store, basis, model, &mut asked, &mut out).await?;
+    out.hash = plan_hash(basis.sync_version, &model.entries, &out.removed);
+    Ok(out)
+}
+
+fn noted(manifest: &[ManifestPage], bucket: u32) -> Option<u64> {
+    let (page, position) = ManifestPage::place(bucket);
+    manifest.get(page as usize)?.digests.get(position).copied()
+}
+
+async fn compare(
+    store: &dyn StateStore,
+    basis: &Basis<'_>,
+    model: &mut Extracted,
+    asked: &mut Vec<(u32, Range<usize>, u64)>,
+    out: &mut Difference,
+) -> Result<(), Fault> {
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let numbers: Vec<u32> = asked.iter().map(|(bucket, ..)| *bucket).collect();
+    let stored = store.buckets(basis.sync, basis.bits, &numbers).await?;
+    out.buckets_read += numbers.len() as u64;
+    for ((bucket, range, digest), stored) in asked.drain(..).zip(&stored) {
+        let before = (out.counts.to_send(), out.counts.held);
+        merge(basis, &mut model.entries[range], stored, out);
+        if out.counts.to_send() > before.0 {
+            out.touched.push(bucket);
+        } else if basis.full && out.counts.held == before.1 && noted(basis.manifest, bucket) != Some(digest) {
+            out.agreed.push((bucket, digest));
+        }
+    }
+    Ok(())
+}
+
+/// Merges a bucket of the model with the same bucket of the state; both are in the order of their hashes.
+fn merge(basis: &Basis<'_>, model: &mut [Entry], stored: &Bucket, out: &mut Difference) {
+    let mut state = stored.entries.iter().peekable();
+    for wanted in model.iter_mut() {
+        while let Some((hash, entry)) = state.next_if(|(hash, _)| *hash < wanted.hash) {
+            only_stored(basis, hash, entry, out);
+        }
+        let found = state.next_if(|(hash, _)| *hash == wanted.hash).map(|(_, entry)| entry);
+        in_model(basis, wanted, found, out);
+    }
+    for (hash, entry) in state {
+        only_stored(basis, hash, entry, out);
+    }
+    if basis.full && basis.mode == Mode::Mirror {
+        unseen_arrivals(basis, model, stored, out);
+    }
+}
+
+fn in_model(basis: &Basis<'_>, wanted: &mut Entry, stored: Option<&Stored>, out: &mut Difference) {
+    let accepted = stored.and_then(|s| s.accepted.as_ref());
+    let trouble = stored.and_then(|s| s.trouble.as_ref());
+    out.known += u64::from(accepted.is_some());
+    match wanted.kind() {
+        Kind::Outside => {
+            out.counts.outside_rollout += 1;
+            return;
+        }
+        Kind::Invalid => return,
+        _ => {}
+    }
+    let question = Wanted { checksum: wanted.checksum, in_doubt: basis.doubts.contains(&wanted.hash) };
+    match decide(basis.mode, question, stored, basis.now) {
+        Change::Unchanged => {
+            out.counts.unchanged += 1;
+            if trouble.is_some() {
+                out.forget.push((wanted.hash, Forget::Trouble));
+            }
+            return;
+        }
+        Change::Held => {
+            out.counts.held += 1;
+            wanted.set_kind(Kind::Held);
+            return;
+        }
+        Change::Added => {
+            out.counts.added += 1;
+            wanted.set_kind(Kind::Added);
+        }
+        Change::Changed => {
+            out.counts.changed += 1;
+            wanted.set_kind(Kind::Changed);
+        }
+    }
+    if let Some(id) = accepted.and_then(|a| a.record_id.clone()) {
+        out.record_ids.insert(wanted.hash, id);
+    }
+    wanted.set_history(accepted.map_or(0, |a| a.revision.wrapping_add(1)), trouble.is_some());
+}
+
+fn only_stored(basis: &Basis<'_>, hash: &KeyHash, entry: &Stored, out: &mut Difference) {
+    out.known += u64::from(entry.accepted.is_some());
+    if !basis.full {
+        return;
+    }
+    if entry.accepted.is_none() {
+        out.forget.push((*hash, Forget::Record));
+    } else if removes(basis.mode, entry) {
+        let Some(accepted) = &entry.accepted else { return };
+        if entry.trouble.as_ref().is_some_and(|t| t.holds(GONE, basis.now)) {
+            out.counts.held += 1;
+            return;
+        }
+        // Without its identifier (sent before the sync was a mirror) nobody can say what to delete.
+        if let Some(identifier) = &accepted.identifier {
+            out.counts.removed += 1;
+            let had_trouble = entry.trouble.is_some();
+            out.removed.push(Removed { hash: *hash, identifier: identifier.clone(), record_id: accepted.record_id.clone(), had_trouble });
+        }
+    }
+}
+
+/// Records of a mirror that may have arrived without a commit and that neither the model nor the state has.
+fn unseen_arrivals(basis: &Basis<'_>, model: &[Entry], stored: &Bucket, out: &mut Difference) {
+    for (hash, identifier) in basis.doubts.records_in(stored.number, basis.bits) {
+        let in_model = model.binary_search_by(|e| e.hash.cmp(hash)).is_ok();
+        let in_state = stored.entries.binary_search_by(|(h, _)| h.cmp(hash)).is_ok_and(|at| stored.entries[at].1.accepted.is_some());
+        if !in_model && !in_state {
+            out.counts.removed += 1;
+            let removed = Removed { hash: *hash, identifier: identifier.clone().into(), record_id: None, had_trouble: false };
+            let at = out.removed.partition_point(|r| r.hash < *hash);
+            out.removed.insert(at, removed);
+        }
+    }
+}
+
+/// Names a plan: everything that would be sent, and under which definition.
+fn plan_hash(sync_version: &str, entries: &[Entry], removed: &[Removed]) -> String {
+    let mut hash = Xxh3::new();
+    hash.update(sync_version.as_bytes());
+    let mut add = |op: Op, key: &KeyHash, checksum: u64| {
+        let mut bytes = [0; 21];
+        bytes[0] = op as u8;
+        bytes[1..13].copy_from_slice(&key.0);
+        bytes[13..].copy_from_slice(&checksum.to_le_bytes());
+        hash.update(&bytes);
+    };
+    entries.iter().filter(|e| e.is_sent()).for_each(|e| add(Op::Upsert, &e.hash, e.checksum));
+    removed.iter().for_each(|r| add(Op::Delete, &r.hash, GONE));
+    format!("{:016x}", hash.digest())
+}

@@ -1,0 +1,203 @@
+//! Cuts a plan into batches and sends them to the queue.
+//!
+//! Batches are cut in the order of the hashes, so that a batch touches few buckets. Deletes come after all
+//! writes. Records are read from the spool on a blocking thread while earlier batches are being sent.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use domain::batch::{BatchHeader, BatchRecord, Message};
+use domain::cells::Cells;
+use domain::fault::{Code, Fault};
+use domain::key::KeyHash;
+use domain::layout::Layout;
+use domain::mode::Op;
+use tokio::sync::mpsc;
+
+use crate::Context;
+use crate::diff::{GONE, Removed};
+use crate::entries::Entry;
+use crate::extract::{Extracted, split};
+use crate::stop::Stop;
+
+/// What a plan is cut into batches by.
+pub struct Cut {
+    /// The header every batch begins from.
+    pub header: BatchHeader,
+    /// The operation of added and changed records.
+    pub write_op: Op,
+    /// Most records in a batch.
+    pub records: usize,
+    /// Most bytes in a batch's body.
+    pub bytes: usize,
+}
+
+/// Sends every batch of the plan. Returns how many there are. Stops between batches when asked to.
+pub async fn enqueue(context: &Context, cut: Cut, model: Extracted, removed: Vec<Removed>, record_ids: HashMap<KeyHash, Box<str>>) -> Result<u32, Fault> {
+    let (sender, mut batches) = mpsc::channel(2);
+    let stop = context.stop.clone();
+    let cutting = tokio::task::spawn_blocking(move || {
+        let mut cutter = Cutter { cut, sender, stop, body: Vec::new(), records: 0, number: 0 };
+        cutter.writes(model, &record_ids)?;
+        cutter.deletes(&removed)
+    });
+    let mut count = 0;
+    while let Some(message) = batches.recv().await {
+        let message: Message = message;
+        context.stop.check()?;
+        if context.slots.halted() {
+            break;
+        }
+        context.queue.send(message).await?;
+        count += 1;
+    }
+    drop(batches);
+    match cutting.await.map_err(|e| Fault::new(Code::Internal, format!("The thread that cuts batches ended: {e}.")))? {
+        Ok(()) | Err(Ended::NobodyListens) => Ok(count),
+        Err(Ended::Fault(fault)) => Err(fault),
+    }
+}
+
+enum Ended {
+    NobodyListens,
+    Fault(Fault),
+}
+
+impl From<Fault> for Ended {
+    fn from(fault: Fault) -> Self {
+        Ended::Fault(fault)
+    }
+}
+
+struct Cutter {
+    cut: Cut,
+    sender: mpsc::Sender<Message>,
+    stop: Stop,
+    body: Vec<u8>,
+    records: usize,
+    number: u32,
+}
+
+impl Cutter {
+    fn writes(&mut self, mut model: Extracted, record_ids: &HashMap<KeyHash, Box<str>>) -> Result<(), Ended> {
+        let layout = model.layout.clone();
+        for entry in model.entries.iter().filter(|e: &&Entry| e.is_sent()) {
+            let (key, fields) = split(model.spool.read(entry.offset(), entry.len as usize)?);
+            let record = BatchRecord {
+                hash: entry.hash,
+                checksum: entry.checksum,
+                revision: entry.revision(),
+                had_trouble: entry.had_trouble(),
+                record_id: record_ids.get(&entry.hash).map(AsRef::as_ref),
+                key,
+                fields,
+            };
+            self.push(&record, self.cut.write_op, &layout)?;
+        }
+        self.flush(self.cut.write_op, &layout)
+    }
+
+    fn deletes(&mut self, removed: &[Removed]) -> Result<(), Ended> {
+        let layout = self.cut.header.layout.identifier_layout();
+        for gone in removed {
+            let identifier = Cells(&gone.identifier);
+            let record = BatchRecord {
+                hash: gone.hash,
+                checksum: GONE,
+                revision: 0,
+                had_trouble: gone.had_trouble,
+                record_id: gone.record_id.as_deref(),
+                key: identifier,
+                fields: identifier,
+            };
+            self.push(&record, Op::Delete, &layout)?;
+        }
+        self.flush(Op::Delete, &layout)
+    }
+
+    fn push(&mut self, record: &BatchRecord<'_>, op: Op, layout: &Layout) -> Result<(), Ended> {
+        let before = self.body.len();
+        record.push_to(&mut self.body);
+        self.records += 1;
+        if self.body.len() > self.cut.bytes && self.records > 1 {
+            // The last record goes into the next batch.
+            let last = self.body.split_off(before);
+            self.records -= 1;
+            self.flush(op, layout)?;
+            self.body.extend_from_slice(&last);
+            self.records = 1;
+        }
+        if self.records == self.cut.records {
+            self.flush(op, layout)?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, op: Op, layout: &Layout) -> Result<(), Ended> {
+        if self.records == 0 {
+            return Ok(());
+        }
+        self.stop.check()?;
+        let header = BatchHeader { number: self.number, op, records: self.records as u32, layout: layout.clone(), ..self.cut.header.clone() };
+        let capacity = self.body.len();
+        let body = Bytes::from(std::mem::replace(&mut self.body, Vec::with_capacity(capacity)));
+        self.number += 1;
+        self.records = 0;
+        self.sender.blocking_send(Message { header, body }).map_err(|_| Ended::NobodyListens)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::batch::read_body;
+    use domain::cells;
+    use domain::value::Value;
+
+    fn cut(sizes: &[usize], records: usize, bytes: usize) -> Vec<Message> {
+        let (sender, mut receiver) = mpsc::channel(10_000);
+        let header = BatchHeader {
+            sync: "s".into(),
+            sync_version: "v".into(),
+            run: "r".into(),
+            generation: 1,
+            number: 0,
+            op: Op::Upsert,
+            records: 0,
+            bucket_bits: 0,
+            layout: Layout::new(vec![]),
+        };
+        let cut = Cut { header, write_op: Op::Upsert, records, bytes };
+        let mut cutter = Cutter { cut, sender, stop: Stop::default(), body: Vec::new(), records: 0, number: 0 };
+        let layout = Layout::new(vec![]);
+        for (i, size) in sizes.iter().enumerate() {
+            let mut fields = Vec::new();
+            cells::push(&mut fields, Value::Text(&"x".repeat(*size)));
+            let hash = KeyHash::of(&i.to_le_bytes());
+            let record = BatchRecord { hash, checksum: i as u64, revision: 0, had_trouble: false, record_id: None, key: Cells(&[]), fields: Cells(&fields) };
+            assert!(cutter.push(&record, Op::Upsert, &layout).is_ok());
+        }
+        assert!(cutter.flush(Op::Upsert, &layout).is_ok());
+        drop(cutter);
+        std::iter::from_fn(|| receiver.try_recv().ok()).collect()
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_record_is_in_exactly_one_batch_in_order(sizes in proptest::collection::vec(0usize..300, 0..200), records in 1usize..20, bytes in 400usize..2000) {
+            let batches = cut(&sizes, records, bytes);
+            let mut next = 0;
+            for (number, batch) in batches.iter().enumerate() {
+                let read = read_body(&batch.body);
+                assert_eq!(batch.header.number as usize, number);
+                assert!(!read.is_empty() && read.len() <= records && read.len() == batch.header.records as usize);
+                assert!(batch.body.len() <= bytes || read.len() == 1);
+                for record in read {
+                    assert_eq!(record.checksum, next);
+                    next += 1;
+                }
+            }
+            assert_eq!(next as usize, sizes.len());
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Explains one record: what the state holds for its key, what the model says now, and what a run would do.
+
+use domain::bucket::Entry as Stored;
+use domain::change::{Change, Wanted, decide};
+use domain::doubt::Doubts;
+use domain::fault::{Code, Fault};
+use domain::key::KeyHash;
+use domain::layout::Layout;
+use domain::mapping::Invalid;
+use domain::ports::{Only, Query};
+
+use crate::Engine;
+use crate::entries::Kind;
+use crate::extract::{extract, split};
+use crate::plan::max_body;
+use crate::prepare::prepare;
+
+/// What is known of a key.
+pub struct Explained {
+    /// Hash of the key, when the model has it.
+    pub hash: Option<KeyHash>,
+    /// Rows the model has for it.
+    pub rows: u64,
+    /// The record it becomes, as JSON.
+    pub record: Option<serde_json::Value>,
+    /// Why it is invalid.
+    pub invalid: Option<Invalid>,
+    /// The fields at the destination that differ from the record, each with what is there; `None` when the
+    /// destination cannot be read or has no such record.
+    pub differs: Option<Vec<FieldDifference>>,
+    /// What the state holds.
+    pub stored: Option<Stored>,
+    /// What the next run would do.
+    pub verdict: String,
+}
+
+/// A field that differs.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct FieldDifference {
+    /// The field.
+    pub field: String,
+    /// What the destination has, as text.
+    pub there: String,
+    /// What would be sent, as text.
+    pub here: String,
+}
+
+/// Explains the record whose key columns, as text, are `key` (in the order of the model's key).
+pub async fn explain(engine: &Engine, key: &[String]) -> Result<Explained, Fault> {
+    let (sync, store) = (&engine.sync, engine.store.as_ref());
+    if key.len() != sync.model.key.len() {
+        let what =
+            format!("The key of `{}` has {} columns ({}), and {} values were given.", sync.name, sync.model.key.len(), sync.model.key.join(", "), key.len());
+        return Err(Fault::new(Code::NotFound, what).with_next("give the values in this order, separated by commas"));
+    }
+    let prepared = prepare(engine).await?;
+    let only = Only::Key(sync.model.key.iter().cloned().zip(key.iter().cloned()).collect());
+    let query = Query { sql: sync.model.sql.clone(), only: Some(only) };
+    let mut model = extract(engine, prepared, &query, max_body(engine)).await?;
+    let mut out = Explained { hash: None, rows: model.rows, record: None, invalid: None, differs: None, stored: None, verdict: String::new() };
+    out.invalid = model.invalid_first.first().map(|i| i.why.clone());
+    let Some(entry) = model.entries.first().copied() else {
+        out.verdict = "The model has no row with this key. In mirror mode a record that we sent before would be deleted; other modes leave it alone.".into();
+        return Ok(out);
+    };
+    out.hash = Some(entry.hash);
+    let head = store.head(&sync.name).await?;
+    let bucket = store.buckets(&sync.name, head.bucket_bits, &[entry.hash.bucket(head.bucket_bits)]).await?;
+    out.stored = bucket.into_iter().flat_map(|b| b.entries).find(|(hash, _)| *hash == entry.hash).map(|(_, stored)| stored);
+    match entry.kind() {
+        Kind::Invalid => out.verdict = "The record is invalid: it is not sent, and what was sent before stays as it is.".into(),
+        Kind::Outside => out.verdict = format!("The key is outside the rollout of {} percent: it is not sent.", sync.rollout.percent),
+        _ => {
+            let doubts = Doubts::new(&store.doubts(&sync.name).await?);
+            let wanted = Wanted { checksum: entry.checksum, in_doubt: doubts.contains(&entry.hash) };
+            let change = decide(sync.mode, wanted, out.stored.as_ref(), engine.clock.now());
+            out.verdict = sentence(change, &wanted, out.stored.as_ref());
+            let record = model.spool.read(entry.offset(), entry.len as usize)?.to_vec();
+            let (_, fields) = split(&record);
+            let mut json = Vec::new();
+            model.layout.write_json(fields, &mut json);
+            out.record = serde_json::from_slice(&json).ok();
+            out.differs = differences(engine, &model.layout, &[record]).await?.and_then(|mut d| d.pop()).flatten();
+        }
+    }
+    Ok(out)
+}
+
+fn sentence(change: Change, wanted: &Wanted, stored: Option<&Stored>) -> String {
+    let trouble = stored.and_then(|s| s.trouble.as_ref());
+    match change {
+        Change::Unchanged => "The destination accepted exactly this version: nothing would be sent.".into(),
+        Change::Held => {
+            let until = trouble.map(|t| format!("{} ({}), held until {}", t.code, t.failures, t.next_retry)).unwrap_or_default();
+            format!(
+                "The destination refused this version before: {until}. It is sent again then, or when the row changes, or after `sluice dead-letters retry`."
+            )
+        }
+        Change::Added | Change::Changed if wanted.in_doubt => {
+            "An earlier delivery of it was cut off and nobody knows how it ended: it would be sent again.".into()
+        }
+        Change::Added => "The destination never accepted it: it would be sent.".into(),
+        Change::Changed => "The destination accepted another version: it would be sent.".into(),
+    }
+}
+
+/// For each spooled record the fields in which the destination differs from it; `None` for one that the
+/// destination does not have. `Ok(None)`: the destination cannot be read.
+pub async fn differences(engine: &Engine, layout: &Layout, records: &[Vec<u8>]) -> Result<Option<Vec<Option<Vec<FieldDifference>>>>, Fault> {
+    let identifiers: Vec<Vec<u8>> = records.iter().map(|r| layout.identifier_cells(split(r).1)).collect();
+    let Some(there) = engine.destination.read(layout, &identifiers).await? else { return Ok(None) };
+    let compare = |record: &Vec<u8>, there: Option<Vec<u8>>| {
+        let there = there?;
+        let pairs = layout.fields().iter().zip(split(record).1.values().zip(domain::cells::Cells(&there).values()));
+        let differing = pairs.filter(|(_, (here, there))| !matches!(here, domain::value::Value::Missing) && here.to_text() != there.to_text());
+        Some(
+            differing.map(|(f, (here, there))| FieldDifference { field: f.name.clone(), there: there.to_text().into(), here: here.to_text().into() }).collect(),
+        )
+    };
+    Ok(Some(records.iter().zip(there).map(|(record, there)| compare(record, there)).collect()))
+}

@@ -1,0 +1,305 @@
+//! Reads the model: rows become mapped records in the spool and 32-byte entries in memory.
+//!
+//! Nothing is decided here but whether a record is valid. The work is done on a blocking thread, which
+//! takes batches of rows off the warehouse's stream, so that reading and mapping overlap.
+
+use std::sync::Arc;
+
+use domain::batch::RECORD_OVERHEAD;
+use domain::cells::{self, Cells};
+use domain::fault::{Code, Fault};
+use domain::key::{KeyHash, checksum, display_key};
+use domain::layout::Layout;
+use domain::mapping::{Invalid, Mapper};
+use domain::ports::{Query, RowStream};
+use domain::row::RowRef;
+use domain::run::InvalidRecord;
+use domain::sync::Rollout;
+use futures_util::StreamExt;
+
+use crate::Engine;
+use crate::entries::{Entry, Kind};
+use crate::meter::Meter;
+use crate::prepare::Prepared;
+use crate::spool::Spool;
+use crate::stop::Stop;
+
+/// So many invalid records are kept with their reasons; the others are counted.
+pub const INVALID_KEPT: usize = 50;
+
+/// The model as read: entries in the order of their hashes, records in the spool.
+pub struct Extracted {
+    /// One entry for each key.
+    pub entries: Vec<Entry>,
+    /// The records.
+    pub spool: Spool,
+    /// Rows read.
+    pub rows: u64,
+    /// Rows refused, duplicates counted each.
+    pub invalid: u64,
+    /// The first of them.
+    pub invalid_first: Vec<InvalidRecord>,
+    /// The greatest cursor value seen, as a cell.
+    pub cursor: Option<Vec<u8>>,
+    /// The records' layout.
+    pub layout: Layout,
+}
+
+/// Runs the query and maps every row. `max_body` is the most bytes a message's body may have.
+pub async fn extract(engine: &Engine, prepared: Prepared, query: &Query, max_body: usize) -> Result<Extracted, Fault> {
+    let stream = engine.warehouse.rows(query).await?;
+    let reader = Reader {
+        key: prepared.key,
+        cursor: prepared.cursor,
+        rollout: engine.sync.rollout,
+        identifiers: identifiers_apart(engine, &prepared.mapper).then(Vec::new),
+        fold_case: prepared.schema.identifier_ignores_case,
+        seed: prepared.mapper.layout().seed(),
+        mapper: prepared.mapper,
+        max_record: max_body.saturating_sub(RECORD_OVERHEAD),
+        entries: Vec::new(),
+        spool: Spool::new(engine.settings.spool_memory, &engine.settings.spool_folder),
+        rows: 0,
+        invalid: 0,
+        invalid_first: Vec::new(),
+        cursor_most: None,
+        scratch: Vec::new(),
+    };
+    let (stop, meter) = (engine.stop.clone(), Arc::clone(&engine.meter));
+    let handle = tokio::runtime::Handle::current();
+    tokio::task::spawn_blocking(move || reader.read(stream, &handle, &stop, &meter))
+        .await
+        .map_err(|e| Fault::new(Code::Internal, format!("The reading thread ended: {e}.")))?
+}
+
+/// True when records are found at the destination by something other than the model's key: then two keys
+/// may meet in one record there, and that must be found out here.
+fn identifiers_apart(engine: &Engine, mapper: &Mapper) -> bool {
+    let sync = &engine.sync;
+    let mut columns: Vec<_> = sync.identifiers().filter_map(|m| m.from.as_deref()).collect();
+    let mut key: Vec<_> = sync.model.key.iter().map(String::as_str).collect();
+    columns.sort_unstable();
+    key.sort_unstable();
+    // A transformed key may lose what tells two keys apart (case, white space).
+    let transformed = sync.identifiers().any(|m| !m.transform.is_empty() || !m.values.is_empty());
+    mapper.layout().identifiers().next().is_some() && (columns != key || transformed)
+}
+
+struct Reader {
+    key: Vec<usize>,
+    cursor: Option<usize>,
+    rollout: Rollout,
+    /// Hash of each entry's identifier, when it is not the key: parallel to `entries`.
+    identifiers: Option<Vec<u64>>,
+    fold_case: bool,
+    seed: u64,
+    mapper: Mapper,
+    max_record: usize,
+    entries: Vec<Entry>,
+    spool: Spool,
+    rows: u64,
+    invalid: u64,
+    invalid_first: Vec<InvalidRecord>,
+    cursor_most: Option<Vec<u8>>,
+    scratch: Vec<u8>,
+}
+
+impl Reader {
+    fn read(mut self, mut stream: RowStream, handle: &tokio::runtime::Handle, stop: &Stop, meter: &Meter) -> Result<Extracted, Fault> {
+        while let Some(batch) = handle.block_on(stream.next()) {
+            stop.check()?;
+            let batch = batch?;
+            for row in batch.rows() {
+                self.row(&row)?;
+            }
+            meter.add_rows(batch.len() as u64);
+        }
+        drop(stream);
+        self.spool.finish()?;
+        self.refuse_shared_identifiers()?;
+        self.entries.sort_unstable_by_key(|e| e.hash);
+        self.refuse_duplicate_keys()?;
+        Ok(Extracted {
+            entries: self.entries,
+            spool: self.spool,
+            rows: self.rows,
+            invalid: self.invalid,
+            invalid_first: self.invalid_first,
+            cursor: self.cursor_most,
+            layout: self.mapper.layout().clone(),
+        })
+    }
+
+    /// A spooled record is `key length 4 · key · fields`.
+    fn row(&mut self, row: &RowRef<'_>) -> Result<(), Fault> {
+        self.rows += 1;
+        if let Some(column) = self.cursor {
+            self.see_cursor(row.cell(column));
+        }
+        let offset = self.spool.position();
+        let buffer = self.spool.buffer();
+        let start = buffer.len();
+        buffer.extend_from_slice(&[0; 4]);
+        let mut refused = None;
+        for &column in &self.key {
+            let cell = row.cell(column);
+            if cells::is_empty(cell) {
+                refused = Some(("must not be null: it is part of the key", "null"));
+            } else if cells::is_unreadable(cell) {
+                refused = Some(("cannot be read: it is part of the key", "unreadable"));
+            }
+            buffer.extend_from_slice(cell);
+        }
+        let key_end = buffer.len();
+        let key_len = key_end - start - 4;
+        buffer[start..start + 4].copy_from_slice(&(key_len as u32).to_le_bytes());
+        if let Some((rule, got)) = refused {
+            // Which stored record this was nobody can tell: it gets no entry.
+            let field = "key".to_owned();
+            let key = display_key(Cells(&buffer[start + 4..key_end]));
+            buffer.truncate(start);
+            self.note_invalid(key, Invalid { field, rule: rule.into(), got: got.into() });
+            return Ok(());
+        }
+        let hash = KeyHash::of(&buffer[start + 4..key_end]);
+        if !self.rollout.includes(&hash) {
+            buffer.truncate(key_end);
+            self.push(Entry::new(hash, 0, offset, key_end as u32 - start as u32, Kind::Outside), 0);
+            return self.spool.settle();
+        }
+        let mapped = match self.mapper.map(row, buffer) {
+            Ok(()) if buffer.len() - start > self.max_record => {
+                let got = format!("{} bytes", buffer.len() - start);
+                Err(Invalid { field: "record".into(), rule: format!("must fit into one message of {} bytes", self.max_record), got })
+            }
+            other => other,
+        };
+        match mapped {
+            Ok(()) => {
+                let record = &buffer[key_end..];
+                let sum = checksum(record, self.seed);
+                let len = (buffer.len() - start) as u32;
+                let identifier = match &self.identifiers {
+                    None => 0,
+                    Some(_) => identifier_hash(self.mapper.layout(), Cells(&buffer[key_end..]), self.fold_case, &mut self.scratch),
+                };
+                self.push(Entry::new(hash, sum, offset, len, Kind::Valid), identifier);
+            }
+            Err(why) => {
+                buffer.truncate(key_end);
+                let key = display_key(Cells(&buffer[start + 4..key_end]));
+                self.push(Entry::new(hash, 0, offset, (key_end - start) as u32, Kind::Invalid), 0);
+                self.note_invalid(key, why);
+            }
+        }
+        self.spool.settle()
+    }
+
+    fn push(&mut self, entry: Entry, identifier: u64) {
+        self.entries.push(entry);
+        if let Some(identifiers) = &mut self.identifiers {
+            identifiers.push(identifier);
+        }
+    }
+
+    fn note_invalid(&mut self, key: String, why: Invalid) {
+        self.invalid += 1;
+        if self.invalid_first.len() < INVALID_KEPT {
+            self.invalid_first.push(InvalidRecord { key, why });
+        }
+    }
+
+    fn see_cursor(&mut self, cell: &[u8]) {
+        if cells::is_empty(cell) || cells::is_unreadable(cell) {
+            return;
+        }
+        match &mut self.cursor_most {
+            None => self.cursor_most = Some(cell.to_vec()),
+            Some(most) => {
+                if crate::plan::cursor_greater(cells::value(cell), cells::value(most)) {
+                    most.clear();
+                    most.extend_from_slice(cell);
+                }
+            }
+        }
+    }
+
+    /// Different keys that would write the same record at the destination: none of them is sent.
+    fn refuse_shared_identifiers(&mut self) -> Result<(), Fault> {
+        let Some(identifiers) = self.identifiers.take() else { return Ok(()) };
+        let mut order: Vec<u32> = (0..identifiers.len() as u32).filter(|i| self.entries[*i as usize].kind() == Kind::Valid).collect();
+        order.sort_unstable_by_key(|i| identifiers[*i as usize]);
+        for group in order.chunk_by(|a, b| identifiers[*a as usize] == identifiers[*b as usize]) {
+            // The same key twice is told as that.
+            let first = self.entries[group[0] as usize].hash;
+            if group.len() < 2 || group.iter().all(|i| self.entries[*i as usize].hash == first) {
+                continue;
+            }
+            for &i in group {
+                let rule = format!("must differ between records: {} rows of the model share it", group.len());
+                let field = self.mapper.layout().identifiers().map(|(_, f)| f.name.as_str()).collect::<Vec<_>>().join(", ");
+                self.refuse(i as usize, Invalid { field, rule, got: "a duplicate identifier".into() })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One key in several rows: none of them is sent, and one entry stands for all.
+    fn refuse_duplicate_keys(&mut self) -> Result<(), Fault> {
+        let mut at = 1;
+        let mut duplicates = Vec::new();
+        while at < self.entries.len() {
+            if self.entries[at].hash == self.entries[at - 1].hash {
+                let start = at - 1;
+                while at < self.entries.len() && self.entries[at].hash == self.entries[start].hash {
+                    at += 1;
+                }
+                duplicates.push((start, at));
+            }
+            at += 1;
+        }
+        for &(start, end) in &duplicates {
+            for i in start..end {
+                if self.entries[i].kind() != Kind::Invalid {
+                    let rule = format!("must be unique: {} rows of the model have it", end - start);
+                    self.refuse(i, Invalid { field: "key".into(), rule, got: "a duplicate key".into() })?;
+                }
+            }
+        }
+        if !duplicates.is_empty() {
+            self.entries.dedup_by_key(|e| e.hash);
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, index: usize, why: Invalid) -> Result<(), Fault> {
+        let entry = self.entries[index];
+        self.entries[index].set_kind(Kind::Invalid);
+        let key =
+            if self.invalid_first.len() < INVALID_KEPT { display_key(split(self.spool.read(entry.offset(), entry.len as usize)?).0) } else { String::new() };
+        self.note_invalid(key, why);
+        Ok(())
+    }
+}
+
+/// Key and fields of a spooled record.
+pub fn split(record: &[u8]) -> (Cells<'_>, Cells<'_>) {
+    let len = record.get(..4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes) as usize;
+    let rest = record.get(4..).unwrap_or_default();
+    let (key, fields) = rest.split_at(len.min(rest.len()));
+    (Cells(key), Cells(fields))
+}
+
+fn identifier_hash(layout: &Layout, record: Cells<'_>, fold_case: bool, scratch: &mut Vec<u8>) -> u64 {
+    scratch.clear();
+    for (field, cell) in layout.fields().iter().zip(record.cells()) {
+        if !field.identifier {
+            continue;
+        }
+        match cells::value(cell) {
+            domain::value::Value::Text(text) if fold_case => cells::push(scratch, domain::value::Value::Text(&text.to_lowercase())),
+            _ => scratch.extend_from_slice(cell),
+        }
+    }
+    checksum(scratch, 0)
+}

@@ -1,0 +1,196 @@
+//! The first half of a run, in order: acquire, plan, guard, mark, enqueue. What the extractor does.
+
+use domain::batch::BatchHeader;
+use domain::fault::{Code, Fault};
+use domain::head::{Acquire, Head, acquire};
+use domain::run::{OnSuccess, Run, Status, Trigger};
+
+use crate::close::{close_early, close_if_done};
+use crate::diff::Difference;
+use crate::enqueue::{Cut, enqueue};
+use crate::entries::Entry;
+use crate::meter::Phase;
+use crate::plan::{Plan, better_bits, encode_cursor, max_body, plan};
+use crate::{Engine, commit, mark};
+
+/// How a run is asked for.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// What started it.
+    pub trigger: Trigger,
+    /// Send this plan although a guard trips: its hash. Good for this run only.
+    pub approve: Option<String>,
+    /// Read everything even if a cursor would do.
+    pub full: bool,
+}
+
+/// Runs the first half. Returns the run as it stands when the last batch is enqueued: closed if there was
+/// nothing to send or a guard tripped, else running until the writers are done.
+/// A fault means that the run, if it came to be one, is closed as failed or incomplete.
+pub async fn start(engine: &Engine, request: &Request) -> Result<Run, Fault> {
+    let (head, run) = take_head(engine, request).await?;
+    match go(engine, request, head, run.clone()).await {
+        Ok(run) => Ok(run),
+        Err(fault) => {
+            let status = if fault.code == Code::Interrupted { Status::Incomplete } else { Status::Failed };
+            // The run as stored knows more than ours: its counts, its plan.
+            let known = engine.store.run(&run.sync, &run.id).await?.unwrap_or(run);
+            if !known.status.is_closed() {
+                close_early(engine.store.as_ref(), engine.clock.as_ref(), known, status, Some(fault.clone())).await?;
+            }
+            Err(fault)
+        }
+    }
+}
+
+async fn take_head(engine: &Engine, request: &Request) -> Result<(Head, Run), Fault> {
+    let (store, sync) = (engine.store.as_ref(), &engine.sync.name);
+    let now = engine.clock.now();
+    let head = store.head(sync).await?;
+    let progress = match &head.active {
+        Some(active) => store.last_progress(&active.run).await?,
+        None => None,
+    };
+    let id = run_id(now, head.generation + 1);
+    let busy = |run: &str| Fault::new(Code::RunActive, format!("Run {run} of sync `{sync}` is active, so this one did not start."));
+    let (taken, replaced) = match acquire(&head, &id, now, progress, engine.settings.stall) {
+        Acquire::Take { head, replaced } => (head, replaced),
+        Acquire::Busy(active) => return Err(busy(&active.run)),
+    };
+    let run = Run {
+        id,
+        sync: sync.clone(),
+        sync_version: engine.sync.version(),
+        generation: taken.generation,
+        trigger: request.trigger.clone(),
+        status: Status::Running,
+        started: now,
+        ended: None,
+        progress: now,
+        full: true,
+        counts: Default::default(),
+        plan_hash: None,
+        batches: None,
+        tally: Default::default(),
+        tripped: vec![],
+        invalid: vec![],
+        fault: None,
+        on_success: OnSuccess::default(),
+    };
+    // The run is written first: a head never names a run that nobody knows.
+    store.put_run(&run).await?;
+    if !store.put_head(sync, &taken).await? {
+        let other = store.head(sync).await?.active.map_or_else(|| "another".to_owned(), |a| a.run);
+        return Err(busy(&other));
+    }
+    if let Some(replaced) = replaced
+        && let Some(old) = store.run(sync, &replaced).await?
+        && !old.status.is_closed()
+    {
+        let stalled = Fault::new(Code::Stalled, format!("Run {replaced} made no progress; run {} took over.", run.id));
+        close_early(store, engine.clock.as_ref(), old, Status::Incomplete, Some(stalled)).await?;
+    }
+    Ok((Head { version: taken.version + 1, ..taken }, run))
+}
+
+/// Sorts by time, and is different for every generation.
+fn run_id(now: domain::clock::Millis, generation: u64) -> String {
+    let text = now.to_string().replace([':', '-'], "");
+    let (seconds, _) = text.split_at(text.len() - 1);
+    format!("{seconds}.{:03}Z-{generation}", now.0.rem_euclid(1000))
+}
+
+async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) -> Result<Run, Fault> {
+    let (store, sync) = (engine.store.as_ref(), &engine.sync);
+    let mut plan = plan(engine, &head, request.full).await?;
+    engine.stop.check()?;
+    note_plan(&mut run, &plan);
+    store.put_run(&run).await?;
+    if let Some(blocked) = verdict(engine, request, &plan, &run).await? {
+        return Ok(blocked);
+    }
+    still_ours(engine, &run).await?;
+    if let Some(bits) = better_bits(&head, plan.model.entries.len() as u64) {
+        lay_out_anew(engine, &mut head, bits, &mut plan).await?;
+    }
+    commit::forget(store, &sync.name, head.bucket_bits, &plan.difference.forget).await?;
+    mark::mark(store, &sync.name, head.bucket_bits, &plan.manifest, &plan.difference.touched, &plan.difference.agreed).await?;
+    engine.meter.plan(plan.difference.counts.to_send());
+    engine.meter.enter(Phase::Sending);
+    let header = BatchHeader {
+        sync: sync.name.clone(),
+        sync_version: run.sync_version.clone(),
+        run: run.id.clone(),
+        generation: run.generation,
+        number: 0,
+        op: sync.mode.write_op(),
+        records: 0,
+        bucket_bits: head.bucket_bits,
+        layout: plan.model.layout.clone(),
+    };
+    let cut = Cut { header, write_op: sync.mode.write_op(), records: engine.destination.limits().batch_records.max(1), bytes: max_body(engine) };
+    let Difference { removed, record_ids, .. } = plan.difference;
+    let batches = enqueue(engine, cut, plan.model, removed, record_ids).await?;
+    let progress = store.seal(&run.id, batches).await?;
+    run.batches = Some(batches);
+    Ok(close_if_done(engine, &run.id, progress).await?.unwrap_or(run))
+}
+
+fn note_plan(run: &mut Run, plan: &Plan) {
+    run.full = plan.full;
+    run.counts = plan.difference.counts;
+    run.plan_hash = Some(plan.difference.hash.clone());
+    run.tripped = plan.tripped.clone();
+    run.invalid = plan.model.invalid_first.clone();
+    run.on_success = OnSuccess {
+        cursor: plan.model.cursor.as_deref().map(encode_cursor),
+        records: plan.full.then_some(plan.model.entries.len() as u64),
+        columns: plan.columns.clone(),
+    };
+}
+
+/// The guards' word: the closed run when it must not go on.
+async fn verdict(engine: &Engine, request: &Request, plan: &Plan, run: &Run) -> Result<Option<Run>, Fault> {
+    let (store, clock) = (engine.store.as_ref(), engine.clock.as_ref());
+    let hash = &plan.difference.hash;
+    let fault = match &request.approve {
+        Some(approved) if approved == hash => return Ok(None),
+        Some(approved) => Fault::new(Code::PlanChanged, format!("Plan {approved} was approved, but the plan now is {hash}: nothing was sent.")),
+        None if plan.tripped.is_empty() => return Ok(None),
+        None => {
+            let reasons: Vec<_> = plan.tripped.iter().map(|t| format!("\n  - {}: {}", t.guard, t.why)).collect();
+            let what = format!("A guard of sync `{}` stopped the run; nothing was sent:{}", run.sync, reasons.concat());
+            let next = format!("look at it with `sluice plan {0}`; if the change is meant: `sluice run {0} --approve {hash}`", run.sync);
+            Fault::new(Code::GuardTripped, what).with_next(next)
+        }
+    };
+    close_early(store, clock, run.clone(), Status::Blocked, Some(fault)).await.map(Some)
+}
+
+async fn still_ours(engine: &Engine, run: &Run) -> Result<(), Fault> {
+    engine.stop.check()?;
+    let head = engine.store.head(&run.sync).await?;
+    if head.generation == run.generation {
+        return Ok(());
+    }
+    Err(Fault::new(Code::Superseded, format!("Run {} was taken over by a newer one before it sent anything.", run.id)))
+}
+
+async fn lay_out_anew(engine: &Engine, head: &mut Head, bits: u8, plan: &mut Plan) -> Result<(), Fault> {
+    let (store, sync) = (engine.store.as_ref(), &engine.sync.name);
+    let from = head.bucket_bits;
+    head.bucket_bits = bits;
+    if !store.rebucket(sync, from, bits, head).await? {
+        return Err(Fault::new(Code::Superseded, format!("The state of `{sync}` was taken over by a newer run.")));
+    }
+    head.version += 1;
+    plan.manifest = store.manifest(sync, bits).await?;
+    // Buckets have other numbers now. Their digests are noted by the next run.
+    let sent = plan.model.entries.iter().filter(|e: &&Entry| e.is_sent()).map(|e| e.hash.bucket(bits));
+    let removed = plan.difference.removed.iter().map(|r| r.hash.bucket(bits));
+    plan.difference.touched = sent.chain(removed).collect();
+    plan.difference.touched.sort_unstable();
+    plan.difference.touched.dedup();
+    plan.difference.agreed.clear();
+    Ok(())
+}

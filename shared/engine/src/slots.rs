@@ -1,0 +1,95 @@
+//! Request slots of a connection, for the writers of one process: leased from the store in blocks, handed
+//! out one by one. Also where a writer tells the others of a pause.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use domain::clock::Millis;
+use domain::config::RateLimit;
+use domain::fault::Fault;
+use domain::limiter;
+use domain::ports::{Clock, StateStore};
+use tokio::sync::Mutex;
+
+use crate::stop::Stop;
+
+/// One per connection and process.
+pub struct Slots {
+    connection: String,
+    limit: Option<RateLimit>,
+    store: Arc<dyn StateStore>,
+    clock: Arc<dyn Clock>,
+    /// Starts not yet handed out, in microseconds since 1970.
+    leased: Mutex<VecDeque<i64>>,
+    /// Nobody starts before this, in milliseconds since 1970.
+    paused_until: AtomicI64,
+    halted: AtomicBool,
+}
+
+impl Slots {
+    /// Slots of `connection` under `limit`.
+    pub fn new(connection: &str, limit: Option<RateLimit>, store: Arc<dyn StateStore>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            connection: connection.to_owned(),
+            limit,
+            store,
+            clock,
+            leased: Mutex::default(),
+            paused_until: AtomicI64::new(0),
+            halted: AtomicBool::new(false),
+        }
+    }
+
+    /// Waits for the next slot. Slots leased before a pause are given back and leased anew.
+    pub async fn take(&self, stop: &Stop) -> Result<(), Fault> {
+        let start_micros = match self.limit {
+            None => self.paused_until.load(Ordering::Acquire).saturating_mul(1000),
+            Some(limit) => self.next(limit).await?,
+        };
+        let wait = limiter::wait(start_micros, self.clock.now().0.saturating_mul(1000));
+        if wait > Duration::ZERO {
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = stop.stopped() => {}
+            }
+        }
+        stop.check()
+    }
+
+    async fn next(&self, limit: RateLimit) -> Result<i64, Fault> {
+        let mut leased = self.leased.lock().await;
+        let now = self.clock.now().0.saturating_mul(1000);
+        // A slot whose time is past is still a slot, but slots saved up would be a burst: those are lost.
+        let spacing = limit.per.0.as_micros() as i64 / i64::from(limit.requests.max(1));
+        let earliest = self.paused_until.load(Ordering::Acquire).saturating_mul(1000).max(now - spacing);
+        while leased.front().is_some_and(|start| *start < earliest) {
+            leased.pop_front();
+        }
+        if leased.is_empty() {
+            let lease = self.store.lease(&self.connection, limit, now, limiter::block(limit)).await?;
+            leased.extend((0..lease.slots).map(|i| lease.start(i)));
+        }
+        Ok(leased.pop_front().unwrap_or(now))
+    }
+
+    /// The destination asked to slow down: nobody starts a request before `until`.
+    pub async fn pause(&self, until: Millis) -> Result<(), Fault> {
+        self.paused_until.fetch_max(until.0, Ordering::AcqRel);
+        match self.limit {
+            Some(_) => self.store.pause(&self.connection, until).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Nothing more is to be sent in this process: the run was closed under the writers.
+    pub fn halt(&self) {
+        self.halted.store(true, Ordering::Release);
+    }
+
+    /// True after [`Slots::halt`].
+    pub fn halted(&self) -> bool {
+        self.halted.load(Ordering::Acquire)
+    }
+}

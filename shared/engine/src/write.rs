@@ -1,0 +1,323 @@
+//! The second half of a run: one message of the queue, from fence to commit. What a writer does.
+//!
+//! fence → claim → slot → send → exactly one outcome for every record → commit the accepted → note the rest.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use domain::batch::{BatchHeader, BatchRecord, Message, WriteBatch, read_body};
+use domain::bucket::{EntryWrite, Trouble, TroubleKind};
+use domain::clock::Millis;
+use domain::dead_letter::DeadLetter;
+use domain::doubt::Doubt;
+use domain::fault::{Code, Fault};
+use domain::key::{KeyHash, display_key};
+use domain::layout::Layout;
+use domain::mode::{Mode, Op};
+use domain::outcome::{Outcome, WriteError};
+use domain::ports::{BatchRef, Claim};
+use domain::retry::{MAX_ATTEMPTS, MOST_OBEYED, backoff};
+use domain::run::{BatchState, Status};
+
+use crate::close::{close_early, close_if_done};
+use crate::{Context, commit};
+
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Handled {
+    /// Remove it from the queue: its batch is done, or nobody may do it any more.
+    Done,
+    /// Remove it from the queue: its run is closed, by this very message.
+    Closed,
+    /// Make it visible again after this time.
+    Later(Duration),
+}
+
+/// More requests than this for one message mean that bisecting gets nowhere: what is left waits for the next attempt.
+const MOST_REQUESTS: u32 = 256;
+
+/// Handles one message. A fault leaves the message as it is: the queue delivers it again.
+pub async fn handle(context: &Context, message: &Message) -> Result<Handled, Fault> {
+    let header = &message.header;
+    let records = read_body(&message.body);
+    if records.len() != header.records as usize {
+        let what = format!("Message {} of run {} is damaged: {} records of {} can be read.", header.number, header.run, records.len(), header.records);
+        return Err(Fault::new(Code::QueueUnusable, what));
+    }
+    let batch = BatchRef { sync: &header.sync, run: &header.run, number: header.number };
+    let now = context.clock.now();
+    let doubt = doubts_of(context.sync.mode, header, &records);
+    let state = match context.store.claim(batch, header.generation, &doubt, now, now.plus(context.settings.claim)).await? {
+        Claim::Granted(state) => state,
+        Claim::Done | Claim::Stale(_) => return Ok(Handled::Done),
+        Claim::InProgress(until) => return Ok(Handled::Later(until.since(now).max(Duration::from_secs(1)))),
+    };
+    let mut attempt = Attempt {
+        context,
+        header,
+        records: &records,
+        batch,
+        outcomes: vec![None; records.len()],
+        state,
+        wait: None,
+        throttled: false,
+        said: ("", String::new()),
+    };
+    attempt.run().await
+}
+
+/// Which records a later run must not trust the state about, should this writer never be heard of again.
+fn doubts_of(mode: Mode, header: &BatchHeader, records: &[BatchRecord<'_>]) -> Vec<u8> {
+    let mut note = Vec::with_capacity(records.len() * 5);
+    for record in records {
+        if mode == Mode::Mirror && header.op != Op::Delete {
+            Doubt::Record(record.hash, header.layout.identifier_cells(record.fields)).push_to(&mut note);
+        } else {
+            Doubt::Prefix(record.hash.prefix()).push_to(&mut note);
+        }
+    }
+    note
+}
+
+struct Attempt<'a> {
+    context: &'a Context,
+    header: &'a BatchHeader,
+    records: &'a [BatchRecord<'a>],
+    batch: BatchRef<'a>,
+    /// For each record what this attempt came to; `None`: not sent in this attempt.
+    outcomes: Vec<Option<Outcome>>,
+    state: BatchState,
+    /// The longest wait a destination asked for.
+    wait: Option<Duration>,
+    throttled: bool,
+    /// What the destination said to a whole request, under the code its records wait by.
+    said: (&'static str, String),
+}
+
+impl Attempt<'_> {
+    async fn run(&mut self) -> Result<Handled, Fault> {
+        let open: Vec<usize> = (0..self.records.len()).filter(|i| !self.state.is_settled(*i)).collect();
+        let first = self.state.tally.sent == 0;
+        let stopped = self.send(&open).await?;
+        if first && self.outcomes.iter().any(Option::is_some) {
+            self.state.tally.sent = self.records.len() as u64;
+        }
+        // A pause that the destination asked for before it looked at anything is no attempt.
+        let attempted = self.outcomes.iter().any(|o| o.as_ref().is_some_and(|o| !matches!(o, Outcome::Retry { code, .. } if code == THROTTLED)));
+        if attempted {
+            self.state.attempts += 1;
+        }
+        self.record_outcomes().await?;
+        let progress = self.context.store.settle(self.batch, &self.state, self.context.clock.now()).await?;
+        if let Some(fault) = stopped {
+            self.stop_run(fault).await?;
+            return Ok(Handled::Closed);
+        }
+        if self.state.done {
+            let closed = close_if_done(self.context, &self.header.run, progress).await?;
+            return Ok(if closed.is_some() { Handled::Closed } else { Handled::Done });
+        }
+        let limits = self.context.destination.limits();
+        let pause = backoff(self.state.attempts.max(1), limits.first_pause, fastrand::f64());
+        Ok(Handled::Later(if self.throttled { self.wait.unwrap_or(pause) } else { self.wait.map_or(pause, |w| w.max(pause)) }))
+    }
+
+    /// Sends the open records, halving a batch that is refused whole. A fault means that the run must stop.
+    async fn send(&mut self, open: &[usize]) -> Result<Option<Fault>, Fault> {
+        let identifiers = self.header.layout.clone();
+        let layout: &Layout = &identifiers;
+        let mut parts = VecDeque::from([open.to_vec()]);
+        let mut requests = 0;
+        while let Some(part) = parts.pop_front() {
+            if part.is_empty() {
+                continue;
+            }
+            if requests == MOST_REQUESTS {
+                part.iter().for_each(|i| self.outcomes[*i] = Some(Outcome::retry("too_many_refusals")));
+                continue;
+            }
+            self.context.slots.take(&self.context.stop).await?;
+            requests += 1;
+            self.state.tally.requests += 1;
+            self.context.meter.request();
+            let records: Vec<BatchRecord<'_>> = part.iter().map(|i| self.records[*i]).collect();
+            let batch = WriteBatch { sync: &self.header.sync, op: self.header.op, layout, records: &records };
+            match self.context.destination.write(&batch).await {
+                Ok(outcomes) if outcomes.len() == records.len() => {
+                    for (index, outcome) in part.iter().zip(outcomes) {
+                        if let Outcome::Retry { after, .. } = &outcome {
+                            self.wait = self.wait.max(*after);
+                        }
+                        self.outcomes[*index] = Some(outcome);
+                    }
+                }
+                Ok(outcomes) => {
+                    // A connector must give one outcome each. One that does not has not told us anything.
+                    tracing::error!(expected = records.len(), got = outcomes.len(), "a destination gave a wrong number of outcomes");
+                    part.iter().for_each(|i| self.outcomes[*i] = Some(Outcome::unmentioned()));
+                }
+                Err(WriteError::Refused { code, detail }) if part.len() == 1 => self.outcomes[part[0]] = Some(Outcome::Rejected { code, detail }),
+                Err(WriteError::Refused { .. }) => {
+                    let (left, right) = part.split_at(part.len() / 2);
+                    parts.push_front(right.to_vec());
+                    parts.push_front(left.to_vec());
+                }
+                Err(WriteError::Throttled { after }) => {
+                    self.state.tally.throttled += 1;
+                    self.throttled = true;
+                    let pause =
+                        after.unwrap_or_else(|| backoff(self.state.tally.throttled as u32, self.context.destination.limits().first_pause, fastrand::f64()));
+                    self.context.slots.pause(self.context.clock.now().plus(pause)).await?;
+                    self.wait = self.wait.max(Some(pause));
+                    self.wait_for(&part, parts, THROTTLED);
+                    if pause > MOST_OBEYED {
+                        let what = format!("The destination of `{}` asks to wait {} seconds, longer than a run waits.", self.header.sync, pause.as_secs());
+                        return Ok(Some(Fault::new(Code::DestinationLimit, what)));
+                    }
+                    return Ok(None);
+                }
+                Err(WriteError::Unavailable { after, detail }) => {
+                    tracing::warn!(sync = self.header.sync, batch = self.header.number, detail, "the destination is unavailable");
+                    self.wait = self.wait.max(after.map(|a| a.min(MOST_OBEYED)));
+                    self.wait_for(&part, parts, UNAVAILABLE);
+                    self.said = (UNAVAILABLE, detail);
+                    return Ok(None);
+                }
+                Err(WriteError::Unauthorized { detail }) => {
+                    return Ok(Some(self.stopping(Code::DestinationUnauthorized, "refuses the credentials", &detail)));
+                }
+                Err(WriteError::Misconfigured { detail }) => {
+                    return Ok(Some(self.stopping(Code::DestinationMisconfigured, "cannot be written to as configured", &detail)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn stopping(&self, code: Code, what: &str, detail: &str) -> Fault {
+        Fault::new(code, format!("The destination of `{}` {what}: {detail}", self.header.sync))
+    }
+
+    /// Everything not yet sent in this attempt waits for the next.
+    fn wait_for(&mut self, part: &[usize], rest: VecDeque<Vec<usize>>, code: &str) {
+        for index in part.iter().chain(rest.iter().flatten()) {
+            self.outcomes[*index] = Some(Outcome::retry(code));
+        }
+    }
+
+    /// Commits the accepted records, notes the others, counts all of them.
+    async fn record_outcomes(&mut self) -> Result<(), Fault> {
+        let now = self.context.clock.now();
+        let last = self.state.attempts >= MAX_ATTEMPTS;
+        let history = self.troubles(last).await?;
+        let (mut writes, mut letters, mut delivered) = (Vec::new(), Vec::new(), Vec::new());
+        let mut settled = 0;
+        for (index, outcome) in std::mem::take(&mut self.outcomes).into_iter().enumerate() {
+            let record = &self.records[index];
+            let (kind, code, detail) = match outcome {
+                None => continue,
+                Some(Outcome::Accepted { effect, record_id }) => {
+                    self.state.tally.accept(effect);
+                    writes.push((record.hash, commit::accepted(self.context.sync.mode, self.header, record, record_id.as_deref())));
+                    if record.had_trouble {
+                        delivered.push(record.hash);
+                    }
+                    self.state.settle(index);
+                    settled += 1;
+                    continue;
+                }
+                Some(Outcome::Retry { .. }) if !last => {
+                    self.state.tally.retried += u64::from(self.state.attempts == 1);
+                    continue;
+                }
+                Some(Outcome::Retry { code, .. }) => {
+                    self.state.tally.exhausted += 1;
+                    // It may have arrived all the same: the next run must not trust the state about it.
+                    self.state.doubt.extend(doubts_of(self.context.sync.mode, self.header, std::slice::from_ref(record)));
+                    let detail = if code == self.said.0 { self.said.1.clone() } else { "the attempts ran out".into() };
+                    (TroubleKind::Exhausted, code, detail)
+                }
+                Some(Outcome::Skipped { reason }) => {
+                    self.state.tally.skipped += 1;
+                    (TroubleKind::Skipped, reason, String::new())
+                }
+                Some(Outcome::Rejected { code, detail }) => {
+                    self.state.tally.rejected += 1;
+                    (TroubleKind::Rejected, code, detail)
+                }
+            };
+            self.state.tally.reason(&code, &detail, || display_key(record.key));
+            let trouble = Trouble::after(history.get(&record.hash), kind, record.checksum, &code, now);
+            // A skip is no failure: nobody has to look at it.
+            if kind != TroubleKind::Skipped {
+                letters.push(self.letter(record, &trouble, detail, now));
+            }
+            writes.push((record.hash, EntryWrite::Trouble(trouble)));
+            self.state.settle(index);
+            settled += 1;
+        }
+        commit::commit(self.context.store.as_ref(), self.header, writes).await?;
+        if !letters.is_empty() {
+            self.context.store.put_dead_letters(letters).await?;
+        }
+        if !delivered.is_empty() {
+            self.context.store.remove_dead_letters(&self.header.sync, &delivered).await?;
+        }
+        self.context.meter.settle(settled);
+        self.state.done = (0..self.records.len()).all(|i| self.state.is_settled(i));
+        if self.state.done && !self.state.tally.balances() {
+            tracing::error!(sync = self.header.sync, batch = self.header.number, tally = ?self.state.tally, "a batch does not balance");
+        }
+        Ok(())
+    }
+
+    /// The troubles of records that failed again, so that their pauses grow. Failures are few: this read is rare.
+    async fn troubles(&self, last: bool) -> Result<HashMap<KeyHash, Trouble>, Fault> {
+        let bits = self.header.bucket_bits;
+        let fails =
+            |outcome: &Outcome| matches!(outcome, Outcome::Rejected { .. } | Outcome::Skipped { .. }) || last && matches!(outcome, Outcome::Retry { .. });
+        let failed = self.records.iter().zip(&self.outcomes).filter(|(record, outcome)| record.had_trouble && outcome.as_ref().is_some_and(fails));
+        let mut buckets: Vec<u32> = failed.map(|(record, _)| record.hash.bucket(bits)).collect();
+        buckets.sort_unstable();
+        buckets.dedup();
+        if buckets.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let read = self.context.store.buckets(&self.header.sync, bits, &buckets).await?;
+        Ok(read.into_iter().flat_map(|b| b.entries).filter_map(|(hash, entry)| Some((hash, entry.trouble?))).collect())
+    }
+
+    fn letter(&self, record: &BatchRecord<'_>, trouble: &Trouble, detail: String, now: Millis) -> DeadLetter {
+        let mut json = Vec::new();
+        self.header.layout.write_json(record.fields, &mut json);
+        DeadLetter {
+            sync: self.header.sync.clone(),
+            hash: record.hash,
+            key: display_key(record.key),
+            op: self.header.op,
+            kind: trouble.kind,
+            code: trouble.code.clone(),
+            detail,
+            at: now,
+            run: self.header.run.clone(),
+            attempts: self.state.attempts,
+            record: serde_json::from_slice(&json).unwrap_or_default(),
+        }
+    }
+
+    /// The destination refuses everything: the run ends here, and its other messages go stale.
+    async fn stop_run(&self, fault: Fault) -> Result<(), Fault> {
+        self.context.slots.halt();
+        let store = self.context.store.as_ref();
+        if let Some(run) = store.run(&self.header.sync, &self.header.run).await?.filter(|r| !r.status.is_closed()) {
+            let status = if fault.code == Code::DestinationLimit { Status::Incomplete } else { Status::Failed };
+            close_early(store, self.context.clock.as_ref(), run, status, Some(fault)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The code of a record that waits because the destination asked to slow down.
+const THROTTLED: &str = "throttled";
+/// The code of a record whose request came to nothing.
+const UNAVAILABLE: &str = "unavailable";

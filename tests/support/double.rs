@@ -1,1 +1,0 @@
-//! A destination over HTTP that records what it got and can be told how to fail.
