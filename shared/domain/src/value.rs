@@ -299,8 +299,13 @@ pub mod render {
 
     /// Appends `text` as a JSON string, quotes included. Runs without escapes are copied whole.
     pub fn json_string(out: &mut Vec<u8>, text: &str) {
+        json_escape(out, text.as_bytes());
+    }
+
+    /// [`json_string`] for bytes that are known to be UTF-8.
+    pub(crate) fn json_escape(out: &mut Vec<u8>, text: &[u8]) {
         out.push(b'"');
-        let mut rest = text.as_bytes();
+        let mut rest = text;
         while let Some(at) = first_escape(rest) {
             out.extend_from_slice(&rest[..at]);
             match rest[at] {
