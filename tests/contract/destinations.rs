@@ -41,11 +41,13 @@ async fn write(destination: &dyn Destination, op: Op, fields: &[(&str, Type, boo
             out
         })
         .collect();
+    let keys: Vec<Vec<u8>> = bytes.iter().map(|fields| layout.identifier_cells(Cells(fields))).collect();
     let records: Vec<_> = bytes
         .iter()
-        .map(|fields| {
+        .zip(&keys)
+        .map(|(fields, key)| {
             let (hash, fields) = (KeyHash::of(fields), Cells(fields));
-            BatchRecord { hash, checksum: 1, revision: 1, had_trouble: false, record_id: None, key: Cells(&[]), fields }
+            BatchRecord { hash, checksum: 1, revision: 1, had_trouble: false, record_id: None, key: Cells(key), fields }
         })
         .collect();
     let outcomes = destination.write(&WriteBatch { sync: "contract", op, layout: &layout, records: &records }).await?;
@@ -105,6 +107,11 @@ async fn every_case(name: &str) {
 #[tokio::test]
 async fn sqlite_does_what_every_destination_does() {
     every_case("sqlite").await;
+}
+
+#[tokio::test]
+async fn webhook_does_what_every_destination_does() {
+    every_case("webhook").await;
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! One fixture for each destination of the registry: an object with the fields `id` (identifier), `email`
 //! and `n`, and a way to look at what it holds.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use domain::mode::Mode;
 use domain::ports::{Destination, Opening, SecretSource};
 use domain::sync::Target;
 use serde_json::{Value, json};
+use support::double::{Behaviour, Double};
 use support::postgres::TestDatabase;
 
 /// A record as the object holds it: id, email, n.
@@ -30,12 +32,13 @@ pub struct Fixture {
 pub enum Keep {
     Sqlite(tempfile::TempDir),
     Postgres(Box<TestDatabase>),
+    Webhook(Double),
 }
 
 /// The destinations that have a fixture, in the registry's order.
 pub fn names() -> Vec<&'static str> {
-    // A new destination (next: webhook): one name here, an arm in `open`, a `Keep` with its arm in `held`, one test in `destinations.rs`.
-    vec!["postgres", "sqlite"]
+    // A new destination: one name here, an arm in `open`, a `Keep` with its arm in `held`, one test in `destinations.rs`.
+    vec!["postgres", "sqlite", "webhook"]
 }
 
 const TABLE: &str = "create table t (id bigint primary key, email text, n bigint check (n <> 13000))";
@@ -45,6 +48,7 @@ pub async fn open(name: &str) -> Fixture {
     match name {
         "postgres" => postgres(TABLE, json!({})).await,
         "sqlite" => sqlite(TABLE, json!({})).await,
+        "webhook" => webhook().await,
         other => panic!("no fixture for {other}"),
     }
 }
@@ -63,6 +67,39 @@ pub async fn sqlite(sql: &str, options: Value) -> Fixture {
     rusqlite::Connection::open(folder.path().join("app.db")).unwrap().execute_batch(sql).unwrap();
     let destination = opened("sqlite", folder.path(), &json!({ "path": "app.db", "busy_timeout": "50ms" }), "t", options).await;
     fixture("sqlite", destination, Keep::Sqlite(folder))
+}
+
+/// A webhook to a double that says of each record whether it took it.
+async fn webhook() -> Fixture {
+    let double = Double::start();
+    double.answer(Behaviour::ResultsOf(Arc::new(|records| {
+        let result = |bad: bool| if bad { json!({ "status": "failed", "error": "n is refused" }) } else { json!({ "status": "ok" }) };
+        records.iter().map(|r| result(r.fields["n"] == 13_000)).collect()
+    })));
+    let config = json!({ "url": double.url(), "allow_private": true });
+    let options = json!({ "results": { "pointer": "/results", "status": "/status", "ok": ["ok"], "error": "/error" } });
+    let destination = opened("webhook", Path::new("."), &config, "", options).await;
+    Fixture { can_be_read: false, ..fixture("webhook", destination, Keep::Webhook(double)) }
+}
+
+/// What a receiver holds that keeps the fields a delivery leaves out.
+fn merged(double: &Double) -> Vec<Held> {
+    let mut held: BTreeMap<i64, (Option<String>, Option<i64>)> = BTreeMap::new();
+    for delivered in double.deliveries() {
+        let id = delivered.fields["id"].as_i64().unwrap();
+        if delivered.operation == "delete" {
+            held.remove(&id);
+            continue;
+        }
+        let record = held.entry(id).or_default();
+        if let Some(email) = delivered.fields.get("email") {
+            record.0 = email.as_str().map(str::to_owned);
+        }
+        if let Some(n) = delivered.fields.get("n") {
+            record.1 = n.as_i64();
+        }
+    }
+    held.into_iter().map(|(id, (email, n))| (id, email, n)).collect()
 }
 
 fn fixture(name: &str, destination: Arc<dyn Destination>, keep: Keep) -> Fixture {
@@ -101,6 +138,7 @@ impl Fixture {
                 let mut statement = connection.prepare(ALL).unwrap();
                 statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap().map(Result::unwrap).collect()
             }
+            Keep::Webhook(double) => merged(double),
         }
     }
 
@@ -108,7 +146,7 @@ impl Fixture {
     pub fn sqlite(&self) -> rusqlite::Connection {
         match &self.keep {
             Keep::Sqlite(folder) => rusqlite::Connection::open(folder.path().join("app.db")).unwrap(),
-            Keep::Postgres(_) => panic!("not SQLite"),
+            _ => panic!("not SQLite"),
         }
     }
 
@@ -116,7 +154,7 @@ impl Fixture {
     pub fn database(&self) -> &TestDatabase {
         match &self.keep {
             Keep::Postgres(database) => database,
-            Keep::Sqlite(_) => panic!("not PostgreSQL"),
+            _ => panic!("not PostgreSQL"),
         }
     }
 }
