@@ -68,40 +68,86 @@ impl Out {
         if self.json {
             return self.value(run);
         }
-        let counts = &run.counts;
-        let numbers = [counts.added, counts.changed, counts.removed, counts.unchanged, counts.held, counts.invalid];
-        let mut row = vec![run.sync.clone(), status(run)];
-        row.extend(numbers.iter().map(|n| thousands(*n)));
-        row.extend([run.tally.accepted(), run.tally.rejected + run.tally.exhausted, run.tally.requests].iter().map(|n| thousands(*n)));
-        row.push(duration(run));
-        let head = ["sync", "run", "added", "changed", "removed", "unchanged", "held", "invalid", "accepted", "rejected", "requests", "time"];
-        write_line(&table(&head, vec![row]));
-        let mut notes = Vec::new();
-        for reason in run.tally.reasons.iter().map(|(code, r)| (code, r.count, &r.detail, &r.key)) {
-            let (code, count, detail, key) = reason;
-            let detail = if detail.is_empty() { String::new() } else { format!(": {detail}") };
-            notes.push(format!("  {count} × {code}{detail} (first: key {key})"));
-        }
-        if run.tally.skipped > 0 {
-            notes.push(format!("  {} skipped on purpose", thousands(run.tally.skipped)));
-        }
-        for invalid in run.invalid.iter().take(5) {
-            notes.push(format!("  invalid: key {}: `{}` {} (got {})", invalid.key, invalid.why.field, invalid.why.rule, invalid.why.got));
-        }
-        if run.invalid.len() > 5 {
-            notes.push(format!("  … and {} more invalid records", thousands(counts.invalid.saturating_sub(5))));
-        }
-        if run.tally.unsent > 0 {
-            notes.push(format!("  {} were not delivered; the next run plans them again", thousands(run.tally.unsent)));
-        }
+        write_line(&runs_table(&[run], &RUN, &[]));
+        notes(run).iter().for_each(|n| write_line(&format!("  {n}")));
         if run.tally.rejected + run.tally.exhausted > 0 {
-            notes.push(format!("  look at them: sluice dead-letters list {}", run.sync));
+            write_line(&format!("  look at them: sluice dead-letters list {}", run.sync));
         }
-        notes.iter().for_each(|n| write_line(n));
         if let Some(fault) = &run.fault {
             self.fault(fault);
         }
     }
+
+    /// Runs that belong together, for people: one table. What was accepted is what was planned and not rejected.
+    pub fn runs(&self, runs: &[&Run]) {
+        if !self.json {
+            write_line(&runs_table(runs, &RUN[..8], &RUN[9..]));
+        }
+    }
+
+    /// What went wrong in runs that belong together, for people. What is said of all of them is said once; faults
+    /// are left to the caller.
+    pub fn notes(&self, runs: &[&Run]) {
+        let mut said: Vec<(String, Vec<&str>)> = Vec::new();
+        for run in runs {
+            for note in notes(run) {
+                match said.iter_mut().find(|(known, _)| *known == note) {
+                    Some((_, syncs)) => syncs.push(&run.sync),
+                    None => said.push((note, vec![&run.sync])),
+                }
+            }
+        }
+        for (note, syncs) in said {
+            let whose = if syncs.len() == runs.len() { String::new() } else { format!("{}: ", syncs.join(", ")) };
+            self.line(format!("  {whose}{note}"));
+        }
+    }
+}
+
+/// A column of the table of runs.
+type RunColumn = (&'static str, fn(&Run) -> String);
+
+const RUN: [RunColumn; 12] = [
+    ("sync", |run| run.sync.clone()),
+    ("run", status),
+    ("added", |run| thousands(run.counts.added)),
+    ("changed", |run| thousands(run.counts.changed)),
+    ("removed", |run| thousands(run.counts.removed)),
+    ("unchanged", |run| thousands(run.counts.unchanged)),
+    ("held", |run| thousands(run.counts.held)),
+    ("invalid", |run| thousands(run.counts.invalid)),
+    ("accepted", |run| thousands(run.tally.accepted())),
+    ("rejected", |run| thousands(run.tally.rejected + run.tally.exhausted)),
+    ("requests", |run| thousands(run.tally.requests)),
+    ("time", duration),
+];
+
+fn runs_table(runs: &[&Run], left: &[RunColumn], right: &[RunColumn]) -> String {
+    let columns: Vec<&RunColumn> = left.iter().chain(right).collect();
+    let head: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+    table(&head, runs.iter().map(|run| columns.iter().map(|(_, cell)| cell(run)).collect()).collect())
+}
+
+/// What a run's numbers do not say, a sentence each.
+fn notes(run: &Run) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (code, reason) in &run.tally.reasons {
+        let detail = if reason.detail.is_empty() { String::new() } else { format!(": {}", reason.detail) };
+        notes.push(format!("{} × {code}{detail} (first: key {})", reason.count, reason.key));
+    }
+    if run.tally.skipped > 0 {
+        notes.push(format!("{} skipped on purpose", thousands(run.tally.skipped)));
+    }
+    for invalid in run.invalid.iter().take(5) {
+        notes.push(format!("invalid: key {}: `{}` {} (got {})", invalid.key, invalid.why.field, invalid.why.rule, invalid.why.got));
+    }
+    if run.invalid.len() > 5 {
+        notes.push(format!("… and {} more invalid records", thousands(run.counts.invalid.saturating_sub(5))));
+    }
+    if run.tally.unsent > 0 {
+        notes.push(format!("{} were not delivered; the next run plans them again", thousands(run.tally.unsent)));
+    }
+    notes
 }
 
 fn write_line(text: &str) {
