@@ -169,7 +169,7 @@ pub fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    table.to_string()
+    color_statuses(&table.to_string(), paint)
 }
 
 /// `12,345`.
@@ -177,7 +177,7 @@ pub fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(c);
@@ -187,15 +187,29 @@ pub fn thousands(n: u64) -> String {
 
 /// A run's status in a word.
 pub fn status(run: &Run) -> String {
-    let (word, color) = match run.status {
-        Status::Running => ("running", "36"),
-        Status::Complete => ("complete", "32"),
-        Status::Partial => ("partial", "33"),
-        Status::Blocked => ("blocked", "31"),
-        Status::Incomplete => ("incomplete", "33"),
-        Status::Failed => ("failed", "31"),
+    let word = match run.status {
+        Status::Running => "running",
+        Status::Complete => "complete",
+        Status::Partial => "partial",
+        Status::Blocked => "blocked",
+        Status::Incomplete => "incomplete",
+        Status::Failed => "failed",
     };
-    paint(word, color)
+    word.to_owned()
+}
+
+/// Words of [`status`] and their colors.
+const COLORS: [(&str, &str); 6] = [("running", "36"), ("complete", "32"), ("partial", "33"), ("blocked", "31"), ("incomplete", "33"), ("failed", "31")];
+
+/// Colors the column `run` of a table. Afterwards, because what cannot be seen would count as width.
+fn color_statuses(table: &str, paint: impl Fn(&str, &str) -> String) -> String {
+    let Some(at) = table.lines().nth(1).and_then(|head| head.find(" run ")) else { return table.to_owned() };
+    let line = |line: &str| {
+        let (before, rest) = line.split_at_checked(at + 1)?;
+        let (word, color) = COLORS.iter().find(|(word, _)| rest.starts_with(word))?;
+        Some(format!("{before}{}{}", paint(word, color), &rest[word.len()..]))
+    };
+    table.lines().map(|text| line(text).unwrap_or_else(|| text.to_owned())).collect::<Vec<_>>().join("\n")
 }
 
 /// How long a run took.
@@ -223,5 +237,15 @@ mod tests {
         for (n, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(thousands(n), text);
         }
+    }
+    #[test]
+    fn colors_move_no_column() {
+        let rows = [("crm", "partial", "1"), ("product-customers", "blocked", "20")].map(|(sync, run, n)| [sync, run, n].map(String::from).to_vec());
+        let plain = table(&["sync", "run", "added"], rows.to_vec());
+        let colored = color_statuses(&plain, |word, _| format!("<{word}>"));
+        assert!(colored.contains(" <partial> ") && colored.contains(" <blocked> "), "{colored}");
+        assert_eq!(colored.replace(['<', '>'], ""), plain);
+        let other = table(&["key"], vec![vec!["failed".into()]]);
+        assert_eq!(color_statuses(&other, |_, _| "!".into()), other);
     }
 }
