@@ -85,7 +85,7 @@ fn describe(file: &SqliteFile, model: &str) -> Result<Described, Fault> {
     let model = sql::one_statement(model, Dialect::Sqlite).map_err(|why| file.place.failed(why))?;
     let connection = file.open_read_only()?;
     let statement = prepare(file, &connection, &sql::plain(model), model, 0)?;
-    let columns: Vec<_> = statement.column_names().into_iter().map(|name| Column { name: name.to_owned(), kind: Type::Any }).collect();
+    let columns: Vec<_> = statement.column_names().map(|name| Column { name: name.to_owned(), kind: Type::Any }).collect();
     Ok(Described { findings: sql::named_twice(&columns), columns })
 }
 
