@@ -21,7 +21,7 @@ use serde_json::json;
 use self::compare::{Seen, came_out, same};
 use self::endpoint::Endpoint;
 use self::project::{CRM, Folder, PRODUCT};
-use self::sample::{BLOCKED, CHANGED, DELETED, INVALID, ROWS};
+use self::sample::{BAD_EMAILS, BLOCKED, CHANGED, DELETED, INVALID, ROWS};
 use crate::commands::{run_sync, stop_on_signal};
 use crate::exit;
 use crate::output::{Out, thousands};
@@ -96,10 +96,11 @@ impl Demo<'_> {
         self.out.notes(&[&crm, &product]);
         self.out.line(format!(
             "✓ {} records at the endpoint and {} rows in the product database equal the model, field by field.\n\
-             \x20 {INVALID} rows are invalid (6 emails that are none, a key that is null, a key that two rows have) and were not sent.\n\
+             \x20 {INVALID} rows are invalid ({} emails that are no addresses, a key that is null, a key that two rows have) and were not sent.\n\
              \x20 {REFUSED} records were rejected by the endpoint: they are dead letters now, and stopped no other record.\n",
             thousands(ends.endpoint.len() as u64),
             thousands(ends.product.len() as u64),
+            BAD_EMAILS.len(),
         ));
         Ok(())
     }
