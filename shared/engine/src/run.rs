@@ -134,6 +134,7 @@ async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) ->
         lay_out_anew(engine, &mut head, bits, &mut plan).await?;
     }
     commit::forget(store, &sync.name, head.bucket_bits, &plan.difference.forget).await?;
+    commit::unsure(store, &sync.name, head.bucket_bits, &plan.difference.unsure).await?;
     mark::mark(store, &sync.name, head.bucket_bits, &plan.manifest, &plan.difference.touched, &plan.difference.agreed).await?;
     engine.meter.plan(plan.difference.counts.to_send());
     engine.meter.enter(Phase::Sending);

@@ -1,0 +1,154 @@
+//! Every crash point of a small run, one after the other: after each single call of a port, in the middle of each
+//! write, and with the answer to each call lost. After each the model changes in each way, and the next runs must
+//! make good what the crash left.
+
+use domain::mode::Mode;
+use domain::run::{Run, Status};
+use fastrand::Rng;
+
+use crate::model::{MUTATIONS, Model, Mutation};
+use crate::points::{End, Point};
+use crate::promise::broken;
+use crate::rig::{BATCH, Rig};
+
+/// Rows that the destination has before the run that crashes: enough for several buckets.
+const KNOWN: i64 = 200;
+/// So many rows are changed, added and deleted each.
+const EACH: usize = 20;
+/// Rows of a first run.
+const FIRST: i64 = 60;
+
+/// A crash, what happens to the model, and perhaps more crashes before a run gets to its end.
+struct Case<'a> {
+    from: &'a Rig,
+    model: &'a Model,
+    point: Point,
+    mutation: Mutation,
+    more: Vec<(Point, Mutation)>,
+    seed: u64,
+}
+
+impl Case<'_> {
+    /// `Ok(false)`: the run was over before the point.
+    fn play(&self) -> Result<bool, String> {
+        let rig = self.from.again();
+        let (mut model, mut rng) = (self.model.clone(), Rng::with_seed(self.seed));
+        let first = rig.run(&model.rows, self.point);
+        if !first.reached {
+            return Ok(false);
+        }
+        let mut crashes = 1;
+        model.mutate(self.mutation, &mut rng);
+        for (point, mutation) in &self.more {
+            crashes += usize::from(rig.run(&model.rows, *point).reached);
+            model.mutate(*mutation, &mut rng);
+        }
+        let surplus = crashes * BATCH;
+        let say = |what: String| format!("{what}; the calls were {:?}", first.calls);
+        self.recovers(&rig, &model, surplus).map_err(say)?;
+        // Whoever forgets a doubt too early is found out when the rows go back to what the state remembers.
+        model.back_to_base();
+        self.recovers(&rig, &model, surplus).map_err(|e| format!("after the rows went back: {e}")).map_err(say)?;
+        Ok(true)
+    }
+
+    /// An undisturbed run makes everything good, and the one after that has nothing to do.
+    fn recovers(&self, rig: &Rig, model: &Model, surplus: usize) -> Result<(), String> {
+        let run = rig.run_well(&model.rows)?;
+        if run.status != Status::Complete {
+            return Err(format!("the next run ended as {:?}: {:?}", run.status, run.fault));
+        }
+        if let Some(broken) = broken(rig.mode, model, &rig.view(), surplus) {
+            return Err(broken);
+        }
+        let requests = rig.view().requests;
+        let idle = rig.run_well(&model.rows)?;
+        if idle.counts.to_send() > 0 || rig.view().requests > requests {
+            return Err(format!("the run after that was not idle: {:?}", idle.counts));
+        }
+        let open = |run: &&Run| !run.status.is_closed();
+        match rig.history().iter().find(open) {
+            Some(run) => Err(format!("run {} still shows as running", run.id)),
+            None => Ok(()),
+        }
+    }
+
+    #[track_caller]
+    fn check(&self) -> bool {
+        match self.play() {
+            Ok(reached) => reached,
+            Err(e) => panic!("{:?}, {:?}, then {:?}, more {:?}, seed {}: {e}", self.from.mode, self.point, self.mutation, self.more, self.seed),
+        }
+    }
+}
+
+/// A destination that has the model, and a model that has changed since.
+fn changed(mode: Mode) -> (Rig, Model) {
+    let (rig, mut model) = (Rig::new(mode), Model::new(KNOWN));
+    // The second run notes the digests.
+    for _ in 0..2 {
+        assert_eq!(rig.run_well(&model.rows).map(|run| run.status), Ok(Status::Complete));
+    }
+    model.settle();
+    model.change(EACH, &mut Rng::with_seed(7));
+    (rig, model)
+}
+
+/// A destination that has nothing of ours yet.
+fn fresh(mode: Mode) -> (Rig, Model) {
+    (Rig::new(mode), Model::new(FIRST))
+}
+
+/// Plays the case for every point there is. Returns how many there were.
+#[track_caller]
+fn every_point((from, model): &(Rig, Model), end: End, mutations: &[Mutation]) -> usize {
+    let mut points = 0;
+    for call in 1.. {
+        let point = Point { call, end };
+        let case = |mutation: &Mutation| Case { from, model, point, mutation: *mutation, more: Vec::new(), seed: call as u64 };
+        if !mutations.iter().all(|mutation| case(mutation).check()) {
+            break;
+        }
+        points = call;
+    }
+    points
+}
+
+/// Every point with every mutation, for a first run and for a run that changes, adds and deletes.
+#[track_caller]
+fn crashes(mode: Mode) {
+    let steps = every_point(&fresh(mode), End::After, &[Mutation::Nothing, Mutation::Mixed]);
+    // Two calls for the head, and at least claim, write, commit, settle and done for every batch.
+    assert!(steps > 2 + 5 * FIRST as usize / BATCH, "only {steps} points");
+    every_point(&changed(mode), End::After, &MUTATIONS);
+}
+
+#[test]
+fn upsert_survives_a_crash_after_every_call() {
+    crashes(Mode::Upsert);
+}
+
+#[test]
+fn mirror_survives_a_crash_after_every_call() {
+    crashes(Mode::Mirror);
+}
+
+#[test]
+fn append_survives_a_crash_after_every_call() {
+    crashes(Mode::Append);
+}
+
+#[test]
+fn a_batch_that_arrived_in_part_is_made_good() {
+    for mode in [Mode::Upsert, Mode::Mirror, Mode::Append] {
+        let writes = every_point(&changed(mode), End::Half, &MUTATIONS);
+        assert!(writes >= EACH / BATCH, "only {writes} writes");
+    }
+}
+
+#[test]
+fn a_lost_answer_to_any_call_is_made_good() {
+    for mode in [Mode::Upsert, Mode::Mirror, Mode::Append] {
+        every_point(&changed(mode), End::Lost, &[Mutation::Nothing, Mutation::Mixed]);
+    }
+}
