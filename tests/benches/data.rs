@@ -126,7 +126,10 @@ impl Capture {
                     async move {
                         let body = request.into_body().collect().await?.to_bytes();
                         let mut file = file.lock().expect("nobody panics with it");
-                        file.write_all(&(body.len() as u32).to_le_bytes()).and_then(|()| file.write_all(&body)).and_then(|()| file.flush()).expect("the disk takes it");
+                        file.write_all(&(body.len() as u32).to_le_bytes())
+                            .and_then(|()| file.write_all(&body))
+                            .and_then(|()| file.flush())
+                            .expect("the disk takes it");
                         Ok::<_, hyper::Error>(hyper::Response::new(Full::new(Bytes::from_static(b"{}"))))
                     }
                 });

@@ -15,6 +15,8 @@ use crate::rig::{BATCH, Rig};
 const KNOWN: i64 = 200;
 /// So many rows are changed, added and deleted each.
 const EACH: usize = 20;
+/// Cases with several crashes, in each mode.
+const IN_A_ROW: u64 = 40;
 /// Rows of a first run.
 const FIRST: i64 = 60;
 
@@ -45,7 +47,11 @@ impl Case<'_> {
         }
         let surplus = crashes * BATCH;
         let say = |what: String| format!("{what}; the calls were {:?}", first.calls);
-        self.recovers(&rig, &model, surplus).map_err(say)?;
+        if matches!(self.mutation, Mutation::Refused | Mutation::Invalid) {
+            rig.run_well(&model.rows).map_err(say)?;
+        } else {
+            self.recovers(&rig, &model, surplus).map_err(say)?;
+        }
         // Whoever forgets a doubt too early is found out when the rows go back to what the state remembers.
         model.back_to_base();
         self.recovers(&rig, &model, surplus).map_err(|e| format!("after the rows went back: {e}")).map_err(say)?;
@@ -143,6 +149,31 @@ fn a_batch_that_arrived_in_part_is_made_good() {
     for mode in [Mode::Upsert, Mode::Mirror, Mode::Append] {
         let writes = every_point(&changed(mode), End::Half, &MUTATIONS);
         assert!(writes >= EACH / BATCH, "only {writes} writes");
+    }
+}
+
+#[test]
+fn a_crash_before_records_are_refused_is_made_good_when_they_go_back() {
+    for mode in [Mode::Upsert, Mode::Mirror] {
+        for end in [End::After, End::Half] {
+            every_point(&changed(mode), end, &[Mutation::Refused, Mutation::Invalid]);
+        }
+    }
+}
+
+#[test]
+fn crashes_in_a_row_are_made_good() {
+    let seeds = fastrand::u64(..);
+    for mode in [Mode::Upsert, Mode::Mirror, Mode::Append] {
+        let (from, model) = changed(mode);
+        for seed in (0..IN_A_ROW).map(|at| seeds.wrapping_add(at)) {
+            let mut rng = Rng::with_seed(seed);
+            let mut point = || Point { call: rng.usize(1..60), end: rng.choice([End::After, End::Half, End::Lost]).unwrap_or(End::After) };
+            let (first, others) = (point(), [point(), point()]);
+            let mut mutation = || rng.choice(MUTATIONS).unwrap_or(Mutation::Nothing);
+            let more = others.into_iter().map(|point| (point, mutation())).collect();
+            Case { from: &from, model: &model, point: first, mutation: mutation(), more, seed }.check();
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A destination in memory that remembers everything it was given.
+//! A destination in memory that remembers everything it was given, and refuses some.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,6 +8,7 @@ use domain::mode::Op;
 use domain::outcome::{Effect, Outcome};
 use domain::value::Value;
 
+use crate::model::REFUSED;
 use crate::promise::{Delivery, FOREIGN, View};
 
 /// What a destination has: rows that were there before, and what it was given.
@@ -41,6 +42,9 @@ impl Ledger {
             let fields: BTreeMap<&str, Value<'_>> = batch.layout.pairs(record.fields).collect();
             let Some(Value::Int(key)) = fields.get("id") else { panic!("a record without its identifier") };
             let name = fields.get("name").map(|name| name.to_text().into_owned()).unwrap_or_default();
+            if name == REFUSED {
+                return Outcome::rejected("refused", "the name is not allowed");
+            }
             let effect = match batch.op {
                 Op::Delete => {
                     view.rows.remove(key);

@@ -37,9 +37,18 @@ pub enum Mutation {
     DeleteChanged,
     /// Some of everything.
     Mixed,
+    /// Changed and added rows become such that the destination refuses them.
+    Refused,
+    /// Changed and added rows become such that we refuse them.
+    Invalid,
 }
 
-/// All mutations.
+/// A name that the destination refuses.
+pub const REFUSED: &str = "refused";
+/// Longer names are invalid.
+pub const LONGEST: usize = 60;
+
+/// The mutations after which every row can be delivered.
 pub const MUTATIONS: [Mutation; 7] =
     [Mutation::Nothing, Mutation::Revert, Mutation::DeleteAdded, Mutation::ReAdd, Mutation::Again, Mutation::DeleteChanged, Mutation::Mixed];
 
@@ -115,6 +124,8 @@ impl Model {
             Mutation::Revert => of(&changed, rng).into_iter().for_each(|key| self.put(key, self.base[&key].clone())),
             Mutation::DeleteAdded => of(&added, rng).iter().for_each(|key| drop(self.rows.remove(key))),
             Mutation::DeleteChanged => of(&changed, rng).iter().for_each(|key| drop(self.rows.remove(key))),
+            Mutation::Refused => of(&[changed, added].concat(), rng).into_iter().for_each(|key| self.put(key, REFUSED.into())),
+            Mutation::Invalid => of(&[changed, added].concat(), rng).into_iter().for_each(|key| self.put(key, "x".repeat(LONGEST + 1))),
             Mutation::Again => of(&[changed, added].concat(), rng).into_iter().for_each(|key| self.put_new(key)),
             Mutation::ReAdd => {
                 for key in of(&deleted, rng) {

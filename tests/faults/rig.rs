@@ -21,7 +21,7 @@ use futures_util::StreamExt as _;
 use serde_json::json;
 
 use crate::ledger::Ledger;
-use crate::model::Rows;
+use crate::model::{LONGEST, Rows};
 use crate::points::{Counted, End, Point, Points, Recording};
 use crate::promise::View;
 
@@ -128,7 +128,8 @@ fn sync(mode: Mode) -> Sync {
         "model": { "warehouse": "w", "sql": "select id, name from rows", "key": ["id"] },
         "destination": { "connection": "d", "object": "rows" },
         "mapping": [{ "from": "id", "to": "id", "identifier": true }, { "from": "name", "to": "name" }],
-        "guards": { "max_delete_percent": null, "max_change_percent": null },
+        "validate": [{ "field": "name", "max_length": LONGEST }],
+        "guards": { "min_rows": null, "max_delete_percent": null, "max_change_percent": null },
     });
     serde_json::from_value(whole).expect("a valid sync")
 }
