@@ -4,6 +4,8 @@
 //! moments and `steps` at named ones. What must hold afterwards is one function, in `promise`.
 
 mod exhaustive;
+mod killed;
+mod kills;
 mod ledger;
 mod model;
 mod points;
