@@ -11,3 +11,4 @@ mod model;
 mod points;
 mod promise;
 mod rig;
+mod steps;

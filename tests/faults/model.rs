@@ -70,6 +70,15 @@ impl Model {
         self.rows = self.base.clone();
     }
 
+    /// The same with so many more rows of this width.
+    pub fn with_wide_rows(mut self, rows: i64, width: usize) -> Self {
+        for key in self.next..self.next + rows {
+            self.put(key, format!("{key:0width$}"));
+        }
+        self.next += rows;
+        self
+    }
+
     fn add(&mut self, rows: i64) {
         for _ in 0..rows {
             self.put_new(self.next);
