@@ -21,6 +21,12 @@ fn build() -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--quiet", "--package", "local", "--bin", "sluice", "--profile", profile]);
     cargo.arg("--target-dir").arg(folder.parent().expect("a target folder"));
+    // What cargo tells a test of its crate would be news to build scripts that look at it: they would run again, and
+    // everything above them be built anew, at every change between a test and a build.
+    let told = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_"].iter().any(|of| name.starts_with(of));
+    for name in std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).filter(|name| told(name)) {
+        cargo.env_remove(name);
+    }
     let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null()).output().expect("cargo starts");
     assert!(built.status.success(), "sluice does not build:\n{}", String::from_utf8_lossy(&built.stderr));
     let binary = folder.join(format!("sluice{}", std::env::consts::EXE_SUFFIX));
