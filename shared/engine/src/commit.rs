@@ -1,5 +1,5 @@
 //! Moves checksums. This is the only place that does: a record's entry changes here, after the destination
-//! accepted that record, and nowhere else.
+//! accepted that record, and nowhere else. What may have been accepted unseen becomes an unknown version.
 
 use std::collections::BTreeSet;
 
@@ -55,6 +55,16 @@ pub async fn forget(store: &dyn StateStore, sync: &str, bits: u8, records: &[(Ke
     store.commit(sync, bits, records.iter().map(|(hash, what)| (*hash, write(*what))).collect()).await?;
     let hashes: Vec<KeyHash> = records.iter().map(|(hash, _)| *hash).collect();
     store.remove_dead_letters(sync, &hashes).await
+}
+
+/// Notes that the version which the destination has of these records is not known. After that their doubts can be
+/// forgotten: whatever becomes of the records in this run, the next version of them is sent.
+pub async fn unsure(store: &dyn StateStore, sync: &str, bits: u8, records: &[(KeyHash, Accepted)]) -> Result<(), Fault> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let write = |accepted: &Accepted| EntryWrite::Accepted { accepted: accepted.clone(), clear_trouble: false };
+    store.commit(sync, bits, records.iter().map(|(hash, accepted)| (*hash, write(accepted))).collect()).await.map(drop)
 }
 
 /// Lets records that are held be sent by the next run: forgets their trouble. Their dead letters stay until then.

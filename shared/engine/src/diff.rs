@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use domain::bucket::{Bucket, Entry as Stored};
+use domain::bucket::{Accepted, Bucket, Entry as Stored};
 use domain::change::{Change, Counts, Wanted, decide, removes};
 use domain::clock::Millis;
 use domain::doubt::Doubts;
@@ -36,6 +36,9 @@ pub struct Removed {
 /// The checksum that stands for "gone": trouble with a delete is noted under it.
 pub const GONE: u64 = 0;
 
+/// The checksum of an accepted version that nobody knows: it matches no record.
+pub const UNKNOWN: u64 = 0;
+
 /// What the comparison found. The entries of [`Extracted`] now say which of them are to be sent.
 #[derive(Debug, Default)]
 pub struct Difference {
@@ -51,6 +54,10 @@ pub struct Difference {
     pub agreed: Vec<(u32, u64)>,
     /// Records whose trouble is over without sending (gone from the model, or back to what was accepted).
     pub forget: Vec<(KeyHash, Forget)>,
+    /// What the state must say of records in doubt before the doubt can be forgotten: that some version was accepted,
+    /// and not which. Else a record that is not sent now (it left the model, or is invalid, or is refused) would count
+    /// as delivered when it goes back to the version that was accepted before.
+    pub unsure: Vec<(KeyHash, Accepted)>,
     /// The destination's ids of changed records, where it gave some.
     pub record_ids: HashMap<KeyHash, Box<str>>,
     /// Hash of everything that would be sent.
@@ -171,6 +178,28 @@ fn merge(basis: &Basis<'_>, model: &mut [Entry], stored: &Bucket, out: &mut Diff
     }
     if basis.full && basis.mode == Mode::Mirror {
         unseen_arrivals(basis, model, stored, out);
+    }
+    // What was appended is never sent again, whichever version it was.
+    if basis.mode != Mode::Append && basis.doubts.touches(stored.number, basis.bits) {
+        unsure_versions(basis, stored, out);
+    }
+}
+
+/// Records in doubt of which the state says that a certain version was accepted; of a mirror also those that the state
+/// does not know, because they must be deleted some day.
+fn unsure_versions(basis: &Basis<'_>, stored: &Bucket, out: &mut Difference) {
+    for (hash, entry) in stored.entries.iter().filter(|(hash, _)| basis.doubts.contains(hash)) {
+        if let Some(accepted) = entry.accepted.as_ref().filter(|a| a.checksum != UNKNOWN) {
+            out.unsure.push((*hash, Accepted { checksum: UNKNOWN, ..accepted.clone() }));
+        }
+    }
+    for (hash, identifier) in basis.doubts.records_in(stored.number, basis.bits) {
+        let in_state = stored.entries.binary_search_by(|(h, _)| h.cmp(hash)).is_ok_and(|at| stored.entries[at].1.accepted.is_some());
+        if basis.mode == Mode::Mirror && !in_state {
+            // The revision after the last is the first: sent again, the record keeps the stable id it had.
+            let identifier = Some(identifier.clone().into_boxed_slice());
+            out.unsure.push((*hash, Accepted { checksum: UNKNOWN, revision: u16::MAX, identifier, record_id: None }));
+        }
     }
 }
 

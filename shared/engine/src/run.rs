@@ -81,17 +81,37 @@ async fn take_head(engine: &Engine, request: &Request) -> Result<(Head, Run), Fa
     store.put_run(&run).await?;
     if !store.put_head(sync, &taken).await? {
         let other = store.head(sync).await?.active.map_or_else(|| "another".to_owned(), |a| a.run);
-        return Err(busy(&other));
+        let fault = busy(&other);
+        // The head does not name ours, so nobody else would close it.
+        if other != run.id {
+            close_early(store, engine.clock.as_ref(), run, Status::Incomplete, Some(fault.clone())).await?;
+        }
+        return Err(fault);
     }
-    if let Some(replaced) = replaced
-        && let Some(old) = store.run(sync, &replaced).await?
-        && !old.status.is_closed()
-    {
-        let stalled = Fault::new(Code::Stalled, format!("Run {replaced} made no progress; run {} took over.", run.id));
-        close_early(store, engine.clock.as_ref(), old, Status::Incomplete, Some(stalled)).await?;
-    }
+    close_replaced(engine, &run, replaced).await?;
     Ok((Head { version: taken.version + 1, ..taken }, run))
 }
+
+/// Closes runs that will never close themselves: the one the head named, and those that ended before the head named
+/// them, or before they had closed their own predecessors.
+async fn close_replaced(engine: &Engine, run: &Run, replaced: Option<String>) -> Result<(), Fault> {
+    let store = engine.store.as_ref();
+    let mut left = store.runs(&run.sync, LOOK_BACK).await?;
+    left.retain(|old| old.id != run.id);
+    if let Some(replaced) = replaced
+        && !left.iter().any(|old| old.id == replaced)
+    {
+        left.extend(store.run(&run.sync, &replaced).await?);
+    }
+    for old in left.into_iter().filter(|old| !old.status.is_closed()) {
+        let stalled = Fault::new(Code::Stalled, format!("Run {} made no progress; run {} took over.", old.id, run.id));
+        close_early(store, engine.clock.as_ref(), old, Status::Incomplete, Some(stalled)).await?;
+    }
+    Ok(())
+}
+
+/// How many of the newest runs a run looks at for some that were left open.
+const LOOK_BACK: usize = 5;
 
 /// Sorts by time, and is different for every generation and for every sync: two syncs of one schedule start in the
 /// same millisecond, and what is kept of a run is kept under its id.
@@ -116,6 +136,7 @@ async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) ->
         lay_out_anew(engine, &mut head, bits, &mut plan).await?;
     }
     commit::forget(store, &sync.name, head.bucket_bits, &plan.difference.forget).await?;
+    commit::unsure(store, &sync.name, head.bucket_bits, &plan.difference.unsure).await?;
     mark::mark(store, &sync.name, head.bucket_bits, &plan.manifest, &plan.difference.touched, &plan.difference.agreed).await?;
     engine.meter.plan(plan.difference.counts.to_send());
     engine.meter.enter(Phase::Sending);

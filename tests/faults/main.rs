@@ -1,0 +1,14 @@
+//! What is left after a crash: runs that end at every step there is, and what the next run makes of it.
+//!
+//! `exhaustive` ends a run in this process after each single call of a port, `kills` ends the real command at random
+//! moments and `steps` at named ones. What must hold afterwards is one function, in `promise`.
+
+mod exhaustive;
+mod killed;
+mod kills;
+mod ledger;
+mod model;
+mod points;
+mod promise;
+mod rig;
+mod steps;
