@@ -2,6 +2,8 @@
 //! nothing but the port, and each gets a store with nothing in it.
 #![allow(clippy::unwrap_used, clippy::type_complexity)]
 
+mod any_writes;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -450,58 +452,4 @@ async fn a_pause_moves_every_lease(store: Store) {
     assert_eq!(store.lease("crm", RATE, 1_000_000, 2).await.unwrap().first_micros, 5_000_000, "a shorter pause does not end a longer one");
     assert_eq!(store.lease("crm", RATE, 1_000_000, 1).await.unwrap().first_micros, 5_200_000);
     assert_eq!(store.lease("other", RATE, 1_000_000, 1).await.unwrap().first_micros, 1_000_000, "of another connection");
-}
-
-/// What a write does, said in the plainest way.
-fn model(entries: &mut BTreeMap<KeyHash, Entry>, hash: KeyHash, write: &EntryWrite) {
-    let entry = entries.entry(hash).or_default();
-    match write.clone() {
-        EntryWrite::Accepted { accepted, clear_trouble } => {
-            entry.accepted = Some(accepted);
-            entry.trouble = entry.trouble.take().filter(|_| !clear_trouble);
-        }
-        EntryWrite::Removed => *entry = Entry::default(),
-        EntryWrite::Trouble(trouble) => entry.trouble = Some(trouble),
-        EntryWrite::ClearTrouble => entry.trouble = None,
-    }
-    entries.retain(|_, entry| *entry != Entry::default());
-}
-
-fn any_write() -> impl Strategy<Value = EntryWrite> {
-    let identifier = proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40));
-    let accepted = (any::<u64>(), any::<u16>(), identifier, proptest::option::of("\\PC{0,12}")).prop_map(|(checksum, revision, identifier, record_id)| {
-        Accepted { checksum, revision, identifier: identifier.map(Into::into), record_id: record_id.map(Into::into) }
-    });
-    let kind = proptest::sample::select(vec![TroubleKind::Rejected, TroubleKind::Skipped, TroubleKind::Exhausted]);
-    let trouble = (kind, any::<u64>(), "\\PC{0,12}", any::<i64>(), any::<u32>(), any::<i64>())
-        .prop_map(|(kind, checksum, code, first, failures, retry)| Trouble { kind, checksum, code, first: Millis(first), failures, next_retry: Millis(retry) });
-    prop_oneof![
-        3 => (accepted, any::<bool>()).prop_map(|(accepted, clear_trouble)| EntryWrite::Accepted { accepted, clear_trouble }),
-        2 => trouble.prop_map(EntryWrite::Trouble),
-        1 => Just(EntryWrite::Removed),
-        1 => Just(EntryWrite::ClearTrouble),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn any_writes_in_any_batches_come_to_the_same(
-        bits in 0..4u8,
-        batches in proptest::collection::vec(proptest::collection::vec((0..24u32, any_write()), 0..12), 1..8),
-    ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        for (name, open) in STORES {
-            runtime.block_on(async {
-                let (store, _folder) = open().await;
-                let mut expected = BTreeMap::new();
-                for batch in &batches {
-                    batch.iter().for_each(|(n, write)| model(&mut expected, hash(*n), write));
-                    store.commit("s", bits, batch.iter().map(|(n, write)| (hash(*n), write.clone())).collect()).await.unwrap();
-                }
-                assert_eq!(entries(&store, "s", bits).await, expected, "{name}");
-            });
-        }
-    }
 }

@@ -274,7 +274,7 @@ pub fn execute(file: &Path, sql: &str) {
 fn rows(file: &Path, sql: &str) -> BTreeMap<String, Value> {
     let connection = rusqlite::Connection::open(file).expect("a database");
     let mut statement = connection.prepare(sql).expect("a statement");
-    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let value = |row: &rusqlite::Row<'_>, at: usize| match row.get_ref(at).expect("a column") {
         rusqlite::types::ValueRef::Null => Value::Null,
         rusqlite::types::ValueRef::Integer(v) => v.into(),

@@ -52,7 +52,7 @@ impl Span {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.as_millis() % 1000 != 0 {
+        if !self.0.as_millis().is_multiple_of(1000) {
             return write!(f, "{}ms", self.0.as_millis());
         }
         match self.0.as_secs() {

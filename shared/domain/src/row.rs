@@ -44,7 +44,7 @@ impl RowBatch {
 
     /// Whole rows in the batch.
     pub fn len(&self) -> usize {
-        if self.columns == 0 { 0 } else { self.ends.len() / self.columns }
+        self.ends.len().checked_div(self.columns).unwrap_or(0)
     }
 
     /// True when there is no whole row.
