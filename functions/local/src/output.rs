@@ -68,40 +68,86 @@ impl Out {
         if self.json {
             return self.value(run);
         }
-        let counts = &run.counts;
-        let numbers = [counts.added, counts.changed, counts.removed, counts.unchanged, counts.held, counts.invalid];
-        let mut row = vec![run.sync.clone(), status(run)];
-        row.extend(numbers.iter().map(|n| thousands(*n)));
-        row.extend([run.tally.accepted(), run.tally.rejected + run.tally.exhausted, run.tally.requests].iter().map(|n| thousands(*n)));
-        row.push(duration(run));
-        let head = ["sync", "run", "added", "changed", "removed", "unchanged", "held", "invalid", "accepted", "rejected", "requests", "time"];
-        write_line(&table(&head, vec![row]));
-        let mut notes = Vec::new();
-        for reason in run.tally.reasons.iter().map(|(code, r)| (code, r.count, &r.detail, &r.key)) {
-            let (code, count, detail, key) = reason;
-            let detail = if detail.is_empty() { String::new() } else { format!(": {detail}") };
-            notes.push(format!("  {count} × {code}{detail} (first: key {key})"));
-        }
-        if run.tally.skipped > 0 {
-            notes.push(format!("  {} skipped on purpose", thousands(run.tally.skipped)));
-        }
-        for invalid in run.invalid.iter().take(5) {
-            notes.push(format!("  invalid: key {}: `{}` {} (got {})", invalid.key, invalid.why.field, invalid.why.rule, invalid.why.got));
-        }
-        if run.invalid.len() > 5 {
-            notes.push(format!("  … and {} more invalid records", thousands(counts.invalid.saturating_sub(5))));
-        }
-        if run.tally.unsent > 0 {
-            notes.push(format!("  {} were not delivered; the next run plans them again", thousands(run.tally.unsent)));
-        }
+        write_line(&runs_table(&[run], &RUN, &[]));
+        notes(run).iter().for_each(|n| write_line(&format!("  {n}")));
         if run.tally.rejected + run.tally.exhausted > 0 {
-            notes.push(format!("  look at them: sluice dead-letters list {}", run.sync));
+            write_line(&format!("  look at them: sluice dead-letters list {}", run.sync));
         }
-        notes.iter().for_each(|n| write_line(n));
         if let Some(fault) = &run.fault {
             self.fault(fault);
         }
     }
+
+    /// Runs that belong together, for people: one table. What was accepted is what was planned and not rejected.
+    pub fn runs(&self, runs: &[&Run]) {
+        if !self.json {
+            write_line(&runs_table(runs, &RUN[..8], &RUN[9..]));
+        }
+    }
+
+    /// What went wrong in runs that belong together, for people. What is said of all of them is said once; faults
+    /// are left to the caller.
+    pub fn notes(&self, runs: &[&Run]) {
+        let mut said: Vec<(String, Vec<&str>)> = Vec::new();
+        for run in runs {
+            for note in notes(run) {
+                match said.iter_mut().find(|(known, _)| *known == note) {
+                    Some((_, syncs)) => syncs.push(&run.sync),
+                    None => said.push((note, vec![&run.sync])),
+                }
+            }
+        }
+        for (note, syncs) in said {
+            let whose = if syncs.len() == runs.len() { String::new() } else { format!("{}: ", syncs.join(", ")) };
+            self.line(format!("  {whose}{note}"));
+        }
+    }
+}
+
+/// A column of the table of runs.
+type RunColumn = (&'static str, fn(&Run) -> String);
+
+const RUN: [RunColumn; 12] = [
+    ("sync", |run| run.sync.clone()),
+    ("run", status),
+    ("added", |run| thousands(run.counts.added)),
+    ("changed", |run| thousands(run.counts.changed)),
+    ("removed", |run| thousands(run.counts.removed)),
+    ("unchanged", |run| thousands(run.counts.unchanged)),
+    ("held", |run| thousands(run.counts.held)),
+    ("invalid", |run| thousands(run.counts.invalid)),
+    ("accepted", |run| thousands(run.tally.accepted())),
+    ("rejected", |run| thousands(run.tally.rejected + run.tally.exhausted)),
+    ("requests", |run| thousands(run.tally.requests)),
+    ("time", duration),
+];
+
+fn runs_table(runs: &[&Run], left: &[RunColumn], right: &[RunColumn]) -> String {
+    let columns: Vec<&RunColumn> = left.iter().chain(right).collect();
+    let head: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+    table(&head, runs.iter().map(|run| columns.iter().map(|(_, cell)| cell(run)).collect()).collect())
+}
+
+/// What a run's numbers do not say, a sentence each.
+fn notes(run: &Run) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (code, reason) in &run.tally.reasons {
+        let detail = if reason.detail.is_empty() { String::new() } else { format!(": {}", reason.detail) };
+        notes.push(format!("{} × {code}{detail} (first: key {})", reason.count, reason.key));
+    }
+    if run.tally.skipped > 0 {
+        notes.push(format!("{} skipped on purpose", thousands(run.tally.skipped)));
+    }
+    for invalid in run.invalid.iter().take(5) {
+        notes.push(format!("invalid: key {}: `{}` {} (got {})", invalid.key, invalid.why.field, invalid.why.rule, invalid.why.got));
+    }
+    if run.invalid.len() > 5 {
+        notes.push(format!("… and {} more invalid records", thousands(run.counts.invalid.saturating_sub(5))));
+    }
+    if run.tally.unsent > 0 {
+        notes.push(format!("{} were not delivered; the next run plans them again", thousands(run.tally.unsent)));
+    }
+    notes
 }
 
 fn write_line(text: &str) {
@@ -123,7 +169,7 @@ pub fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    table.to_string()
+    color_statuses(&table.to_string(), paint)
 }
 
 /// `12,345`.
@@ -131,7 +177,7 @@ pub fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(c);
@@ -141,15 +187,29 @@ pub fn thousands(n: u64) -> String {
 
 /// A run's status in a word.
 pub fn status(run: &Run) -> String {
-    let (word, color) = match run.status {
-        Status::Running => ("running", "36"),
-        Status::Complete => ("complete", "32"),
-        Status::Partial => ("partial", "33"),
-        Status::Blocked => ("blocked", "31"),
-        Status::Incomplete => ("incomplete", "33"),
-        Status::Failed => ("failed", "31"),
+    let word = match run.status {
+        Status::Running => "running",
+        Status::Complete => "complete",
+        Status::Partial => "partial",
+        Status::Blocked => "blocked",
+        Status::Incomplete => "incomplete",
+        Status::Failed => "failed",
     };
-    paint(word, color)
+    word.to_owned()
+}
+
+/// Words of [`status`] and their colors.
+const COLORS: [(&str, &str); 6] = [("running", "36"), ("complete", "32"), ("partial", "33"), ("blocked", "31"), ("incomplete", "33"), ("failed", "31")];
+
+/// Colors the column `run` of a table. Afterwards, because what cannot be seen would count as width.
+fn color_statuses(table: &str, paint: impl Fn(&str, &str) -> String) -> String {
+    let Some(at) = table.lines().nth(1).and_then(|head| head.find(" run ")) else { return table.to_owned() };
+    let line = |line: &str| {
+        let (before, rest) = line.split_at_checked(at + 1)?;
+        let (word, color) = COLORS.iter().find(|(word, _)| rest.starts_with(word))?;
+        Some(format!("{before}{}{}", paint(word, color), &rest[word.len()..]))
+    };
+    table.lines().map(|text| line(text).unwrap_or_else(|| text.to_owned())).collect::<Vec<_>>().join("\n")
 }
 
 /// How long a run took.
@@ -177,5 +237,15 @@ mod tests {
         for (n, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(thousands(n), text);
         }
+    }
+    #[test]
+    fn colors_move_no_column() {
+        let rows = [("crm", "partial", "1"), ("product-customers", "blocked", "20")].map(|(sync, run, n)| [sync, run, n].map(String::from).to_vec());
+        let plain = table(&["sync", "run", "added"], rows.to_vec());
+        let colored = color_statuses(&plain, |word, _| format!("<{word}>"));
+        assert!(colored.contains(" <partial> ") && colored.contains(" <blocked> "), "{colored}");
+        assert_eq!(colored.replace(['<', '>'], ""), plain);
+        let other = table(&["key"], vec![vec!["failed".into()]]);
+        assert_eq!(color_statuses(&other, |_, _| "!".into()), other);
     }
 }

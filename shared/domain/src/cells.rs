@@ -126,6 +126,21 @@ pub fn value(cell: &[u8]) -> Value<'_> {
     take(cell).map_or(Value::Unreadable("a damaged value"), |(value, _)| value)
 }
 
+/// Appends a cell as JSON, as [`Value::write_json`] does, without looking at text twice.
+pub fn write_json(cell: &[u8], out: &mut Vec<u8>) {
+    match cell {
+        // Text came in as text, so it need not be checked to be UTF-8 again.
+        [TEXT, _, _, _, _, text @ ..] => crate::value::render::json_escape(out, text),
+        [DECIMAL | JSON, _, _, _, _, text @ ..] => out.extend_from_slice(text),
+        _ => value(cell).write_json(out),
+    }
+}
+
+/// True for a cell that is left out of the record.
+pub fn is_missing(cell: &[u8]) -> bool {
+    cell.first() == Some(&MISSING)
+}
+
 /// True for a cell that holds null or is missing, without decoding it.
 pub fn is_empty(cell: &[u8]) -> bool {
     matches!(cell.first(), Some(&NULL | &MISSING) | None)

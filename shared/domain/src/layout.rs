@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::cells::{Cells, VERSION};
+use crate::cells::{self, Cells, VERSION};
 use crate::value::{Type, Value};
 
 /// One field of a record.
@@ -84,14 +84,17 @@ impl Layout {
     pub fn write_json(&self, record: Cells<'_>, out: &mut Vec<u8>) {
         out.push(b'{');
         let mut first = true;
-        for (name, value) in self.pairs(record) {
+        for (field, cell) in self.fields.iter().zip(record.cells()) {
+            if cells::is_missing(cell) {
+                continue;
+            }
             if !first {
                 out.push(b',');
             }
             first = false;
-            crate::value::render::json_string(out, name);
+            crate::value::render::json_string(out, &field.name);
             out.push(b':');
-            value.write_json(out);
+            cells::write_json(cell, out);
         }
         out.push(b'}');
     }
@@ -100,7 +103,6 @@ impl Layout {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cells;
 
     fn layout() -> Layout {
         let field = |name: &str, identifier| Field { name: name.into(), kind: Type::Any, identifier };

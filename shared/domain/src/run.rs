@@ -161,7 +161,7 @@ pub struct InvalidRecord {
 /// One run, as the history keeps it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
-    /// Sorts by time: `20260102T030405.678Z-1f2e`.
+    /// Sorts by time, and no other run of any sync has it: `20260102T030405.678Z-12-5f3a9c1e`.
     pub id: String,
     /// The sync.
     pub sync: String,

@@ -157,13 +157,23 @@ impl<'a> Value<'a> {
             Value::Decimal(v) => out.extend_from_slice(v.as_bytes()),
             Value::Text(v) | Value::Unreadable(v) => render::json_string(out, v),
             Value::Json(v) => out.extend_from_slice(v.as_bytes()),
-            Value::Date(_) | Value::Time(_) | Value::DateTime(_) | Value::Timestamp(_) | Value::Uuid(_) | Value::Bytes(_) => {
-                out.push(b'"');
-                out.extend_from_slice(self.to_text().as_bytes());
-                out.push(b'"');
-            }
+            Value::Date(v) => quoted(out, |out| render::push_date(out, i64::from(v))),
+            Value::Time(v) => quoted(out, |out| render::push_time(out, v)),
+            Value::DateTime(v) => quoted(out, |out| render::push_datetime(out, v)),
+            Value::Timestamp(v) => quoted(out, |out| {
+                render::push_datetime(out, v);
+                out.push(b'Z');
+            }),
+            Value::Uuid(v) => quoted(out, |out| render::push_uuid(out, v)),
+            Value::Bytes(v) => quoted(out, |out| out.extend_from_slice(render::base64(v).as_bytes())),
         }
     }
+}
+
+fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    out.push(b'"');
+    write(out);
+    out.push(b'"');
 }
 
 /// How the types are written as text. Kept apart so that each form exists once.
@@ -193,28 +203,83 @@ pub mod render {
 
     /// `8-4-4-4-12` lowercase hexadecimal.
     pub fn uuid(v: [u8; 16]) -> String {
-        let n = u128::from_be_bytes(v);
-        format!("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", n >> 96, (n >> 80) & 0xffff, (n >> 64) & 0xffff, (n >> 48) & 0xffff, n & 0xffff_ffff_ffff)
+        text(|out| push_uuid(out, v))
     }
 
     /// `YYYY-MM-DD`, any year (negative and five-digit years keep their sign and digits).
     pub fn date(days: i32) -> String {
-        let (y, m, d) = civil(i64::from(days));
-        format!("{y:04}-{m:02}-{d:02}")
+        text(|out| push_date(out, i64::from(days)))
     }
 
     /// `HH:MM:SS` with microseconds where there are any.
     pub fn time(micros: i64) -> String {
-        let (s, us) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
-        let hms = format!("{:02}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
-        if us == 0 { hms } else { format!("{hms}.{us:06}") }
+        text(|out| push_time(out, micros))
     }
 
     /// `YYYY-MM-DDTHH:MM:SS` with microseconds where there are any.
     pub fn datetime(micros: i64) -> String {
+        text(|out| push_datetime(out, micros))
+    }
+
+    fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::with_capacity(36);
+        write(&mut out);
+        // Only ASCII is written below.
+        String::from_utf8(out).unwrap_or_default()
+    }
+
+    pub(super) fn push_uuid(out: &mut Vec<u8>, v: [u8; 16]) {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        for (i, byte) in v.into_iter().enumerate() {
+            if matches!(i, 4 | 6 | 8 | 10) {
+                out.push(b'-');
+            }
+            out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+    }
+
+    pub(super) fn push_date(out: &mut Vec<u8>, days: i64) {
+        let (y, m, d) = civil(days);
+        if (0..=9999).contains(&y) {
+            two(out, y / 100);
+            two(out, y % 100);
+        } else {
+            let _ = write!(out, "{y:04}");
+        }
+        out.push(b'-');
+        two(out, m);
+        out.push(b'-');
+        two(out, d);
+    }
+
+    pub(super) fn push_time(out: &mut Vec<u8>, micros: i64) {
+        let (s, us) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
+        two(out, s / 3600);
+        out.push(b':');
+        two(out, s / 60 % 60);
+        out.push(b':');
+        two(out, s % 60);
+        if us != 0 {
+            out.push(b'.');
+            two(out, us / 10_000);
+            two(out, us / 100 % 100);
+            two(out, us % 100);
+        }
+    }
+
+    pub(super) fn push_datetime(out: &mut Vec<u8>, micros: i64) {
         const DAY: i64 = 86_400_000_000;
-        let (y, m, d) = civil(micros.div_euclid(DAY));
-        format!("{y:04}-{m:02}-{d:02}T{}", time(micros.rem_euclid(DAY)))
+        push_date(out, micros.div_euclid(DAY));
+        out.push(b'T');
+        push_time(out, micros.rem_euclid(DAY));
+    }
+
+    /// Appends a number from 0 to 99 in two digits; a greater one (hour 24 and beyond) in as many as it has.
+    fn two(out: &mut Vec<u8>, n: i64) {
+        match u8::try_from(n) {
+            Ok(n) if n < 100 => out.extend_from_slice(&[b'0' + n / 10, b'0' + n % 10]),
+            _ => int(out, n),
+        }
     }
 
     /// Days since 1970-01-01 to year, month, day in the proleptic Gregorian calendar. The calendar
@@ -234,8 +299,13 @@ pub mod render {
 
     /// Appends `text` as a JSON string, quotes included. Runs without escapes are copied whole.
     pub fn json_string(out: &mut Vec<u8>, text: &str) {
+        json_escape(out, text.as_bytes());
+    }
+
+    /// [`json_string`] for bytes that are known to be UTF-8.
+    pub(crate) fn json_escape(out: &mut Vec<u8>, text: &[u8]) {
         out.push(b'"');
-        let mut rest = text.as_bytes();
+        let mut rest = text;
         while let Some(at) = first_escape(rest) {
             out.extend_from_slice(&rest[..at]);
             match rest[at] {

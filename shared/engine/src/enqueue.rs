@@ -81,8 +81,10 @@ struct Cutter {
 impl Cutter {
     fn writes(&mut self, mut model: Extracted, record_ids: &HashMap<KeyHash, Box<str>>) -> Result<(), Ended> {
         let layout = model.layout.clone();
+        let sent = model.entries.iter().filter(|e| e.is_sent()).count();
+        model.spool.expect(sent > model.entries.len() / 10);
         for entry in model.entries.iter().filter(|e: &&Entry| e.is_sent()) {
-            let (key, fields) = split(model.spool.read(entry.offset(), entry.len as usize)?);
+            let (key, fields) = split(model.spool.read(&entry.hash, entry.offset(), entry.len as usize)?);
             let record = BatchRecord {
                 hash: entry.hash,
                 checksum: entry.checksum,

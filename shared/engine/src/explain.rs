@@ -75,7 +75,7 @@ pub async fn explain(engine: &Engine, key: &[String]) -> Result<Explained, Fault
             let wanted = Wanted { checksum: entry.checksum, in_doubt: doubts.contains(&entry.hash) };
             let change = decide(sync.mode, wanted, out.stored.as_ref(), engine.clock.now());
             out.verdict = sentence(change, &wanted, out.stored.as_ref());
-            let record = model.spool.read(entry.offset(), entry.len as usize)?.to_vec();
+            let record = model.spool.read(&entry.hash, entry.offset(), entry.len as usize)?.to_vec();
             let (_, fields) = split(&record);
             let mut json = Vec::new();
             model.layout.write_json(fields, &mut json);

@@ -63,6 +63,7 @@ pub async fn extract(engine: &Engine, prepared: Prepared, query: &Query, max_bod
         invalid: 0,
         invalid_first: Vec::new(),
         cursor_most: None,
+        record: Vec::new(),
         scratch: Vec::new(),
     };
     let (stop, meter) = (engine.stop.clone(), Arc::clone(&engine.meter));
@@ -101,6 +102,8 @@ struct Reader {
     invalid: u64,
     invalid_first: Vec<InvalidRecord>,
     cursor_most: Option<Vec<u8>>,
+    /// The record being made.
+    record: Vec<u8>,
     scratch: Vec<u8>,
 }
 
@@ -136,10 +139,15 @@ impl Reader {
         if let Some(column) = self.cursor {
             self.see_cursor(row.cell(column));
         }
-        let offset = self.spool.position();
-        let buffer = self.spool.buffer();
-        let start = buffer.len();
-        buffer.extend_from_slice(&[0; 4]);
+        let mut record = std::mem::take(&mut self.record);
+        record.clear();
+        let spooled = self.spool_row(row, &mut record);
+        self.record = record;
+        spooled
+    }
+
+    fn spool_row(&mut self, row: &RowRef<'_>, record: &mut Vec<u8>) -> Result<(), Fault> {
+        record.extend_from_slice(&[0; 4]);
         let mut refused = None;
         for &column in &self.key {
             let cell = row.cell(column);
@@ -148,58 +156,52 @@ impl Reader {
             } else if cells::is_unreadable(cell) {
                 refused = Some(("cannot be read: it is part of the key", "unreadable"));
             }
-            buffer.extend_from_slice(cell);
+            record.extend_from_slice(cell);
         }
-        let key_end = buffer.len();
-        let key_len = key_end - start - 4;
-        buffer[start..start + 4].copy_from_slice(&(key_len as u32).to_le_bytes());
+        let key_end = record.len();
+        record[..4].copy_from_slice(&(key_end as u32 - 4).to_le_bytes());
         if let Some((rule, got)) = refused {
             // Which stored record this was nobody can tell: it gets no entry.
-            let field = "key".to_owned();
-            let key = display_key(Cells(&buffer[start + 4..key_end]));
-            buffer.truncate(start);
-            self.note_invalid(key, Invalid { field, rule: rule.into(), got: got.into() });
+            let key = display_key(Cells(&record[4..]));
+            self.note_invalid(key, Invalid { field: "key".into(), rule: rule.into(), got: got.into() });
             return Ok(());
         }
-        let hash = KeyHash::of(&buffer[start + 4..key_end]);
+        let hash = KeyHash::of(&record[4..]);
         if !self.rollout.includes(&hash) {
-            buffer.truncate(key_end);
-            self.push(Entry::new(hash, 0, offset, key_end as u32 - start as u32, Kind::Outside), 0);
-            return self.spool.settle();
+            return self.push(hash, 0, record, Kind::Outside, 0);
         }
-        let mapped = match self.mapper.map(row, buffer) {
-            Ok(()) if buffer.len() - start > self.max_record => {
-                let got = format!("{} bytes", buffer.len() - start);
+        let mapped = match self.mapper.map(row, record) {
+            Ok(()) if record.len() > self.max_record => {
+                let got = format!("{} bytes", record.len());
                 Err(Invalid { field: "record".into(), rule: format!("must fit into one message of {} bytes", self.max_record), got })
             }
             other => other,
         };
         match mapped {
             Ok(()) => {
-                let record = &buffer[key_end..];
-                let sum = checksum(record, self.seed);
-                let len = (buffer.len() - start) as u32;
+                let fields = &record[key_end..];
+                let sum = checksum(fields, self.seed);
                 let identifier = match &self.identifiers {
                     None => 0,
-                    Some(_) => identifier_hash(self.mapper.layout(), Cells(&buffer[key_end..]), self.fold_case, &mut self.scratch),
+                    Some(_) => identifier_hash(self.mapper.layout(), Cells(fields), self.fold_case, &mut self.scratch),
                 };
-                self.push(Entry::new(hash, sum, offset, len, Kind::Valid), identifier);
+                self.push(hash, sum, record, Kind::Valid, identifier)
             }
             Err(why) => {
-                buffer.truncate(key_end);
-                let key = display_key(Cells(&buffer[start + 4..key_end]));
-                self.push(Entry::new(hash, 0, offset, (key_end - start) as u32, Kind::Invalid), 0);
-                self.note_invalid(key, why);
+                record.truncate(key_end);
+                self.note_invalid(display_key(Cells(&record[4..])), why);
+                self.push(hash, 0, record, Kind::Invalid, 0)
             }
         }
-        self.spool.settle()
     }
 
-    fn push(&mut self, entry: Entry, identifier: u64) {
-        self.entries.push(entry);
+    fn push(&mut self, hash: KeyHash, checksum: u64, record: &[u8], kind: Kind, identifier: u64) -> Result<(), Fault> {
+        let offset = self.spool.append(&hash, record)?;
+        self.entries.push(Entry::new(hash, checksum, offset, record.len() as u32, kind));
         if let Some(identifiers) = &mut self.identifiers {
             identifiers.push(identifier);
         }
+        Ok(())
     }
 
     fn note_invalid(&mut self, key: String, why: Invalid) {
@@ -275,8 +277,11 @@ impl Reader {
     fn refuse(&mut self, index: usize, why: Invalid) -> Result<(), Fault> {
         let entry = self.entries[index];
         self.entries[index].set_kind(Kind::Invalid);
-        let key =
-            if self.invalid_first.len() < INVALID_KEPT { display_key(split(self.spool.read(entry.offset(), entry.len as usize)?).0) } else { String::new() };
+        let key = if self.invalid_first.len() < INVALID_KEPT {
+            display_key(split(self.spool.read(&entry.hash, entry.offset(), entry.len as usize)?).0)
+        } else {
+            String::new()
+        };
         self.note_invalid(key, why);
         Ok(())
     }

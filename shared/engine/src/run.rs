@@ -51,7 +51,7 @@ async fn take_head(engine: &Engine, request: &Request) -> Result<(Head, Run), Fa
         Some(active) => store.last_progress(&active.run).await?,
         None => None,
     };
-    let id = run_id(now, head.generation + 1);
+    let id = run_id(now, head.generation + 1, sync);
     let busy = |run: &str| Fault::new(Code::RunActive, format!("Run {run} of sync `{sync}` is active, so this one did not start."));
     let (taken, replaced) = match acquire(&head, &id, now, progress, engine.settings.stall) {
         Acquire::Take { head, replaced } => (head, replaced),
@@ -113,11 +113,13 @@ async fn close_replaced(engine: &Engine, run: &Run, replaced: Option<String>) ->
 /// How many of the newest runs a run looks at for some that were left open.
 const LOOK_BACK: usize = 5;
 
-/// Sorts by time, and is different for every generation.
-fn run_id(now: domain::clock::Millis, generation: u64) -> String {
+/// Sorts by time, and is different for every generation and for every sync: two syncs of one schedule start in the
+/// same millisecond, and what is kept of a run is kept under its id.
+fn run_id(now: domain::clock::Millis, generation: u64, sync: &str) -> String {
     let text = now.to_string().replace([':', '-'], "");
     let (seconds, _) = text.split_at(text.len() - 1);
-    format!("{seconds}.{:03}Z-{generation}", now.0.rem_euclid(1000))
+    let name = xxhash_rust::xxh3::xxh3_64(sync.as_bytes()) as u32;
+    format!("{seconds}.{:03}Z-{generation}-{name:08x}", now.0.rem_euclid(1000))
 }
 
 async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) -> Result<Run, Fault> {
@@ -214,4 +216,20 @@ async fn lay_out_anew(engine: &Engine, head: &mut Head, bits: u8, plan: &mut Pla
     plan.difference.touched.dedup();
     plan.difference.agreed.clear();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::clock::Millis;
+
+    #[test]
+    fn runs_that_start_together_are_not_taken_for_one_another() {
+        let now = Millis(1_767_323_045_678);
+        let id = run_id(now, 1, "crm-contacts");
+        assert!(id.starts_with("20260102T030405.678Z-1-"), "{id}");
+        assert_ne!(id, run_id(now, 1, "product-customers"));
+        assert_ne!(id, run_id(now, 2, "crm-contacts"));
+        assert!(id < run_id(Millis(now.0 + 1), 1, "crm-contacts"));
+    }
 }

@@ -1,50 +1,63 @@
 //! The spool: mapped records waiting for the plan, in memory up to a limit, then in a temporary file.
 //!
-//! Written once from front to back, then read by offset. The file has no name, so nothing is left of it
-//! whatever happens to the process. All calls block: use it from a blocking thread.
+//! Records are kept apart by the first bits of their hash. They are read back in the order of their hashes,
+//! so a plan that sends most of them reads one part after the other, each in one piece, and a plan that sends
+//! few reads only those. The file has no name: nothing is left of it whatever happens to the process.
+//! All calls block: use it from a blocking thread.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use domain::fault::{Code, Fault};
+use domain::key::KeyHash;
 
-/// Bytes written to the file at a time.
-const CHUNK: usize = 1024 * 1024;
+/// Parts of the spool, as a power of two.
+const PART_BITS: u8 = 6;
 
-/// Bytes by offset, in memory or in a file.
+/// Bytes by hash and offset, in memory or in a file.
 pub struct Spool {
     limit: usize,
-    folder: std::path::PathBuf,
-    /// Everything while in memory; the part not yet written once there is a file.
-    buffer: Vec<u8>,
+    folder: PathBuf,
+    parts: Vec<Part>,
+    /// Bytes in all parts' buffers.
+    buffered: usize,
     file: Option<File>,
     /// Bytes in the file.
     flushed: u64,
-    /// Read-ahead window: where it begins and what it holds.
-    window: (u64, Vec<u8>),
+    /// Most records will be read: read whole parts.
+    dense: bool,
+    /// What was read last: the part it is of, the offset there, the bytes.
+    window: (usize, u64, Vec<u8>),
+}
+
+#[derive(Default)]
+struct Part {
+    /// Everything while in memory; the end of it once there is a file.
+    buffer: Vec<u8>,
+    /// Pieces in the file: offset in the part, offset in the file, length.
+    pieces: Vec<(u64, u64, usize)>,
+    /// Bytes in the file.
+    flushed: u64,
 }
 
 impl Spool {
     /// An empty spool that keeps up to `limit` bytes in memory.
     pub fn new(limit: usize, folder: &Path) -> Self {
-        Self { limit, folder: folder.to_owned(), buffer: Vec::new(), file: None, flushed: 0, window: (0, Vec::new()) }
+        let parts = (0..1 << PART_BITS).map(|_| Part::default()).collect();
+        Self { limit, folder: folder.to_owned(), parts, buffered: 0, file: None, flushed: 0, dense: false, window: (0, 0, Vec::new()) }
     }
 
-    /// Where the next append begins.
-    pub fn position(&self) -> u64 {
-        self.flushed + self.buffer.len() as u64
-    }
-
-    /// The buffer to append to. Call [`Spool::settle`] after each record.
-    pub fn buffer(&mut self) -> &mut Vec<u8> {
-        &mut self.buffer
-    }
-
-    /// Moves the buffer to the file when it has grown past what it may hold.
-    pub fn settle(&mut self) -> Result<(), Fault> {
-        let most = if self.file.is_some() { CHUNK } else { self.limit };
-        if self.buffer.len() >= most { self.flush().map_err(|e| unusable(&self.folder, &e)) } else { Ok(()) }
+    /// Appends a record. Returns its offset, to be read by together with the hash.
+    pub fn append(&mut self, hash: &KeyHash, record: &[u8]) -> Result<u64, Fault> {
+        let part = &mut self.parts[hash.bucket(PART_BITS) as usize];
+        let offset = part.flushed + part.buffer.len() as u64;
+        part.buffer.extend_from_slice(record);
+        self.buffered += record.len();
+        if self.buffered >= self.limit {
+            self.flush().map_err(|e| unusable(&self.folder, &e))?;
+        }
+        Ok(offset)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -52,46 +65,70 @@ impl Spool {
             std::fs::create_dir_all(&self.folder)?;
             self.file = Some(tempfile::tempfile_in(&self.folder)?);
         }
-        if let Some(file) = &mut self.file {
-            file.write_all(&self.buffer)?;
-            self.flushed += self.buffer.len() as u64;
-            if self.buffer.capacity() > 2 * CHUNK {
-                self.buffer = Vec::with_capacity(CHUNK + CHUNK / 4);
-            }
-            self.buffer.clear();
+        let Some(file) = &mut self.file else { return Ok(()) };
+        for part in self.parts.iter_mut().filter(|p| !p.buffer.is_empty()) {
+            file.write_all(&part.buffer)?;
+            part.pieces.push((part.flushed, self.flushed, part.buffer.len()));
+            self.flushed += part.buffer.len() as u64;
+            part.flushed += part.buffer.len() as u64;
+            part.buffer.clear();
         }
+        self.buffered = 0;
         Ok(())
     }
 
     /// Ends the writing.
     pub fn finish(&mut self) -> Result<(), Fault> {
-        if self.file.is_some() && !self.buffer.is_empty() {
+        if self.file.is_some() {
             self.flush().map_err(|e| unusable(&self.folder, &e))?;
+            self.parts.iter_mut().for_each(|p| p.buffer = Vec::new());
         }
         Ok(())
     }
 
-    /// Reads `len` bytes from `offset`, after [`Spool::finish`].
-    pub fn read(&mut self, offset: u64, len: usize) -> Result<&[u8], Fault> {
-        if self.file.is_none() {
-            let start = offset as usize;
-            return self.buffer.get(start..start + len).ok_or_else(|| unusable(&self.folder, &io::ErrorKind::UnexpectedEof.into()));
-        }
-        let (start, window) = (self.window.0, self.window.1.len() as u64);
-        if offset < start || offset + len as u64 > start + window {
-            self.fill(offset, len).map_err(|e| unusable(&self.folder, &e))?;
-        }
-        let from = (offset - self.window.0) as usize;
-        Ok(&self.window.1[from..from + len])
+    /// Says whether most records will be read (in the order of their hashes) or few.
+    pub fn expect(&mut self, dense: bool) {
+        self.dense = dense;
     }
 
-    fn fill(&mut self, offset: u64, len: usize) -> io::Result<()> {
-        // Records are read in the order of their hashes, which is no order in the file: reading ahead does not pay.
+    /// Reads `len` bytes of the record of this hash from `offset`, after [`Spool::finish`].
+    pub fn read(&mut self, hash: &KeyHash, offset: u64, len: usize) -> Result<&[u8], Fault> {
+        let number = hash.bucket(PART_BITS) as usize;
+        let end = offset + len as u64;
+        if self.file.is_none() {
+            let bytes = self.parts[number].buffer.get(offset as usize..end as usize);
+            return bytes.ok_or_else(|| unusable(&self.folder, &io::ErrorKind::UnexpectedEof.into()));
+        }
+        let (part, start, bytes) = &self.window;
+        if *part != number || offset < *start || end > *start + bytes.len() as u64 {
+            let range = if self.dense { (0, self.parts[number].flushed as usize) } else { (offset, len) };
+            self.fill(number, range).map_err(|e| unusable(&self.folder, &e))?;
+        }
+        let from = (offset - self.window.1) as usize;
+        self.window.2.get(from..from + len).ok_or_else(|| unusable(&self.folder, &io::ErrorKind::UnexpectedEof.into()))
+    }
+
+    /// Reads a range of a part into the window.
+    fn fill(&mut self, number: usize, (offset, len): (u64, usize)) -> io::Result<()> {
         let Some(file) = &mut self.file else { return Err(io::ErrorKind::NotFound.into()) };
-        self.window.1.resize(len, 0);
-        self.window.0 = offset;
-        file.seek(SeekFrom::Start(offset))?;
-        file.read_exact(&mut self.window.1).inspect_err(|_| self.window.1.clear())
+        let window = &mut self.window;
+        (window.0, window.1) = (number, offset);
+        window.2.clear();
+        window.2.resize(len, 0);
+        let pieces = &self.parts[number].pieces;
+        let first = pieces.partition_point(|(start, _, piece)| start + *piece as u64 <= offset);
+        let mut filled = 0;
+        for (start, place, piece) in &pieces[first..] {
+            if filled == len {
+                break;
+            }
+            let skip = (offset + filled as u64 - start) as usize;
+            let take = (piece - skip).min(len - filled);
+            file.seek(SeekFrom::Start(place + skip as u64))?;
+            file.read_exact(&mut window.2[filled..filled + take])?;
+            filled += take;
+        }
+        if filled == len { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 }
 
@@ -105,30 +142,29 @@ mod tests {
 
     #[test]
     fn records_come_back_from_memory_and_from_the_file() {
-        for limit in [usize::MAX, 10] {
+        for (limit, dense) in [(usize::MAX, false), (100_000, false), (100_000, true)] {
             let folder = tempfile::tempdir().unwrap();
             let mut spool = Spool::new(limit, folder.path());
             let mut places = Vec::new();
-            for i in 0..200_000u32 {
-                let at = spool.position();
-                spool.buffer().extend_from_slice(&i.to_le_bytes());
-                spool.buffer().extend_from_slice(&[7; 9]);
-                spool.settle().unwrap();
-                places.push(at);
+            for i in 0..60_000u32 {
+                let hash = KeyHash::of(&i.to_le_bytes());
+                let record = [&i.to_le_bytes()[..], &[7; 9]].concat();
+                places.push((hash, spool.append(&hash, &record).unwrap(), i));
             }
             spool.finish().unwrap();
-            for i in (0..200_000u32).rev().step_by(997) {
-                assert_eq!(spool.read(places[i as usize], 13).unwrap()[..4], i.to_le_bytes());
+            spool.expect(dense);
+            places.sort();
+            for (hash, at, i) in places.iter().step_by(if dense { 1 } else { 97 }) {
+                assert_eq!(spool.read(hash, *at, 13).unwrap()[..4], i.to_le_bytes());
             }
-            assert!(spool.read(spool.position(), 1).is_err());
+            assert!(spool.read(&places[0].0, 1 << 30, 1).is_err());
         }
     }
 
     #[test]
     fn a_folder_that_cannot_be_written_is_a_clear_fault() {
         let mut spool = Spool::new(1, Path::new("/proc/no-such-folder"));
-        spool.buffer().push(1);
-        let fault = spool.settle().unwrap_err();
+        let fault = spool.append(&KeyHash([0; 12]), &[1]).unwrap_err();
         assert_eq!(fault.code, Code::SpoolUnusable);
         assert!(fault.what.contains("/proc/no-such-folder"));
     }

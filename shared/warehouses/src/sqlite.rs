@@ -1,9 +1,10 @@
-//! What it reads: an SQLite database file on this machine. Types are per value, so every column is `any`:
-//!   integers, floats, text and bytes come as what they are stored as. SQLite has no booleans, dates or decimals.
+//! What it reads: an SQLite database file on this machine: all of a model, rows from a cursor value on, or rows of
+//!   one key.
 //! Auth: none; the file must be readable.
-//! Modes: a full read, rows from a cursor value on, rows of one key.
 //! Limits: one reader thread for each stream; a database that another process holds locked is waited for
 //!   (`busy_timeout`).
+//! Types: per value, so every column is `any`: integers, floats, text and bytes come as what they are stored as.
+//!   SQLite has no booleans, dates or decimals.
 //! Per-record errors: text that is not UTF-8 is an unreadable value and harms only records that map it.
 //! Idempotency: reading changes nothing; the file is opened read-only and a stream is one read transaction.
 //! API version and sources: SQLite 3 as bundled with rusqlite; <https://sqlite.org/c3ref/step.html>,
@@ -85,7 +86,7 @@ fn describe(file: &SqliteFile, model: &str) -> Result<Described, Fault> {
     let model = sql::one_statement(model, Dialect::Sqlite).map_err(|why| file.place.failed(why))?;
     let connection = file.open_read_only()?;
     let statement = prepare(file, &connection, &sql::plain(model), model, 0)?;
-    let columns: Vec<_> = statement.column_names().into_iter().map(|name| Column { name: name.to_owned(), kind: Type::Any }).collect();
+    let columns: Vec<_> = statement.column_names().map(|name| Column { name: name.to_owned(), kind: Type::Any }).collect();
     Ok(Described { findings: sql::named_twice(&columns), columns })
 }
 

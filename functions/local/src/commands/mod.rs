@@ -18,7 +18,7 @@ use crate::output::Out;
 use crate::project::Project;
 
 pub use init::write_example;
-pub use run::run_sync;
+pub use run::{run_sync, stop_on_signal};
 
 /// Runs the command of the command line.
 pub async fn run(cli: &Cli, out: &Out) -> Result<ExitCode, Fault> {

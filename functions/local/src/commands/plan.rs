@@ -92,7 +92,7 @@ async fn samples(engine: &Engine, plan: &mut Plan) -> Result<Vec<Sample>, Fault>
         let entries: Vec<_> = plan.model.entries.iter().filter(|e| e.kind() == kind).take(SAMPLES).copied().collect();
         let mut records = Vec::new();
         for entry in entries {
-            records.push(plan.model.spool.read(entry.offset(), entry.len as usize)?.to_vec());
+            records.push(plan.model.spool.read(&entry.hash, entry.offset(), entry.len as usize)?.to_vec());
         }
         if records.is_empty() {
             continue;

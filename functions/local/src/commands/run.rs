@@ -33,7 +33,8 @@ pub async fn run_sync(project: &Project, sync: &Sync, request: &Request, stop: S
     drive::run(&engine, request).await
 }
 
-async fn stop_on_signal(stop: Stop) {
+/// Stops at the first signal; at the second, ends the process.
+pub async fn stop_on_signal(stop: Stop) {
     if wait_for_signal().await.is_ok() {
         stop.stop();
         if wait_for_signal().await.is_ok() {

@@ -31,7 +31,7 @@ pub(super) fn rejected(error: &Error) -> Outcome {
     };
     let said = || message.unwrap_or("a constraint failed").to_owned();
     let (code, detail) = match extended {
-        ffi::SQLITE_CONSTRAINT_NOTNULL => ("not_null_violation", format!("{} (an upsert needs the field also for rows that exist)", said())),
+        ffi::SQLITE_CONSTRAINT_NOTNULL => ("not_null_violation", said()),
         ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID => ("unique_violation", said()),
         ffi::SQLITE_CONSTRAINT_CHECK => ("check_violation", said()),
         ffi::SQLITE_CONSTRAINT_FOREIGNKEY => {

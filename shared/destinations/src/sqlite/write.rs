@@ -43,7 +43,7 @@ impl Writing<'_> {
         let written = self.within();
         match written {
             Ok(outcomes) => match self.connection.execute_batch("commit") {
-                Ok(()) => return Ok(outcomes),
+                Ok(()) => Ok(outcomes),
                 Err(error) => {
                     self.roll_back();
                     // A deferred foreign key: refused without saying for which record.

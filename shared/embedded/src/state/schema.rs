@@ -146,12 +146,10 @@ fn create(conn: &Connection) -> rusqlite::Result<()> {
 /// Refuses what is not ours or newer than us, before anything is written to it.
 fn check(path: &Path, conn: &Connection) -> Result<(), Fault> {
     let fault = |e: rusqlite::Error| StateError::from(e).fault(path);
-    let (application, version, tables) = patiently(|| {
-        let application: i32 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
-        let tables: u32 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-        Ok((application, version(conn)?, tables))
-    })
-    .map_err(fault)?;
+    // In one statement, so that all three are of one moment: another process may be creating the tables.
+    let sql = "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_application_id, pragma_user_version";
+    let look = || conn.query_row(sql, [], |row| Ok((row.get::<_, i32>(0)?, row.get::<_, i32>(1)?, row.get::<_, u32>(2)?)));
+    let (application, version, tables) = patiently(look).map_err(fault)?;
     match (application, version, tables) {
         (APPLICATION_ID, version, _) if version > SCHEMA_VERSION => {
             let what =

@@ -67,6 +67,18 @@ async fn a_file_that_is_not_a_state_is_refused_and_left_alone() {
     assert_eq!(std::fs::read(&other).unwrap(), bytes);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn many_can_create_one_state_at_once() {
+    for _ in 0..20 {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        let opening: Vec<_> = (0..8).map(|_| tokio::spawn(SqliteState::open(path.clone()))).collect();
+        for opened in opening {
+            opened.await.unwrap().unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_newer_state_is_refused() {
     let folder = tempfile::tempdir().unwrap();

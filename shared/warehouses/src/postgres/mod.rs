@@ -1,11 +1,11 @@
-//! What it reads: PostgreSQL 12 or newer (and what speaks its protocol), in the binary format of the wire: every
-//!   number, decimal and time exactly as stored. Arrays come as JSON; intervals, times with a zone and network
-//!   addresses as text. Composites, ranges, geometry, `money` and other types are refused before the run.
+//! What it reads: PostgreSQL 12 or newer (and what speaks its protocol), in the binary format of the wire: all of a
+//!   model, rows from a cursor value on, or rows of one key.
 //! Auth: user and password (SCRAM), or whatever the server's `pg_hba.conf` lets in; TLS with the system's
 //!   certificates or `ca_file`.
-//! Modes: a full read, rows from a cursor value on, rows of one key.
 //! Limits: one connection for each stream. `statement_timeout` covers the whole of a read, the time we take for
 //!   the rows included.
+//! Types: every number, decimal and time exactly as stored. Arrays come as JSON; intervals, times with a zone and
+//!   network addresses as text. Composites, ranges, geometry, `money` and other types are refused before the run.
 //! Per-record errors: NaN, `infinity` and text that is not UTF-8 are unreadable values and harm only records that
 //!   map them.
 //! Idempotency: reading changes nothing; a stream is one `repeatable read read only` transaction.

@@ -1,0 +1,160 @@
+//! One fixture for each destination of the registry: an object with the fields `id` (identifier), `email`
+//! and `n`, and a way to look at what it holds.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use domain::config::Reference;
+use domain::fault::{Code, Fault};
+use domain::mode::Mode;
+use domain::ports::{Destination, Opening, SecretSource};
+use domain::sync::Target;
+use serde_json::{Value, json};
+use support::double::{Behaviour, Double};
+use support::postgres::TestDatabase;
+
+/// A record as the object holds it: id, email, n.
+pub type Held = (i64, Option<String>, Option<i64>);
+
+/// A destination, opened for an empty object.
+pub struct Fixture {
+    pub destination: Arc<dyn Destination>,
+    /// A value of `n` that the object refuses.
+    pub bad_n: i64,
+    /// `Destination::read` is implemented.
+    pub can_be_read: bool,
+    pub keep: Keep,
+    modes: fn(Mode) -> Result<(), &'static str>,
+}
+
+/// What the destination writes to.
+pub enum Keep {
+    Sqlite(tempfile::TempDir),
+    Postgres(Box<TestDatabase>),
+    Webhook(Double),
+}
+
+/// The destinations that have a fixture, in the registry's order.
+pub fn names() -> Vec<&'static str> {
+    // A new destination: one name here, an arm in `open`, a `Keep` with its arm in `held`, one test in `destinations.rs`.
+    vec!["postgres", "sqlite", "webhook"]
+}
+
+const TABLE: &str = "create table t (id bigint primary key, email text, n bigint check (n <> 13000))";
+
+/// The fixture of this destination.
+pub async fn open(name: &str) -> Fixture {
+    match name {
+        "postgres" => postgres(TABLE, json!({})).await,
+        "sqlite" => sqlite(TABLE, json!({})).await,
+        "webhook" => webhook().await,
+        other => panic!("no fixture for {other}"),
+    }
+}
+
+/// PostgreSQL after `sql`, opened for the table `public.t`.
+pub async fn postgres(sql: &str, options: Value) -> Fixture {
+    let database = support::postgres::database().await;
+    database.client.batch_execute(sql).await.unwrap();
+    let destination = opened("postgres", Path::new("."), &database.connection_config(), "public.t", options).await;
+    fixture("postgres", destination, Keep::Postgres(Box::new(database)))
+}
+
+/// SQLite after `sql`, opened for the table `t`.
+pub async fn sqlite(sql: &str, options: Value) -> Fixture {
+    let folder = tempfile::tempdir().unwrap();
+    rusqlite::Connection::open(folder.path().join("app.db")).unwrap().execute_batch(sql).unwrap();
+    let destination = opened("sqlite", folder.path(), &json!({ "path": "app.db", "busy_timeout": "50ms" }), "t", options).await;
+    fixture("sqlite", destination, Keep::Sqlite(folder))
+}
+
+/// A webhook to a double that says of each record whether it took it.
+async fn webhook() -> Fixture {
+    let double = Double::start();
+    double.answer(Behaviour::ResultsOf(Arc::new(|records| {
+        let result = |bad: bool| if bad { json!({ "status": "failed", "error": "n is refused" }) } else { json!({ "status": "ok" }) };
+        records.iter().map(|r| result(r.fields["n"] == 13_000)).collect()
+    })));
+    let config = json!({ "url": double.url(), "allow_private": true });
+    let options = json!({ "results": { "pointer": "/results", "status": "/status", "ok": ["ok"], "error": "/error" } });
+    let destination = opened("webhook", Path::new("."), &config, "", options).await;
+    Fixture { can_be_read: false, ..fixture("webhook", destination, Keep::Webhook(double)) }
+}
+
+/// What a receiver holds that keeps the fields a delivery leaves out.
+fn merged(double: &Double) -> Vec<Held> {
+    let mut held: BTreeMap<i64, (Option<String>, Option<i64>)> = BTreeMap::new();
+    for delivered in double.deliveries() {
+        let id = delivered.fields["id"].as_i64().unwrap();
+        if delivered.operation == "delete" {
+            held.remove(&id);
+            continue;
+        }
+        let record = held.entry(id).or_default();
+        if let Some(email) = delivered.fields.get("email") {
+            record.0 = email.as_str().map(str::to_owned);
+        }
+        if let Some(n) = delivered.fields.get("n") {
+            record.1 = n.as_i64();
+        }
+    }
+    held.into_iter().map(|(id, (email, n))| (id, email, n)).collect()
+}
+
+fn fixture(name: &str, destination: Arc<dyn Destination>, keep: Keep) -> Fixture {
+    Fixture { destination, bad_n: 13_000, can_be_read: true, keep, modes: destinations::find(name).unwrap().modes }
+}
+
+/// A destination of this kind for `object`.
+pub async fn opened(name: &str, folder: &Path, config: &Value, object: &str, options: Value) -> Arc<dyn Destination> {
+    let target = Target { connection: "product".into(), object: object.into(), options: options.as_object().unwrap().clone() };
+    let entry = destinations::find(name).unwrap();
+    (entry.open)(Opening { name: "product", config, folder, secrets: &NoSecrets }, &target).await.unwrap()
+}
+
+struct NoSecrets;
+
+#[async_trait::async_trait]
+impl SecretSource for NoSecrets {
+    async fn get(&self, reference: &Reference) -> Result<String, Fault> {
+        Err(Fault::new(Code::SecretMissing, reference.to_string()))
+    }
+}
+
+impl Fixture {
+    /// The destination honours this mode.
+    pub fn honours(&self, mode: Mode) -> bool {
+        (self.modes)(mode).is_ok()
+    }
+
+    /// What the object holds now, by id.
+    pub async fn held(&self) -> Vec<Held> {
+        const ALL: &str = "select id, email, n from t order by id";
+        match &self.keep {
+            Keep::Postgres(database) => database.client.query(ALL, &[]).await.unwrap().iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect(),
+            Keep::Sqlite(_) => {
+                let connection = self.sqlite();
+                let mut statement = connection.prepare(ALL).unwrap();
+                statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap().map(Result::unwrap).collect()
+            }
+            Keep::Webhook(double) => merged(double),
+        }
+    }
+
+    /// A connection of the test's own to the SQLite database.
+    pub fn sqlite(&self) -> rusqlite::Connection {
+        match &self.keep {
+            Keep::Sqlite(folder) => rusqlite::Connection::open(folder.path().join("app.db")).unwrap(),
+            _ => panic!("not SQLite"),
+        }
+    }
+
+    /// The database behind PostgreSQL.
+    pub fn database(&self) -> &TestDatabase {
+        match &self.keep {
+            Keep::Postgres(database) => database,
+            _ => panic!("not PostgreSQL"),
+        }
+    }
+}
