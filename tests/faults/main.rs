@@ -3,6 +3,8 @@
 //! `exhaustive` ends a run in this process after each single call of a port, `kills` ends the real command at random
 //! moments and `steps` at named ones. What must hold afterwards is one function, in `promise`.
 
+#![allow(clippy::expect_used, reason = "a rig that cannot be set up is a test that cannot run")]
+
 mod exhaustive;
 mod killed;
 mod kills;
