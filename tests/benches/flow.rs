@@ -4,6 +4,8 @@
 //! its own, so that CPU seconds and peak memory are its own. PostgreSQL is measured when
 //! SLUICEGATE_TEST_POSTGRES names a server (`./tests/run --bench` starts one).
 
+#![allow(clippy::expect_used, clippy::print_stdout, missing_docs, reason = "a bench that cannot measure ends, and prints its figures")]
+
 mod child;
 mod data;
 mod usage;

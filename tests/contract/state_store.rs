@@ -21,7 +21,6 @@ use domain::outcome::Effect;
 use domain::ports::{BatchRef, Claim, Progress, StateStore};
 use domain::run::{BatchState, OnSuccess, Run, Status, Tally, Trigger};
 use embedded::SqliteState;
-use proptest::prelude::*;
 use tempfile::TempDir;
 
 type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
