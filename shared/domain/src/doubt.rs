@@ -11,8 +11,8 @@ use crate::key::KeyHash;
 pub enum Doubt {
     /// A record whose hash begins so. Few bits are enough: a wrong guess costs one needless write.
     Prefix(u32),
-    /// A record of a mirror, with the cells of its identifier.
-    Record(KeyHash, Vec<u8>),
+    /// A record of a mirror: its hash, the revision it was sent as, the cells of its identifier.
+    Record(KeyHash, u16, Vec<u8>),
 }
 
 const PREFIX: u8 = 0;
@@ -26,9 +26,10 @@ impl Doubt {
                 out.push(PREFIX);
                 out.extend_from_slice(&prefix.to_be_bytes());
             }
-            Doubt::Record(hash, identifier) => {
+            Doubt::Record(hash, revision, identifier) => {
                 out.push(RECORD);
                 out.extend_from_slice(&hash.0);
+                out.extend_from_slice(&revision.to_le_bytes());
                 out.extend_from_slice(&(identifier.len() as u32).to_le_bytes());
                 out.extend_from_slice(identifier);
             }
@@ -55,9 +56,10 @@ fn take(bytes: &[u8]) -> Option<(Doubt, &[u8])> {
         }
         RECORD => {
             let (hash, rest) = rest.split_first_chunk::<12>()?;
+            let (revision, rest) = rest.split_first_chunk::<2>()?;
             let (len, rest) = rest.split_first_chunk::<4>()?;
             let (identifier, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
-            Some((Doubt::Record(KeyHash(*hash), identifier.to_vec()), rest))
+            Some((Doubt::Record(KeyHash(*hash), u16::from_le_bytes(*revision), identifier.to_vec()), rest))
         }
         _ => None,
     }
@@ -67,7 +69,7 @@ fn take(bytes: &[u8]) -> Option<(Doubt, &[u8])> {
 #[derive(Debug, Default)]
 pub struct Doubts {
     prefixes: Vec<u32>,
-    records: Vec<(KeyHash, Vec<u8>)>,
+    records: Vec<(KeyHash, u16, Vec<u8>)>,
 }
 
 impl Doubts {
@@ -77,9 +79,9 @@ impl Doubts {
         for doubt in notes.iter().flat_map(|n| read(n)) {
             match doubt {
                 Doubt::Prefix(prefix) => doubts.prefixes.push(prefix),
-                Doubt::Record(hash, identifier) => {
+                Doubt::Record(hash, revision, identifier) => {
                     doubts.prefixes.push(hash.prefix());
-                    doubts.records.push((hash, identifier));
+                    doubts.records.push((hash, revision, identifier));
                 }
             }
         }
@@ -111,9 +113,14 @@ impl Doubts {
         self.prefixes.get(at).is_some_and(|p| p >> shift == bucket)
     }
 
-    /// The records of a mirror in doubt in this bucket, with their identifiers.
-    pub fn records_in(&self, bucket: u32, bits: u8) -> impl Iterator<Item = &(KeyHash, Vec<u8>)> {
-        self.records.iter().filter(move |(hash, _)| hash.bucket(bits) == bucket)
+    /// The records of a mirror in doubt in this bucket: hash, revision, identifier.
+    pub fn records_in(&self, bucket: u32, bits: u8) -> impl Iterator<Item = &(KeyHash, u16, Vec<u8>)> {
+        self.records.iter().filter(move |(hash, ..)| hash.bucket(bits) == bucket)
+    }
+
+    /// The revision that a record of a mirror was sent as when it came into doubt.
+    pub fn revision(&self, hash: &KeyHash) -> Option<u16> {
+        self.records.binary_search_by(|(h, ..)| h.cmp(hash)).ok().map(|at| self.records[at].1)
     }
 }
 
@@ -125,7 +132,7 @@ mod tests {
     fn notes_come_back() {
         let hash = KeyHash::of(b"7");
         let mut note = Vec::new();
-        let all = vec![Doubt::Prefix(9), Doubt::Record(hash, vec![1, 2, 3])];
+        let all = vec![Doubt::Prefix(9), Doubt::Record(hash, 513, vec![1, 2, 3])];
         all.iter().for_each(|d| d.push_to(&mut note));
         assert_eq!(read(&note), all);
         assert_eq!(read(&note[..note.len() - 1]), all[..1]);
@@ -135,9 +142,10 @@ mod tests {
     fn doubts_answer_by_record_and_by_bucket() {
         let (known, other) = (KeyHash::of(b"a"), KeyHash::of(b"b"));
         let mut note = Vec::new();
-        Doubt::Record(known, vec![1]).push_to(&mut note);
+        Doubt::Record(known, 7, vec![1]).push_to(&mut note);
         let doubts = Doubts::new(&[note]);
         assert!(doubts.contains(&known) && !doubts.contains(&other));
+        assert_eq!((doubts.revision(&known), doubts.revision(&other)), (Some(7), None));
         for bits in [0, 1, 6, 24] {
             assert!(doubts.touches(known.bucket(bits), bits));
             assert_eq!(doubts.records_in(known.bucket(bits), bits).count(), 1);

@@ -17,7 +17,7 @@ pub struct Column {
 }
 
 /// Some rows of a model, all of the same columns, each cell canonically encoded.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct RowBatch {
     columns: usize,
     /// End of every cell in `bytes`, row after row.

@@ -29,6 +29,8 @@ pub struct Removed {
     pub identifier: Box<[u8]>,
     /// The destination's id, where known.
     pub record_id: Option<Box<str>>,
+    /// The revision of its being gone, one more than that of what was accepted.
+    pub revision: u16,
     /// The state holds trouble for it.
     pub had_trouble: bool,
 }
@@ -83,6 +85,8 @@ pub struct Basis<'a> {
     pub sync_version: &'a str,
     /// Its mode.
     pub mode: Mode,
+    /// The generation of the head the plan begins from.
+    pub generation: u64,
     /// Buckets, as a power of two.
     pub bits: u8,
     /// The manifest as it was before any bucket was read.
@@ -193,12 +197,12 @@ fn unsure_versions(basis: &Basis<'_>, stored: &Bucket, out: &mut Difference) {
             out.unsure.push((*hash, Accepted { checksum: UNKNOWN, ..accepted.clone() }));
         }
     }
-    for (hash, identifier) in basis.doubts.records_in(stored.number, basis.bits) {
+    for (hash, revision, identifier) in basis.doubts.records_in(stored.number, basis.bits) {
         let in_state = stored.entries.binary_search_by(|(h, _)| h.cmp(hash)).is_ok_and(|at| stored.entries[at].1.accepted.is_some());
         if basis.mode == Mode::Mirror && !in_state {
-            // The revision after the last is the first: sent again, the record keeps the stable id it had.
+            // One revision before the one it was sent as: sent again, the record keeps the stable id it had.
             let identifier = Some(identifier.clone().into_boxed_slice());
-            out.unsure.push((*hash, Accepted { checksum: UNKNOWN, revision: u16::MAX, identifier, record_id: None }));
+            out.unsure.push((*hash, Accepted { checksum: UNKNOWN, revision: revision.wrapping_sub(1), identifier, record_id: None }));
         }
     }
 }
@@ -241,7 +245,19 @@ fn in_model(basis: &Basis<'_>, wanted: &mut Entry, stored: Option<&Stored>, out:
     if let Some(id) = accepted.and_then(|a| a.record_id.clone()) {
         out.record_ids.insert(wanted.hash, id);
     }
-    wanted.set_history(accepted.map_or(0, |a| a.revision.wrapping_add(1)), trouble.is_some());
+    let revision = accepted.map_or_else(|| basis.first_revision(&wanted.hash), |a| a.revision.wrapping_add(1));
+    wanted.set_history(revision, trouble.is_some());
+}
+
+impl Basis<'_> {
+    /// The revision of a record that the state does not know. A mirror forgets what it deleted, so a record that comes
+    /// back must not begin where it began before: a receiver would take it for a repetition. Other modes never forget.
+    fn first_revision(&self, hash: &KeyHash) -> u16 {
+        match self.mode {
+            Mode::Mirror => self.doubts.revision(hash).unwrap_or(self.generation as u16),
+            _ => 0,
+        }
+    }
 }
 
 fn only_stored(basis: &Basis<'_>, hash: &KeyHash, entry: &Stored, out: &mut Difference) {
@@ -261,19 +277,21 @@ fn only_stored(basis: &Basis<'_>, hash: &KeyHash, entry: &Stored, out: &mut Diff
         if let Some(identifier) = &accepted.identifier {
             out.counts.removed += 1;
             let had_trouble = entry.trouble.is_some();
-            out.removed.push(Removed { hash: *hash, identifier: identifier.clone(), record_id: accepted.record_id.clone(), had_trouble });
+            let revision = accepted.revision.wrapping_add(1);
+            out.removed.push(Removed { hash: *hash, identifier: identifier.clone(), record_id: accepted.record_id.clone(), revision, had_trouble });
         }
     }
 }
 
 /// Records of a mirror that may have arrived without a commit and that neither the model nor the state has.
 fn unseen_arrivals(basis: &Basis<'_>, model: &[Entry], stored: &Bucket, out: &mut Difference) {
-    for (hash, identifier) in basis.doubts.records_in(stored.number, basis.bits) {
+    for (hash, revision, identifier) in basis.doubts.records_in(stored.number, basis.bits) {
         let in_model = model.binary_search_by(|e| e.hash.cmp(hash)).is_ok();
         let in_state = stored.entries.binary_search_by(|(h, _)| h.cmp(hash)).is_ok_and(|at| stored.entries[at].1.accepted.is_some());
         if !in_model && !in_state {
             out.counts.removed += 1;
-            let removed = Removed { hash: *hash, identifier: identifier.clone().into(), record_id: None, had_trouble: false };
+            let removed =
+                Removed { hash: *hash, identifier: identifier.clone().into(), record_id: None, revision: revision.wrapping_add(1), had_trouble: false };
             let at = out.removed.partition_point(|r| r.hash < *hash);
             out.removed.insert(at, removed);
         }

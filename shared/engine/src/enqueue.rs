@@ -106,7 +106,7 @@ impl Cutter {
             let record = BatchRecord {
                 hash: gone.hash,
                 checksum: GONE,
-                revision: 0,
+                revision: gone.revision,
                 had_trouble: gone.had_trouble,
                 record_id: gone.record_id.as_deref(),
                 key: identifier,

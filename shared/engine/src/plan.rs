@@ -76,6 +76,7 @@ pub async fn plan(engine: &Engine, head: &Head, force_full: bool) -> Result<Plan
         sync: &sync.name,
         sync_version: &sync.version(),
         mode: sync.mode,
+        generation: head.generation,
         bits: head.bucket_bits,
         manifest: &manifest,
         doubts: &doubts,

@@ -71,7 +71,7 @@ fn doubts_of(mode: Mode, header: &BatchHeader, records: &[BatchRecord<'_>]) -> V
     let mut note = Vec::with_capacity(records.len() * 5);
     for record in records {
         if mode == Mode::Mirror && header.op != Op::Delete {
-            Doubt::Record(record.hash, header.layout.identifier_cells(record.fields)).push_to(&mut note);
+            Doubt::Record(record.hash, record.revision, header.layout.identifier_cells(record.fields)).push_to(&mut note);
         } else {
             Doubt::Prefix(record.hash.prefix()).push_to(&mut note);
         }
