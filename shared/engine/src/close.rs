@@ -27,7 +27,7 @@ async fn close_delivered(context: &Context, mut run: Run) -> Result<Run, Fault> 
     let store = context.store.as_ref();
     run.tally = store.tally(&run.id).await?;
     run.status = Run::delivered_status(&run.counts, &run.tally, false);
-    let everything = run.tally.rejected + run.tally.exhausted + run.tally.skipped + run.tally.unsent == 0;
+    let everything = run.counts.held + run.tally.rejected + run.tally.exhausted + run.tally.skipped + run.tally.unsent == 0;
     let ended = context.clock.now();
     let left = run.on_success.clone();
     let (full, version) = (run.full, run.sync_version.clone());

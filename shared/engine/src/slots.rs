@@ -31,15 +31,7 @@ pub struct Slots {
 impl Slots {
     /// Slots of `connection` under `limit`.
     pub fn new(connection: &str, limit: Option<RateLimit>, store: Arc<dyn StateStore>, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            connection: connection.to_owned(),
-            limit,
-            store,
-            clock,
-            leased: Mutex::default(),
-            paused_until: AtomicI64::new(0),
-            halted: Stop::default(),
-        }
+        Self { connection: connection.to_owned(), limit, store, clock, leased: Mutex::default(), paused_until: AtomicI64::new(0), halted: Stop::default() }
     }
 
     /// Waits for the next slot. Slots leased before a pause are given back and leased anew. A fault when the run
