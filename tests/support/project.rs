@@ -249,7 +249,8 @@ impl Project {
     #[track_caller]
     pub fn assert_arrived(&self) {
         let (model, there) = (self.model(), self.there());
-        let differ = |a: &BTreeMap<String, Value>, b: &BTreeMap<String, Value>| a.iter().find(|(k, v)| b.get(*k) != Some(*v)).map(|(k, v)| (k.clone(), v.clone()));
+        let differ =
+            |a: &BTreeMap<String, Value>, b: &BTreeMap<String, Value>| a.iter().find(|(k, v)| b.get(*k) != Some(*v)).map(|(k, v)| (k.clone(), v.clone()));
         assert!(
             model == there,
             "the destination has {} records, the model {}; first that is missing or differs: {:?}, first that should not be so: {:?}",

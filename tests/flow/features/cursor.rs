@@ -82,21 +82,6 @@ async fn the_cursor_does_not_pass_a_record_that_is_held() {
     project.assert_arrived();
 }
 
-/// A row that is invalid now is read again when it was corrected, although its cursor did not move.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_cursor_does_not_pass_a_record_that_is_invalid() {
-    let mut project = with_cursor();
-    project.sync()["validate"] = json!([{ "field": "email", "format": "email" }]);
-    project.run().await;
-    project.add_rows(21, 22);
-    project.warehouse("update customers set email = 'none' where id = 21");
-    assert_eq!(project.run().await.counts.invalid, 1);
-    project.warehouse("update customers set email = 'c21@h.test' where id = 21");
-    let run = project.run().await;
-    assert_eq!((run.status, run.counts.added), (Status::Complete, 1), "{:?}", run.counts);
-    project.assert_arrived();
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_definition_begins_with_a_full_read() {
     let mut project = with_cursor();

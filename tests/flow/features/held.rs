@@ -73,7 +73,7 @@ async fn dead_letters_are_listed_exported_and_sent_again() {
     let run = project.run().await;
     assert_eq!((run.counts.added, run.counts.held, run.tally.accepted()), (1, 1, 1));
     project.sluice(&["dead-letters", "list", "crm"]).said(0, &["8"]);
-    project.sluice(&["dead-letters", "retry", "crm"]).said(0, &["1 record(s)"]);
+    project.sluice(&["dead-letters", "retry", "crm", "8"]).said(0, &["1 record(s)"]);
     project.sluice(&["run", "crm"]).said(0, &["complete"]);
     project.sluice(&["dead-letters", "list", "crm"]).said(0, &["`crm` has no dead letters."]);
     project.assert_arrived();

@@ -21,8 +21,9 @@ async fn two_syncs_at_once_keep_one_rate() {
     let store = project.store().await;
     let (first, second) = (project.engine_on("crm", store.clone()).await.unwrap(), project.engine_on("other", store).await.unwrap());
     let (a, b) = (request(), request());
-    let (a, b) = tokio::join!(drive::run(&first, &a), drive::run(&second, &b));
-    for run in [a.unwrap(), b.unwrap()] {
+    let both = async { tokio::join!(tokio::spawn(async move { drive::run(&first, &a).await }), tokio::spawn(async move { drive::run(&second, &b).await })) };
+    let (a, b) = tokio::time::timeout(Duration::from_secs(120), both).await.expect("both end");
+    for run in [a.unwrap().unwrap(), b.unwrap().unwrap()] {
         assert_eq!((run.status, run.tally.accepted(), run.tally.throttled), (Status::Complete, 250, 0));
     }
     assert_eq!((project.double.count(), project.double.violations()), (50, 0));

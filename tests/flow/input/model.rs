@@ -37,7 +37,13 @@ fn several_mistakes_are_told_at_once() {
 fn sql_with_a_syntax_error() {
     let mut project = Project::webhook(3);
     let good = project.syncs[0].clone();
-    for (sql, part) in [("selct id from customers", "begins with SELECT"), ("select id, email frm customers f", "syntax error"), ("select id from custmers", "no such table"), ("delete from customers", "SELECT"), ("select id from customers; select 1", "statement")] {
+    for (sql, part) in [
+        ("selct id from customers", "begins with SELECT"),
+        ("select id, email frm customers f", "syntax error"),
+        ("select id from custmers", "no such table"),
+        ("delete from customers", "SELECT"),
+        ("select id from customers; select 1", "statement"),
+    ] {
         project.sync()["model"]["sql"] = json!(sql);
         project.sluice(&["run", "crm"]).failed(1, &["[model_failed]", "here", part, " next: "]);
     }

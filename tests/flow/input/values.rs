@@ -43,14 +43,28 @@ async fn a_text_too_long_for_the_column() {
 async fn a_text_longer_than_the_rule_allows() {
     let mut project = Project::webhook(20);
     project.sync()["validate"] = json!([{ "field": "name", "max_length": 15 }]);
-    one_is_invalid(&project, "update customers set name = 'a name that is long' where id = 7", "name", "15", "update customers set name = 'short' where id = 7").await;
+    one_is_invalid(
+        &project,
+        "update customers set name = 'a name that is long' where id = 7",
+        "name",
+        "15",
+        "update customers set name = 'short' where id = 7",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_value_that_fails_validation() {
     let mut project = Project::webhook(20);
     project.sync()["validate"] = json!([{ "field": "email", "format": "email" }, { "field": "n", "min": 0 }]);
-    let run = one_is_invalid(&project, "update customers set email = 'not an address' where id = 7", "email", "email", "update customers set email = 'ok@h.test' where id = 7").await;
+    let run = one_is_invalid(
+        &project,
+        "update customers set email = 'not an address' where id = 7",
+        "email",
+        "email",
+        "update customers set email = 'ok@h.test' where id = 7",
+    )
+    .await;
     assert!(!run.invalid[0].why.got.contains("not an address"), "a record's value is not repeated: {:?}", run.invalid[0]);
 }
 

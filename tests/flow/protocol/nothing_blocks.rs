@@ -66,8 +66,10 @@ async fn a_failing_destination_does_not_block_another_sync() {
     let store = project.store().await;
     let (first, second) = (project.engine_on("failing", store.clone()).await.unwrap(), project.engine_on("crm", store).await.unwrap());
     let (request, again) = (request(), request());
-    let (bad, good) = tokio::join!(drive::run(&first, &request), drive::run(&second, &again));
-    assert_eq!(bad.unwrap().status, Status::Failed);
-    assert_eq!(good.unwrap().status, Status::Complete);
+    let both =
+        async { tokio::join!(tokio::spawn(async move { drive::run(&first, &request).await }), tokio::spawn(async move { drive::run(&second, &again).await })) };
+    let (bad, good) = tokio::time::timeout(Duration::from_secs(120), both).await.expect("both end");
+    assert_eq!(bad.unwrap().unwrap().status, Status::Failed);
+    assert_eq!(good.unwrap().unwrap().status, Status::Complete);
     project.assert_arrived();
 }
