@@ -27,20 +27,21 @@ async fn close_delivered(context: &Context, mut run: Run) -> Result<Run, Fault> 
     let store = context.store.as_ref();
     run.tally = store.tally(&run.id).await?;
     run.status = Run::delivered_status(&run.counts, &run.tally, false);
-    let everything = run.tally.rejected + run.tally.exhausted + run.tally.skipped + run.tally.unsent == 0;
+    let all_sent_arrived = run.tally.rejected + run.tally.exhausted + run.tally.skipped + run.tally.unsent == 0;
+    let none_held = run.counts.held == 0;
     let ended = context.clock.now();
     let left = run.on_success.clone();
     let (full, version) = (run.full, run.sync_version.clone());
     finish(store, context.clock.as_ref(), &mut run, |head| {
         head.columns = left.columns.clone();
         head.records = left.records.unwrap_or(head.records);
-        // The cursor must not pass a record that did not arrive: an incremental read would not see it again.
-        if everything {
+        // The cursor must not pass a record that did not arrive, now or before: an incremental read would not see it again.
+        if all_sent_arrived && none_held {
             head.cursor = left.cursor.clone().or_else(|| head.cursor.take());
             head.sync_version = version.clone();
-            if full {
-                head.last_full = Some(ended);
-            }
+        }
+        if all_sent_arrived && full {
+            head.last_full = Some(ended);
         }
     })
     .await?;

@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use domain::batch::{BatchHeader, BatchRecord};
-use domain::bucket::{Accepted, EntryWrite};
+use domain::bucket::{Accepted, Entry, EntryWrite, Trouble};
+use domain::clock::Millis;
 use domain::fault::Fault;
 use domain::key::KeyHash;
 use domain::mode::{Mode, Op};
@@ -67,10 +68,16 @@ pub async fn unsure(store: &dyn StateStore, sync: &str, bits: u8, records: &[(Ke
     store.commit(sync, bits, records.iter().map(|(hash, accepted)| (*hash, write(accepted))).collect()).await.map(drop)
 }
 
-/// Lets records that are held be sent by the next run: forgets their trouble. Their dead letters stay until then.
+/// Lets records that are held be sent by the next run: ends the pause of their trouble. The trouble itself stays, and
+/// with it their dead letters, until they are delivered.
 pub async fn release(store: &dyn StateStore, sync: &str, hashes: &[KeyHash]) -> Result<(), Fault> {
     let bits = store.head(sync).await?.bucket_bits;
     let buckets: BTreeSet<u32> = hashes.iter().map(|h| h.bucket(bits)).collect();
-    store.commit(sync, bits, hashes.iter().map(|hash| (*hash, EntryWrite::ClearTrouble)).collect()).await?;
-    mark::clear(store, sync, bits, &buckets.into_iter().collect::<Vec<_>>()).await
+    let buckets: Vec<u32> = buckets.into_iter().collect();
+    let chosen: BTreeSet<&KeyHash> = hashes.iter().collect();
+    let stored = store.buckets(sync, bits, &buckets).await?;
+    let troubled = stored.into_iter().flat_map(|b| b.entries).filter(|(hash, _)| chosen.contains(hash));
+    let over = |(hash, entry): (KeyHash, Entry)| Some((hash, EntryWrite::Trouble(Trouble { next_retry: Millis(0), ..entry.trouble? })));
+    store.commit(sync, bits, troubled.filter_map(over).collect()).await?;
+    mark::clear(store, sync, bits, &buckets).await
 }

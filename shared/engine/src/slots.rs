@@ -3,12 +3,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use domain::clock::Millis;
 use domain::config::RateLimit;
-use domain::fault::Fault;
+use domain::fault::{Code, Fault};
 use domain::limiter;
 use domain::ports::{Clock, StateStore};
 use tokio::sync::Mutex;
@@ -25,24 +25,17 @@ pub struct Slots {
     leased: Mutex<VecDeque<i64>>,
     /// Nobody starts before this, in milliseconds since 1970.
     paused_until: AtomicI64,
-    halted: AtomicBool,
+    halted: Stop,
 }
 
 impl Slots {
     /// Slots of `connection` under `limit`.
     pub fn new(connection: &str, limit: Option<RateLimit>, store: Arc<dyn StateStore>, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            connection: connection.to_owned(),
-            limit,
-            store,
-            clock,
-            leased: Mutex::default(),
-            paused_until: AtomicI64::new(0),
-            halted: AtomicBool::new(false),
-        }
+        Self { connection: connection.to_owned(), limit, store, clock, leased: Mutex::default(), paused_until: AtomicI64::new(0), halted: Stop::default() }
     }
 
-    /// Waits for the next slot. Slots leased before a pause are given back and leased anew.
+    /// Waits for the next slot. Slots leased before a pause are given back and leased anew. A fault when the run
+    /// is stopped or halted meanwhile: a pause may be longer than anybody wants to wait for a run that is closed.
     pub async fn take(&self, stop: &Stop) -> Result<(), Fault> {
         let start_micros = match self.limit {
             None => self.paused_until.load(Ordering::Acquire).saturating_mul(1000),
@@ -53,7 +46,11 @@ impl Slots {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = stop.stopped() => {}
+                () = self.halted.stopped() => {}
             }
+        }
+        if self.halted() {
+            return Err(Fault::new(Code::Interrupted, "The run was closed before this batch was sent."));
         }
         stop.check()
     }
@@ -85,11 +82,11 @@ impl Slots {
 
     /// Nothing more is to be sent in this process: the run was closed under the writers.
     pub fn halt(&self) {
-        self.halted.store(true, Ordering::Release);
+        self.halted.stop();
     }
 
     /// True after [`Slots::halt`].
     pub fn halted(&self) -> bool {
-        self.halted.load(Ordering::Acquire)
+        self.halted.is_stopped()
     }
 }

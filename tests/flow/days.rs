@@ -1,0 +1,7 @@
+//! Bad days of a destination: each ends in the right numbers, tells a person what to do, and the next run after it
+//! makes good what is missing.
+
+mod answers;
+mod failures;
+mod refusals;
+mod stops;

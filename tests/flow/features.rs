@@ -1,0 +1,11 @@
+//! What a sync can do, seen from outside.
+
+mod cursor;
+mod guards;
+mod held;
+mod layout;
+mod machine;
+mod mapping;
+mod modes;
+mod rate;
+mod stopping;

@@ -1,0 +1,36 @@
+//! Stopping a run, with Ctrl-C and with the system's wish to end.
+#![cfg(unix)]
+
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use serde_json::json;
+use support::binary::Said;
+use support::project::Project;
+
+fn signal(process: &Child, name: &str) {
+    let sent = Command::new("kill").arg(format!("-{name}")).arg(process.id().to_string()).status().unwrap();
+    assert!(sent.success());
+}
+
+#[test]
+fn a_signal_ends_a_run_cleanly_and_the_next_completes() {
+    for name in ["INT", "TERM"] {
+        let mut project = Project::webhook(300);
+        project.connections["there"]["concurrency"] = json!(1);
+        project.double.delay(Duration::from_millis(100));
+        let running = project.start(&["run", "crm"]);
+        while project.double.count() < 3 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        signal(&running, name);
+        let said = Said::of(running);
+        said.failed(1, &["[interrupted]", "stopped", "planned again"]).said(1, &["incomplete", "were not delivered"]);
+        let taken = project.there().len();
+        assert!((20..300).contains(&taken), "{taken}");
+        project.double.recover();
+        project.sluice(&["run", "crm"]).said(0, &["complete"]);
+        project.assert_arrived();
+        assert_eq!(project.double.duplicates(), 0, "a clean end loses nothing and repeats nothing");
+    }
+}

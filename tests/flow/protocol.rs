@@ -1,0 +1,9 @@
+//! What must always hold, one file for each promise.
+
+mod accepted_only;
+mod balance;
+mod digests;
+mod doubts;
+mod fence;
+mod nothing_blocks;
+mod plan_first;
