@@ -1,6 +1,8 @@
 //! Whole runs, from a project folder to a destination: what a person sees when something is wrong, that the next run
 //! makes good what is missing, and what must hold whatever happens.
 
+#![allow(clippy::unwrap_used, reason = "in a test, whatever does not work out fails it")]
+
 mod days;
 mod features;
 mod first;

@@ -24,16 +24,14 @@ pub async fn run(engine: &Engine, request: &Request) -> Result<Run, Fault> {
         writers.spawn(write(engine.context.clone(), Arc::clone(&over)));
     }
     let started = start(engine, request).await;
-    let running = match &started {
-        Ok(run) if !run.status.is_closed() => {
-            tokio::select! {
-                () = over.wait() => {}
-                () = engine.stop.stopped() => {}
-            }
-            Some(run.id.clone())
+    if let Ok(run) = &started
+        && !run.status.is_closed()
+    {
+        tokio::select! {
+            () = over.wait() => {}
+            () = engine.stop.stopped() => {}
         }
-        _ => None,
-    };
+    }
     over.end();
     let mut failed = None;
     while let Some(writer) = writers.join_next().await {
@@ -44,9 +42,6 @@ pub async fn run(engine: &Engine, request: &Request) -> Result<Run, Fault> {
         }
     }
     let run = started?;
-    if running.is_none() {
-        return Ok(run);
-    }
     // Whatever the writers did last is in the store, not in what `start` returned.
     let run = engine.store.run(&run.sync, &run.id).await?.unwrap_or(run);
     if run.status.is_closed() {
@@ -89,7 +84,8 @@ async fn write(context: Context, over: Arc<Over>) -> Result<(), Fault> {
     match result {
         Err(fault) if fault.code == Code::Interrupted => Ok(()),
         Err(fault) => {
-            context.stop.stop();
+            // The extractor ends its enqueueing and leaves the closing to `run`, which knows this fault.
+            context.slots.halt();
             over.end();
             Err(fault)
         }

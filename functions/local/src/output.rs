@@ -68,7 +68,10 @@ impl Out {
         if self.json {
             return self.value(run);
         }
-        write_line(&runs_table(&[run], &RUN, &[]));
+        // A run that ended before it had a plan has no numbers to show.
+        if run.plan_hash.is_some() || run.fault.is_none() {
+            write_line(&runs_table(&[run], &RUN, &[]));
+        }
         notes(run).iter().for_each(|n| write_line(&format!("  {n}")));
         if run.tally.rejected + run.tally.exhausted > 0 {
             write_line(&format!("  look at them: sluice dead-letters list {}", run.sync));

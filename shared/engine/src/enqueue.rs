@@ -32,8 +32,15 @@ pub struct Cut {
     pub bytes: usize,
 }
 
-/// Sends every batch of the plan. Returns how many there are. Stops between batches when asked to.
-pub async fn enqueue(context: &Context, cut: Cut, model: Extracted, removed: Vec<Removed>, record_ids: HashMap<KeyHash, Box<str>>) -> Result<u32, Fault> {
+/// Sends every batch of the plan. Returns how many there are; `None` when the writers gave up before all were sent.
+/// Stops between batches when asked to.
+pub async fn enqueue(
+    context: &Context,
+    cut: Cut,
+    model: Extracted,
+    removed: Vec<Removed>,
+    record_ids: HashMap<KeyHash, Box<str>>,
+) -> Result<Option<u32>, Fault> {
     let (sender, mut batches) = mpsc::channel(2);
     let stop = context.stop.clone();
     let cutting = tokio::task::spawn_blocking(move || {
@@ -41,19 +48,28 @@ pub async fn enqueue(context: &Context, cut: Cut, model: Extracted, removed: Vec
         cutter.writes(model, &record_ids)?;
         cutter.deletes(&removed)
     });
-    let mut count = 0;
+    let (mut count, mut given_up) = (0, false);
     while let Some(message) = batches.recv().await {
         let message: Message = message;
+        // A queue that is full waits for writers, and there may be none any more.
+        let sent = tokio::select! {
+            sent = context.queue.send(message) => Some(sent),
+            () = context.slots.wait_halted() => None,
+            () = context.stop.stopped() => None,
+        };
         context.stop.check()?;
-        if context.slots.halted() {
-            break;
+        match sent {
+            Some(sent) => sent?,
+            None => {
+                given_up = true;
+                break;
+            }
         }
-        context.queue.send(message).await?;
         count += 1;
     }
     drop(batches);
     match cutting.await.map_err(|e| Fault::new(Code::Internal, format!("The thread that cuts batches ended: {e}.")))? {
-        Ok(()) | Err(Ended::NobodyListens) => Ok(count),
+        Ok(()) | Err(Ended::NobodyListens) => Ok((!given_up).then_some(count)),
         Err(Ended::Fault(fault)) => Err(fault),
     }
 }

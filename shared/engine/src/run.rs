@@ -24,9 +24,9 @@ pub struct Request {
     pub full: bool,
 }
 
-/// Runs the first half. Returns the run as it stands when the last batch is enqueued: closed if there was
-/// nothing to send or a guard tripped, else running until the writers are done.
-/// A fault means that the run, if it came to be one, is closed as failed or incomplete.
+/// Runs the first half. Returns the run as it stands when the last batch is enqueued: closed if there was nothing to
+/// send, if a guard tripped, or if a fault ended it (which is then in the run), else running until the writers are done.
+/// A returned fault means that no run came to be, or that it could not be closed.
 pub async fn start(engine: &Engine, request: &Request) -> Result<Run, Fault> {
     let (head, run) = take_head(engine, request).await?;
     match go(engine, request, head, run.clone()).await {
@@ -35,10 +35,10 @@ pub async fn start(engine: &Engine, request: &Request) -> Result<Run, Fault> {
             let status = if fault.code == Code::Interrupted { Status::Incomplete } else { Status::Failed };
             // The run as stored knows more than ours: its counts, its plan.
             let known = engine.store.run(&run.sync, &run.id).await?.unwrap_or(run);
-            if !known.status.is_closed() {
-                close_early(engine.store.as_ref(), engine.clock.as_ref(), known, status, Some(fault.clone())).await?;
+            if known.status.is_closed() {
+                return Ok(known);
             }
-            Err(fault)
+            close_early(engine.store.as_ref(), engine.clock.as_ref(), known, status, Some(fault)).await
         }
     }
 }
@@ -153,7 +153,10 @@ async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) ->
     };
     let cut = Cut { header, write_op: sync.mode.write_op(), records: engine.destination.limits().batch_records.max(1), bytes: max_body(engine) };
     let Difference { removed, record_ids, .. } = plan.difference;
-    let batches = enqueue(engine, cut, plan.model, removed, record_ids).await?;
+    let Some(batches) = enqueue(engine, cut, plan.model, removed, record_ids).await? else {
+        // Whoever gave up closes the run, or has.
+        return Ok(store.run(&run.sync, &run.id).await?.unwrap_or(run));
+    };
     let progress = store.seal(&run.id, batches).await?;
     run.batches = Some(batches);
     Ok(close_if_done(engine, &run.id, progress).await?.unwrap_or(run))

@@ -11,6 +11,7 @@ use domain::config::RateLimit;
 use domain::fault::{Code, Fault};
 use domain::limiter;
 use domain::ports::{Clock, StateStore};
+use domain::retry::MOST_OBEYED;
 use tokio::sync::Mutex;
 
 use crate::stop::Stop;
@@ -35,13 +36,19 @@ impl Slots {
     }
 
     /// Waits for the next slot. Slots leased before a pause are given back and leased anew. A fault when the run
-    /// is stopped or halted meanwhile: a pause may be longer than anybody wants to wait for a run that is closed.
+    /// is stopped or halted meanwhile, and at once (`DestinationLimit`) when the slot is further away than a run waits.
     pub async fn take(&self, stop: &Stop) -> Result<(), Fault> {
         let start_micros = match self.limit {
             None => self.paused_until.load(Ordering::Acquire).saturating_mul(1000),
             Some(limit) => self.next(limit).await?,
         };
         let wait = limiter::wait(start_micros, self.clock.now().0.saturating_mul(1000));
+        // A slow rate makes its writers wait for each other; only what is far beyond that is a pause.
+        let turns = self.limit.map_or(Duration::ZERO, |limit| limit.per.0.saturating_mul(16));
+        if wait > MOST_OBEYED + turns {
+            let what = format!("Connection `{}` is paused for {} more seconds: its destination asked for that.", self.connection, wait.as_secs());
+            return Err(Fault::new(Code::DestinationLimit, what));
+        }
         if wait > Duration::ZERO {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
@@ -83,6 +90,11 @@ impl Slots {
     /// Nothing more is to be sent in this process: the run was closed under the writers.
     pub fn halt(&self) {
         self.halted.stop();
+    }
+
+    /// Waits for [`Slots::halt`].
+    pub async fn wait_halted(&self) {
+        self.halted.stopped().await;
     }
 
     /// True after [`Slots::halt`].

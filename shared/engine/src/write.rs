@@ -136,7 +136,13 @@ impl Attempt<'_> {
                 part.iter().for_each(|i| self.outcomes[*i] = Some(Outcome::retry("too_many_refusals")));
                 continue;
             }
-            self.context.slots.take(&self.context.stop).await?;
+            match self.context.slots.take(&self.context.stop).await {
+                Err(fault) if fault.code == Code::DestinationLimit => {
+                    self.wait_for(&part, parts, THROTTLED);
+                    return Ok(Some(fault));
+                }
+                slot => slot?,
+            }
             requests += 1;
             self.state.tally.requests += 1;
             self.context.meter.request();

@@ -67,10 +67,26 @@ async fn a_pause_is_kept() {
 /// A pause longer than a run waits ends the run; the next one goes on.
 #[test]
 fn a_pause_of_hours_ends_the_run() {
-    let project = Project::webhook(20);
+    let mut project = Project::webhook(20);
+    project.connections["there"]["concurrency"] = serde_json::json!(1);
     project.double.answer(Behaviour::retry_after(429, RetryAfter::Seconds(7200.0)));
     project.sluice(&["run", "crm"]).failed(1, &["[destination_limit]", "7200 seconds", "quota is back"]).said(1, &["incomplete", "20 were not delivered"]);
     project.double.recover();
     project.sluice(&["run", "crm"]).said(0, &["complete"]);
     project.assert_arrived();
+}
+
+/// With a rate the pause is kept for every run of the connection: the next one says so and does not wait.
+#[test]
+fn a_pause_of_hours_is_remembered_with_the_rate() {
+    let mut project = Project::webhook(20);
+    project.connections["there"]["concurrency"] = serde_json::json!(1);
+    project.connections["there"]["rate"] = serde_json::json!({ "requests": 1000, "per": "1 second" });
+    project.double.answer(Behaviour::retry_after(429, RetryAfter::Seconds(7200.0)));
+    project.sluice(&["run", "crm"]).failed(1, &["[destination_limit]", "7200 seconds"]);
+    project.double.recover();
+    project.double.forget();
+    let asked = project.double.count();
+    project.sluice(&["run", "crm"]).failed(1, &["[destination_limit]", "is paused for", "quota is back"]).said(1, &["20 were not delivered"]);
+    assert_eq!(project.double.count(), asked, "nothing is asked of a destination that is paused");
 }

@@ -51,7 +51,7 @@ fn faults_are_json_too() {
     assert_eq!((code, &missing["error"]["code"]), (1, &json!("not_found")));
     project.line("email")["from"] = json!("emial");
     let (code, refused) = json_of(&project, &["run", "crm"]);
-    assert!(code == 1 && refused["error"]["what"].as_str().unwrap().contains("`emial`"), "{refused}");
+    assert!(code == 1 && refused["fault"]["what"].as_str().unwrap().contains("`emial`"), "a run that ended says why: {refused}");
 }
 
 #[test]

@@ -34,3 +34,21 @@ fn a_signal_ends_a_run_cleanly_and_the_next_completes() {
         assert_eq!(project.double.duplicates(), 0, "a clean end loses nothing and repeats nothing");
     }
 }
+
+/// 24 MB of records: more than the queue holds, so the extractor waits for writers when the signal comes.
+#[test]
+fn a_signal_ends_a_run_whose_queue_is_full() {
+    let mut project = Project::webhook(120);
+    project.warehouse("update customers set name = hex(zeroblob(100000))");
+    project.connections["there"]["concurrency"] = json!(1);
+    project.double.delay(Duration::from_millis(200));
+    let running = project.start(&["run", "crm"]);
+    while project.double.count() < 3 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    signal(&running, "INT");
+    Said::of(running).failed(1, &["[interrupted]"]).said(1, &["incomplete", "were not delivered"]);
+    project.double.recover();
+    project.sluice(&["run", "crm"]).said(0, &["complete"]);
+    project.assert_arrived();
+}

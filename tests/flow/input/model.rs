@@ -64,7 +64,7 @@ async fn a_model_that_fails_half_way_sends_nothing() {
     project.warehouse("update customers set name = 'changed' where id < 100");
     // abs() of the smallest integer overflows, at the last row only.
     project.sync()["model"]["sql"] = json!("select id, email, name, case when id = 5000 then abs(-9223372036854775807 - 1) else n end as n from customers");
-    let fault = project.try_run().await.unwrap_err();
+    let fault = project.try_run().await.unwrap().fault.unwrap();
     assert_eq!(fault.code, Code::ModelFailed);
     assert!(fault.what.contains("here") && fault.next_step().contains("Nothing was sent"), "{fault}");
     assert_eq!(project.there(), before, "nothing is changed and nothing is deleted");

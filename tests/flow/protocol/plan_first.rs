@@ -19,7 +19,8 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         } else {
             let bytes = std::fs::read(&path).unwrap();
             let name = path.to_string_lossy().into_owned();
-            if !name.ends_with("-shm") && !(name.ends_with("-wal") && bytes.is_empty()) {
+            let holds_data = !(name.ends_with("-shm") || name.ends_with("-wal") && bytes.is_empty());
+            if holds_data {
                 out.insert(path, bytes);
             }
         }

@@ -4,7 +4,7 @@
 //!   dates and times ISO 8601 text; documents and UUIDs text; bytes a blob; a decimal is text, or a number where the
 //!   column's affinity is numeric and the number holds every digit. A field that a record leaves out keeps what the
 //!   row has; null clears it.
-//! - **Auth**: none; the file must be writable. It is put into WAL mode where that is possible.
+//! - **Auth**: none; the file must be writable. Its journal mode is its owner's and stays as it is.
 //! - **Modes**: upsert, update, append, mirror. A row is found by a unique index of exactly the identifier columns, with
 //!   that index's collation, and changed only where something differs. Whether it is there is asked first, within the
 //!   same write transaction: that tells created from updated.
@@ -108,10 +108,6 @@ impl Inner {
     fn connect(&self) -> Result<Connection, Fault> {
         let connection = self.file.open_read_write()?;
         let failed = |e: rusqlite::Error| self.file.fault(&e, None);
-        // Readers are then not in the way. A file system that cannot do it keeps its mode.
-        if let Err(error) = connection.pragma_update(None, "journal_mode", "wal") {
-            tracing::debug!(%error, "the database is not put into WAL mode");
-        }
         connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
         Ok(connection)
     }
