@@ -42,7 +42,7 @@ pub fn sqlite(path: &Path, rows: u64) {
     all.commit().expect("the rows");
 }
 
-const NOTES: &str = "Asked for a call back next week about the renewal; prefers the morning. Has two open invoices and one ticket \
+const NOTES: &str = "Asked for a call back next week about the renewal, prefers the morning. Has two open invoices and one ticket \
 about the export to spreadsheets, which the second line looks at. Works with the regional team on most days.";
 
 /// Creates the same table in PostgreSQL.
