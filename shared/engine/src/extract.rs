@@ -12,10 +12,11 @@ use domain::key::{KeyHash, checksum, display_key};
 use domain::layout::Layout;
 use domain::mapping::{Invalid, Mapper};
 use domain::ports::{Query, RowStream};
-use domain::row::RowRef;
+use domain::row::{RowBatch, RowRef};
 use domain::run::InvalidRecord;
 use domain::sync::Rollout;
 use futures_util::StreamExt;
+use tokio::sync::mpsc;
 
 use crate::Engine;
 use crate::entries::{Entry, Kind};
@@ -67,10 +68,27 @@ pub async fn extract(engine: &Engine, prepared: Prepared, query: &Query, max_bod
         scratch: Vec::new(),
     };
     let (stop, meter) = (engine.stop.clone(), Arc::clone(&engine.meter));
-    let handle = tokio::runtime::Handle::current();
-    tokio::task::spawn_blocking(move || reader.read(stream, &handle, &stop, &meter))
+    let batches = ahead(stream);
+    tokio::task::spawn_blocking(move || reader.read(batches, &stop, &meter))
         .await
-        .map_err(|e| Fault::new(Code::Internal, format!("The reading thread ended: {e}.")))?
+        .map_err(|e| Fault::new(Code::Internal, format!("The mapping thread ended: {e}.")))?
+}
+
+/// Batches that wait between the warehouse and the mapping.
+const AHEAD: usize = 4;
+
+/// Takes batches off the stream while earlier ones are mapped: a warehouse that is polled batch by batch from the
+/// mapping thread would wait for it, and it for the warehouse. Ends, and with it the statement, when nobody listens.
+fn ahead(mut stream: RowStream) -> mpsc::Receiver<Result<RowBatch, Fault>> {
+    let (sender, batches) = mpsc::channel(AHEAD);
+    tokio::spawn(async move {
+        while let Some(batch) = stream.next().await {
+            if sender.send(batch).await.is_err() {
+                break;
+            }
+        }
+    });
+    batches
 }
 
 /// True when records are found at the destination by something other than the model's key: then two keys
@@ -108,8 +126,8 @@ struct Reader {
 }
 
 impl Reader {
-    fn read(mut self, mut stream: RowStream, handle: &tokio::runtime::Handle, stop: &Stop, meter: &Meter) -> Result<Extracted, Fault> {
-        while let Some(batch) = handle.block_on(stream.next()) {
+    fn read(mut self, mut batches: mpsc::Receiver<Result<RowBatch, Fault>>, stop: &Stop, meter: &Meter) -> Result<Extracted, Fault> {
+        while let Some(batch) = batches.blocking_recv() {
             stop.check()?;
             let batch = batch?;
             for row in batch.rows() {
@@ -117,7 +135,7 @@ impl Reader {
             }
             meter.add_rows(batch.len() as u64);
         }
-        drop(stream);
+        drop(batches);
         self.spool.finish()?;
         self.refuse_shared_identifiers()?;
         self.entries.sort_unstable_by_key(|e| e.hash);
