@@ -99,7 +99,7 @@ async fn a_model_that_takes_too_long() {
     let port: u16 = port.parse().unwrap();
     let good = project.syncs[0].clone();
     project.connections["slow"] =
-        json!({ "type": "postgres", "host": host, "port": port, "database": database, "user": user, "tls": "off", "statement_timeout": "200ms" });
+        json!({ "type": "postgres", "host": host, "port": port, "database": database, "user": user, "tls": "disable", "statement_timeout": "200ms" });
     project.sync()["model"]["warehouse"] = json!("slow");
     project.sync()["model"]["sql"] = json!("select 1 as id, 'a@h.test' as email, 'A' as name, 1 as n from pg_sleep(60)");
     let said = project.sluice(&["run", "crm"]);
