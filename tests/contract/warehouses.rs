@@ -416,3 +416,28 @@ async fn postgres_names_columns_it_cannot_read_and_timeouts() {
     let fault = open("postgres", &config, Path::new("/nowhere")).await.describe(&query("select 1")).await.unwrap_err();
     assert_eq!(fault.code, Code::WarehouseDenied, "{fault}");
 }
+
+/// The server's certificate is checked against the authority that signed it, and not taken from anybody else.
+#[tokio::test]
+#[ignore = "needs PostgreSQL: ./tests/run"]
+async fn postgres_is_read_over_a_verified_connection() {
+    let authority = std::env::var("SLUICEGATE_TEST_POSTGRES_CA").expect("tests/run starts a server with TLS and names the authority's certificate");
+    let database = support::postgres::database().await;
+    let mut config = database.connection_config();
+    let over_tls = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
+    for (tls, ca_file) in [("verify-full", Some(&authority)), ("require", None)] {
+        config["tls"] = json!(tls);
+        config.as_object_mut().unwrap().remove("ca_file");
+        if let Some(file) = ca_file {
+            config["ca_file"] = json!(file);
+        }
+        let warehouse = open("postgres", &config, Path::new("/")).await;
+        let mut rows = warehouse.rows(&query(over_tls)).await.unwrap();
+        let batch = futures_util::StreamExt::next(&mut rows).await.unwrap().unwrap();
+        assert_eq!(batch.rows().next().unwrap().value(0), domain::value::Value::Bool(true), "{tls}");
+    }
+    config["tls"] = json!("verify-full");
+    let fault = open("postgres", &config, Path::new("/")).await.describe(&query(over_tls)).await.unwrap_err();
+    assert_eq!(fault.code, Code::WarehouseUnreachable, "{fault}");
+    assert!(fault.what.to_lowercase().contains("certificate"), "{fault}");
+}
