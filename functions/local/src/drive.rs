@@ -1,6 +1,5 @@
 //! Drives both halves of a run in this process: the extractor, and as many writers as the destination allows.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use domain::fault::{Code, Fault};
@@ -8,8 +7,7 @@ use domain::run::{Run, Status};
 use engine::close::{close_early, sum_up};
 use engine::run::{Request, start};
 use engine::write::{Handled, handle};
-use engine::{Context, Engine};
-use tokio::sync::Notify;
+use engine::{Context, Engine, Stop};
 use tokio::task::JoinSet;
 
 /// How long a writer waits for a message before it looks around.
@@ -18,21 +16,22 @@ const RECEIVE_WAIT: Duration = Duration::from_millis(500);
 /// Runs a sync from start to end, and returns the closed run. A fault of the run itself (guard, credentials)
 /// is in the run; a returned fault means that there is none, or that it could not be ended properly.
 pub async fn run(engine: &Engine, request: &Request) -> Result<Run, Fault> {
-    let over = Arc::new(Over::default());
+    // Says that the run is over: its own, because `engine.stop` is the user's wish and also ends the extractor.
+    let over = Stop::default();
     let mut writers = JoinSet::new();
     for _ in 0..engine.destination.limits().concurrency.max(1) {
-        writers.spawn(write(engine.context.clone(), Arc::clone(&over)));
+        writers.spawn(write(engine.context.clone(), over.clone()));
     }
     let started = start(engine, request).await;
     if let Ok(run) = &started
         && !run.status.is_closed()
     {
         tokio::select! {
-            () = over.wait() => {}
+            () = over.stopped() => {}
             () = engine.stop.stopped() => {}
         }
     }
-    over.end();
+    over.stop();
     let mut failed = None;
     while let Some(writer) = writers.join_next().await {
         match writer {
@@ -51,53 +50,26 @@ pub async fn run(engine: &Engine, request: &Request) -> Result<Run, Fault> {
     close_early(engine.store.as_ref(), engine.clock.as_ref(), run, Status::Incomplete, Some(fault)).await
 }
 
-/// Says when a run is over.
-#[derive(Default)]
-struct Over {
-    notify: Notify,
-    ended: std::sync::atomic::AtomicBool,
-}
-
-impl Over {
-    fn end(&self) {
-        self.ended.store(true, std::sync::atomic::Ordering::Release);
-        self.notify.notify_waiters();
-    }
-
-    fn has_ended(&self) -> bool {
-        self.ended.load(std::sync::atomic::Ordering::Acquire)
-    }
-
-    async fn wait(&self) {
-        let waiting = self.notify.notified();
-        tokio::pin!(waiting);
-        waiting.as_mut().enable();
-        if !self.has_ended() {
-            waiting.await;
-        }
-    }
-}
-
 /// One writer: receives, handles, answers the queue, until the run is over. A fault ends the run for all.
-async fn write(context: Context, over: Arc<Over>) -> Result<(), Fault> {
+async fn write(context: Context, over: Stop) -> Result<(), Fault> {
     let result = write_until_over(&context, &over).await;
     match result {
         Err(fault) if fault.code == Code::Interrupted => Ok(()),
         Err(fault) => {
             // The extractor ends its enqueueing and leaves the closing to `run`, which knows this fault.
             context.slots.halt();
-            over.end();
+            over.stop();
             Err(fault)
         }
         Ok(()) => Ok(()),
     }
 }
 
-async fn write_until_over(context: &Context, over: &Over) -> Result<(), Fault> {
-    while !over.has_ended() && !context.stop.is_stopped() {
+async fn write_until_over(context: &Context, over: &Stop) -> Result<(), Fault> {
+    while !over.is_stopped() && !context.stop.is_stopped() {
         let deliveries = tokio::select! {
             received = context.queue.receive(1, RECEIVE_WAIT) => received?,
-            () = over.wait() => return Ok(()),
+            () = over.stopped() => return Ok(()),
             () = context.stop.stopped() => return Ok(()),
         };
         for delivery in deliveries {
@@ -106,7 +78,7 @@ async fn write_until_over(context: &Context, over: &Over) -> Result<(), Fault> {
                 Handled::Done => context.queue.done(&delivery.receipt).await?,
                 Handled::Closed => {
                     context.queue.done(&delivery.receipt).await?;
-                    over.end();
+                    over.stop();
                 }
             }
         }
