@@ -1,18 +1,16 @@
 //! Opens a sync: its warehouse, its destination, the state, the queue, as one [`Engine`].
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::fault::{Code, Fault};
-use domain::finding::nearest;
-use domain::ports::{Destination, Opening, StateStore, Warehouse};
+use domain::ports::{Destination, StateStore, Warehouse};
 use domain::sync::Sync;
 use embedded::{MemoryQueue, SqliteState, SystemClock};
 use engine::slots::Slots;
 use engine::{Context, Engine, Meter, Settings, Stop};
 
-use crate::project::{Connection, Project, unique};
+use crate::project::Project;
 use crate::settings::Environment;
 
 /// Longer than any batch takes: on one machine nobody else takes over a message.
@@ -61,33 +59,10 @@ pub async fn engine(project: &Project, sync: &Sync, store: Arc<dyn StateStore>, 
 async fn warehouse(project: &Project, sync: &Sync) -> Result<Arc<dyn Warehouse>, Fault> {
     let name = &sync.model.warehouse;
     let connection = project.connection(name, &format!("model.warehouse of sync `{}`", sync.name))?;
-    let entry =
-        warehouses::find(&connection.kind).ok_or_else(|| unknown_kind(name, connection, "warehouse", warehouses::REGISTRY.iter().map(|e| e.name).collect()))?;
-    (entry.open)(opening(name, connection, &project.folder)).await
+    warehouses::open(name, connection, &project.folder, &Environment).await
 }
 
 async fn destination(project: &Project, sync: &Sync) -> Result<Arc<dyn Destination>, Fault> {
-    let name = &sync.destination.connection;
-    let connection = project.connection(name, &format!("destination.connection of sync `{}`", sync.name))?;
-    let entry = destinations::find(&connection.kind)
-        .ok_or_else(|| unknown_kind(name, connection, "destination", destinations::REGISTRY.iter().map(|e| e.name).collect()))?;
-    if let Err(reason) = (entry.modes)(sync.mode) {
-        let modes: Vec<_> = domain::mode::Mode::ALL.iter().filter(|m| (entry.modes)(**m).is_ok()).map(|m| m.name()).collect();
-        let what = format!("Sync `{}` has mode {}, which a {} destination cannot honour: {reason}.", sync.name, sync.mode, entry.name);
-        return Err(Fault::new(Code::SyncInvalid, what).with_next(format!("use one of {}", modes.join(", "))));
-    }
-    (entry.open)(opening(name, connection, &project.folder), &sync.destination).await
-}
-
-fn opening<'a>(name: &'a str, connection: &'a Connection, folder: &'a Path) -> Opening<'a> {
-    Opening { name, config: &connection.config, folder, secrets: &Environment }
-}
-
-fn unknown_kind(name: &str, connection: &Connection, what: &str, known: Vec<&'static str>) -> Fault {
-    let known = unique(known);
-    let next = match nearest(&connection.kind, known.iter().copied()) {
-        Some(near) => format!("did you mean `type: {near}`?"),
-        None => format!("use one of {}", known.join(", ")),
-    };
-    Fault::new(Code::ConnectionInvalid, format!("Connection `{name}` has type `{}`, which is no {what}.", connection.kind)).with_next(next)
+    let connection = project.connection(&sync.destination.connection, &format!("destination.connection of sync `{}`", sync.name))?;
+    destinations::open(sync, connection, &project.folder, &Environment).await
 }

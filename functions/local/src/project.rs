@@ -3,19 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use domain::connection::Connection;
 use domain::fault::{Code, Fault};
 use domain::finding::nearest;
 use domain::sync::Sync;
 use serde::de::DeserializeOwned;
-
-/// A connection as written.
-#[derive(Debug, Clone)]
-pub struct Connection {
-    /// Which kind: the name in a registry.
-    pub kind: String,
-    /// Its settings, without `type`.
-    pub config: serde_json::Value,
-}
 
 /// A project folder, read.
 #[derive(Debug)]

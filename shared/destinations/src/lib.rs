@@ -6,7 +6,14 @@ mod sql;
 pub mod sqlite;
 pub mod webhook;
 
-use domain::ports::DestinationEntry;
+use std::path::Path;
+use std::sync::Arc;
+
+use domain::connection::{Connection, unknown_kind};
+use domain::fault::{Code, Fault};
+use domain::mode::Mode;
+use domain::ports::{Destination, DestinationEntry, Opening, SecretSource};
+use domain::sync::Sync;
 
 /// Every destination, in the order of their names.
 pub const REGISTRY: &[&DestinationEntry] = &[&postgres::ENTRY, &sqlite::ENTRY, &webhook::ENTRY];
@@ -14,4 +21,18 @@ pub const REGISTRY: &[&DestinationEntry] = &[&postgres::ENTRY, &sqlite::ENTRY, &
 /// The entry of a connection's `type`.
 pub fn find(name: &str) -> Option<&'static DestinationEntry> {
     REGISTRY.iter().copied().find(|e| e.name == name)
+}
+
+/// Opens the connection of a sync's destination; relative paths begin at `folder`. Does not connect yet.
+/// Refuses a mode that the destination cannot honour.
+pub async fn open(sync: &Sync, connection: &Connection, folder: &Path, secrets: &dyn SecretSource) -> Result<Arc<dyn Destination>, Fault> {
+    let name = &sync.destination.connection;
+    let known: Vec<&str> = REGISTRY.iter().map(|e| e.name).collect();
+    let entry = find(&connection.kind).ok_or_else(|| unknown_kind(name, &connection.kind, "destination", &known))?;
+    if let Err(reason) = (entry.modes)(sync.mode) {
+        let modes: Vec<_> = Mode::ALL.iter().filter(|m| (entry.modes)(**m).is_ok()).map(|m| m.name()).collect();
+        let what = format!("Sync `{}` has mode {}, which a {} destination cannot honour: {reason}.", sync.name, sync.mode, entry.name);
+        return Err(Fault::new(Code::SyncInvalid, what).with_next(format!("use one of {}", modes.join(", "))));
+    }
+    (entry.open)(Opening { name, config: &connection.config, folder, secrets }, &sync.destination).await
 }

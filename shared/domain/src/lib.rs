@@ -11,6 +11,7 @@ pub mod cells;
 pub mod change;
 pub mod clock;
 pub mod config;
+pub mod connection;
 pub mod dead_letter;
 pub mod doubt;
 pub mod fault;

@@ -369,3 +369,13 @@ pub trait BatchQueue: Send + Sync {
     /// Removes a received message for good.
     async fn done(&self, receipt: &Receipt) -> Result<(), Fault>;
 }
+
+/// Where a run lays down batches that it has no time left to enqueue. Every fault is `QueueUnusable`.
+#[async_trait]
+pub trait Shelf: Send + Sync {
+    /// Keeps a part of a run. Replaces one of the same number.
+    async fn put(&self, run: &str, part: u32, bytes: bytes::Bytes) -> Result<(), Fault>;
+
+    /// A part of a run, if it is there.
+    async fn get(&self, run: &str, part: u32) -> Result<Option<bytes::Bytes>, Fault>;
+}

@@ -22,6 +22,21 @@ pub enum Trigger {
         /// The tick.
         tick: String,
     },
+    /// An event of another system.
+    Event {
+        /// The event's id: the same event delivered again has the same.
+        id: String,
+    },
+}
+
+impl Trigger {
+    /// What tells this trigger from another, where a repeated delivery can be recognised.
+    pub fn id(&self) -> Option<&str> {
+        match self {
+            Trigger::Manual => None,
+            Trigger::Schedule { tick: id } | Trigger::Event { id } => Some(id),
+        }
+    }
 }
 
 /// Where a run stands.

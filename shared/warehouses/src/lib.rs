@@ -1,6 +1,11 @@
 //! Warehouses: one file (or folder) each, and the registry that lists them.
 
-use domain::ports::WarehouseEntry;
+use std::path::Path;
+use std::sync::Arc;
+
+use domain::connection::{Connection, unknown_kind};
+use domain::fault::Fault;
+use domain::ports::{Opening, SecretSource, Warehouse, WarehouseEntry};
 
 mod postgres;
 mod sql;
@@ -12,4 +17,11 @@ pub const REGISTRY: &[&WarehouseEntry] = &[&postgres::ENTRY, &sqlite::ENTRY];
 /// The entry of a connection's `type`.
 pub fn find(name: &str) -> Option<&'static WarehouseEntry> {
     REGISTRY.iter().copied().find(|e| e.name == name)
+}
+
+/// Opens the connection `name`; relative paths begin at `folder`. Does not connect yet.
+pub async fn open(name: &str, connection: &Connection, folder: &Path, secrets: &dyn SecretSource) -> Result<Arc<dyn Warehouse>, Fault> {
+    let known: Vec<&str> = REGISTRY.iter().map(|e| e.name).collect();
+    let entry = find(&connection.kind).ok_or_else(|| unknown_kind(name, &connection.kind, "warehouse", &known))?;
+    (entry.open)(Opening { name, config: &connection.config, folder, secrets }).await
 }

@@ -1,0 +1,3 @@
+//! The extractor: cold start only.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The writer: cold start only.
+
+fn main() {}

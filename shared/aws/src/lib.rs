@@ -1,0 +1,8 @@
+//! The ports on AWS: state in DynamoDB, batches in SQS, what is too large for either in S3, secrets, metrics.
+//! The only crate that uses the AWS SDK.
+//!
+//! What only the command needs (a stack's outputs, schedules) is behind the feature `control`.
+
+pub mod clients;
+
+pub use clients::Clients;

@@ -1,0 +1,37 @@
+//! A connection as written in `connections.yaml`, and a sync together with the two connections it uses.
+
+use serde::{Deserialize, Serialize};
+
+use crate::fault::{Code, Fault};
+use crate::finding::nearest;
+use crate::sync::Sync;
+
+/// A connection as written: secrets in it are references, never values.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Connection {
+    /// Which kind: the name in a registry.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its settings, without `type`.
+    pub config: serde_json::Value,
+}
+
+/// Everything a run needs to know of a sync, as it was when it was applied.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Definition {
+    /// The sync.
+    pub sync: Sync,
+    /// The connection of its model.
+    pub warehouse: Connection,
+    /// The connection of its destination.
+    pub destination: Connection,
+}
+
+/// The fault of a connection whose type nothing in `known` has. `what` is `warehouse` or `destination`.
+pub fn unknown_kind(name: &str, kind: &str, what: &str, known: &[&str]) -> Fault {
+    let next = match nearest(kind, known.iter().copied()) {
+        Some(near) => format!("did you mean `type: {near}`?"),
+        None => format!("use one of {}", known.join(", ")),
+    };
+    Fault::new(Code::ConnectionInvalid, format!("Connection `{name}` has type `{kind}`, which is no {what}.")).with_next(next)
+}
