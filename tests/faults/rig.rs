@@ -115,6 +115,7 @@ async fn engine(mode: Mode, file: &Path, folder: &Path, rows: &Rows, ledger: &Ar
         store,
         queue: Arc::new(Counted { points: points.clone(), port: queue }),
         shelf: None,
+        renew: None,
         clock,
         meter: Arc::new(Meter::default()),
         stop: Stop::default(),

@@ -61,6 +61,8 @@ pub enum Code {
     Interrupted,
     /// The run made no progress for its stall time.
     Stalled,
+    /// An event that the function cannot read.
+    EventUnknown,
     /// What the user asked for does not exist.
     NotFound,
     /// A mistake in Sluicegate itself.
@@ -96,6 +98,7 @@ impl Code {
             Code::SpoolUnusable => "spool_unusable",
             Code::Interrupted => "interrupted",
             Code::Stalled => "stalled",
+            Code::EventUnknown => "event_unknown",
             Code::NotFound => "not_found",
             Code::Internal => "internal",
         }
@@ -129,6 +132,7 @@ impl Code {
             Code::SpoolUnusable => "Free some disk space in the temporary folder, then run again. Nothing was sent.",
             Code::Interrupted => "Run again: what was not delivered is planned again.",
             Code::Stalled => "Nothing to do: this run plans everything again that was not accepted.",
+            Code::EventUnknown => "Compare it with the files of events/, which are what the function takes.",
             Code::NotFound => "Check the name; `sluice check` lists the syncs.",
             Code::Internal => "Please report it, with the message above.",
         }

@@ -172,6 +172,13 @@ pub trait Destination: Send + Sync {
     }
 }
 
+/// Opens a destination anew when its credentials are refused: they may have been replaced meanwhile.
+#[async_trait]
+pub trait Renew: Send + Sync {
+    /// The destination with its secrets read anew; `None` when they are as they were.
+    async fn renew(&self) -> Result<Option<Arc<dyn Destination>>, Fault>;
+}
+
 /// What opening a connection needs.
 #[derive(Clone, Copy)]
 pub struct Opening<'a> {

@@ -17,6 +17,11 @@ use crate::outcome::Effect;
 pub enum Trigger {
     /// A person, by hand.
     Manual,
+    /// A person, through the deployed function.
+    Invoke {
+        /// The invocation's id: the same invocation tried again has the same.
+        id: String,
+    },
     /// The schedule; the id tells one tick from another.
     Schedule {
         /// The tick.
@@ -34,7 +39,7 @@ impl Trigger {
     pub fn id(&self) -> Option<&str> {
         match self {
             Trigger::Manual => None,
-            Trigger::Schedule { tick: id } | Trigger::Event { id } => Some(id),
+            Trigger::Schedule { tick: id } | Trigger::Event { id } | Trigger::Invoke { id } => Some(id),
         }
     }
 }

@@ -3,12 +3,11 @@
 //! What runs against these runs unchanged against their counterparts in the cloud: both pass one
 //! contract suite. Nothing here decides; the rules are in `domain`.
 
-pub mod clock;
 pub mod lock;
 pub mod queue;
 pub mod state;
 
-pub use clock::SystemClock;
+pub use domain::clock::SystemClock;
 pub use lock::SyncLock;
 pub use queue::MemoryQueue;
 pub use state::SqliteState;

@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::ports::{BatchQueue, Clock, Destination, Shelf, StateStore, Warehouse};
+use domain::ports::{BatchQueue, Clock, Destination, Renew, Shelf, StateStore, Warehouse};
 use domain::sync::Sync;
 
 pub use deadline::Deadline;
@@ -40,6 +40,8 @@ pub struct Context {
     pub sync: Arc<Sync>,
     /// Where its records go.
     pub destination: Arc<dyn Destination>,
+    /// Opens the destination anew when it refuses the credentials; a process that begins with fresh ones needs none.
+    pub renew: Option<Arc<dyn Renew>>,
     /// Where its state is kept.
     pub store: Arc<dyn StateStore>,
     /// The queue between the two halves.

@@ -1,9 +1,12 @@
 //! The first half of a run, in order: acquire, plan, guard, mark, enqueue. What the extractor does.
 
 use domain::batch::BatchHeader;
+use domain::clock::Millis;
 use domain::fault::{Code, Fault};
 use domain::head::{Acquire, Head, acquire};
+use domain::ports::{Clock, StateStore};
 use domain::run::{OnSuccess, Run, Status, Trigger};
+use domain::sync::Sync;
 
 use crate::close::{Closed, close_early, close_if_done};
 use crate::diff::Difference;
@@ -15,7 +18,7 @@ use crate::resume::Resume;
 use crate::{Context, Engine, commit, mark};
 
 /// How a run is asked for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// What started it.
     pub trigger: Trigger,
@@ -77,7 +80,7 @@ pub(crate) async fn end(context: &Context, run: Run, fault: Fault) -> Result<Sta
 
 async fn take_head(engine: &Engine, request: &Request) -> Result<(Head, Run), Fault> {
     let (store, sync) = (engine.store.as_ref(), &engine.sync.name);
-    refuse_repeated(engine, &request.trigger).await?;
+    refuse_repeated(store, sync, &request.trigger).await?;
     let now = engine.clock.now();
     let head = store.head(sync).await?;
     let progress = match &head.active {
@@ -90,26 +93,7 @@ async fn take_head(engine: &Engine, request: &Request) -> Result<(Head, Run), Fa
         Acquire::Take { head, replaced } => (head, replaced),
         Acquire::Busy(active) => return Err(busy(&active.run)),
     };
-    let run = Run {
-        id,
-        sync: sync.clone(),
-        sync_version: engine.sync.version(),
-        generation: taken.generation,
-        trigger: request.trigger.clone(),
-        status: Status::Running,
-        started: now,
-        ended: None,
-        progress: now,
-        full: true,
-        counts: Default::default(),
-        plan_hash: None,
-        batches: None,
-        tally: Default::default(),
-        tripped: vec![],
-        invalid: vec![],
-        fault: None,
-        on_success: OnSuccess::default(),
-    };
+    let run = new_run(id, &engine.sync, taken.generation, &request.trigger, now);
     // The run is written first: a head never names a run that nobody knows.
     store.put_run(&run).await?;
     if !store.put_head(sync, &taken).await? {
@@ -125,11 +109,45 @@ async fn take_head(engine: &Engine, request: &Request) -> Result<(Head, Run), Fa
     Ok((Head { version: taken.version + 1, ..taken }, run))
 }
 
+fn new_run(id: String, sync: &Sync, generation: u64, trigger: &Trigger, now: Millis) -> Run {
+    Run {
+        id,
+        sync: sync.name.clone(),
+        sync_version: sync.version(),
+        generation,
+        trigger: trigger.clone(),
+        status: Status::Running,
+        started: now,
+        ended: None,
+        progress: now,
+        full: true,
+        counts: Default::default(),
+        plan_hash: None,
+        batches: None,
+        tally: Default::default(),
+        tripped: vec![],
+        invalid: vec![],
+        fault: None,
+        on_success: OnSuccess::default(),
+    }
+}
+
+/// Notes a run that failed before it could begin: a secret that is missing, a connection that cannot be opened. Else
+/// nobody would see it in the history. It holds nothing, so a run that is active goes on.
+pub async fn failed(store: &dyn StateStore, clock: &dyn Clock, sync: &Sync, trigger: &Trigger, fault: Fault) -> Result<Run, Fault> {
+    refuse_repeated(store, &sync.name, trigger).await?;
+    let now = clock.now();
+    let generation = store.head(&sync.name).await?.generation;
+    let run = new_run(run_id(now, generation, &sync.name), sync, generation, trigger, now);
+    let run = Run { status: Status::Failed, ended: Some(now), fault: Some(fault), ..run };
+    store.put_run(&run).await?;
+    Ok(run)
+}
+
 /// A trigger that was delivered twice makes one run.
-async fn refuse_repeated(engine: &Engine, trigger: &Trigger) -> Result<(), Fault> {
+async fn refuse_repeated(store: &dyn StateStore, sync: &str, trigger: &Trigger) -> Result<(), Fault> {
     let Some(id) = trigger.id() else { return Ok(()) };
-    let sync = &engine.sync.name;
-    let known = engine.store.runs(sync, LOOK_BACK).await?.into_iter().find(|run| run.trigger.id() == Some(id));
+    let known = store.runs(sync, LOOK_BACK).await?.into_iter().find(|run| run.trigger.id() == Some(id));
     known.map_or(Ok(()), |run| Err(Fault::new(Code::AlreadyRun, format!("This trigger of sync `{sync}` has made run {} already.", run.id))))
 }
 
@@ -156,7 +174,7 @@ const LOOK_BACK: usize = 5;
 
 /// Sorts by time, and is different for every generation and for every sync: two syncs of one schedule start in the
 /// same millisecond, and what is kept of a run is kept under its id.
-fn run_id(now: domain::clock::Millis, generation: u64, sync: &str) -> String {
+fn run_id(now: Millis, generation: u64, sync: &str) -> String {
     let text = now.to_string().replace([':', '-'], "");
     let (seconds, _) = text.split_at(text.len() - 1);
     let name = xxhash_rust::xxh3::xxh3_64(sync.as_bytes()) as u32;
@@ -271,7 +289,6 @@ async fn lay_out_anew(engine: &Engine, head: &mut Head, bits: u8, plan: &mut Pla
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::clock::Millis;
 
     #[test]
     fn runs_that_start_together_are_not_taken_for_one_another() {

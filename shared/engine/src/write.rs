@@ -3,6 +3,7 @@
 //! fence → claim → slot → send → exactly one outcome for every record → commit the accepted → note the rest.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::batch::{BatchHeader, BatchRecord, Message, WriteBatch, read_body};
@@ -15,7 +16,7 @@ use domain::key::{KeyHash, display_key};
 use domain::layout::Layout;
 use domain::mode::{Mode, Op};
 use domain::outcome::{Outcome, WriteError};
-use domain::ports::{BatchRef, Claim};
+use domain::ports::{BatchRef, Claim, Destination};
 use domain::retry::{MAX_ATTEMPTS, MOST_OBEYED, backoff};
 use domain::run::{BatchState, Run, Status};
 
@@ -63,6 +64,7 @@ pub async fn handle(context: &Context, message: &Message) -> Result<Handled, Fau
         wait: None,
         throttled: false,
         said: ("", String::new()),
+        renewed: None,
     };
     attempt.run().await
 }
@@ -93,6 +95,8 @@ struct Attempt<'a> {
     throttled: bool,
     /// What the destination said to a whole request, under the code its records wait by.
     said: (&'static str, String),
+    /// The destination with newer credentials, once those it was opened with were refused.
+    renewed: Option<Arc<dyn Destination>>,
 }
 
 impl Attempt<'_> {
@@ -157,7 +161,8 @@ impl Attempt<'_> {
             self.context.meter.request();
             let records: Vec<BatchRecord<'_>> = part.iter().map(|i| self.records[*i]).collect();
             let batch = WriteBatch { sync: &self.header.sync, op: self.header.op, layout, records: &records };
-            match self.context.destination.write(&batch).await {
+            let destination = Arc::clone(self.renewed.as_ref().unwrap_or(&self.context.destination));
+            match destination.write(&batch).await {
                 Ok(outcomes) if outcomes.len() == records.len() => {
                     for (index, outcome) in part.iter().zip(outcomes) {
                         if let Outcome::Retry { after, .. } = &outcome {
@@ -198,6 +203,7 @@ impl Attempt<'_> {
                     self.said = (UNAVAILABLE, detail);
                     return Ok(None);
                 }
+                Err(WriteError::Unauthorized { .. }) if self.renew().await? => parts.push_front(part),
                 Err(WriteError::Unauthorized { detail }) => {
                     return Ok(Some(self.stopping(Code::DestinationUnauthorized, "refuses the credentials", &detail)));
                 }
@@ -207,6 +213,13 @@ impl Attempt<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Opens the destination with newer credentials, once. `false`: there are none.
+    async fn renew(&mut self) -> Result<bool, Fault> {
+        let Some(renew) = self.context.renew.as_ref().filter(|_| self.renewed.is_none()) else { return Ok(false) };
+        self.renewed = renew.renew().await?;
+        Ok(self.renewed.is_some())
     }
 
     fn stopping(&self, code: Code, what: &str, detail: &str) -> Fault {
