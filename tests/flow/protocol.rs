@@ -6,4 +6,6 @@ mod digests;
 mod doubts;
 mod fence;
 mod nothing_blocks;
+mod once;
+mod out_of_time;
 mod plan_first;
