@@ -14,6 +14,7 @@ pub mod mark;
 pub mod meter;
 pub mod plan;
 pub mod prepare;
+pub mod report;
 pub mod run;
 pub mod slots;
 pub mod spool;
