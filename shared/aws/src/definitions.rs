@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Put, ReturnValue, TransactWriteItem, Update};
 use domain::clock::Millis;
 use domain::connection::Definition;
 use domain::fault::{Code, Fault};
@@ -88,8 +89,7 @@ impl Definitions {
         self.query(&current_definitions()).await?.iter().map(|item| self.listed(item)).collect()
     }
 
-    /// Makes a definition the active one. Paused stays paused. Safe to repeat, and to be interrupted: until the last
-    /// step the old version is active.
+    /// Makes a definition the active one, whole or not at all. Paused stays paused. Safe to repeat.
     pub async fn put(&self, definition: &Definition, now: Millis) -> Result<(), Fault> {
         let (sync, version) = (&definition.sync.name, definition.sync.version());
         let body = json(definition)?;
@@ -98,24 +98,25 @@ impl Definitions {
             return Err(Fault::new(Code::SyncInvalid, what).with_next("move the model's SQL into a view of the warehouse, or divide the sync"));
         }
         // Without `ttl`: a version that comes back stays.
-        let put = self.client.put_item().table_name(&self.table).item(PK, s(definition_versions(sync))).item(SK, s(&version));
-        put.item("definition", s(body)).send().await.map_err(|e| self.fault("written", &e))?;
-        let update = self.key(self.client.update_item(), &current_definitions(), sync);
-        update
+        let stored = Put::builder().table_name(&self.table).item(PK, s(definition_versions(sync))).item(SK, s(&version)).item("definition", s(body));
+        let current = Update::builder()
+            .table_name(&self.table)
+            .key(PK, s(current_definitions()))
+            .key(SK, s(sync))
             .update_expression("SET version = :version, applied = :applied, schedule = :schedule, paused = if_not_exists(paused, :no)")
             .expression_attribute_values(":version", s(&version))
             .expression_attribute_values(":applied", n(now.0))
             .expression_attribute_values(":schedule", s(json(&definition.sync.schedule)?))
-            .expression_attribute_values(":no", AttributeValue::Bool(false))
-            .send()
-            .await
-            .map_err(|e| self.fault("written", &e))?;
-        self.retire(sync, Some(&version), now).await
+            .expression_attribute_values(":no", AttributeValue::Bool(false));
+        let write = self.client.transact_write_items().transact_items(TransactWriteItem::builder().put(stored.build().map_err(incomplete)?).build());
+        let write = write.transact_items(TransactWriteItem::builder().update(current.build().map_err(incomplete)?).build());
+        write.send().await.map_err(|e| self.fault("written", &e))?;
+        self.retire(sync, now).await
     }
 
     /// Pauses or resumes a sync. `false`: no sync of this name is applied.
     pub async fn set_paused(&self, sync: &str, paused: bool) -> Result<bool, Fault> {
-        let update = self.key(self.client.update_item(), &current_definitions(), sync);
+        let update = self.client.update_item().table_name(&self.table).key(PK, s(current_definitions())).key(SK, s(sync));
         let sent = update
             .update_expression("SET paused = :paused")
             .condition_expression("attribute_exists(version)")
@@ -133,27 +134,33 @@ impl Definitions {
     pub async fn remove(&self, sync: &str, now: Millis) -> Result<bool, Fault> {
         let delete = self.client.delete_item().table_name(&self.table).key(PK, s(current_definitions())).key(SK, s(sync));
         let deleted = delete.return_values(ReturnValue::AllOld).send().await.map_err(|e| self.fault("written", &e))?;
-        self.retire(sync, None, now).await?;
+        self.retire(sync, now).await?;
         Ok(deleted.attributes.is_some_and(|old| !old.is_empty()))
     }
 
     /// Gives every version but the active one its end, those that an interrupted apply left without one included.
-    async fn retire(&self, sync: &str, active: Option<&str>, now: Millis) -> Result<(), Fault> {
-        let partition = definition_versions(sync);
-        for item in self.query(&partition).await? {
-            let Some(version) = text(&item, SK).filter(|version| Some(*version) != active && !item.contains_key("ttl")) else { continue };
-            let update = self.key(self.client.update_item(), &partition, version);
-            // Not a version that somebody else made active again, or that is gone already.
-            let sent = update
+    async fn retire(&self, sync: &str, now: Millis) -> Result<(), Fault> {
+        for item in self.query(&definition_versions(sync)).await? {
+            let Some(version) = text(&item, SK).filter(|_| !item.contains_key("ttl")) else { continue };
+            // Checked in the same breath, so that no version gets an end that is being made active again.
+            let replaced = ConditionCheck::builder()
+                .table_name(&self.table)
+                .key(PK, s(current_definitions()))
+                .key(SK, s(sync))
+                .condition_expression("attribute_not_exists(version) OR version <> :version")
+                .expression_attribute_values(":version", s(version));
+            let end = Update::builder()
+                .table_name(&self.table)
+                .key(PK, s(definition_versions(sync)))
+                .key(SK, s(version))
                 .update_expression("SET #ttl = :end")
-                .condition_expression("definition = :same")
+                .condition_expression("attribute_exists(definition)")
                 .expression_attribute_names("#ttl", "ttl")
-                .expression_attribute_values(":end", n(now.plus(KEPT).0 / 1000))
-                .expression_attribute_values(":same", item.get("definition").cloned().unwrap_or(AttributeValue::Null(true)))
-                .send()
-                .await;
-            match sent {
-                Err(e) if !e.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => return Err(self.fault("written", &e)),
+                .expression_attribute_values(":end", n(now.plus(KEPT).0 / 1000));
+            let write =
+                self.client.transact_write_items().transact_items(TransactWriteItem::builder().condition_check(replaced.build().map_err(incomplete)?).build());
+            match write.transact_items(TransactWriteItem::builder().update(end.build().map_err(incomplete)?).build()).send().await {
+                Err(e) if !was_refused(&e) => return Err(self.fault("written", &e)),
                 _ => {}
             }
         }
@@ -189,15 +196,6 @@ impl Definitions {
             .ok_or_else(|| self.damaged(&format!("the current item of sync `{}` is of a form that this release does not read", text(item, SK).unwrap_or("?"))))
     }
 
-    fn key(
-        &self,
-        update: aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder,
-        pk: &str,
-        sk: &str,
-    ) -> aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder {
-        update.table_name(&self.table).key(PK, s(pk)).key(SK, s(sk))
-    }
-
     fn damaged(&self, what: &str) -> Fault {
         Fault::new(Code::StateUnusable, format!("In the table {} {what}.", self.table))
             .with_next("Apply the project again with the newest release: sluice apply")
@@ -214,6 +212,16 @@ impl Definitions {
             Kind::Throttled | Kind::Unreachable | Kind::Other => fault.with_next("Run it again; it goes on where it stopped."),
         }
     }
+}
+
+/// True when a condition of a transaction did not hold.
+fn was_refused<R>(error: &SdkError<TransactWriteItemsError, R>) -> bool {
+    let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error.as_service_error() else { return false };
+    canceled.cancellation_reasons().iter().any(|reason| reason.code() == Some("ConditionalCheckFailed"))
+}
+
+fn incomplete(e: impl std::fmt::Display) -> Fault {
+    Fault::new(Code::Internal, format!("A write to the table cannot be described: {e}."))
 }
 
 fn s(text: impl Into<String>) -> AttributeValue {

@@ -17,3 +17,9 @@ pub fn current_definitions() -> String {
 pub fn definition_versions(sync: &str) -> String {
     format!("definition#{sync}")
 }
+
+/// What the partitions of a sync's records begin with (where it ends with `#`) or are: digests first, then buckets,
+/// records in doubt, dead letters and their order. For forgetting a sync.
+pub fn state_partitions(sync: &str) -> [String; 5] {
+    [format!("m#{sync}#"), format!("b#{sync}#"), format!("d#{sync}"), format!("x#{sync}"), format!("y#{sync}")]
+}
