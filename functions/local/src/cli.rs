@@ -17,6 +17,9 @@ pub struct Cli {
     /// Log what happens to standard error; twice for more.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// Act on this stack on AWS instead of this machine. Account and region are found as by every AWS tool.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub stack: Option<String>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -56,6 +59,52 @@ pub enum Command {
         /// Read everything even if the sync has a cursor.
         #[arg(long)]
         full: bool,
+    },
+    /// Make a stack have the project's syncs and their schedules. Shows what will change, and asks.
+    Apply {
+        /// Only these syncs.
+        syncs: Vec<String>,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+        /// Remove syncs that the stack has and the project does not.
+        #[arg(long)]
+        prune: bool,
+    },
+    /// Stop the schedule of a sync on AWS. What it misses is not made up.
+    Pause {
+        /// The sync.
+        sync: String,
+    },
+    /// Let the schedule of a paused sync go on.
+    Resume {
+        /// The sync.
+        sync: String,
+    },
+    /// Run a sync on AWS now, paused or not.
+    Trigger {
+        /// The sync.
+        sync: String,
+        /// Send this plan although a guard trips. The hash is in the output of `sluice plan`.
+        #[arg(long, value_name = "PLAN_HASH")]
+        approve: Option<String>,
+        /// Read everything even if the sync has a cursor.
+        #[arg(long)]
+        full: bool,
+        /// Wait until the run is over, and show its report.
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Take a sync out of a stack: its schedule and its definition.
+    Delete {
+        /// The sync.
+        sync: String,
+        /// Also forget what was delivered: a sync of this name then sends everything again.
+        #[arg(long)]
+        state: bool,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
     },
     /// List the newest runs of a sync.
     Runs {
@@ -112,4 +161,13 @@ pub enum DeadLetters {
         /// The sync.
         sync: String,
     },
+}
+
+impl DeadLetters {
+    /// The sync.
+    pub fn sync(&self) -> &str {
+        match self {
+            DeadLetters::List { sync, .. } | DeadLetters::Retry { sync, .. } | DeadLetters::Export { sync } => sync,
+        }
+    }
 }

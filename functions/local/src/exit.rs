@@ -12,6 +12,8 @@ use crate::output::Out;
 pub const OK: u8 = 0;
 /// Any failure that has no code of its own.
 pub const FAILED: u8 = 1;
+/// The command was not used as it should be.
+pub const USAGE: u8 = 2;
 /// Delivered, with records rejected, exhausted or invalid.
 pub const PARTIAL: u8 = 3;
 /// Stopped by a guard.

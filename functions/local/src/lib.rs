@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod commands;
+pub mod confirm;
 pub mod demo;
 pub mod drive;
 pub mod exit;
@@ -12,6 +13,7 @@ pub mod open;
 pub mod output;
 pub mod progress;
 pub mod project;
+pub mod remote;
 pub mod settings;
 
 use std::process::ExitCode;

@@ -39,6 +39,12 @@ impl Out {
         }
     }
 
+    /// What to do next, to standard error, in either form of output.
+    pub fn hint(&self, text: &str) {
+        // Nobody is left to tell when standard error is closed.
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
+
     /// A fault: to standard error for people, as an object for machines.
     pub fn fault(&self, fault: &Fault) {
         if self.json {

@@ -4,5 +4,11 @@
 //! What only the command needs (a stack's outputs, schedules) is behind the feature `control`.
 
 pub mod clients;
+#[cfg(feature = "control")]
+pub mod control;
+pub mod definitions;
+pub mod failure;
+pub mod invoke;
+pub mod keys;
 
 pub use clients::Clients;

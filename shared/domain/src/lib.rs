@@ -29,5 +29,6 @@ pub mod ports;
 pub mod retry;
 pub mod row;
 pub mod run;
+pub mod schedule;
 pub mod sync;
 pub mod value;

@@ -11,6 +11,8 @@ use crate::finding::Finding;
 use crate::guard::Guards;
 use crate::mode::Mode;
 
+pub use crate::schedule::{Cron, EventPattern, Every, On, Schedule};
+
 /// One sync: a query whose rows become records in a destination.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -229,80 +231,6 @@ pub enum Format {
     E164,
 }
 
-/// When a sync runs: `manual`, `{ every: 15 minutes }` or `{ cron: "0 9 * * 1-5", timezone: Europe/London }`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Schedule {
-    /// Only when someone says so.
-    #[default]
-    Manual,
-    /// Every so often.
-    #[serde(untagged)]
-    Every(Every),
-    /// At these times.
-    #[serde(untagged)]
-    Cron(Cron),
-}
-
-// By hand, because an untagged enum would swallow what is wrong inside it.
-impl<'de> Deserialize<'de> for Schedule {
-    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = Schedule;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("`manual`, `{ every: 15 minutes }` or `{ cron: \"0 9 * * 1-5\", timezone: Europe/London }`")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Schedule, E> {
-                if text == "manual" { Ok(Schedule::Manual) } else { Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)) }
-            }
-
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Schedule, A::Error> {
-                use serde::de::Error as _;
-                #[derive(Deserialize)]
-                #[serde(deny_unknown_fields)]
-                struct Fields {
-                    every: Option<Span>,
-                    cron: Option<String>,
-                    timezone: Option<String>,
-                }
-                let fields = Fields::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
-                match fields {
-                    Fields { every: Some(every), cron: None, timezone: None } => Ok(Schedule::Every(Every { every })),
-                    Fields { every: None, cron: Some(cron), timezone } => Ok(Schedule::Cron(Cron { cron, timezone: timezone.unwrap_or_else(utc) })),
-                    _ => Err(A::Error::custom("a schedule has either `every`, or `cron` with an optional `timezone`")),
-                }
-            }
-        }
-        d.deserialize_any(Visitor)
-    }
-}
-
-/// An interval.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Every {
-    /// The interval.
-    pub every: Span,
-}
-
-/// A cron expression of five fields, in a time zone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Cron {
-    /// Minute, hour, day of month, month, day of week.
-    pub cron: String,
-    /// An IANA time zone. Default UTC.
-    #[serde(default = "utc")]
-    pub timezone: String,
-}
-
-fn utc() -> String {
-    "UTC".into()
-}
-
 /// How much of the model takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -406,18 +334,7 @@ impl Sync {
         if !(0.0..=100.0).contains(&self.rollout.percent) {
             out.push(Finding::error("rollout.percent", format!("{} is not a percentage", self.rollout.percent), "use a number from 0 to 100"));
         }
-        if let Schedule::Cron(cron) = &self.schedule {
-            if cron.cron.split_whitespace().count() != 5 {
-                out.push(Finding::error(
-                    "schedule.cron",
-                    format!("`{}` has not five fields", cron.cron),
-                    "write minute, hour, day of month, month, day of week: `0 9 * * 1-5`",
-                ));
-            }
-            if jiff::tz::TimeZone::get(&cron.timezone).is_err() {
-                out.push(Finding::error("schedule.timezone", format!("`{}` is not a time zone", cron.timezone), "use an IANA name such as `Europe/London`"));
-            }
-        }
+        out.extend(self.schedule.findings());
         if self.mode == Mode::Mirror && self.model.cursor.is_some() {
             out.push(Finding::warning(
                 "model.cursor",
@@ -459,14 +376,6 @@ mod tests {
         assert!(good.findings().is_empty());
         assert_eq!(good.version(), sync(serde_json::json!({})).version());
         assert_ne!(good.version(), sync(serde_json::json!({"mode": "append"})).version());
-    }
-
-    #[test]
-    fn schedules_read_in_all_forms() {
-        let of = |json| sync(serde_json::json!({ "schedule": json })).schedule;
-        assert_eq!(of(serde_json::json!("manual")), Schedule::Manual);
-        assert_eq!(of(serde_json::json!({"every": "15 minutes"})), Schedule::Every(Every { every: Span::seconds(900) }));
-        assert!(matches!(of(serde_json::json!({"cron": "0 9 * * 1-5", "timezone": "Europe/London"})), Schedule::Cron(c) if c.timezone == "Europe/London"));
     }
 
     #[test]

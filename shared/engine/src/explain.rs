@@ -35,7 +35,7 @@ pub struct Explained {
 }
 
 /// A field that differs.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct FieldDifference {
     /// The field.
     pub field: String,

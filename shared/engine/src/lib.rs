@@ -16,6 +16,7 @@ pub mod meter;
 pub mod plan;
 pub mod prepare;
 pub mod resume;
+pub mod report;
 pub mod run;
 pub mod slots;
 pub mod spool;

@@ -3,9 +3,8 @@
 use std::process::ExitCode;
 
 use domain::fault::Fault;
-use domain::finding::Finding;
 use engine::Stop;
-use engine::prepare::{Preflight, preflight};
+use engine::report::{CheckReport, check};
 
 use crate::output::Out;
 use crate::project::{Project, SyncFile};
@@ -18,31 +17,32 @@ pub async fn run(project: &Project, only: Option<&str>, out: &Out) -> Result<Exi
     {
         project.sync(name)?;
     }
-    let (mut all, mut failed) = (Vec::new(), false);
+    let mut all = Vec::new();
     for file in project.syncs().iter().filter(|f| only.is_none_or(|name| f.name() == name)) {
-        let findings = match look(project, file).await {
-            Ok(findings) => findings,
-            Err(fault) => vec![Finding::error(fault.code.as_str(), fault.what.clone(), fault.next_step())],
-        };
-        let good = !findings.iter().any(Finding::is_error);
-        failed |= !good;
-        out.line(format!("{} {} ({})", if good { "✓" } else { "✗" }, file.name(), file.path.display()));
-        out.findings(&findings);
-        all.push(serde_json::json!({ "sync": file.name(), "ok": good, "findings": findings }));
+        let report = look(project, file).await.unwrap_or_else(|fault| CheckReport::refused(file.name(), &fault));
+        show(&report, &file.path.display().to_string(), out);
+        all.push(report);
     }
     if all.is_empty() {
         out.line("There is no sync in syncs/ yet; `sluice init` shows one.");
     }
-    out.value(&all);
-    Ok(ExitCode::from(if failed { exit::FAILED } else { exit::OK }))
+    Ok(end(&all, out))
 }
 
-async fn look(project: &Project, file: &SyncFile) -> Result<Vec<Finding>, Fault> {
+/// Prints one report for people; `place` says where its sync is defined.
+pub fn show(report: &CheckReport, place: &str, out: &Out) {
+    out.line(format!("{} {} ({place})", if report.ok { "✓" } else { "✗" }, report.sync));
+    out.findings(&report.findings);
+}
+
+/// Prints all reports for machines, and says by the exit code whether all are good.
+pub fn end(all: &[CheckReport], out: &Out) -> ExitCode {
+    out.value(&all);
+    ExitCode::from(if all.iter().all(|r| r.ok) { exit::OK } else { exit::FAILED })
+}
+
+async fn look(project: &Project, file: &SyncFile) -> Result<CheckReport, Fault> {
     let sync = file.sync.clone()?;
     let (store, _temporary) = open::state_to_read(project).await?;
-    let engine = open::engine(project, &sync, store, Stop::default()).await?;
-    Ok(match preflight(&engine).await? {
-        Preflight::Ready(prepared) => prepared.findings,
-        Preflight::Refused(findings) => findings,
-    })
+    Ok(check(&open::engine(project, &sync, store, Stop::default()).await?).await)
 }

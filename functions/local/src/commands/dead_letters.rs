@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use domain::dead_letter::DeadLetter;
 use domain::fault::{Code, Fault};
+use domain::ports::StateStore;
 use embedded::SyncLock;
 use engine::commit::release;
 
@@ -15,11 +16,22 @@ use crate::{exit, open};
 /// Letters that one command handles.
 const MOST: usize = 1_000_000;
 
-/// Runs the command.
+/// Runs the command on this machine.
 pub async fn run(project: &Project, what: &DeadLetters, out: &Out) -> Result<ExitCode, Fault> {
+    let name = &project.sync(what.sync())?.name;
+    if matches!(what, DeadLetters::Retry { .. }) {
+        let _lock = SyncLock::acquire(&project.state_folder().join("locks"), name)?;
+        return on(open::state(project).await?.as_ref(), what, &format!("sluice run {name}"), out).await;
+    }
+    let (store, _temporary) = open::state_to_read(project).await?;
+    on(store.as_ref(), what, "", out).await
+}
+
+/// The command on this state; `command` is what would make the next run.
+pub async fn on(store: &dyn StateStore, what: &DeadLetters, command: &str, out: &Out) -> Result<ExitCode, Fault> {
     match what {
         DeadLetters::List { sync, most } => {
-            let letters = letters(project, sync, *most).await?;
+            let letters = store.dead_letters(sync, *most).await?;
             out.value(&letters);
             if letters.is_empty() {
                 out.line(format!("`{sync}` has no dead letters."));
@@ -29,23 +41,14 @@ pub async fn run(project: &Project, what: &DeadLetters, out: &Out) -> Result<Exi
         }
         DeadLetters::Export { sync } => {
             let lines = Out::new(true);
-            letters(project, sync, MOST).await?.iter().for_each(|l| lines.value(l));
+            store.dead_letters(sync, MOST).await?.iter().for_each(|l| lines.value(l));
         }
-        DeadLetters::Retry { sync, keys } => retry(project, sync, keys, out).await?,
+        DeadLetters::Retry { sync, keys } => retry(store, sync, keys, command, out).await?,
     }
     Ok(ExitCode::from(exit::OK))
 }
 
-async fn letters(project: &Project, sync: &str, most: usize) -> Result<Vec<DeadLetter>, Fault> {
-    let sync = project.sync(sync)?;
-    let (store, _temporary) = open::state_to_read(project).await?;
-    store.dead_letters(&sync.name, most).await
-}
-
-async fn retry(project: &Project, sync: &str, keys: &[String], out: &Out) -> Result<(), Fault> {
-    let name = &project.sync(sync)?.name;
-    let _lock = SyncLock::acquire(&project.state_folder().join("locks"), name)?;
-    let store = open::state(project).await?;
+async fn retry(store: &dyn StateStore, name: &str, keys: &[String], command: &str, out: &Out) -> Result<(), Fault> {
     let letters = store.dead_letters(name, MOST).await?;
     for key in keys {
         if !letters.iter().any(|l| l.key == *key) {
@@ -54,8 +57,8 @@ async fn retry(project: &Project, sync: &str, keys: &[String], out: &Out) -> Res
         }
     }
     let chosen: Vec<_> = letters.iter().filter(|l| keys.is_empty() || keys.contains(&l.key)).map(|l| l.hash).collect();
-    release(store.as_ref(), name, &chosen).await?;
+    release(store, name, &chosen).await?;
     out.value(&serde_json::json!({ "sync": name, "released": chosen.len() }));
-    out.line(format!("{} record(s) will be sent again, from their current rows, by the next run: sluice run {name}", chosen.len()));
+    out.line(format!("{} record(s) will be sent again, from their current rows, by the next run: {command}", chosen.len()));
     Ok(())
 }

@@ -1,27 +1,45 @@
-//! The commands, one file each: open what they need, call the engine, print.
+//! The commands, one file each: open what they need, call the engine, print. With `--stack` the extractor is asked
+//! instead of the engine, and the stack's state is read instead of this machine's.
 
+mod apply;
 mod check;
 mod dead_letters;
+mod delete;
 mod explain;
 mod init;
+mod pause;
 mod plan;
 mod run;
 mod runs;
 mod schema;
+mod stack;
+mod trigger;
 
 use std::process::ExitCode;
 
+use clap::CommandFactory;
+use clap::error::ErrorKind;
 use domain::fault::Fault;
 
 use crate::cli::{Cli, Command};
 use crate::output::Out;
 use crate::project::Project;
+use crate::remote::Remote;
 
 pub use init::write_example;
 pub use run::{run_sync, stop_on_signal};
 
 /// Runs the command of the command line.
 pub async fn run(cli: &Cli, out: &Out) -> Result<ExitCode, Fault> {
+    match (&cli.command, &cli.stack) {
+        (Command::Init | Command::Schema { .. } | Command::Demo { .. }, Some(_)) => usage("this command knows no stack: leave --stack out"),
+        (Command::Run { sync, .. }, Some(stack)) => usage(&format!("`run` runs on this machine; on AWS: sluice trigger {sync} --stack {stack}")),
+        (_, Some(stack)) => stack::run(cli, &Remote::open(stack).await?, out).await,
+        (_, None) => here(cli, out).await,
+    }
+}
+
+async fn here(cli: &Cli, out: &Out) -> Result<ExitCode, Fault> {
     let project = || Project::load(&cli.project);
     match &cli.command {
         Command::Init => init::run(&cli.project, out),
@@ -33,5 +51,13 @@ pub async fn run(cli: &Cli, out: &Out) -> Result<ExitCode, Fault> {
         Command::DeadLetters(what) => dead_letters::run(&project()?, what, out).await,
         Command::Schema { connections } => schema::run(*connections),
         Command::Demo { keep } => crate::demo::run(keep.as_deref(), out).await,
+        Command::Apply { .. } | Command::Pause { .. } | Command::Resume { .. } | Command::Trigger { .. } | Command::Delete { .. } => {
+            usage("this command is about a stack on AWS: add --stack NAME (on this machine it is `sluice run`)")
+        }
     }
+}
+
+/// Ends the process as clap does for words it does not know.
+fn usage(what: &str) -> ! {
+    Cli::command().error(ErrorKind::ArgumentConflict, what).exit()
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use domain::fault::Fault;
+use domain::ports::StateStore;
 use domain::run::Run;
 
 use crate::output::{Out, duration, status, thousands, when};
@@ -13,10 +14,15 @@ use crate::{exit, open};
 pub async fn run(project: &Project, sync: &str, most: usize, out: &Out) -> Result<ExitCode, Fault> {
     let sync = project.sync(sync)?;
     let (store, _temporary) = open::state_to_read(project).await?;
-    let runs = store.runs(&sync.name, most).await?;
+    show(store.as_ref(), &sync.name, most, &format!("sluice run {}", sync.name), out).await
+}
+
+/// Prints the newest runs; `command` is what would make one.
+pub async fn show(store: &dyn StateStore, sync: &str, most: usize, command: &str, out: &Out) -> Result<ExitCode, Fault> {
+    let runs = store.runs(sync, most).await?;
     out.value(&runs);
     if runs.is_empty() {
-        out.line(format!("`{0}` has not run yet: sluice run {0}", sync.name));
+        out.line(format!("`{sync}` has not run yet: {command}"));
     }
     let row = |run: &Run| {
         let numbers =
