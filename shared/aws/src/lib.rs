@@ -4,5 +4,7 @@
 //! What only the command needs (a stack's outputs, schedules) is behind the feature `control`.
 
 pub mod clients;
+pub mod keys;
+pub mod state;
 
 pub use clients::Clients;
