@@ -115,6 +115,7 @@ fn bench(criterion: &mut Criterion) {
         sync: Arc::new(sync),
         destination: Arc::new(Nowhere),
         queue: Arc::new(MemoryQueue::new(std::time::Duration::from_secs(60))),
+        shelf: None,
         slots: Arc::new(engine::slots::Slots::new("d", None, Arc::clone(&store), clock.clone())),
         store: Arc::clone(&store),
         clock,

@@ -114,6 +114,7 @@ async fn engine(mode: Mode, file: &Path, folder: &Path, rows: &Rows, ledger: &Ar
         slots: Arc::new(Slots::new("d", None, store.clone(), clock.clone())),
         store,
         queue: Arc::new(Counted { points: points.clone(), port: queue }),
+        shelf: None,
         clock,
         meter: Arc::new(Meter::default()),
         stop: Stop::default(),

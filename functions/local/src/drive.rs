@@ -23,8 +23,8 @@ pub async fn run(engine: &Engine, request: &Request) -> Result<Run, Fault> {
         writers.spawn(write(engine.context.clone(), over.clone()));
     }
     let started = start(engine, request).await;
-    if let Ok(run) = &started
-        && !run.status.is_closed()
+    if let Ok(started) = &started
+        && !started.run().status.is_closed()
     {
         tokio::select! {
             () = over.stopped() => {}
@@ -40,7 +40,7 @@ pub async fn run(engine: &Engine, request: &Request) -> Result<Run, Fault> {
             Err(e) => failed = Some(Fault::new(Code::Internal, format!("A writer ended: {e}."))),
         }
     }
-    let run = started?;
+    let run = started?.run().clone();
     // Whatever the writers did last is in the store, not in what `start` returned.
     let run = engine.store.run(&run.sync, &run.id).await?.unwrap_or(run);
     if run.status.is_closed() {
@@ -76,7 +76,7 @@ async fn write_until_over(context: &Context, over: &Stop) -> Result<(), Fault> {
             match handle(context, &delivery.message).await? {
                 Handled::Later(pause) => context.queue.delay(&delivery.receipt, pause).await?,
                 Handled::Done => context.queue.done(&delivery.receipt).await?,
-                Handled::Closed => {
+                Handled::Closed(_) => {
                     context.queue.done(&delivery.receipt).await?;
                     over.stop();
                 }

@@ -45,6 +45,32 @@ pub struct Message {
     pub body: Bytes,
 }
 
+impl Message {
+    /// Appends the message to a part of a stored plan: `header length 4 · body length 4 · header as JSON · body`.
+    pub fn push_to(&self, out: &mut Vec<u8>) {
+        // A header is plain data with text keys: it always serialises.
+        let header = serde_json::to_vec(&self.header).unwrap_or_default();
+        out.extend_from_slice(&(header.len() as u32).to_le_bytes());
+        out.extend_from_slice(&(self.body.len() as u32).to_le_bytes());
+        out.extend_from_slice(&header);
+        out.extend_from_slice(&self.body);
+    }
+
+    /// Reads the messages of a part of a stored plan; `None` when it is damaged.
+    pub fn read_all(part: &Bytes) -> Option<Vec<Message>> {
+        let mut rest = part.as_ref();
+        let mut out = Vec::new();
+        while !rest.is_empty() {
+            let header_len = u32::from_le_bytes(take(&mut rest, 4)?.try_into().ok()?) as usize;
+            let body_len = u32::from_le_bytes(take(&mut rest, 4)?.try_into().ok()?) as usize;
+            let header = serde_json::from_slice(take(&mut rest, header_len)?).ok()?;
+            let body = part.slice_ref(take(&mut rest, body_len)?);
+            out.push(Message { header, body });
+        }
+        Some(out)
+    }
+}
+
 /// Set when the state holds trouble (a rejection, a skip, a dead letter) for this record, so that
 /// accepting it must also clear that.
 const FLAG_TROUBLE: u8 = 1;
@@ -170,6 +196,27 @@ mod tests {
         records.iter().for_each(|r| r.push_to(&mut body));
         assert_eq!(read_body(&body), records);
         assert_eq!(read_body(&body[..body.len() - 1]).len(), 2, "a cut body loses its last record and no other");
+    }
+
+    #[test]
+    fn a_part_of_a_plan_reads_back_whole_or_not_at_all() {
+        let header = |number| BatchHeader {
+            sync: "s".into(),
+            sync_version: "v".into(),
+            run: "r".into(),
+            generation: 1,
+            number,
+            op: Op::Upsert,
+            records: 1,
+            bucket_bits: 0,
+            layout: Layout::new(vec![]),
+        };
+        let messages: Vec<_> = (0..3).map(|n| Message { header: header(n), body: Bytes::from(vec![n as u8; n as usize * 10]) }).collect();
+        let mut part = Vec::new();
+        messages.iter().for_each(|m| m.push_to(&mut part));
+        assert_eq!(Message::read_all(&Bytes::from(part.clone())), Some(messages));
+        assert_eq!(Message::read_all(&Bytes::from(part[..part.len() - 1].to_vec())), None);
+        assert_eq!(Message::read_all(&Bytes::new()), Some(vec![]));
     }
 
     #[test]

@@ -39,6 +39,12 @@ pub enum Code {
     DestinationLimit,
     /// Another run of the same sync is active.
     RunActive,
+    /// The same trigger has made a run before.
+    AlreadyRun,
+    /// The sync is paused.
+    Paused,
+    /// What was asked for does not fit into the time that the function has.
+    OutOfTime,
     /// A guard stopped the run before anything was sent.
     GuardTripped,
     /// The plan is no longer the one that was approved.
@@ -79,6 +85,9 @@ impl Code {
             Code::DestinationMisconfigured => "destination_misconfigured",
             Code::DestinationLimit => "destination_limit",
             Code::RunActive => "run_active",
+            Code::AlreadyRun => "already_run",
+            Code::Paused => "paused",
+            Code::OutOfTime => "out_of_time",
             Code::GuardTripped => "guard_tripped",
             Code::PlanChanged => "plan_changed",
             Code::Superseded => "superseded",
@@ -109,6 +118,9 @@ impl Code {
             Code::DestinationMisconfigured => "Correct the connection or the sync's destination. What was not delivered is planned again by the next run.",
             Code::DestinationLimit => "Run again when the destination's quota is back. What was not delivered is planned again by the next run.",
             Code::RunActive => "Wait until it has ended; `sluice runs SYNC` shows it.",
+            Code::AlreadyRun => "Nothing to do: the trigger was delivered twice, and its run exists.",
+            Code::Paused => "Let it run again with `sluice resume SYNC --stack STACK`. A tick missed meanwhile is not made up.",
+            Code::OutOfTime => "Read less in a run (a cursor, two syncs), or give the function more memory and time. Nothing was sent.",
             Code::GuardTripped => "Look at it with `sluice plan SYNC`; if the change is meant, run again with --approve and the plan hash.",
             Code::PlanChanged => "Look at the new plan with `sluice plan SYNC` and approve its hash.",
             Code::Superseded => "Nothing to do: the newer run plans everything again.",

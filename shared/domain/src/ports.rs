@@ -356,7 +356,12 @@ pub trait BatchQueue: Send + Sync {
     /// Most bytes a message's body may have.
     fn max_body_bytes(&self) -> usize;
 
-    /// Sends a message; waits while the queue is full.
+    /// How many calls of [`BatchQueue::send`] at once are of use.
+    fn sends_at_once(&self) -> usize {
+        1
+    }
+
+    /// Sends a message; waits while the queue is full. Once this returns, the message is safe in the queue.
     async fn send(&self, message: Message) -> Result<(), Fault>;
 
     /// Receives up to `most` messages, waiting up to `wait` for the first. Each stays invisible to other

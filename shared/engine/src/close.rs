@@ -10,20 +10,29 @@ use crate::Context;
 /// Tries to write a head that others write too.
 const TRIES: u32 = 20;
 
+/// A run that is closed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Closed {
+    /// The run.
+    pub run: Run,
+    /// True when it was closed by this very call: whoever sees that reports it.
+    pub now: bool,
+}
+
 /// Closes the run if its last batch is out. Returns the closed run; `None` while it goes on.
 /// The last writer and the extractor may both come here: the second finds it closed.
-pub async fn close_if_done(context: &Context, run: &str, progress: Progress) -> Result<Option<Run>, Fault> {
+pub async fn close_if_done(context: &Context, run: &str, progress: Progress) -> Result<Option<Closed>, Fault> {
     if !progress.is_complete() {
         return Ok(None);
     }
     let Some(run) = context.store.run(&context.sync.name, run).await? else { return Ok(None) };
     if run.status.is_closed() {
-        return Ok(Some(run));
+        return Ok(Some(Closed { run, now: false }));
     }
     close_delivered(context, run).await.map(Some)
 }
 
-async fn close_delivered(context: &Context, mut run: Run) -> Result<Run, Fault> {
+async fn close_delivered(context: &Context, mut run: Run) -> Result<Closed, Fault> {
     let store = context.store.as_ref();
     run.tally = store.tally(&run.id).await?;
     run.status = Run::delivered_status(&run.counts, &run.tally, false);
@@ -32,7 +41,9 @@ async fn close_delivered(context: &Context, mut run: Run) -> Result<Run, Fault> 
     let ended = context.clock.now();
     let left = run.on_success.clone();
     let (full, version) = (run.full, run.sync_version.clone());
-    finish(store, context.clock.as_ref(), &mut run, |head| {
+    let delivered = (run.status == Status::Complete).then_some(run.started);
+    let now = finish(store, context.clock.as_ref(), &mut run, |head| {
+        head.delivered = delivered.or(head.delivered);
         head.columns = left.columns.clone();
         head.records = left.records.unwrap_or(head.records);
         // The cursor must not pass a record that did not arrive, now or before: an incremental read would not see it again.
@@ -49,7 +60,7 @@ async fn close_delivered(context: &Context, mut run: Run) -> Result<Run, Fault> 
         // Whoever was in doubt before has been sent by this run, or noted as in trouble.
         store.forget_doubts(&run.sync, &run.id).await?;
     }
-    Ok(run)
+    Ok(Closed { run, now })
 }
 
 /// Sums up once more a run that was closed while writers were still at work: what they delivered counts too.
@@ -80,19 +91,20 @@ pub async fn close_early(store: &dyn StateStore, clock: &dyn Clock, mut run: Run
     Ok(run)
 }
 
-async fn finish(store: &dyn StateStore, clock: &dyn Clock, run: &mut Run, change: impl Fn(&mut Head)) -> Result<(), Fault> {
+/// Writes the closed run and gives the head free. `false`: the head was free already.
+async fn finish(store: &dyn StateStore, clock: &dyn Clock, run: &mut Run, change: impl Fn(&mut Head)) -> Result<bool, Fault> {
     run.ended = Some(clock.now());
     run.progress = clock.now();
     store.put_run(run).await?;
     for _ in 0..TRIES {
         let mut head = store.head(&run.sync).await?;
         if head.active.as_ref().is_none_or(|a| a.run != run.id) {
-            return Ok(());
+            return Ok(false);
         }
         head.active = None;
         change(&mut head);
         if store.put_head(&run.sync, &head).await? {
-            return Ok(());
+            return Ok(true);
         }
     }
     Err(Fault::new(Code::StateUnusable, format!("The head of `{}` changed {TRIES} times while run {} was to be closed.", run.sync, run.id)))

@@ -17,8 +17,10 @@ use domain::run::InvalidRecord;
 use domain::sync::Rollout;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::Engine;
+use crate::deadline::Deadline;
 use crate::entries::{Entry, Kind};
 use crate::meter::Meter;
 use crate::prepare::Prepared;
@@ -48,7 +50,8 @@ pub struct Extracted {
 
 /// Runs the query and maps every row. `max_body` is the most bytes a message's body may have.
 pub async fn extract(engine: &Engine, prepared: Prepared, query: &Query, max_body: usize) -> Result<Extracted, Fault> {
-    let stream = engine.warehouse.rows(query).await?;
+    let watch = Watch::new(engine);
+    let stream = watch.within(0, engine.warehouse.rows(query)).await??;
     let reader = Reader {
         key: prepared.key,
         cursor: prepared.cursor,
@@ -68,7 +71,7 @@ pub async fn extract(engine: &Engine, prepared: Prepared, query: &Query, max_bod
         scratch: Vec::new(),
     };
     let (stop, meter) = (engine.stop.clone(), Arc::clone(&engine.meter));
-    let batches = ahead(stream);
+    let batches = ahead(stream, watch);
     tokio::task::spawn_blocking(move || reader.read(batches, &stop, &meter))
         .await
         .map_err(|e| Fault::new(Code::Internal, format!("The mapping thread ended: {e}.")))?
@@ -78,17 +81,75 @@ pub async fn extract(engine: &Engine, prepared: Prepared, query: &Query, max_bod
 const AHEAD: usize = 4;
 
 /// Takes batches off the stream while earlier ones are mapped: a warehouse that is polled batch by batch from the
-/// mapping thread would wait for it, and it for the warehouse. Ends, and with it the statement, when nobody listens.
-fn ahead(mut stream: RowStream) -> mpsc::Receiver<Result<RowBatch, Fault>> {
+/// mapping thread would wait for it, and it for the warehouse. Ends, and with it the statement, when nobody listens
+/// or when the time for reading is over.
+fn ahead(mut stream: RowStream, watch: Watch) -> mpsc::Receiver<Result<RowBatch, Fault>> {
     let (sender, batches) = mpsc::channel(AHEAD);
     tokio::spawn(async move {
-        while let Some(batch) = stream.next().await {
-            if sender.send(batch).await.is_err() {
-                break;
+        let mut rows = 0;
+        loop {
+            let batch = match watch.within(rows, stream.next()).await {
+                Ok(Some(batch)) => batch,
+                Ok(None) => break,
+                Err(late) => Err(late),
+            };
+            rows += batch.as_ref().map_or(0, |b| b.len() as u64);
+            let over = batch.is_err();
+            // The mapping may be what is slow: waiting for it counts too.
+            match watch.within(rows, sender.send(batch)).await {
+                Ok(Ok(())) if !over => {}
+                Ok(_) => break,
+                Err(late) => {
+                    let _ = sender.send(Err(late)).await;
+                    break;
+                }
             }
         }
     });
     batches
+}
+
+/// Watches the time that reading has.
+#[derive(Clone, Copy)]
+struct Watch {
+    began: Instant,
+    /// When reading must be over.
+    until: Option<Instant>,
+}
+
+impl Watch {
+    fn new(engine: &Engine) -> Self {
+        let began = Instant::now();
+        let left = |deadline: Deadline| deadline.of_reading().since(engine.clock.now());
+        Self { began, until: engine.settings.deadline.map(|d| began + left(d)) }
+    }
+
+    /// What `work` comes to, if it does in time; else the fault that says how fast reading was.
+    async fn within<T>(&self, rows: u64, work: impl Future<Output = T>) -> Result<T, Fault> {
+        match self.until {
+            None => Ok(work.await),
+            Some(until) => tokio::time::timeout_at(until, work).await.map_err(|_| self.late(rows)),
+        }
+    }
+
+    fn late(&self, rows: u64) -> Fault {
+        let seconds = self.began.elapsed().as_secs_f64();
+        let what = match rows {
+            0 => format!("The model gave no row in {seconds:.0} seconds, which is all the time that this function has for reading."),
+            _ => {
+                let rate = rows as f64 / seconds.max(0.001);
+                format!("The model was read for {seconds:.0} seconds, {rows} rows at {rate:.0} rows a second, and the function has no more time for reading.")
+            }
+        };
+        let next = match rows {
+            0 => "make the model faster (a table instead of a view), or run this sync with `sluice run` where no time limit holds; nothing was sent",
+            _ => {
+                "give the sync a cursor, give the extractor more memory (more of it is more CPU) or a longer timeout (at most 15 minutes), \
+                 divide the model into two syncs, or run it with `sluice run` where no time limit holds; nothing was sent"
+            }
+        };
+        Fault::new(Code::OutOfTime, what).with_next(next)
+    }
 }
 
 /// True when records are found at the destination by something other than the model's key: then two keys

@@ -5,6 +5,7 @@
 
 pub mod close;
 pub mod commit;
+pub mod deadline;
 pub mod diff;
 pub mod enqueue;
 pub mod entries;
@@ -14,6 +15,7 @@ pub mod mark;
 pub mod meter;
 pub mod plan;
 pub mod prepare;
+pub mod resume;
 pub mod run;
 pub mod slots;
 pub mod spool;
@@ -24,9 +26,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::ports::{BatchQueue, Clock, Destination, StateStore, Warehouse};
+use domain::ports::{BatchQueue, Clock, Destination, Shelf, StateStore, Warehouse};
 use domain::sync::Sync;
 
+pub use deadline::Deadline;
 pub use meter::Meter;
 pub use stop::Stop;
 
@@ -41,6 +44,8 @@ pub struct Context {
     pub store: Arc<dyn StateStore>,
     /// The queue between the two halves.
     pub queue: Arc<dyn BatchQueue>,
+    /// Where batches go that there is no time left to enqueue; only a process with a deadline needs one.
+    pub shelf: Option<Arc<dyn Shelf>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Request slots of the destination's connection, shared by the writers of this process.
@@ -78,6 +83,10 @@ pub struct Settings {
     pub stall: Duration,
     /// How long a writer may keep a batch before another may claim it.
     pub claim: Duration,
+    /// A writer waits this long for a request slot; a message whose slot is further away goes back to the queue.
+    pub patience: Duration,
+    /// When the system ends this process: the engine stops early enough, and says so. `None`: it is not ended.
+    pub deadline: Option<Deadline>,
     /// The spool stays in memory up to this size, in bytes.
     pub spool_memory: usize,
     /// The folder for the spool's temporary file.
@@ -86,6 +95,13 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { stall: Duration::from_secs(30 * 60), claim: Duration::from_secs(15 * 60), spool_memory: 16 * 1024 * 1024, spool_folder: std::env::temp_dir() }
+        Self {
+            stall: Duration::from_secs(30 * 60),
+            claim: Duration::from_secs(15 * 60),
+            patience: Duration::MAX,
+            deadline: None,
+            spool_memory: 16 * 1024 * 1024,
+            spool_folder: std::env::temp_dir(),
+        }
     }
 }

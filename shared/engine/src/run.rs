@@ -5,13 +5,14 @@ use domain::fault::{Code, Fault};
 use domain::head::{Acquire, Head, acquire};
 use domain::run::{OnSuccess, Run, Status, Trigger};
 
-use crate::close::{close_early, close_if_done};
+use crate::close::{Closed, close_early, close_if_done};
 use crate::diff::Difference;
-use crate::enqueue::{Cut, enqueue};
+use crate::enqueue::{Cut, Enqueued, enqueue};
 use crate::entries::Entry;
 use crate::meter::Phase;
 use crate::plan::{Plan, better_bits, encode_cursor, max_body, plan};
-use crate::{Engine, commit, mark};
+use crate::resume::Resume;
+use crate::{Context, Engine, commit, mark};
 
 /// How a run is asked for.
 #[derive(Debug, Clone)]
@@ -24,27 +25,59 @@ pub struct Request {
     pub full: bool,
 }
 
-/// Runs the first half. Returns the run as it stands when the last batch is enqueued: closed if there was nothing to
-/// send, if a guard tripped, or if a fault ended it (which is then in the run), else running until the writers are done.
-/// A returned fault means that no run came to be, or that it could not be closed.
-pub async fn start(engine: &Engine, request: &Request) -> Result<Run, Fault> {
-    let (head, run) = take_head(engine, request).await?;
-    match go(engine, request, head, run.clone()).await {
-        Ok(run) => Ok(run),
-        Err(fault) => {
-            let status = if fault.code == Code::Interrupted { Status::Incomplete } else { Status::Failed };
-            // The run as stored knows more than ours: its counts, its plan.
-            let known = engine.store.run(&run.sync, &run.id).await?.unwrap_or(run);
-            if known.status.is_closed() {
-                return Ok(known);
-            }
-            close_early(engine.store.as_ref(), engine.clock.as_ref(), known, status, Some(fault)).await
+/// How far the first half of a run came.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Started {
+    /// The run is closed, by this call: there was nothing to send, a guard tripped, or a fault ended it, which is then in
+    /// the run.
+    Closed(Run),
+    /// All is enqueued, or the run was ended elsewhere: writers close it, or have. This is the run as last seen.
+    Running(Run),
+    /// There was no time to enqueue all of it: the rest is to be enqueued from the shelf.
+    Shelved(Run, Resume),
+}
+
+impl Started {
+    /// The run as it stands.
+    pub fn run(&self) -> &Run {
+        match self {
+            Started::Closed(run) | Started::Running(run) | Started::Shelved(run, _) => run,
+        }
+    }
+
+    pub(crate) fn closed(closed: Option<Closed>, run: Run) -> Self {
+        match closed {
+            Some(Closed { run, now: true }) => Started::Closed(run),
+            Some(Closed { run, now: false }) => Started::Running(run),
+            None => Started::Running(run),
         }
     }
 }
 
+/// Runs the first half, until the last batch is enqueued.
+/// A returned fault means that no run came to be, or that it could not be closed.
+pub async fn start(engine: &Engine, request: &Request) -> Result<Started, Fault> {
+    let (head, run) = take_head(engine, request).await?;
+    match go(engine, request, head, run.clone()).await {
+        Ok(started) => Ok(started),
+        Err(fault) => end(engine, run, fault).await,
+    }
+}
+
+/// Ends a run that a fault stopped.
+pub(crate) async fn end(context: &Context, run: Run, fault: Fault) -> Result<Started, Fault> {
+    let status = if fault.code == Code::Interrupted { Status::Incomplete } else { Status::Failed };
+    // The run as stored knows more than ours: its counts, its plan.
+    let known = context.store.run(&run.sync, &run.id).await?.unwrap_or(run);
+    if known.status.is_closed() {
+        return Ok(Started::Running(known));
+    }
+    close_early(context.store.as_ref(), context.clock.as_ref(), known, status, Some(fault)).await.map(Started::Closed)
+}
+
 async fn take_head(engine: &Engine, request: &Request) -> Result<(Head, Run), Fault> {
     let (store, sync) = (engine.store.as_ref(), &engine.sync.name);
+    refuse_repeated(engine, &request.trigger).await?;
     let now = engine.clock.now();
     let head = store.head(sync).await?;
     let progress = match &head.active {
@@ -92,6 +125,14 @@ async fn take_head(engine: &Engine, request: &Request) -> Result<(Head, Run), Fa
     Ok((Head { version: taken.version + 1, ..taken }, run))
 }
 
+/// A trigger that was delivered twice makes one run.
+async fn refuse_repeated(engine: &Engine, trigger: &Trigger) -> Result<(), Fault> {
+    let Some(id) = trigger.id() else { return Ok(()) };
+    let sync = &engine.sync.name;
+    let known = engine.store.runs(sync, LOOK_BACK).await?.into_iter().find(|run| run.trigger.id() == Some(id));
+    known.map_or(Ok(()), |run| Err(Fault::new(Code::AlreadyRun, format!("This trigger of sync `{sync}` has made run {} already.", run.id))))
+}
+
 /// Closes runs that will never close themselves: the one the head named, and those that ended before the head named
 /// them, or before they had closed their own predecessors.
 async fn close_replaced(engine: &Engine, run: &Run, replaced: Option<String>) -> Result<(), Fault> {
@@ -122,14 +163,14 @@ fn run_id(now: domain::clock::Millis, generation: u64, sync: &str) -> String {
     format!("{seconds}.{:03}Z-{generation}-{name:08x}", now.0.rem_euclid(1000))
 }
 
-async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) -> Result<Run, Fault> {
+async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) -> Result<Started, Fault> {
     let (store, sync) = (engine.store.as_ref(), &engine.sync);
     let mut plan = plan(engine, &head, request.full).await?;
     engine.stop.check()?;
     note_plan(&mut run, &plan);
     store.put_run(&run).await?;
     if let Some(blocked) = verdict(engine, request, &plan, &run).await? {
-        return Ok(blocked);
+        return Ok(Started::Closed(blocked));
     }
     still_ours(engine, &run).await?;
     if let Some(bits) = better_bits(&head, plan.model.entries.len() as u64) {
@@ -153,13 +194,19 @@ async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) ->
     };
     let cut = Cut { header, write_op: sync.mode.write_op(), records: engine.destination.limits().batch_records.max(1), bytes: max_body(engine) };
     let Difference { removed, record_ids, .. } = plan.difference;
-    let Some(batches) = enqueue(engine, cut, plan.model, removed, record_ids).await? else {
+    match enqueue(engine, cut, plan.model, removed, record_ids).await? {
         // Whoever gave up closes the run, or has.
-        return Ok(store.run(&run.sync, &run.id).await?.unwrap_or(run));
-    };
-    let progress = store.seal(&run.id, batches).await?;
-    run.batches = Some(batches);
-    Ok(close_if_done(engine, &run.id, progress).await?.unwrap_or(run))
+        Enqueued::GivenUp => Ok(Started::Running(store.run(&run.sync, &run.id).await?.unwrap_or(run))),
+        Enqueued::All(batches) => {
+            let progress = store.seal(&run.id, batches).await?;
+            run.batches = Some(batches);
+            Ok(Started::closed(close_if_done(engine, &run.id, progress).await?, run))
+        }
+        Enqueued::Shelved { batches, parts } => {
+            let rest = Resume { run: run.id.clone(), generation: run.generation, batches, parts, part: 0, skip: 0 };
+            Ok(Started::Shelved(run, rest))
+        }
+    }
 }
 
 fn note_plan(run: &mut Run, plan: &Plan) {

@@ -16,30 +16,49 @@ use tokio::sync::Mutex;
 
 use crate::stop::Stop;
 
-/// One per connection and process.
+/// One per connection and process; [`Slots::again`] for work that is halted apart.
 pub struct Slots {
     connection: String,
     limit: Option<RateLimit>,
     store: Arc<dyn StateStore>,
     clock: Arc<dyn Clock>,
+    shared: Arc<Shared>,
+    halted: Stop,
+}
+
+/// What everyone in this process knows of the connection's slots.
+#[derive(Default)]
+struct Shared {
     /// Starts not yet handed out, in microseconds since 1970.
     leased: Mutex<VecDeque<i64>>,
     /// Nobody starts before this, in milliseconds since 1970.
     paused_until: AtomicI64,
-    halted: Stop,
 }
 
 impl Slots {
     /// Slots of `connection` under `limit`.
     pub fn new(connection: &str, limit: Option<RateLimit>, store: Arc<dyn StateStore>, clock: Arc<dyn Clock>) -> Self {
-        Self { connection: connection.to_owned(), limit, store, clock, leased: Mutex::default(), paused_until: AtomicI64::new(0), halted: Stop::default() }
+        Self { connection: connection.to_owned(), limit, store, clock, shared: Arc::default(), halted: Stop::default() }
     }
 
-    /// Waits for the next slot. Slots leased before a pause are given back and leased anew. A fault when the run
+    /// The same slots, leased already or not, for work that [`Slots::halt`] of the others does not end.
+    pub fn again(&self) -> Self {
+        Self {
+            connection: self.connection.clone(),
+            limit: self.limit,
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            shared: Arc::clone(&self.shared),
+            halted: Stop::default(),
+        }
+    }
+
+    /// Waits for the next slot. Slots leased before a pause are given back and leased anew. Returns the time to wait
+    /// when that is longer than `patience`: the slot is then left for the next one who asks. A fault when the run
     /// is stopped or halted meanwhile, and at once (`DestinationLimit`) when the slot is further away than a run waits.
-    pub async fn take(&self, stop: &Stop) -> Result<(), Fault> {
+    pub async fn take(&self, stop: &Stop, patience: Duration) -> Result<Option<Duration>, Fault> {
         let start_micros = match self.limit {
-            None => self.paused_until.load(Ordering::Acquire).saturating_mul(1000),
+            None => self.shared.paused_until.load(Ordering::Acquire).saturating_mul(1000),
             Some(limit) => self.next(limit).await?,
         };
         let wait = limiter::wait(start_micros, self.clock.now().0.saturating_mul(1000));
@@ -48,6 +67,12 @@ impl Slots {
         if wait > MOST_OBEYED + turns {
             let what = format!("Connection `{}` is paused for {} more seconds: its destination asked for that.", self.connection, wait.as_secs());
             return Err(Fault::new(Code::DestinationLimit, what));
+        }
+        if wait > patience {
+            if self.limit.is_some() {
+                self.shared.leased.lock().await.push_front(start_micros);
+            }
+            return Ok(Some(wait));
         }
         if wait > Duration::ZERO {
             tokio::select! {
@@ -59,15 +84,15 @@ impl Slots {
         if self.halted() {
             return Err(Fault::new(Code::Interrupted, "The run was closed before this batch was sent."));
         }
-        stop.check()
+        stop.check().map(|()| None)
     }
 
     async fn next(&self, limit: RateLimit) -> Result<i64, Fault> {
-        let mut leased = self.leased.lock().await;
+        let mut leased = self.shared.leased.lock().await;
         let now = self.clock.now().0.saturating_mul(1000);
         // A slot whose time is past is still a slot, but slots saved up would be a burst: those are lost.
         let spacing = limit.per.0.as_micros() as i64 / i64::from(limit.requests.max(1));
-        let earliest = self.paused_until.load(Ordering::Acquire).saturating_mul(1000).max(now - spacing);
+        let earliest = self.shared.paused_until.load(Ordering::Acquire).saturating_mul(1000).max(now - spacing);
         while leased.front().is_some_and(|start| *start < earliest) {
             leased.pop_front();
         }
@@ -80,7 +105,7 @@ impl Slots {
 
     /// The destination asked to slow down: nobody starts a request before `until`.
     pub async fn pause(&self, until: Millis) -> Result<(), Fault> {
-        self.paused_until.fetch_max(until.0, Ordering::AcqRel);
+        self.shared.paused_until.fetch_max(until.0, Ordering::AcqRel);
         match self.limit {
             Some(_) => self.store.pause(&self.connection, until).await,
             None => Ok(()),

@@ -17,7 +17,7 @@ use domain::mode::{Mode, Op};
 use domain::outcome::{Outcome, WriteError};
 use domain::ports::{BatchRef, Claim};
 use domain::retry::{MAX_ATTEMPTS, MOST_OBEYED, backoff};
-use domain::run::{BatchState, Status};
+use domain::run::{BatchState, Run, Status};
 
 use crate::close::{close_early, close_if_done};
 use crate::{Context, commit};
@@ -27,8 +27,9 @@ use crate::{Context, commit};
 pub enum Handled {
     /// Remove it from the queue: its batch is done, or nobody may do it any more.
     Done,
-    /// Remove it from the queue: its run is closed, by this very message.
-    Closed,
+    /// Remove it from the queue: its run is closed. The run is here when it was closed by this very message, so
+    /// that it is reported once.
+    Closed(Option<Box<Run>>),
     /// Make it visible again after this time.
     Later(Duration),
 }
@@ -110,12 +111,12 @@ impl Attempt<'_> {
         self.record_outcomes().await?;
         let progress = self.context.store.settle(self.batch, &self.state, self.context.clock.now()).await?;
         if let Some(fault) = stopped {
-            self.stop_run(fault).await?;
-            return Ok(Handled::Closed);
+            let closed = self.stop_run(fault).await?;
+            return Ok(Handled::Closed(closed.map(Box::new)));
         }
         if self.state.done {
             let closed = close_if_done(self.context, &self.header.run, progress).await?;
-            return Ok(if closed.is_some() { Handled::Closed } else { Handled::Done });
+            return Ok(closed.map_or(Handled::Done, |closed| Handled::Closed(closed.now.then(|| Box::new(closed.run)))));
         }
         let limits = self.context.destination.limits();
         let pause = backoff(self.state.attempts.max(1), limits.first_pause, fastrand::f64());
@@ -136,12 +137,20 @@ impl Attempt<'_> {
                 part.iter().for_each(|i| self.outcomes[*i] = Some(Outcome::retry("too_many_refusals")));
                 continue;
             }
-            match self.context.slots.take(&self.context.stop).await {
+            match self.context.slots.take(&self.context.stop, self.context.settings.patience).await {
+                Ok(None) => {}
+                Ok(Some(wait)) => {
+                    // Waiting costs time that the queue has for nothing.
+                    self.wait = self.wait.max(Some(wait));
+                    self.throttled = true;
+                    self.wait_for(&part, parts, THROTTLED);
+                    return Ok(None);
+                }
                 Err(fault) if fault.code == Code::DestinationLimit => {
                     self.wait_for(&part, parts, THROTTLED);
                     return Ok(Some(fault));
                 }
-                slot => slot?,
+                Err(fault) => return Err(fault),
             }
             requests += 1;
             self.state.tally.requests += 1;
@@ -311,15 +320,13 @@ impl Attempt<'_> {
         }
     }
 
-    /// The destination refuses everything: the run ends here, and its other messages go stale.
-    async fn stop_run(&self, fault: Fault) -> Result<(), Fault> {
+    /// The destination refuses everything: the run ends here, and its other messages go stale. Returns the run if it is closed now.
+    async fn stop_run(&self, fault: Fault) -> Result<Option<Run>, Fault> {
         self.context.slots.halt();
         let store = self.context.store.as_ref();
-        if let Some(run) = store.run(&self.header.sync, &self.header.run).await?.filter(|r| !r.status.is_closed()) {
-            let status = if fault.code == Code::DestinationLimit { Status::Incomplete } else { Status::Failed };
-            close_early(store, self.context.clock.as_ref(), run, status, Some(fault)).await?;
-        }
-        Ok(())
+        let Some(run) = store.run(&self.header.sync, &self.header.run).await?.filter(|r| !r.status.is_closed()) else { return Ok(None) };
+        let status = if fault.code == Code::DestinationLimit { Status::Incomplete } else { Status::Failed };
+        close_early(store, self.context.clock.as_ref(), run, status, Some(fault)).await.map(Some)
     }
 }
 

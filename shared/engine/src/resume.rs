@@ -1,0 +1,85 @@
+//! Goes on with a run whose batches did not all fit into the time of the process that planned it: they lie on the
+//! shelf, and are enqueued from there.
+
+use bytes::Bytes;
+use domain::batch::Message;
+use domain::fault::{Code, Fault};
+use domain::run::Run;
+use serde::{Deserialize, Serialize};
+
+use crate::Context;
+use crate::close::close_if_done;
+use crate::enqueue::Sends;
+use crate::run::{Started, end};
+
+/// What is left to enqueue of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resume {
+    /// The run.
+    pub run: String,
+    /// Its generation: a newer one has planned everything again.
+    pub generation: u64,
+    /// Batches in all, those enqueued before included.
+    pub batches: u32,
+    /// Parts on the shelf.
+    pub parts: u32,
+    /// The part to go on with.
+    pub part: u32,
+    /// Messages of that part that are enqueued already.
+    pub skip: usize,
+}
+
+/// Enqueues what is left, as far as the time allows. Idempotent: a batch that is enqueued twice is done once.
+pub async fn resume(context: &Context, rest: &Resume) -> Result<Started, Fault> {
+    let sync = &context.sync.name;
+    let Some(run) = context.store.run(sync, &rest.run).await? else {
+        return Err(Fault::new(Code::NotFound, format!("Run {} of sync `{sync}`, which was to be gone on with, is not known.", rest.run)));
+    };
+    if run.status.is_closed() || context.store.head(sync).await?.generation != rest.generation {
+        return Ok(Started::Running(run));
+    }
+    match go_on(context, run.clone(), rest).await {
+        Ok(started) => Ok(started),
+        Err(fault) => end(context, run, fault).await,
+    }
+}
+
+async fn go_on(context: &Context, mut run: Run, rest: &Resume) -> Result<Started, Fault> {
+    let mut sends = Sends::new(context);
+    for part in rest.part..rest.parts {
+        let skip = if part == rest.part { rest.skip } else { 0 };
+        for (number, message) in messages(context, &run.id, part).await?.into_iter().enumerate().skip(skip) {
+            // At least one message is enqueued by every process, so that the run gets somewhere.
+            if number > skip && time_is_over(context) {
+                sends.finish().await?;
+                return Ok(Started::Shelved(run, Resume { part, skip: number, ..rest.clone() }));
+            }
+            if !sends.send(message).await? {
+                return given_up(context, run).await;
+            }
+        }
+    }
+    if !sends.finish().await? {
+        return given_up(context, run).await;
+    }
+    let progress = context.store.seal(&run.id, rest.batches).await?;
+    run.batches = Some(rest.batches);
+    Ok(Started::closed(close_if_done(context, &run.id, progress).await?, run))
+}
+
+/// Whoever gave up closes the run, or has.
+async fn given_up(context: &Context, run: Run) -> Result<Started, Fault> {
+    Ok(Started::Running(context.store.run(&run.sync, &run.id).await?.unwrap_or(run)))
+}
+
+fn time_is_over(context: &Context) -> bool {
+    context.settings.deadline.is_some_and(|deadline| context.clock.now() >= deadline.of_enqueueing(0))
+}
+
+async fn messages(context: &Context, run: &str, part: u32) -> Result<Vec<Message>, Fault> {
+    let gone = |what: &str| Fault::new(Code::QueueUnusable, format!("Part {part} of the stored plan of run {run} {what}."));
+    let shelf = context.shelf.as_deref().ok_or_else(|| gone("cannot be read: this process has no shelf"))?;
+    let bytes: Bytes = shelf.get(run, part).await?.ok_or_else(|| gone("is gone"))?;
+    Message::read_all(&bytes).ok_or_else(|| gone("is damaged"))
+}
