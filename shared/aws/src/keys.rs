@@ -1,9 +1,125 @@
-//! Every key of the one table: its partition key `pk` and its sort key `sk`, both text. Nothing else names a key.
+//! Every key of the one table: `pk` and `sk`, both text. What lies under a key is said by the file that writes it.
+//!
+//! Names of syncs and connections hold no `#`, so no key of one thing begins like that of another.
 
-/// The partition key's attribute.
+/// The attribute of the partition key.
 pub const PK: &str = "pk";
-/// The sort key's attribute.
+/// The attribute of the sort key.
 pub const SK: &str = "sk";
+/// The attribute by which DynamoDB removes an item: seconds since 1970.
+pub const TTL: &str = "ttl";
+
+/// Names one item.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// The partition key.
+    pub pk: String,
+    /// The sort key.
+    pub sk: String,
+}
+
+impl Key {
+    fn new(pk: String, sk: impl Into<String>) -> Self {
+        Self { pk, sk: sk.into() }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------
+// State
+
+/// The head of a sync.
+pub fn head(sync: &str) -> Key {
+    Key::new(format!("h#{sync}"), "h")
+}
+
+/// Layouts of a sync's buckets that may still have to be removed.
+pub fn leftovers(sync: &str) -> Key {
+    Key::new(format!("h#{sync}"), "l")
+}
+
+/// A bucket. Each has a partition of its own, so that a sync's writers do not meet in one. `layout` is `BITS.EPOCH`.
+pub fn bucket(sync: &str, layout: &str, number: u32) -> Key {
+    Key::new(format!("b#{sync}#{layout}#{number:x}"), "b")
+}
+
+/// The partition of a manifest: its pages.
+pub fn manifest(sync: &str, layout: &str) -> String {
+    format!("m#{sync}#{layout}")
+}
+
+/// A page of a manifest.
+pub fn page(sync: &str, layout: &str, number: u32) -> Key {
+    Key::new(manifest(sync, layout), format!("{number:04x}"))
+}
+
+/// The partition of a sync's runs, in the order of their ids.
+pub fn runs(sync: &str) -> String {
+    format!("s#{sync}")
+}
+
+/// A run.
+pub fn run(sync: &str, id: &str) -> Key {
+    Key::new(runs(sync), id)
+}
+
+/// The partition of a run's batches.
+pub fn batches(run: &str) -> String {
+    format!("r#{run}")
+}
+
+/// How far a run is.
+pub fn progress(run: &str) -> Key {
+    Key::new(batches(run), "p")
+}
+
+/// A page of batches (see `state/pages.rs`).
+pub fn batch_page(run: &str, page: u32) -> Key {
+    Key::new(batches(run), format!("c#{page:06x}"))
+}
+
+/// First and last sort key that pages of batches can have.
+pub const BATCH_PAGES: (&str, &str) = ("c#", "c~");
+
+/// Why records of a batch were not accepted, under the stamp of what it says.
+pub fn reasons(run: &str, batch: u32, stamp: u64) -> Key {
+    Key::new(batches(run), format!("t#{batch:08x}#{stamp:016x}"))
+}
+
+/// A part of a claim's note that is too large for its page, under the stamp of the note.
+pub fn note(run: &str, batch: u32, stamp: u64, part: u8) -> Key {
+    Key::new(batches(run), format!("n#{batch:08x}#{stamp:016x}#{part:02x}"))
+}
+
+/// The partition of those runs of a sync that may have left records in doubt.
+pub fn doubtful_runs(sync: &str) -> String {
+    format!("d#{sync}")
+}
+
+/// One of them.
+pub fn doubtful_run(sync: &str, run: &str) -> Key {
+    Key::new(doubtful_runs(sync), run)
+}
+
+/// A dead letter, by the hash of its record.
+pub fn dead_letter(sync: &str, hash: &str) -> Key {
+    Key::new(format!("x#{sync}"), hash)
+}
+
+/// The partition of the order of a sync's dead letters.
+pub fn letter_order(sync: &str) -> String {
+    format!("y#{sync}")
+}
+
+/// A dead letter's place in the order: the newest first, those of one moment by their hashes.
+pub fn letter_place(sync: &str, at_millis: i64, hash: &str) -> Key {
+    let from_newest = u64::MAX - (at_millis.cast_unsigned() ^ (1 << 63));
+    Key::new(letter_order(sync), format!("{from_newest:016x}#{hash}"))
+}
+
+/// The limiter of a connection.
+pub fn limiter(connection: &str) -> Key {
+    Key::new(format!("l#{connection}"), "l")
+}
 
 // ---------------------------------------------------------------------------------------------------
 // Definitions
@@ -22,4 +138,27 @@ pub fn definition_versions(sync: &str) -> String {
 /// records in doubt, dead letters and their order. For forgetting a sync.
 pub fn state_partitions(sync: &str) -> [String; 5] {
     [format!("m#{sync}#"), format!("b#{sync}#"), format!("d#{sync}"), format!("x#{sync}"), format!("y#{sync}")]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_letter_comes_first() {
+        let places = [30, 20, 0, -5].map(|at| letter_place("s", at, "h").sk);
+        assert!(places.is_sorted() && places[0] < places[1], "{places:?}");
+        assert!(letter_place("s", 1, "a").sk < letter_place("s", 1, "b").sk);
+    }
+
+    #[test]
+    fn pages_of_batches_lie_within_their_range() {
+        let (first, last) = BATCH_PAGES;
+        for key in [batch_page("r", 0), batch_page("r", 0xff_ffff)] {
+            assert!(first < key.sk.as_str() && key.sk.as_str() < last);
+        }
+        for key in [progress("r"), reasons("r", 1, 2), note("r", 1, 2, 3)] {
+            assert!(key.sk.as_str() > last);
+        }
+    }
 }

@@ -10,5 +10,6 @@ pub mod definitions;
 pub mod failure;
 pub mod invoke;
 pub mod keys;
+pub mod state;
 
 pub use clients::Clients;

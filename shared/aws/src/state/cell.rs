@@ -1,0 +1,169 @@
+//! What is known of one batch, in a few bytes: a cell of a page of batches.
+//!
+//! `flags 1 · attempts · counters · [token 4 · until 8 · settled] · [stamp of the reasons 8] · [note]`. Numbers without a
+//! width are varints; counters are a mask of those that are not zero, then those. The middle part is left out of a batch
+//! that is done, of which some nine bytes remain. A cell is written only over the very bytes that were seen, so that
+//! claim and settlement need no transaction.
+
+use domain::clock::Millis;
+use domain::run::{BatchState, Tally};
+
+use super::varint::{self, Bytes};
+
+const DONE: u8 = 1;
+const REASONS: u8 = 2;
+const NOTE: u8 = 4;
+const NOTE_APART: u8 = 8;
+
+/// A batch's cell.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Cell {
+    /// Tells one claim from another that is otherwise the same.
+    pub(super) token: u32,
+    /// Until when it is claimed; 0 when it is not.
+    pub(super) until: Millis,
+    /// Attempts, settled records (of a batch that is not done), counters; neither reasons nor doubts.
+    pub(super) state: BatchState,
+    /// The stamp of the reasons, which are kept apart.
+    pub(super) reasons: Option<u64>,
+    /// Which records are in doubt.
+    pub(super) note: Note,
+}
+
+/// The note of a claim.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) enum Note {
+    /// None.
+    #[default]
+    Nothing,
+    /// In the cell, packed.
+    Here(Vec<u8>),
+    /// In items of its own, in so many parts.
+    Apart {
+        /// The stamp of its bytes.
+        stamp: u64,
+        /// How many parts.
+        parts: u8,
+    },
+}
+
+/// True when these bytes are the cell of a batch that is done.
+pub(super) fn is_done(cell: &[u8]) -> bool {
+    cell.first().is_some_and(|flags| flags & DONE != 0)
+}
+
+/// True when these bytes are the cell of a batch with records in doubt.
+pub(super) fn has_doubts(cell: &[u8]) -> bool {
+    cell.first().is_some_and(|flags| flags & (NOTE | NOTE_APART) != 0)
+}
+
+impl Cell {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut flags = u8::from(self.state.done) * DONE | u8::from(self.reasons.is_some()) * REASONS;
+        flags |= match self.note {
+            Note::Nothing => 0,
+            Note::Here(_) => NOTE,
+            Note::Apart { .. } => NOTE_APART,
+        };
+        let mut out = vec![flags];
+        varint::push(&mut out, self.state.attempts.into());
+        let counters = counters(&self.state.tally);
+        let mask = counters.iter().enumerate().fold(0, |mask, (at, count)| mask | u64::from(*count != 0) << at);
+        varint::push(&mut out, mask);
+        counters.iter().filter(|count| **count != 0).for_each(|count| varint::push(&mut out, *count));
+        if !self.state.done {
+            out.extend_from_slice(&self.token.to_le_bytes());
+            out.extend_from_slice(&self.until.0.to_le_bytes());
+            varint::push(&mut out, self.state.settled.len() as u64);
+            out.extend_from_slice(&self.state.settled);
+        }
+        if let Some(stamp) = self.reasons {
+            out.extend_from_slice(&stamp.to_le_bytes());
+        }
+        match &self.note {
+            Note::Nothing => {}
+            Note::Here(packed) => out.extend_from_slice(packed),
+            Note::Apart { stamp, parts } => {
+                out.extend_from_slice(&stamp.to_le_bytes());
+                out.push(*parts);
+            }
+        }
+        out
+    }
+
+    /// Reads a cell; `None` when the bytes are none.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut bytes = Bytes(bytes);
+        let [flags] = bytes.array()?;
+        let mut cell = Cell::default();
+        cell.state.done = flags & DONE != 0;
+        cell.state.attempts = u32::try_from(bytes.varint()?).ok()?;
+        let mask = bytes.varint()?;
+        let mut counts = [0; COUNTERS];
+        for (at, count) in counts.iter_mut().enumerate() {
+            if mask >> at & 1 == 1 {
+                *count = bytes.varint()?;
+            }
+        }
+        cell.state.tally = tally(counts);
+        if !cell.state.done {
+            cell.token = u32::from_le_bytes(bytes.array()?);
+            cell.until = Millis(i64::from_le_bytes(bytes.array()?));
+            let len = usize::try_from(bytes.varint()?).ok()?;
+            cell.state.settled = bytes.take(len)?.to_vec();
+        }
+        if flags & REASONS != 0 {
+            cell.reasons = Some(u64::from_le_bytes(bytes.array()?));
+        }
+        if flags & NOTE_APART != 0 {
+            cell.note = Note::Apart { stamp: u64::from_le_bytes(bytes.array()?), parts: bytes.array::<1>()?[0] };
+        } else if flags & NOTE != 0 {
+            cell.note = Note::Here(bytes.0.to_vec());
+        }
+        Some(cell)
+    }
+}
+
+const COUNTERS: usize = 12;
+
+fn counters(tally: &Tally) -> [u64; COUNTERS] {
+    let Tally { sent, created, updated, deleted, accepted_unknown, skipped, rejected, exhausted, unsent, requests, throttled, retried, reasons: _ } = tally;
+    [*sent, *created, *requests, *updated, *deleted, *accepted_unknown, *skipped, *rejected, *exhausted, *unsent, *throttled, *retried]
+}
+
+fn tally(counts: [u64; COUNTERS]) -> Tally {
+    let [sent, created, requests, updated, deleted, accepted_unknown, skipped, rejected, exhausted, unsent, throttled, retried] = counts;
+    let reasons = Default::default();
+    Tally { sent, created, updated, deleted, accepted_unknown, skipped, rejected, exhausted, unsent, requests, throttled, retried, reasons }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_come_back() {
+        let tally = Tally { sent: 100, created: 1, updated: 1 << 40, retried: 7, requests: 300, ..Tally::default() };
+        let state = BatchState { attempts: 3, settled: vec![1, 0, 255], done: false, doubt: vec![], tally };
+        for note in [Note::Nothing, Note::Here(vec![]), Note::Here(vec![1, 2]), Note::Apart { stamp: u64::MAX, parts: 3 }] {
+            for reasons in [None, Some(5)] {
+                let open = Cell { token: 9, until: Millis(-1), state: state.clone(), reasons, note: note.clone() };
+                let done = Cell { state: BatchState { done: true, settled: vec![], ..state.clone() }, token: 0, until: Millis(0), ..open.clone() };
+                for cell in [open, done] {
+                    let bytes = cell.encode();
+                    assert_eq!((is_done(&bytes), has_doubts(&bytes)), (cell.state.done, note != Note::Nothing));
+                    assert_eq!(Cell::decode(&bytes), Some(cell));
+                }
+            }
+        }
+        assert_eq!(Cell::decode(&[]), None);
+        assert_eq!(Cell::decode(&[0, 1]), None);
+    }
+
+    #[test]
+    fn a_batch_that_went_well_takes_few_bytes() {
+        let tally = Tally { sent: 100, created: 100, requests: 1, ..Tally::default() };
+        let cell = Cell { state: BatchState { attempts: 1, done: true, tally, ..BatchState::default() }, ..Cell::default() };
+        assert_eq!(cell.encode().len(), 6);
+    }
+}

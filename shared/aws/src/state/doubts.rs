@@ -1,0 +1,168 @@
+//! Records in doubt: the notes of claims, and which runs of a sync may have left some.
+//!
+//! A run is put on the sync's list before its first claim, and taken off when it is through and nothing is left in doubt.
+//! So a sync that is well pays one read for its doubts, however many batches its runs had.
+
+use domain::doubt::{Doubt, read};
+use domain::fault::Fault;
+use domain::ports::BatchRef;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::DynamoState;
+use super::batches::{DAYS, noted_cells};
+use super::cell::Note;
+use super::table::{Range, bytes, get_bytes, get_text, named_for};
+use super::varint::{self, Bytes};
+use crate::keys::{self, Key, SK};
+
+/// A packed note up to this size stays in the cell, in bytes; beyond, it would make two writes of its page larger.
+const HERE_AT_MOST: usize = 600;
+/// Bytes of a note in one item.
+const PART: usize = 300 * 1024;
+
+/// The bytes of a note are as given.
+const AS_GIVEN: u8 = 0;
+/// The bytes of a note are the differences of ascending prefixes.
+const PREFIXES: u8 = 1;
+
+impl DynamoState {
+    /// Puts a run on its sync's list, once per process.
+    pub(super) async fn index_doubts(&self, sync: &str, run: &str) -> Result<(), Fault> {
+        if self.is_indexed(run) {
+            return Ok(());
+        }
+        self.table.put_all(vec![named_for(&keys::doubtful_run(sync, run), DAYS)]).await?;
+        self.set_indexed(run, true);
+        Ok(())
+    }
+
+    /// Takes a run off its sync's list.
+    pub(super) async fn unindex_doubts(&self, sync: &str, run: &str) -> Result<(), Fault> {
+        self.set_indexed(run, false);
+        self.table.delete_all(&[keys::doubtful_run(sync, run)]).await
+    }
+
+    /// Lays a note down, if it is too large for a cell.
+    pub(super) async fn put_note(&self, batch: BatchRef<'_>, note: &[u8]) -> Result<Note, Fault> {
+        let packed = pack(note);
+        if packed.len() <= HERE_AT_MOST {
+            return Ok(Note::Here(packed));
+        }
+        let (stamp, parts) = (xxh3_64(&packed), packed.chunks(PART));
+        let count = u8::try_from(parts.len()).map_err(|_| self.table.damaged(format!("The note of batch {} of run {}", batch.number, batch.run)))?;
+        for (part, data) in (0..count).zip(parts) {
+            let mut item = named_for(&keys::note(batch.run, batch.number, stamp, part), DAYS);
+            item.insert("b".into(), bytes(data));
+            self.table.put_all(vec![item]).await?;
+        }
+        Ok(Note::Apart { stamp, parts: count })
+    }
+
+    async fn read_note(&self, run: &str, number: u32, note: &Note) -> Result<Option<Vec<u8>>, Fault> {
+        let damaged = || self.table.damaged(format!("The note of batch {number} of run {run}"));
+        let packed = match note {
+            Note::Nothing => return Ok(None),
+            Note::Here(packed) => packed.clone(),
+            Note::Apart { stamp, parts } => {
+                let mut packed = Vec::new();
+                for part in 0..*parts {
+                    let item = self.table.get(&keys::note(run, number, *stamp, part)).await?;
+                    packed.extend_from_slice(item.as_ref().and_then(|item| get_bytes(item, "b")).ok_or_else(damaged)?);
+                }
+                packed
+            }
+        };
+        unpack(&packed).map(Some).ok_or_else(damaged)
+    }
+
+    pub(super) async fn all_doubts(&self, sync: &str) -> Result<Vec<Vec<u8>>, Fault> {
+        let mut notes = Vec::new();
+        for item in self.table.query(&keys::doubtful_runs(sync), Range::All, true, usize::MAX).await? {
+            let Some(run) = get_text(&item, SK) else { continue };
+            let progress = self.read_progress(run).await?;
+            let complete = progress.is_complete();
+            if complete && progress.doubtful.is_empty() {
+                continue;
+            }
+            let pages = self.read_pages(run).await?;
+            for (number, cell) in noted_cells(&pages) {
+                let cell = self.read_cell(BatchRef { sync, run, number }, cell)?;
+                notes.extend(self.read_note(run, number, &cell.note).await?);
+            }
+        }
+        Ok(notes)
+    }
+
+    /// Takes runs before `run` off the list. Their batches stay until DynamoDB removes them: messages of theirs that
+    /// come late are fenced off by their generation.
+    pub(super) async fn forget_doubts_before(&self, sync: &str, run: &str) -> Result<(), Fault> {
+        let partition = keys::doubtful_runs(sync);
+        let runs = self.table.query(&partition, Range::Below(run), true, usize::MAX).await?;
+        let over: Vec<Key> = runs.iter().filter_map(|item| Some(Key { pk: partition.clone(), sk: get_text(item, SK)?.to_owned() })).collect();
+        over.iter().for_each(|key| self.set_indexed(&key.sk, false));
+        self.table.delete_all(&over).await
+    }
+}
+
+/// Makes a note small: ascending prefixes, which most notes are, take two bytes each instead of five.
+fn pack(note: &[u8]) -> Vec<u8> {
+    let prefixes: Option<Vec<u32>> = (note.len().is_multiple_of(5)).then(|| read(note)).and_then(|doubts| {
+        let all: Option<Vec<u32>> = doubts.iter().map(|doubt| if let Doubt::Prefix(prefix) = doubt { Some(*prefix) } else { None }).collect();
+        all.filter(|all| all.len() * 5 == note.len() && all.is_sorted())
+    });
+    let Some(prefixes) = prefixes else { return [&[AS_GIVEN], note].concat() };
+    let (mut out, mut last) = (vec![PREFIXES], 0);
+    for prefix in prefixes {
+        varint::push(&mut out, u64::from(prefix - last));
+        last = prefix;
+    }
+    out
+}
+
+fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
+    let (form, rest) = packed.split_first()?;
+    if *form == AS_GIVEN {
+        return Some(rest.to_vec());
+    }
+    let (mut bytes, mut out, mut last) = (Bytes(rest), Vec::new(), 0u32);
+    while !bytes.0.is_empty() {
+        last = last.checked_add(u32::try_from(bytes.varint()?).ok()?)?;
+        Doubt::Prefix(last).push_to(&mut out);
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::key::KeyHash;
+
+    fn note(doubts: &[Doubt]) -> Vec<u8> {
+        let mut out = Vec::new();
+        doubts.iter().for_each(|doubt| doubt.push_to(&mut out));
+        out
+    }
+
+    #[test]
+    fn notes_come_back() {
+        let record = Doubt::Record(KeyHash([3; 12]), 7, vec![1; 30]);
+        let notes = [
+            note(&[]),
+            note(&[Doubt::Prefix(0), Doubt::Prefix(9), Doubt::Prefix(9), Doubt::Prefix(u32::MAX)]),
+            note(&[Doubt::Prefix(9), Doubt::Prefix(8)]),
+            note(&[record.clone(), Doubt::Prefix(9)]),
+            note(&[record]),
+            b"neither".to_vec(),
+            b"fives".to_vec(),
+        ];
+        for note in notes {
+            assert_eq!(unpack(&pack(&note)), Some(note));
+        }
+    }
+
+    #[test]
+    fn neighbouring_prefixes_are_small() {
+        let hundred: Vec<Doubt> = (0..100).map(|i| Doubt::Prefix(1 << 31 | i * 859)).collect();
+        assert!(pack(&note(&hundred)).len() <= 206);
+    }
+}

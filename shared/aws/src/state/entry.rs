@@ -1,0 +1,186 @@
+//! A record's entry as attributes of its bucket: what was accepted under the key hash, trouble under `!` and the key
+//! hash. Nothing is read to write either, so every write is blind.
+//!
+//! Accepted: `checksum 8`, then `revision 2` unless it is 0 and nothing follows, then `flags 1 · identifier length 4 ·
+//! identifier · record id`. Trouble: `kind 1 · checksum 8 · first 8 · failures 4 · next retry 8 · code`. Little-endian.
+
+use std::collections::BTreeMap;
+
+use domain::bucket::{Accepted, Bucket, Entry, EntryWrite, Trouble, TroubleKind};
+use domain::clock::Millis;
+use domain::key::KeyHash;
+
+use super::table::Item;
+use crate::keys::{PK, SK};
+
+const TROUBLE: char = '!';
+const IDENTIFIER: u8 = 1;
+const RECORD_ID: u8 = 2;
+
+/// What becomes of attributes, by their names: a new value, or removal.
+pub(super) type Actions = BTreeMap<String, Option<Vec<u8>>>;
+
+/// Adds a write. Of several to one record the later wins, attribute by attribute.
+pub(super) fn apply(actions: &mut Actions, hash: &KeyHash, write: &EntryWrite) {
+    let accepted = hash.to_string();
+    let trouble = format!("{TROUBLE}{accepted}");
+    match write {
+        EntryWrite::Accepted { accepted: new, clear_trouble } => {
+            actions.insert(accepted, Some(encode_accepted(new)));
+            if *clear_trouble {
+                actions.insert(trouble, None);
+            }
+        }
+        EntryWrite::Removed => {
+            actions.insert(accepted, None);
+            actions.insert(trouble, None);
+        }
+        EntryWrite::Trouble(new) => {
+            actions.insert(trouble, Some(encode_trouble(new)));
+        }
+        EntryWrite::ClearTrouble => {
+            actions.insert(trouble, None);
+        }
+    }
+}
+
+/// Reads a bucket; `None` when an attribute is not what was written there.
+pub(super) fn read(number: u32, item: &Item) -> Option<Bucket> {
+    let mut entries: BTreeMap<KeyHash, Entry> = BTreeMap::new();
+    for (name, value) in item {
+        if name == PK || name == SK {
+            continue;
+        }
+        let bytes = value.as_b().ok()?.as_ref();
+        match name.strip_prefix(TROUBLE) {
+            Some(hash) => entries.entry(KeyHash::parse(hash)?).or_default().trouble = Some(decode_trouble(bytes)?),
+            None => entries.entry(KeyHash::parse(name)?).or_default().accepted = Some(decode_accepted(bytes)?),
+        }
+    }
+    Some(Bucket { number, entries: entries.into_iter().collect() })
+}
+
+/// The record that an attribute of a bucket is about.
+pub(super) fn hash_of(name: &str) -> Option<KeyHash> {
+    KeyHash::parse(name.strip_prefix(TROUBLE).unwrap_or(name))
+}
+
+fn encode_accepted(accepted: &Accepted) -> Vec<u8> {
+    let Accepted { checksum, revision, identifier, record_id } = accepted;
+    let mut out = checksum.to_le_bytes().to_vec();
+    let plain = identifier.is_none() && record_id.is_none();
+    if *revision != 0 || !plain {
+        out.extend_from_slice(&revision.to_le_bytes());
+    }
+    if plain {
+        return out;
+    }
+    out.push(identifier.as_ref().map_or(0, |_| IDENTIFIER) | record_id.as_ref().map_or(0, |_| RECORD_ID));
+    let identifier = identifier.as_deref().unwrap_or_default();
+    out.extend_from_slice(&(identifier.len() as u32).to_le_bytes());
+    out.extend_from_slice(identifier);
+    out.extend_from_slice(record_id.as_deref().unwrap_or_default().as_bytes());
+    out
+}
+
+fn decode_accepted(bytes: &[u8]) -> Option<Accepted> {
+    let (checksum, rest) = bytes.split_first_chunk::<8>()?;
+    let mut accepted = Accepted { checksum: u64::from_le_bytes(*checksum), ..Accepted::default() };
+    if rest.is_empty() {
+        return Some(accepted);
+    }
+    let (revision, rest) = rest.split_first_chunk::<2>()?;
+    accepted.revision = u16::from_le_bytes(*revision);
+    let Some((flags, rest)) = rest.split_first() else { return Some(accepted) };
+    let (len, rest) = rest.split_first_chunk::<4>()?;
+    let (identifier, record_id) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+    accepted.identifier = (flags & IDENTIFIER != 0).then(|| identifier.into());
+    if flags & RECORD_ID != 0 {
+        accepted.record_id = Some(std::str::from_utf8(record_id).ok()?.into());
+    }
+    Some(accepted)
+}
+
+fn encode_trouble(trouble: &Trouble) -> Vec<u8> {
+    let kind = match trouble.kind {
+        TroubleKind::Rejected => 0,
+        TroubleKind::Skipped => 1,
+        TroubleKind::Exhausted => 2,
+    };
+    let mut out = vec![kind];
+    out.extend_from_slice(&trouble.checksum.to_le_bytes());
+    out.extend_from_slice(&trouble.first.0.to_le_bytes());
+    out.extend_from_slice(&trouble.failures.to_le_bytes());
+    out.extend_from_slice(&trouble.next_retry.0.to_le_bytes());
+    out.extend_from_slice(trouble.code.as_bytes());
+    out
+}
+
+fn decode_trouble(bytes: &[u8]) -> Option<Trouble> {
+    let (kind, rest) = bytes.split_first()?;
+    let kind = match kind {
+        0 => TroubleKind::Rejected,
+        1 => TroubleKind::Skipped,
+        2 => TroubleKind::Exhausted,
+        _ => return None,
+    };
+    let (checksum, rest) = rest.split_first_chunk::<8>()?;
+    let (first, rest) = rest.split_first_chunk::<8>()?;
+    let (failures, rest) = rest.split_first_chunk::<4>()?;
+    let (next_retry, code) = rest.split_first_chunk::<8>()?;
+    Some(Trouble {
+        kind,
+        checksum: u64::from_le_bytes(*checksum),
+        first: Millis(i64::from_le_bytes(*first)),
+        failures: u32::from_le_bytes(*failures),
+        next_retry: Millis(i64::from_le_bytes(*next_retry)),
+        code: std::str::from_utf8(code).ok()?.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_was_accepted_comes_back_and_is_small() {
+        let plain = Accepted { checksum: 7, ..Accepted::default() };
+        let identifier = Accepted { identifier: Some([1, 2].into()), ..plain.clone() };
+        let all = [
+            (plain.clone(), 8),
+            (Accepted { revision: 3, ..plain.clone() }, 10),
+            (identifier.clone(), 17),
+            (Accepted { record_id: Some("é".into()), ..plain.clone() }, 17),
+            (Accepted { record_id: Some("".into()), revision: 1, ..identifier }, 17),
+            (Accepted { identifier: Some([].into()), ..plain }, 15),
+        ];
+        for (accepted, len) in all {
+            let bytes = encode_accepted(&accepted);
+            assert_eq!((bytes.len(), decode_accepted(&bytes)), (len, Some(accepted)));
+        }
+    }
+
+    #[test]
+    fn trouble_comes_back_and_damage_is_noticed() {
+        let trouble = Trouble { kind: TroubleKind::Exhausted, checksum: 9, code: "tïme".into(), first: Millis(-1), failures: 3, next_retry: Millis(i64::MAX) };
+        let bytes = encode_trouble(&trouble);
+        assert_eq!(decode_trouble(&bytes), Some(trouble));
+        assert!((0..29).all(|len| decode_trouble(&bytes[..len]).is_none()));
+        assert!((0..8).all(|len| decode_accepted(&bytes[..len]).is_none()));
+    }
+
+    #[test]
+    fn of_writes_to_one_record_the_last_wins() {
+        let hash = KeyHash([5; 12]);
+        let accept = |checksum| EntryWrite::Accepted { accepted: Accepted { checksum, ..Accepted::default() }, clear_trouble: true };
+        let trouble = Trouble::after(None, TroubleKind::Rejected, 1, "bad", Millis(0));
+        let mut actions = Actions::new();
+        for write in [EntryWrite::Removed, accept(1), accept(2), EntryWrite::Trouble(trouble.clone())] {
+            apply(&mut actions, &hash, &write);
+        }
+        let expected = Actions::from([(hash.to_string(), Some(2u64.to_le_bytes().to_vec())), (format!("!{hash}"), Some(encode_trouble(&trouble)))]);
+        assert_eq!(actions, expected);
+        assert!(actions.keys().all(|name| hash_of(name) == Some(hash)));
+    }
+}

@@ -1,0 +1,90 @@
+//! The head of a sync in the table, and which layout of buckets it has.
+//!
+//! A layout is a number of buckets and an epoch: every time the buckets are laid out anew their keys are new too, so
+//! that nothing which an earlier attempt left behind, or a process that sleeps still writes, is ever read. The head names
+//! the layout, so the change shows whole or not at all. A number of buckets that the head does not name has epoch `0`.
+//!
+//! Attributes: `v` version, `g` generation, `d` the head as JSON, `lb` and `le` the layout's bits and epoch, `n` the
+//! token of the write. The fence reads this item for every batch: it is kept below 4 KB, one read unit, by most models.
+
+use aws_sdk_dynamodb::types::ReturnValue;
+use domain::fault::Fault;
+use domain::head::Head;
+
+use super::DynamoState;
+use super::table::{Item, Written, get_bytes, get_number, get_text, number, text, token};
+use crate::keys;
+
+/// A head as stored.
+pub(super) struct Stored {
+    pub(super) head: Head,
+    pub(super) layout: Layout,
+}
+
+/// The layout that a head names.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Layout {
+    bits: Option<u8>,
+    epoch: String,
+}
+
+impl Layout {
+    pub(super) fn new(bits: u8, epoch: String) -> Self {
+        Self { bits: Some(bits), epoch }
+    }
+
+    /// How keys name the layout of `2^bits` buckets.
+    pub(super) fn name(&self, bits: u8) -> String {
+        let epoch = if self.bits == Some(bits) { self.epoch.as_str() } else { "0" };
+        format!("{bits}.{epoch}")
+    }
+}
+
+impl DynamoState {
+    /// The head, and the layout; both are remembered for the next commit and the next claim.
+    pub(super) async fn stored_head(&self, sync: &str) -> Result<Stored, Fault> {
+        let item = self.table.get(&keys::head(sync)).await?;
+        let stored = match item {
+            None => Stored { head: Head::default(), layout: Layout::default() },
+            Some(item) => self.read_head(sync, &item)?,
+        };
+        self.seen(sync, &stored);
+        Ok(stored)
+    }
+
+    fn read_head(&self, sync: &str, item: &Item) -> Result<Stored, Fault> {
+        let head = get_text(item, "d").and_then(|data| serde_json::from_str(data).ok());
+        let head = head.ok_or_else(|| self.table.damaged(format!("The head of `{sync}`")))?;
+        let layout = Layout { bits: get_number(item, "lb"), epoch: get_text(item, "le").unwrap_or("0").to_owned() };
+        Ok(Stored { head, layout })
+    }
+
+    /// Writes the head if its stored version is still `head.version`; with `layout`, names that from now on.
+    pub(super) async fn write_head(&self, sync: &str, head: &Head, layout: Option<&Layout>) -> Result<bool, Fault> {
+        let next = Head { version: head.version + 1, ..head.clone() };
+        let data = serde_json::to_string(&next).map_err(|_| self.table.damaged(format!("The new head of `{sync}`")))?;
+        let mine = token();
+        let mut request = self.table.update(&keys::head(sync)).return_values(ReturnValue::None);
+        let mut set = "SET v = :v, g = :g, d = :d, n = :n".to_owned();
+        if let Some((layout, bits)) = layout.and_then(|layout| Some((layout, layout.bits?))) {
+            set.push_str(", lb = :lb, le = :le");
+            request = request.expression_attribute_values(":lb", number(bits)).expression_attribute_values(":le", text(&layout.epoch));
+        }
+        request = if head.version == 0 {
+            request.condition_expression("attribute_not_exists(v)")
+        } else {
+            request.condition_expression("v = :old").expression_attribute_values(":old", number(head.version))
+        };
+        let request = request
+            .update_expression(set)
+            .expression_attribute_values(":v", number(next.version))
+            .expression_attribute_values(":g", number(next.generation))
+            .expression_attribute_values(":d", text(data))
+            .expression_attribute_values(":n", mine.clone());
+        Ok(match self.table.write(request).await? {
+            Written::Done(_) => true,
+            // The answer to our own write was lost, and this is the second attempt.
+            Written::Refused(stored) => stored.is_some_and(|stored| get_bytes(&stored, "n") == mine.as_b().ok().map(AsRef::as_ref)),
+        })
+    }
+}

@@ -1,0 +1,33 @@
+//! Runs in the table: `d`, the run as JSON, in the order of their ids.
+
+use domain::fault::Fault;
+use domain::run::Run;
+
+use super::DynamoState;
+use super::table::{Item, Range, get_text, named_for, text};
+use crate::keys;
+
+/// Days until DynamoDB removes a run.
+const DAYS: u64 = 90;
+
+impl DynamoState {
+    pub(super) async fn write_run(&self, run: &Run) -> Result<(), Fault> {
+        let data = serde_json::to_string(run).map_err(|_| self.table.damaged(format!("Run {}", run.id)))?;
+        let mut item = named_for(&keys::run(&run.sync, &run.id), DAYS);
+        item.insert("d".into(), text(data));
+        self.table.put(item).await.map(drop)
+    }
+
+    pub(super) async fn read_run(&self, sync: &str, id: &str) -> Result<Option<Run>, Fault> {
+        self.table.get(&keys::run(sync, id)).await?.map(|item| self.decode_run(&item)).transpose()
+    }
+
+    pub(super) async fn newest_runs(&self, sync: &str, most: usize) -> Result<Vec<Run>, Fault> {
+        let items = self.table.query(&keys::runs(sync), Range::All, false, most).await?;
+        items.iter().map(|item| self.decode_run(item)).collect()
+    }
+
+    fn decode_run(&self, item: &Item) -> Result<Run, Fault> {
+        get_text(item, "d").and_then(|data| serde_json::from_str(data).ok()).ok_or_else(|| self.table.damaged("A run"))
+    }
+}

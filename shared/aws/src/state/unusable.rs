@@ -1,0 +1,83 @@
+//! What is said when DynamoDB refuses: the table, the service's code and what to do. Never what was in an item.
+
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use domain::fault::{Code, Fault};
+
+/// What to make of a failed call.
+pub(super) enum Verdict {
+    /// The condition did not hold.
+    Refused,
+    /// Try again; this is the fault when that goes on.
+    Again(Fault),
+    /// It will fail again.
+    Final(Fault),
+}
+
+/// Judges a failed call of `action` on `table`.
+pub(super) fn judge<E: ProvideErrorMetadata>(table: &str, action: &str, error: &SdkError<E>) -> Verdict {
+    let (code, status, message) = match error {
+        SdkError::ServiceError(failed) => {
+            let failure = failed.err();
+            (failure.code().unwrap_or("an unnamed error"), failed.raw().status().as_u16(), failure.message().unwrap_or_default())
+        }
+        SdkError::ResponseError(failed) => ("an unreadable answer", failed.raw().status().as_u16(), ""),
+        SdkError::TimeoutError(_) => ("no answer in time", 0, ""),
+        SdkError::DispatchFailure(failure) if failure.is_timeout() || failure.is_io() => ("no connection", 0, ""),
+        // Credentials or region that cannot be found, an endpoint that is none: these do not pass.
+        _ => return Verdict::Final(no_way(table, action)),
+    };
+    match code {
+        "ConditionalCheckFailedException" => Verdict::Refused,
+        "ProvisionedThroughputExceededException" | "ThrottlingException" | "RequestLimitExceeded" | "Throttling" | "TooManyRequestsException" => {
+            Verdict::Again(throttled(table, action, code))
+        }
+        "ResourceNotFoundException" => {
+            let next = "deploy the stack or set SLUICEGATE_TABLE to the table of the one that is deployed; check the region too. Nothing is lost.";
+            Verdict::Final(unusable(format!("The state table `{table}` does not exist ({action}: {code})."), next))
+        }
+        "AccessDeniedException" => {
+            let next = format!("allow `dynamodb:{action}` on the table `{table}` to this role, then run again; nothing is lost.");
+            Verdict::Final(unusable(format!("Access to the state table `{table}` is denied ({action}: {code})."), next))
+        }
+        "UnrecognizedClientException" | "ExpiredTokenException" | "InvalidSignatureException" | "MissingAuthenticationTokenException" => {
+            let next = "renew the AWS credentials of this process (and check its clock), then run again; nothing is lost.";
+            Verdict::Final(unusable(format!("The state table `{table}` cannot be used: AWS refuses the credentials ({action}: {code})."), next))
+        }
+        // The service's only word for it is in the message.
+        "ValidationException" if message.contains("size") && message.contains("exceeded") => Verdict::Final(full(table, action)),
+        "ItemCollectionSizeLimitExceededException" => Verdict::Final(full(table, action)),
+        _ if !(400..500).contains(&status) => {
+            let next = "run again; what was not delivered is planned again. If it goes on, look at AWS's health page for DynamoDB.";
+            Verdict::Again(unusable(format!("The state table `{table}` does not answer ({action}: {code})."), next))
+        }
+        _ => Verdict::Final(unusable(format!("The state table `{table}` refused a request ({action}: {code})."), "Please report it, with the message above.")),
+    }
+}
+
+/// The service takes less than is asked of it.
+pub(super) fn throttled(table: &str, action: &str, code: &str) -> Fault {
+    let next = "wait and run again: an on-demand table takes more within minutes; give a provisioned one more capacity, or lower the \
+                destination's concurrency. Nothing is lost.";
+    unusable(format!("The state table `{table}` is throttled ({action}: {code})."), next)
+}
+
+/// An item is as large as one can be.
+fn full(table: &str, action: &str) -> Fault {
+    let next = "a bucket's records have to become smaller: map a shorter identifier (mirror mode keeps it for every record). Nothing is lost.";
+    unusable(format!("An item of the state table `{table}` would be larger than DynamoDB's 400 KB ({action}: ValidationException)."), next)
+}
+
+fn no_way(table: &str, action: &str) -> Fault {
+    let next = "set AWS_REGION and credentials for this process, then run again; nothing is lost.";
+    unusable(format!("The state table `{table}` cannot be asked: there are no credentials, no region or no valid endpoint ({action})."), next)
+}
+
+/// Something in the table is not what was written there.
+pub(super) fn damaged(table: &str, what: impl std::fmt::Display) -> Fault {
+    let next = "restore the table from its point-in-time recovery, or remove the sync's state: the next run then sends every record once more.";
+    unusable(format!("{what} in the state table `{table}` cannot be read."), next)
+}
+
+pub(super) fn unusable(what: String, next: impl Into<String>) -> Fault {
+    Fault::new(Code::StateUnusable, what).with_next(next)
+}
