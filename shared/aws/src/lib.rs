@@ -4,5 +4,12 @@
 //! What only the command needs (a stack's outputs, schedules) is behind the feature `control`.
 
 pub mod clients;
+mod failure;
+pub mod invoke;
+mod objects;
+pub mod secrets;
+pub mod settings;
+pub mod shelf;
+pub mod telemetry;
 
 pub use clients::Clients;

@@ -1,0 +1,126 @@
+//! What a call of AWS failed with, as values that a sentence can be made of. It decides nothing and keeps only what
+//! is safe to show: the error's code, and AWS's words where they are about names and permissions.
+
+use std::fmt;
+
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+
+/// Most characters of AWS's own words.
+const WORDS: usize = 400;
+/// AWS's words are shown for codes that end or begin like this: they name the principal, the action and the
+/// resource. Words of other errors may repeat what was sent.
+const SAFE: [&str; 7] = ["AccessDenied", "KMS", "Kms", "UnrecognizedClient", "ExpiredToken", "InvalidClientTokenId", "InvalidSignature"];
+
+/// What kind of failure it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// No permission, or credentials that AWS does not take.
+    Denied,
+    /// The key that encrypts it cannot be used.
+    Key,
+    /// What was asked for is not there.
+    Missing,
+    /// Too much at once.
+    Throttled,
+    /// AWS could not be reached, or did not answer in time.
+    Unreachable,
+    /// Anything else.
+    Other,
+}
+
+/// A failed call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What kind it is.
+    pub kind: Kind,
+    /// AWS's code, such as `AccessDeniedException`; for a call that got no answer what happened.
+    pub code: String,
+    /// AWS's own words, where they are safe to show.
+    pub words: Option<String>,
+}
+
+impl Failure {
+    /// Reads an error of the SDK.
+    pub fn of<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Self {
+        match error {
+            SdkError::ServiceError(service) => Self::said(service.err().code(), service.err().message()),
+            SdkError::TimeoutError(_) => Self::silent("no answer in time"),
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => Self::silent("no connection in time"),
+            SdkError::DispatchFailure(failure) if failure.is_io() => Self::silent("no connection"),
+            SdkError::DispatchFailure(_) => Self { kind: Kind::Denied, code: "no usable credentials or endpoint".into(), words: None },
+            SdkError::ResponseError(_) => Self::silent("an answer that cannot be read"),
+            _ => Self { kind: Kind::Other, code: "a request that could not be built".into(), words: None },
+        }
+    }
+
+    /// A failure by AWS's code and words: those of one entry of a batch, for example.
+    pub fn said(code: Option<&str>, words: Option<&str>) -> Self {
+        // The query protocol has a prefix before the code: `AWS.SimpleQueueService.NonExistentQueue`.
+        let code = code.unwrap_or("an error without a code");
+        let name = code.rsplit('.').next().unwrap_or(code);
+        let is = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
+        let kind = if is(&["KMS", "Kms", "Decryption", "InvalidKeyId"]) && !is(&["Throttl"]) {
+            Kind::Key
+        } else if is(&["AccessDenied", "UnrecognizedClient", "ExpiredToken", "InvalidClientTokenId", "InvalidSignature", "SignatureDoesNotMatch"]) {
+            Kind::Denied
+        } else if is(&["NotFound", "NonExistent", "DoesNotExist", "NoSuch"]) {
+            Kind::Missing
+        } else if is(&["Throttl", "TooManyRequests", "SlowDown", "RequestLimitExceeded"]) {
+            Kind::Throttled
+        } else if is(&["InternalError", "InternalServer", "InternalFailure", "InternalService", "ServiceUnavailable"]) {
+            Kind::Unreachable
+        } else {
+            Kind::Other
+        };
+        let safe = SAFE.iter().any(|part| name.contains(part));
+        let words = words.filter(|words| safe && !words.is_empty()).map(|words| words.chars().take(WORDS).collect());
+        Self { kind, code: name.chars().take(WORDS).collect(), words }
+    }
+
+    fn silent(what: &str) -> Self {
+        Self { kind: Kind::Unreachable, code: what.into(), words: None }
+    }
+}
+
+impl fmt::Display for Failure {
+    /// `AccessDeniedException: User … is not authorized to perform …`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.words {
+            Some(words) => write!(f, "{}: {}", self.code, words.trim_end_matches('.')),
+            None => f.write_str(&self.code),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_become_kinds() {
+        for (code, kind) in [
+            ("AccessDeniedException", Kind::Denied),
+            ("AccessDenied", Kind::Denied),
+            ("KmsAccessDenied", Kind::Key),
+            ("KMSAccessDeniedException", Kind::Key),
+            ("DecryptionFailure", Kind::Key),
+            ("AWS.SimpleQueueService.NonExistentQueue", Kind::Missing),
+            ("QueueDoesNotExist", Kind::Missing),
+            ("ParameterNotFound", Kind::Missing),
+            ("ThrottlingException", Kind::Throttled),
+            ("KmsThrottled", Kind::Throttled),
+            ("InternalServiceError", Kind::Unreachable),
+            ("InvalidMessageContents", Kind::Other),
+        ] {
+            assert_eq!(Failure::said(Some(code), None).kind, kind, "{code}");
+        }
+    }
+
+    #[test]
+    fn only_words_about_permissions_are_kept() {
+        let denied = Failure::said(Some("AccessDeniedException"), Some("User u is not authorized to perform: sqs:SendMessage."));
+        assert_eq!(denied.to_string(), "AccessDeniedException: User u is not authorized to perform: sqs:SendMessage");
+        let echo = Failure::said(Some("InvalidParameterValue"), Some("Value planted-secret for parameter MessageBody is invalid"));
+        assert_eq!(echo.to_string(), "InvalidParameterValue");
+    }
+}
