@@ -10,6 +10,11 @@ pub mod definitions;
 pub mod failure;
 pub mod invoke;
 pub mod keys;
+mod objects;
+pub mod secrets;
+pub mod settings;
+pub mod shelf;
 pub mod state;
+pub mod telemetry;
 
 pub use clients::Clients;

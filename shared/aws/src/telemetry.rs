@@ -1,0 +1,278 @@
+//! What a function says of itself: log records as lines of JSON, and metrics as lines of CloudWatch's embedded metric
+//! format, both on standard output, which Lambda sends to CloudWatch Logs. No call is made for either.
+//!
+//! Format: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
+
+use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use domain::run::{Run, Status};
+use serde_json::{Map, Value, json};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// The namespace of every metric.
+pub const NAMESPACE: &str = "Sluicegate";
+
+/// Targets that never log below `info`, whatever the filter says: at `debug` and `trace` they repeat requests, headers and
+/// bodies, and with them secrets and records.
+const QUIET: [&str; 8] = ["aws_", "h2", "hyper", "hyper_util", "lambda_runtime", "reqwest", "rustls", "tokio_postgres"];
+
+/// Logs as lines of JSON on standard output from here on. A second start in one process keeps the first.
+/// A filter that cannot be read is `info`: settings refuse it before, with a better sentence.
+pub fn start_logging(filter: &str) {
+    let _ = tracing::subscriber::set_global_default(subscriber(filter, io::stdout));
+}
+
+/// What [`start_logging`] starts, writing anywhere.
+pub fn subscriber<W>(filter: &str, writer: W) -> impl tracing::Subscriber + Send + Sync
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let mut filter = EnvFilter::builder().parse(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    for target in QUIET {
+        if let Ok(directive) = format!("{target}=info").parse() {
+            filter = filter.add_directive(directive);
+        }
+    }
+    // Fields stand at the top level, so that a query finds `sync` and not `fields.sync`.
+    tracing_subscriber::fmt().json().flatten_event(true).with_ansi(false).with_env_filter(filter).with_writer(writer).finish()
+}
+
+/// Writes metrics. Every line is written whole, so that it does not mix with log records.
+pub struct Metrics {
+    stack: String,
+    writer: Mutex<Box<dyn Write + Send>>,
+}
+
+/// One metric: its name, its unit as CloudWatch calls it, its value.
+type Metric = (&'static str, &'static str, f64);
+
+const COUNT: &str = "Count";
+
+impl Metrics {
+    /// Metrics of a stack, on standard output.
+    pub fn new(stack: &str) -> Self {
+        Self::with_writer(stack, io::stdout())
+    }
+
+    /// The same, written anywhere.
+    pub fn with_writer(stack: &str, writer: impl Write + Send + 'static) -> Self {
+        Self { stack: stack.to_owned(), writer: Mutex::new(Box::new(writer)) }
+    }
+
+    /// A run began.
+    pub fn run_started(&self, sync: &str, destination: &str) {
+        self.write(sync, destination, &[("RunsStarted", COUNT, 1.0)], &[]);
+    }
+
+    /// A run ended: its records by outcome, how long it took, how old the newest delivered data is (where that is
+    /// known), and how it ended.
+    pub fn run_closed(&self, run: &Run, destination: &str, freshness: Option<Duration>) {
+        let ended = |status| f64::from(u8::from(run.status == status));
+        let (tally, counts) = (&run.tally, &run.counts);
+        let mut metrics = vec![
+            ("RecordsAccepted", COUNT, tally.accepted() as f64),
+            ("RecordsRejected", COUNT, tally.rejected as f64),
+            ("RecordsSkipped", COUNT, tally.skipped as f64),
+            ("RecordsExhausted", COUNT, tally.exhausted as f64),
+            ("RecordsInvalid", COUNT, counts.invalid as f64),
+            ("RecordsHeld", COUNT, counts.held as f64),
+            ("RecordsUnsent", COUNT, tally.unsent as f64),
+            ("RunsComplete", COUNT, ended(Status::Complete)),
+            ("RunsPartial", COUNT, ended(Status::Partial)),
+            ("RunsBlocked", COUNT, ended(Status::Blocked)),
+            ("RunsIncomplete", COUNT, ended(Status::Incomplete)),
+            ("RunsFailed", COUNT, ended(Status::Failed)),
+        ];
+        if let Some(end) = run.ended {
+            metrics.push(("RunDuration", "Milliseconds", end.since(run.started).as_millis() as f64));
+        }
+        if let Some(freshness) = freshness {
+            metrics.push(("Freshness", "Seconds", freshness.as_secs_f64()));
+        }
+        let mut facts = vec![("Run", json!(run.id)), ("Status", json!(run.status)), ("Generation", json!(run.generation))];
+        facts.extend(run.fault.as_ref().map(|fault| ("Code", json!(fault.code))));
+        self.write(&run.sync, destination, &metrics, &facts);
+    }
+
+    /// A tick that started no run, and why.
+    pub fn run_skipped(&self, sync: &str, destination: &str, reason_code: &str) {
+        self.write(sync, destination, &[("TicksSkipped", COUNT, 1.0)], &[("Reason", json!(reason_code))]);
+    }
+
+    /// A message was handled: requests made, and times the destination asked to slow down.
+    pub fn batch(&self, sync: &str, destination: &str, requests: u64, throttled: u64) {
+        self.write(sync, destination, &[("Requests", COUNT, requests as f64), ("Throttles", COUNT, throttled as f64)], &[]);
+    }
+
+    fn write(&self, sync: &str, destination: &str, metrics: &[Metric], facts: &[(&str, Value)]) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut line = line(&self.stack, sync, destination, now.as_millis() as u64, metrics, facts).to_string();
+        line.push('\n');
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        // A metric that cannot be written has nowhere to be reported, and no run fails for it.
+        let _ = writer.write_all(line.as_bytes()).and_then(|()| writer.flush());
+    }
+}
+
+/// One line: what the metrics are, then dimensions, facts and values at the top level.
+fn line(stack: &str, sync: &str, destination: &str, timestamp: u64, metrics: &[Metric], facts: &[(&str, Value)]) -> Value {
+    let directives: Vec<_> = metrics.iter().map(|(name, unit, _)| json!({ "Name": name, "Unit": unit })).collect();
+    let directive = json!({
+        "Namespace": NAMESPACE,
+        "Dimensions": [["Stack", "Sync", "Destination"], ["Stack"]],
+        "Metrics": directives,
+    });
+    let mut line = Map::new();
+    line.insert("_aws".into(), json!({ "Timestamp": timestamp, "CloudWatchMetrics": [directive] }));
+    for (name, value) in [("Stack", stack), ("Sync", sync), ("Destination", destination)] {
+        line.insert(name.into(), json!(value));
+    }
+    line.extend(facts.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    line.extend(metrics.iter().map(|(name, _, value)| ((*name).to_owned(), json!(value))));
+    Value::Object(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use domain::clock::Millis;
+    use domain::fault::{Code, Fault};
+    use domain::run::{OnSuccess, Tally, Trigger};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Page {
+        fn lines(&self) -> Vec<Value> {
+            let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+            assert!(text.is_empty() || text.ends_with('\n'));
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        }
+    }
+
+    fn run() -> Run {
+        Run {
+            id: "20260102T030405.678Z-12-5f3a9c1e".into(),
+            sync: "crm-contacts".into(),
+            sync_version: "v".into(),
+            generation: 12,
+            trigger: Trigger::Manual,
+            status: Status::Incomplete,
+            started: Millis(1_000),
+            ended: Some(Millis(3_500)),
+            progress: Millis(3_000),
+            full: true,
+            counts: domain::change::Counts { invalid: 3, held: 2, ..Default::default() },
+            plan_hash: None,
+            batches: Some(1),
+            tally: Tally { created: 5, updated: 4, rejected: 1, unsent: 7, ..Tally::default() },
+            tripped: Vec::new(),
+            invalid: Vec::new(),
+            fault: Some(Fault::new(Code::DestinationUnauthorized, "x")),
+            on_success: OnSuccess::default(),
+        }
+    }
+
+    /// What the specification demands of every line; returns the value and unit of each metric.
+    fn metrics_of(line: &Value) -> Vec<(String, String, f64)> {
+        assert!(line["_aws"]["Timestamp"].as_u64().unwrap() > 1_600_000_000_000, "milliseconds since 1970");
+        let directives = line["_aws"]["CloudWatchMetrics"].as_array().unwrap();
+        assert_eq!(directives.len(), 1);
+        assert_eq!(directives[0]["Namespace"], "Sluicegate");
+        assert_eq!(directives[0]["Dimensions"], json!([["Stack", "Sync", "Destination"], ["Stack"]]));
+        for dimension in ["Stack", "Sync", "Destination"] {
+            assert!(line[dimension].as_str().is_some_and(|value| !value.is_empty() && value.len() <= 1024), "{dimension} is a text at the top level");
+        }
+        let metrics = directives[0]["Metrics"].as_array().unwrap();
+        assert!((1..=100).contains(&metrics.len()));
+        let read = metrics.iter().map(|metric| {
+            let name = metric["Name"].as_str().unwrap();
+            (name.to_owned(), metric["Unit"].as_str().unwrap().to_owned(), line[name].as_f64().unwrap_or_else(|| panic!("{name} is a number at the top level")))
+        });
+        read.collect()
+    }
+
+    #[test]
+    fn a_closed_run_is_one_line_of_the_embedded_metric_format() {
+        let page = Page::default();
+        Metrics::with_writer("crm", page.clone()).run_closed(&run(), "hubspot", Some(Duration::from_millis(1500)));
+        let lines = page.lines();
+        assert_eq!(lines.len(), 1);
+        let metrics = metrics_of(&lines[0]);
+        let value = |wanted: &str| metrics.iter().find(|(name, ..)| name == wanted).map(|(_, unit, value)| (unit.as_str(), *value));
+        for (name, value_of) in [
+            ("RecordsAccepted", 9.0),
+            ("RecordsRejected", 1.0),
+            ("RecordsInvalid", 3.0),
+            ("RecordsHeld", 2.0),
+            ("RecordsUnsent", 7.0),
+            ("RunsIncomplete", 1.0),
+            ("RunsComplete", 0.0),
+            ("RunsFailed", 0.0),
+        ] {
+            assert_eq!(value(name), Some((COUNT, value_of)), "{name}");
+        }
+        assert_eq!(value("RunDuration"), Some(("Milliseconds", 2500.0)));
+        assert_eq!(value("Freshness"), Some(("Seconds", 1.5)));
+        assert_eq!((&lines[0]["Sync"], &lines[0]["Destination"], &lines[0]["Status"]), (&json!("crm-contacts"), &json!("hubspot"), &json!("incomplete")));
+        assert_eq!((&lines[0]["Run"], &lines[0]["Code"]), (&json!("20260102T030405.678Z-12-5f3a9c1e"), &json!("destination_unauthorized")));
+    }
+
+    #[test]
+    fn the_other_lines_keep_the_format_too() {
+        let page = Page::default();
+        let metrics = Metrics::with_writer("crm", page.clone());
+        metrics.run_started("s", "d");
+        metrics.run_skipped("s", "d", "run_active");
+        metrics.batch("s", "d", 3, 1);
+        let lines = page.lines();
+        let one = |name: &str, value| vec![(name.to_owned(), COUNT.to_owned(), value)];
+        assert_eq!(metrics_of(&lines[0]), one("RunsStarted", 1.0));
+        assert_eq!((metrics_of(&lines[1]), &lines[1]["Reason"]), (one("TicksSkipped", 1.0), &json!("run_active")));
+        assert_eq!(metrics_of(&lines[2]), [one("Requests", 3.0), one("Throttles", 1.0)].concat());
+    }
+
+    #[test]
+    fn log_records_are_lines_of_json_without_what_repeats_requests() {
+        let page = Page::default();
+        let made = page.clone();
+        tracing::subscriber::with_default(subscriber("trace,hyper=trace", move || made.clone()), || {
+            tracing::debug!(sync = "crm-contacts", batch = 7, "handled");
+            tracing::debug!(target: "aws_smithy_runtime::client", "planted-secret");
+            tracing::trace!(target: "hyper::proto", "planted-secret");
+            tracing::info!(target: "aws::queue", "ours");
+        });
+        let lines = page.lines();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert_eq!((&lines[0]["message"], &lines[0]["sync"], &lines[0]["batch"]), (&json!("handled"), &json!("crm-contacts"), &json!(7)));
+        assert_eq!((&lines[0]["level"], &lines[1]["message"]), (&json!("DEBUG"), &json!("ours")));
+        assert!(lines[0]["timestamp"].is_string());
+    }
+
+    #[test]
+    fn a_filter_holds() {
+        let page = Page::default();
+        let made = page.clone();
+        tracing::subscriber::with_default(subscriber("warn", move || made.clone()), || {
+            tracing::info!("no");
+            tracing::warn!("yes");
+        });
+        assert_eq!(page.lines().len(), 1);
+    }
+}
