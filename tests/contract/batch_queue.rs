@@ -25,8 +25,13 @@ const SOON: Duration = Duration::from_millis(500);
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(20);
 
+/// A name, and how to open a fresh one.
+type Entry = (&'static str, fn() -> Task<Queue>);
+
 /// The queues under test.
-const QUEUES: &[(&str, fn() -> Task<Queue>)] = &[("embedded", || Box::pin(async { Arc::new(MemoryQueue::new(VISIBILITY)) as Queue }))];
+const QUEUES: &[Entry] = &[("embedded", || Box::pin(async { Arc::new(MemoryQueue::new(VISIBILITY)) as Queue }))];
+/// Those that need a server.
+const SERVED: &[Entry] = &[("aws", || Box::pin(async { Arc::new(support::aws::sqs(VISIBILITY).await) as Queue }))];
 
 macro_rules! cases {
     ($($case:ident),* $(,)?) => { &[$((stringify!($case), |queue| Box::pin($case(queue)))),*] };
@@ -48,9 +53,19 @@ const CASES: &[(&str, fn(Queue) -> Task<()>)] = cases![
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_queue_passes_every_case() {
+    every_case_of(QUEUES).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the AWS emulator: ./tests/run"]
+async fn every_queue_with_a_server_passes_every_case() {
+    every_case_of(SERVED).await;
+}
+
+async fn every_case_of(queues: &[Entry]) {
     // All at once: they spend their time waiting, and a real queue's clock cannot be turned.
     let mut running = Vec::new();
-    for (name, open) in QUEUES {
+    for (name, open) in queues {
         for (case, run) in CASES {
             let queue = open().await;
             running.push((format!("{name}: {case}"), tokio::spawn(run(queue))));

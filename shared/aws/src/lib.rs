@@ -11,6 +11,7 @@ pub mod failure;
 pub mod invoke;
 pub mod keys;
 mod objects;
+pub mod queue;
 pub mod secrets;
 pub mod settings;
 pub mod shelf;

@@ -1,0 +1,45 @@
+//! Every sentence about a queue that cannot be used: which queue, what AWS said, what to do.
+
+use domain::fault::{Code, Fault};
+
+use crate::failure::{Failure, Kind};
+
+/// The name of a queue: the last part of its URL.
+pub(super) fn name(url: &str) -> &str {
+    url.rsplit('/').next().unwrap_or(url)
+}
+
+/// The fault of a call that SQS refused. `done` is what the queue could not be: `sent to`, `read`.
+pub(super) fn queue(url: &str, done: &str, permission: &str, failure: &Failure) -> Fault {
+    let queue = name(url);
+    let fault = |what: String| Fault::new(Code::QueueUnusable, what);
+    match failure.kind {
+        Kind::Missing => fault(format!("The queue `{queue}` does not exist ({failure})."))
+            .with_next("Deploy the stack, with the connection in its list of destinations. What was not delivered is planned again."),
+        Kind::Denied => fault(format!("The queue `{queue}` may not be {done} by this function or user ({failure})."))
+            .with_next(format!("Allow its role {permission} on the queue, or deploy the stack again, which does.")),
+        Kind::Key => fault(format!("The key that encrypts the queue `{queue}` cannot be used ({failure})."))
+            .with_next("Allow the role kms:Decrypt and kms:GenerateDataKey on the key, and check that the key is enabled."),
+        Kind::Throttled => fault(format!("The queue `{queue}` cannot be {done}: too many requests at once ({failure}).")),
+        Kind::Unreachable | Kind::Other => fault(format!("The queue `{queue}` cannot be {done} ({failure}).")),
+    }
+}
+
+/// The fault of a message whose body is gone from the bucket.
+pub(super) fn body_gone(key: &str) -> Fault {
+    let what = format!(
+        "The body of a batch, the object {key} of the stack's bucket, is not there: it was removed after its batch was done, or by the bucket's lifecycle rule."
+    );
+    Fault::new(Code::QueueUnusable, what).with_next("Remove the message: if its batch was not delivered, the next run plans it again.")
+}
+
+/// The fault of a message that is none of ours, or damaged.
+pub(super) fn message(why: &str) -> Fault {
+    Fault::new(Code::QueueUnusable, format!("A message cannot be read: {why}."))
+        .with_next("Remove it: what was not delivered is planned again by the next run.")
+}
+
+/// The fault of a batch that is too large.
+pub(super) fn too_large(number: u32, size: usize, most: usize) -> Fault {
+    Fault::new(Code::QueueUnusable, format!("Batch {number} has {size} bytes, the queue takes {most}."))
+}
