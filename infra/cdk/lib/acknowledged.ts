@@ -25,6 +25,15 @@ export function ofLastQueue(queue: Construct, ofDestination: boolean): void {
   }
 }
 
+/** The subscription that sends alarms to a person. */
+export function ofEmail(subscription: Construct): void {
+  say(
+    subscription,
+    'Serverless::Serverless-SNSRedrivePolicy',
+    'A mail that cannot be delivered is about an alarm whose state CloudWatch still shows; a queue of undelivered mails would need an alarm of its own.',
+  );
+}
+
 /** The extractor. */
 export function ofExtractor(extractor: Construct): void {
   say(extractor, 'Serverless::Serverless-LambdaDLQ', 'What failed goes to the on-failure destination, which also keeps the reason; a dead-letter target would get the same event a second time.');

@@ -153,7 +153,7 @@ export class ReverseEtl extends Construct {
       }),
     );
     if (alarmEmail) {
-      new Subscription(this, 'alarm-email', { topic, protocol: SubscriptionProtocol.EMAIL, endpoint: alarmEmail });
+      acknowledged.ofEmail(new Subscription(this, 'alarm-email', { topic, protocol: SubscriptionProtocol.EMAIL, endpoint: alarmEmail }));
     }
     return topic;
   }
