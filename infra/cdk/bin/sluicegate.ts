@@ -7,7 +7,6 @@ import { App, Stack, Validations } from 'aws-cdk-lib';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import { Architecture } from 'aws-cdk-lib/aws-lambda';
 import { AwsSolutionsChecks, ServerlessChecks } from 'cdk-nag';
-import { acknowledge } from '../lib/acknowledged';
 import { readDestinations } from '../lib/destinations';
 import { ReverseEtl } from '../lib/reverse-etl';
 
@@ -59,7 +58,7 @@ const subnetIds = list('subnetIds');
 const keyArn = text('kmsKeyArn');
 const pattern = text('eventPattern');
 
-const etl = new ReverseEtl(stack, 'sluicegate', {
+new ReverseEtl(stack, 'sluicegate', {
   destinations: readDestinations(text('list') ?? join(infra, 'destinations.yaml')),
   architecture: architecture(),
   prebuilt: prebuilt(),
@@ -85,4 +84,3 @@ const etl = new ReverseEtl(stack, 'sluicegate', {
 });
 
 Validations.of(app).addPlugins(new AwsSolutionsChecks(app), new ServerlessChecks(app));
-acknowledge(etl);

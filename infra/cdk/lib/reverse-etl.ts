@@ -15,6 +15,7 @@ import { Subscription, SubscriptionProtocol, Topic } from 'aws-cdk-lib/aws-sns';
 import { DeadLetterQueue, Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
 import { RustFunction } from 'cargo-lambda-cdk';
 import { Construct } from 'constructs';
+import * as acknowledged from './acknowledged';
 import { decideAll, Destination } from './destinations';
 import { arn, forExtractor, forScheduler, forWriter, Named } from './permissions';
 import { DEFAULTS, ReverseEtlProps, withDefaults } from './props';
@@ -63,6 +64,8 @@ export class ReverseEtl extends Construct {
     const queues = new Map(destinations.map((d) => [d.name, this.makeQueues(d)]));
     const failed = this.makeQueue('extractor-dlq');
     const missed = this.makeQueue('schedule-dlq');
+    acknowledged.ofLastQueue(failed, false);
+    acknowledged.ofLastQueue(missed, false);
     this.extractor = this.makeExtractor(named, [...queues.values()].map((q) => q.queue.queueArn), failed);
     this.writers = new Map(destinations.map((d) => [d.name, this.makeWriter(d, named, queues.get(d.name)!)]));
     const { group, role } = this.makeSchedules(named, missed);
@@ -120,7 +123,7 @@ export class ReverseEtl extends Construct {
 
   private makeBucket(): Bucket {
     const { encryptionKey } = this.settings;
-    return new Bucket(this, 'bucket', {
+    const bucket = new Bucket(this, 'bucket', {
       ...(encryptionKey ? { encryption: BucketEncryption.KMS, encryptionKey, bucketKeyEnabled: true } : { encryption: BucketEncryption.S3_MANAGED }),
       blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
       objectOwnership: ObjectOwnership.BUCKET_OWNER_ENFORCED,
@@ -132,6 +135,8 @@ export class ReverseEtl extends Construct {
       ],
       removalPolicy: RemovalPolicy.RETAIN,
     });
+    acknowledged.ofBucket(bucket);
+    return bucket;
   }
 
   private makeTopic(): Topic {
@@ -148,7 +153,7 @@ export class ReverseEtl extends Construct {
       }),
     );
     if (alarmEmail) {
-      new Subscription(this, 'alarm-email', { topic, protocol: SubscriptionProtocol.EMAIL, endpoint: alarmEmail });
+      acknowledged.ofEmail(new Subscription(this, 'alarm-email', { topic, protocol: SubscriptionProtocol.EMAIL, endpoint: alarmEmail }));
     }
     return topic;
   }
@@ -167,6 +172,7 @@ export class ReverseEtl extends Construct {
 
   private makeQueues(d: Destination): { queue: Queue; dlq: Queue } {
     const dlq = this.makeQueue(`${d.name}-dlq`);
+    acknowledged.ofLastQueue(dlq, true);
     // The writer counts attempts itself, and a throttled message comes back many times without using one up:
     // only messages that kill or overrun the writer each time get this far.
     const queue = this.makeQueue(d.name, d.visibility, { queue: dlq, maxReceiveCount: 100 });
@@ -175,8 +181,9 @@ export class ReverseEtl extends Construct {
 
   /** A function of one of the two binaries, with what both have in common. */
   private makeFunction(id: string, binary: 'extractor' | 'writer', name: string, policy: PolicyDocument, own: FunctionOptions): Function {
-    const { architecture = Architecture.ARM_64, encryptionKey, logLevel, maxMessageBytes, prebuilt, vpc } = this.settings;
+    const { architecture = Architecture.ARM_64, encryptionKey, logLevel, maxMessageBytes, prebuilt, stallSeconds, vpc } = this.settings;
     const role = new Role(this, `${id}-role`, { assumedBy: new ServicePrincipal('lambda.amazonaws.com'), inlinePolicies: { [binary]: policy } });
+    acknowledged.ofRole(role, name, this.stack, this.bucket, binary === 'extractor' ? ['plans', 'batches'] : ['batches']);
     const options: FunctionOptions = {
       ...own,
       functionName: name,
@@ -198,6 +205,7 @@ export class ReverseEtl extends Construct {
         SLUICEGATE_TABLE: this.table.tableName,
         SLUICEGATE_BUCKET: this.bucket.bucketName,
         SLUICEGATE_MAX_MESSAGE_BYTES: String(maxMessageBytes),
+        SLUICEGATE_STALL_SECONDS: String(stallSeconds),
         SLUICEGATE_ALERT_TOPIC: this.alertTopic.topicArn,
         SLUICEGATE_LOG: logLevel,
         ...own.environment,
@@ -219,8 +227,8 @@ export class ReverseEtl extends Construct {
 
   private makeExtractor(named: Named, queueArns: string[], failed: Queue): Function {
     const name = `${this.stack}-extractor`;
-    const { eventMaxAge, extractorMemory, extractorStorage, extractorTimeout, spoolMemory, stallSeconds } = this.settings;
-    return this.makeFunction('extractor', 'extractor', name, forExtractor(this, named, name, queueArns, failed.queueArn), {
+    const { eventMaxAge, extractorMemory, extractorStorage, extractorTimeout, spoolMemory } = this.settings;
+    const extractor = this.makeFunction('extractor', 'extractor', name, forExtractor(this, named, name, queueArns, failed.queueArn), {
       description: 'Plans a run of a sync and enqueues its batches.',
       memorySize: extractorMemory,
       timeout: Duration.seconds(extractorTimeout),
@@ -230,10 +238,11 @@ export class ReverseEtl extends Construct {
       onFailure: new SqsDestination(failed),
       environment: {
         SLUICEGATE_QUEUE_PREFIX: `${this.stack}-`,
-        SLUICEGATE_STALL_SECONDS: String(stallSeconds),
         SLUICEGATE_SPOOL_MEMORY_MB: String(spoolMemory),
       },
     });
+    acknowledged.ofExtractor(extractor);
+    return extractor;
   }
 
   private makeWriter(d: Destination, named: Named, { queue, dlq }: { queue: Queue; dlq: Queue }): Function {
@@ -251,6 +260,7 @@ export class ReverseEtl extends Construct {
         SLUICEGATE_CLAIM_SECONDS: String(d.claim),
       },
     });
+    acknowledged.ofWriter(writer);
     writer.addEventSource(new SqsEventSource(queue, { batchSize: d.batch, maxConcurrency: d.maximum, reportBatchItemFailures: true }));
     return writer;
   }
