@@ -12,6 +12,7 @@ pub mod invoke;
 pub mod keys;
 mod objects;
 pub mod queue;
+pub mod report;
 pub mod secrets;
 pub mod settings;
 pub mod shelf;

@@ -55,6 +55,8 @@ pub enum Code {
     StateUnusable,
     /// The queue cannot be read or written.
     QueueUnusable,
+    /// A message of the queue that is none of ours, or damaged, or whose body is gone: reading it again changes nothing.
+    MessageUnreadable,
     /// The spool cannot be written or read.
     SpoolUnusable,
     /// Stopped by the user or by the system.
@@ -95,6 +97,7 @@ impl Code {
             Code::Superseded => "superseded",
             Code::StateUnusable => "state_unusable",
             Code::QueueUnusable => "queue_unusable",
+            Code::MessageUnreadable => "message_unreadable",
             Code::SpoolUnusable => "spool_unusable",
             Code::Interrupted => "interrupted",
             Code::Stalled => "stalled",
@@ -129,6 +132,7 @@ impl Code {
             Code::Superseded => "Nothing to do: the newer run plans everything again.",
             Code::StateUnusable => "Check that the state can be read and written (disk space, permissions), then run again; nothing is lost.",
             Code::QueueUnusable => "Run again: what was not delivered is planned again.",
+            Code::MessageUnreadable => "Remove it: what was not delivered is planned again by the next run.",
             Code::SpoolUnusable => "Free some disk space in the temporary folder, then run again. Nothing was sent.",
             Code::Interrupted => "Run again: what was not delivered is planned again.",
             Code::Stalled => "Nothing to do: this run plans everything again that was not accepted.",

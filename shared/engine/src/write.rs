@@ -44,7 +44,7 @@ pub async fn handle(context: &Context, message: &Message) -> Result<Handled, Fau
     let records = read_body(&message.body);
     if records.len() != header.records as usize {
         let what = format!("Message {} of run {} is damaged: {} records of {} can be read.", header.number, header.run, records.len(), header.records);
-        return Err(Fault::new(Code::QueueUnusable, what));
+        return Err(Fault::new(Code::MessageUnreadable, what));
     }
     let batch = BatchRef { sync: &header.sync, run: &header.run, number: header.number };
     let now = context.clock.now();

@@ -81,11 +81,17 @@ impl Double {
         self.state().script.every(nth, behaviour);
     }
 
-    /// Accepts everything again: no queue, no nth, no quota, no delay.
+    /// Answers 401 to every request without this header.
+    pub fn require_header(&self, name: &str, value: &str) {
+        self.state().required = Some((name.to_owned(), value.to_owned()));
+    }
+
+    /// Accepts everything again: no queue, no nth, no quota, no header, no delay.
     pub fn recover(&self) {
         let mut state = self.state();
         state.script = Default::default();
         state.quota = None;
+        state.required = None;
     }
 
     /// Waits this long before every answer.

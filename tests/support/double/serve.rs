@@ -72,7 +72,8 @@ async fn handle(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Answe
         state.requests.push(recorded);
         let over = state.quota.as_mut().and_then(|quota| quota.take(at));
         state.violations += usize::from(over.is_some());
-        let behaviour = over.unwrap_or_else(|| state.script.next());
+        let refused = state.required.as_ref().is_some_and(|(name, value)| header(state.requests.last(), name) != Some(value));
+        let behaviour = over.or_else(|| refused.then(|| Behaviour::status(401))).unwrap_or_else(|| state.script.next());
         (decide(&behaviour, records, &mut state), state.script.delay)
     };
     if !delay.is_zero() {
@@ -86,6 +87,10 @@ async fn handle(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Answe
         }
         Decision::Cut => Err(io::Error::other("told to close the connection")),
     }
+}
+
+fn header<'a>(request: Option<&'a Recorded>, name: &str) -> Option<&'a String> {
+    request?.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
 
 fn count(shared: &Shared, bytes: u64) {

@@ -62,6 +62,8 @@ pub(super) struct Shared {
 pub(super) struct State {
     pub(super) script: Script,
     pub(super) quota: Option<Quota>,
+    /// A header and the value it must have.
+    pub(super) required: Option<(String, String)>,
     pub(super) violations: usize,
     pub(super) requests: Vec<Recorded>,
     pub(super) records: BTreeMap<String, Value>,

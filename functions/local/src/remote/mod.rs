@@ -9,6 +9,7 @@ use aws::Clients;
 use aws::control::{Schedules, Stack};
 use aws::definitions::{Active, Definitions};
 use aws::invoke::Functions;
+use aws::state::DynamoState;
 use domain::fault::{Code, Fault};
 use domain::finding::nearest;
 use domain::ports::StateStore;
@@ -70,8 +71,7 @@ impl Remote {
 
 /// The state of a stack.
 pub async fn state(remote: &Remote) -> Result<Arc<dyn StateStore>, Fault> {
-    let what = format!("This build cannot read the state in the table {}.", remote.stack.table);
-    Err(Fault::new(Code::StateUnusable, what))
+    Ok(Arc::new(DynamoState::new(&remote.clients, &remote.stack.table)))
 }
 
 /// One part of an answer, or the fault it holds.
@@ -81,7 +81,7 @@ fn read_answer<T: DeserializeOwned>(function: &str, mut answer: Value, part: &st
         Fault::new(Code::Internal, what).with_next("deploy the stack again from this release, or use the command of the release that is deployed")
     };
     let mut take = |name: &str| answer.get_mut(name).map(Value::take).filter(|value| !value.is_null());
-    if let Some(fault) = take("fault") {
+    if let Some(fault) = take("fault").or_else(|| take("skipped")) {
         return Err(serde_json::from_value(fault).unwrap_or_else(|_| other()));
     }
     serde_json::from_value(take(part).ok_or_else(other)?).map_err(|_| other())

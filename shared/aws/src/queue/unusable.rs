@@ -30,13 +30,12 @@ pub(super) fn body_gone(key: &str) -> Fault {
     let what = format!(
         "The body of a batch, the object {key} of the stack's bucket, is not there: it was removed after its batch was done, or by the bucket's lifecycle rule."
     );
-    Fault::new(Code::QueueUnusable, what).with_next("Remove the message: if its batch was not delivered, the next run plans it again.")
+    Fault::new(Code::MessageUnreadable, what).with_next("Remove the message: if its batch was not delivered, the next run plans it again.")
 }
 
 /// The fault of a message that is none of ours, or damaged.
 pub(super) fn message(why: &str) -> Fault {
-    Fault::new(Code::QueueUnusable, format!("A message cannot be read: {why}."))
-        .with_next("Remove it: what was not delivered is planned again by the next run.")
+    Fault::new(Code::MessageUnreadable, format!("A message cannot be read: {why}."))
 }
 
 /// The fault of a batch that is too large.

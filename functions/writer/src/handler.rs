@@ -1,0 +1,96 @@
+//! One invocation of the writer: some messages, each handled apart, and the answer that keeps those that failed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws::Clients;
+use aws::definitions::Definitions;
+use aws::queue::SqsQueue;
+use aws::secrets::AwsSecrets;
+use aws::settings::Writer;
+use aws::state::DynamoState;
+use aws::telemetry::{Metrics, start_logging};
+use domain::clock::{Millis, SystemClock};
+use domain::fault::Fault;
+use domain::ports::{Clock, StateStore};
+use lambda_runtime::LambdaEvent;
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use crate::deliver::{Fate, deliver};
+use crate::open::Destinations;
+use crate::receive::{Answer, read};
+
+/// What every invocation uses, made once at cold start.
+#[derive(Clone)]
+pub struct House {
+    /// The function's settings.
+    pub settings: Arc<Writer>,
+    /// What was applied.
+    pub definitions: Arc<Definitions>,
+    /// Versions that are open.
+    pub destinations: Destinations,
+    /// The state.
+    pub store: Arc<dyn StateStore>,
+    /// Secrets by reference.
+    pub secrets: Arc<AwsSecrets>,
+    /// The queue of this writer.
+    pub queue: Arc<SqsQueue>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl House {
+    /// Reads the settings and makes the clients. Calls nobody.
+    pub async fn open() -> Result<Self, Fault> {
+        let settings = Writer::from_env()?;
+        start_logging(&settings.common.log);
+        Ok(Self::new(settings, &Clients::new().await))
+    }
+
+    /// With these settings and clients.
+    pub fn new(settings: Writer, clients: &Clients) -> Self {
+        let common = &settings.common;
+        Self {
+            definitions: Arc::new(Definitions::new(clients, &common.table)),
+            destinations: Destinations::default(),
+            store: Arc::new(DynamoState::new(clients, &common.table)),
+            secrets: Arc::new(AwsSecrets::new(clients)),
+            queue: Arc::new(SqsQueue::new(clients, &settings.queue_url, &common.bucket, common.max_message_bytes)),
+            clock: Arc::new(SystemClock),
+            metrics: Arc::new(Metrics::new(&common.stack)),
+            settings: Arc::new(settings),
+        }
+    }
+}
+
+/// The time kept back at the end of an invocation, to answer.
+const TO_ANSWER: Duration = Duration::from_secs(2);
+
+/// Handles one event. Messages are handled at once, and apart: one that fails, or never comes back, takes no other along.
+pub async fn handle(house: &House, event: LambdaEvent<Value>) -> Result<Answer, Fault> {
+    let received = read(event.payload).inspect_err(|fault| tracing::error!(code = fault.code.as_str(), "{}", fault.what))?;
+    let ends = Millis(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
+    let time = ends.since(house.clock.now()).saturating_sub(TO_ANSWER);
+    let mut kept: Vec<String> = received.iter().map(|message| message.id.clone()).collect();
+    let mut handling = JoinSet::new();
+    for message in received {
+        let house = house.clone();
+        handling.spawn(async move { (deliver(&house, &message, time / 2).await, message.id) });
+    }
+    let handled = async {
+        while let Some(handled) = handling.join_next().await {
+            match handled {
+                Ok((Fate::Remove, id)) => kept.retain(|other| *other != id),
+                Ok((Fate::Keep, _)) => {}
+                Err(e) => tracing::error!("handling a message ended: {e}; it stays in the queue"),
+            }
+        }
+    };
+    if tokio::time::timeout(time, handled).await.is_err() {
+        tracing::error!(messages = kept.len(), "the function's time is over; these messages stay in the queue. Give the writer a longer timeout");
+    }
+    Ok(Answer::keep(kept))
+}

@@ -1,0 +1,89 @@
+//! Opens what a message needs: the version of the sync that planned it, and its destination. Both are kept for the
+//! messages to come, so that a token or a connection serves many.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::connection::Definition;
+use domain::fault::Fault;
+use domain::ports::Destination;
+use domain::sync::Sync;
+use engine::slots::Slots;
+use engine::{Context, Meter, Settings, Stop};
+use tokio::sync::Mutex;
+
+use crate::handler::House;
+use crate::renew::Renewing;
+
+/// The only folder that a function may write to; relative paths of connections begin here.
+pub const FOLDER: &str = "/tmp";
+
+/// Versions kept open; more than that at once is rare, and then all are opened anew.
+const MOST: usize = 50;
+
+/// The versions of syncs that this process has seen.
+#[derive(Clone, Default)]
+pub struct Destinations(Arc<Mutex<HashMap<String, Opened>>>);
+
+#[derive(Clone)]
+struct Opened {
+    definition: Arc<Definition>,
+    destination: Arc<dyn Destination>,
+    slots: Arc<Slots>,
+}
+
+impl Destinations {
+    /// Replaces the destination of this version.
+    pub async fn keep(&self, sync: &Sync, destination: Arc<dyn Destination>) {
+        if let Some(opened) = self.0.lock().await.get_mut(&sync.version()) {
+            opened.destination = destination;
+        }
+    }
+}
+
+/// What handling a message of this version needs; `None` when nobody knows the version.
+pub async fn context(house: &House, sync: &str, version: &str, patience: Duration) -> Result<Option<Context>, Fault> {
+    let Some(opened) = opened(house, sync, version).await? else { return Ok(None) };
+    let common = &house.settings.common;
+    let renew = Renewing { definition: Arc::clone(&opened.definition), secrets: Arc::clone(&house.secrets), destinations: house.destinations.clone() };
+    Ok(Some(Context {
+        sync: Arc::new(opened.definition.sync.clone()),
+        destination: opened.destination,
+        renew: Some(Arc::new(renew)),
+        store: Arc::clone(&house.store),
+        queue: Arc::clone(&house.queue) as _,
+        shelf: None,
+        clock: Arc::clone(&house.clock),
+        // A run that is closed under one message must not end the others.
+        slots: Arc::new(opened.slots.again()),
+        meter: Arc::new(Meter::default()),
+        stop: Stop::default(),
+        settings: Settings { stall: common.stall, claim: common.claim, patience, ..Settings::default() },
+    }))
+}
+
+async fn opened(house: &House, sync: &str, version: &str) -> Result<Option<Opened>, Fault> {
+    // One at a time: the messages of one event mostly need the same.
+    let mut known = house.destinations.0.lock().await;
+    if let Some(opened) = known.get(version) {
+        return Ok(Some(opened.clone()));
+    }
+    let Some(definition) = house.definitions.get(sync, version).await? else { return Ok(None) };
+    let destination = destinations::open(&definition.sync, &definition.destination, Path::new(FOLDER), house.secrets.as_ref()).await?;
+    if known.len() >= MOST {
+        known.clear();
+    }
+    let connection = &definition.sync.destination.connection;
+    let slots = match known.values().find(|o| o.definition.sync.destination.connection == *connection) {
+        Some(other) => Arc::clone(&other.slots),
+        None => {
+            let rate = house.settings.rate.or(destination.limits().rate);
+            Arc::new(Slots::new(connection, rate, Arc::clone(&house.store), Arc::clone(&house.clock)))
+        }
+    };
+    let opened = Opened { definition: Arc::new(definition), destination, slots };
+    known.insert(version.to_owned(), opened.clone());
+    Ok(Some(opened))
+}

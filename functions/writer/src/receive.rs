@@ -1,0 +1,100 @@
+//! The messages of an SQS event, and the answer that says which of them failed. The only place of the writer that
+//! looks at the shape of AWS events.
+
+use domain::fault::{Code, Fault};
+use domain::ports::Receipt;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// One message of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// Its id: names it in the answer.
+    pub id: String,
+    /// Its text.
+    pub body: String,
+    /// Names this delivery.
+    pub receipt: Receipt,
+    /// How often it was received, this time included.
+    pub receives: u32,
+}
+
+#[derive(Debug, Deserialize)]
+struct Event {
+    #[serde(rename = "Records")]
+    records: Vec<Record>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Record {
+    message_id: String,
+    receipt_handle: String,
+    body: String,
+    attributes: Attributes,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Attributes {
+    approximate_receive_count: String,
+}
+
+/// Reads an event.
+pub fn read(event: Value) -> Result<Vec<Received>, Fault> {
+    let unknown = |e: serde_json::Error| Fault::new(Code::EventUnknown, format!("The writer takes events of its queue and cannot read this one: {e}."));
+    let event: Event = serde_json::from_value(event).map_err(unknown)?;
+    let received = |record: Record| Received {
+        id: record.message_id,
+        body: record.body,
+        receipt: Receipt(record.receipt_handle),
+        receives: record.attributes.approximate_receive_count.parse().unwrap_or(1),
+    };
+    Ok(event.records.into_iter().map(received).collect())
+}
+
+/// What the event source mapping is told: the messages that stay in the queue.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Answer {
+    /// The messages that failed; all others are removed.
+    #[serde(rename = "batchItemFailures")]
+    pub failures: Vec<Failure>,
+}
+
+/// A message that stays in the queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// Its id.
+    #[serde(rename = "itemIdentifier")]
+    pub id: String,
+}
+
+impl Answer {
+    /// The answer that keeps these messages.
+    pub fn keep(ids: impl IntoIterator<Item = String>) -> Self {
+        Self { failures: ids.into_iter().map(|id| Failure { id }).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_event_gives_its_messages_and_the_answer_names_those_that_stay() {
+        let event = json!({ "Records": [{
+            "messageId": "m1", "receiptHandle": "r1", "body": "text", "attributes": { "ApproximateReceiveCount": "3", "SentTimestamp": "1" },
+            "messageAttributes": {}, "md5OfBody": "", "eventSource": "aws:sqs", "eventSourceARN": "arn:aws:sqs:eu-west-1:1:q", "awsRegion": "eu-west-1",
+        }]});
+        let received = read(event).unwrap();
+        assert_eq!(received, [Received { id: "m1".into(), body: "text".into(), receipt: Receipt("r1".into()), receives: 3 }]);
+        assert_eq!(serde_json::to_value(Answer::keep(["m1".to_owned()])).unwrap(), json!({ "batchItemFailures": [{ "itemIdentifier": "m1" }] }));
+        assert_eq!(serde_json::to_value(Answer::default()).unwrap(), json!({ "batchItemFailures": [] }));
+    }
+
+    #[test]
+    fn another_event_is_refused() {
+        assert_eq!(read(json!({ "sync": "crm" })).unwrap_err().code, Code::EventUnknown);
+    }
+}
