@@ -111,7 +111,7 @@ impl Definitions {
         let write = self.client.transact_write_items().transact_items(TransactWriteItem::builder().put(stored.build().map_err(incomplete)?).build());
         let write = write.transact_items(TransactWriteItem::builder().update(current.build().map_err(incomplete)?).build());
         write.send().await.map_err(|e| self.fault("written", &e))?;
-        self.retire(sync, now).await
+        self.retire(sync, Some(&version), now).await
     }
 
     /// Pauses or resumes a sync. `false`: no sync of this name is applied.
@@ -134,14 +134,14 @@ impl Definitions {
     pub async fn remove(&self, sync: &str, now: Millis) -> Result<bool, Fault> {
         let delete = self.client.delete_item().table_name(&self.table).key(PK, s(current_definitions())).key(SK, s(sync));
         let deleted = delete.return_values(ReturnValue::AllOld).send().await.map_err(|e| self.fault("written", &e))?;
-        self.retire(sync, now).await?;
+        self.retire(sync, None, now).await?;
         Ok(deleted.attributes.is_some_and(|old| !old.is_empty()))
     }
 
     /// Gives every version but the active one its end, those that an interrupted apply left without one included.
-    async fn retire(&self, sync: &str, now: Millis) -> Result<(), Fault> {
+    async fn retire(&self, sync: &str, active: Option<&str>, now: Millis) -> Result<(), Fault> {
         for item in self.query(&definition_versions(sync)).await? {
-            let Some(version) = text(&item, SK).filter(|_| !item.contains_key("ttl")) else { continue };
+            let Some(version) = text(&item, SK).filter(|version| Some(*version) != active && !item.contains_key("ttl")) else { continue };
             // Checked in the same breath, so that no version gets an end that is being made active again.
             let replaced = ConditionCheck::builder()
                 .table_name(&self.table)
@@ -154,7 +154,8 @@ impl Definitions {
                 .key(PK, s(definition_versions(sync)))
                 .key(SK, s(version))
                 .update_expression("SET #ttl = :end")
-                .condition_expression("attribute_exists(definition)")
+                .condition_expression("attribute_exists(#definition)")
+                .expression_attribute_names("#definition", "definition")
                 .expression_attribute_names("#ttl", "ttl")
                 .expression_attribute_values(":end", n(now.plus(KEPT).0 / 1000));
             let write =

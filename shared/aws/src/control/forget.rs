@@ -66,3 +66,37 @@ fn fault(table: &str, failure: &Failure) -> Fault {
     Fault::new(Code::StateUnusable, format!("State in the table {table} cannot be removed ({failure})."))
         .with_next("Allow the caller dynamodb:Scan and BatchWriteItem on the table, then delete again; it goes on where it stopped.")
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
+
+    use super::*;
+
+    #[tokio::test]
+    #[ignore = "needs the AWS emulator: ./tests/run"]
+    async fn only_the_records_of_that_sync_go() {
+        let endpoint = std::env::var("SLUICEGATE_TEST_AWS").unwrap();
+        let clients = Clients::emulator(&endpoint).await;
+        let client = clients.dynamodb();
+        let table = format!("forget-{}", std::process::id());
+        let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
+        let text = |name: &str| AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build().unwrap();
+        let create = client.create_table().table_name(&table).billing_mode(BillingMode::PayPerRequest);
+        let create = create.key_schema(key(PK, KeyType::Hash)).key_schema(key(SK, KeyType::Range));
+        create.attribute_definitions(text(PK)).attribute_definitions(text(SK)).send().await.unwrap();
+        let stay = ["h#crm", "s#crm", "b#crm2#7#1", "x#crm2", "b#cr#7#1", "definitions", "definition#crm"];
+        let go: Vec<String> = (0..60).map(|n| format!("b#crm#7#{n:x}")).chain(["m#crm#7", "d#crm", "x#crm", "y#crm"].map(String::from)).collect();
+        for pk in stay.iter().map(|pk| (*pk).to_owned()).chain(go.iter().cloned()) {
+            client.put_item().table_name(&table).item(PK, AttributeValue::S(pk)).item(SK, AttributeValue::S("k".into())).send().await.unwrap();
+        }
+        assert_eq!(records(&clients, &table, "crm").await.unwrap(), go.len() as u64);
+        assert_eq!(records(&clients, &table, "crm").await.unwrap(), 0);
+        let left = client.scan().table_name(&table).send().await.unwrap();
+        let mut left: Vec<&str> = left.items().iter().map(|item| item[PK].as_s().unwrap().as_str()).collect();
+        left.sort_unstable();
+        let mut stay = stay;
+        stay.sort_unstable();
+        assert_eq!(left, stay);
+    }
+}
