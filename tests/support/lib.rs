@@ -3,6 +3,7 @@
 
 pub mod binary;
 pub mod double;
+pub mod dynamodb;
 pub mod postgres;
 pub mod project;
 pub mod watched;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 /// Attempts of one call; the SDK waits between them, with jitter.
@@ -24,13 +24,23 @@ pub struct Clients {
 impl Clients {
     /// Reads region and credentials the way every AWS tool does.
     pub async fn new() -> Self {
+        Self { config: Self::loader().load().await }
+    }
+
+    /// Clients of an emulator at this address, with a region and credentials that no account has.
+    pub async fn emulator(endpoint: &str) -> Self {
+        let credentials = aws_sdk_dynamodb::config::Credentials::new("test", "test", None, None, "emulator");
+        let loader = Self::loader().endpoint_url(endpoint).region(Region::from_static("eu-west-1")).credentials_provider(credentials);
+        Self { config: loader.load().await }
+    }
+
+    fn loader() -> ConfigLoader {
         let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
         let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build();
-        let config = aws_config::defaults(BehaviorVersion::latest())
+        aws_config::defaults(BehaviorVersion::latest())
             .http_client(http)
             .timeout_config(timeouts)
-            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
-        Self { config: config.load().await }
+            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
     }
 
     /// Clients of a configuration made elsewhere: a test's, with its own endpoint or credentials.
