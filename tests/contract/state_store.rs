@@ -32,6 +32,13 @@ type Opened = (Store, Option<TempDir>);
 /// The stores under test.
 const STORES: &[(&str, fn() -> Task<Opened>)] = &[("embedded", || Box::pin(embedded()))];
 
+/// Those that need the emulator.
+const STORES_OF_AWS: &[(&str, fn() -> Task<Opened>)] = &[("dynamodb", || Box::pin(dynamodb()))];
+
+async fn dynamodb() -> Opened {
+    (Arc::new(support::dynamodb::state().await), None)
+}
+
 async fn embedded() -> Opened {
     let folder = tempfile::tempdir().unwrap();
     let state = SqliteState::open(folder.path().join("state.db")).await.unwrap();
@@ -64,9 +71,19 @@ const CASES: &[(&str, fn(Store) -> Task<()>)] = cases![
 
 #[test]
 fn every_store_passes_every_case() {
+    pass(STORES);
+}
+
+#[test]
+#[ignore = "needs the AWS emulator: ./tests/run"]
+fn every_store_of_aws_passes_every_case() {
+    pass(STORES_OF_AWS);
+}
+
+fn pass(stores: &[(&str, fn() -> Task<Opened>)]) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let mut failed = Vec::new();
-    for (name, open) in STORES {
+    for (name, open) in stores {
         for (case, run) in CASES {
             let passed = runtime.block_on(async {
                 let (store, _folder) = open().await;
@@ -376,12 +393,15 @@ async fn doubts_appear_and_are_forgotten(store: Store) {
         store.put_run(&run(sync, id, Status::Running)).await.unwrap();
     }
     let doubts = async |sync| store.doubts(sync).await.unwrap().into_iter().flatten().collect::<BTreeSet<u8>>();
-    let claim = async |run, number, note: &'static [u8]| store.claim(batch_ref(run, number), 0, note, Millis(0), Millis(9)).await.unwrap();
+    let claim_of = async |sync, run, number, note: &'static [u8]| {
+        store.claim(BatchRef { sync, run, number }, 0, note, Millis(0), Millis(9)).await.unwrap();
+    };
+    let claim = async |run, number, note| claim_of("s", run, number, note).await;
     assert_eq!(doubts("s").await, BTreeSet::new());
     claim("r1", 0, &[1, 255]).await;
     claim("r1", 1, &[3]).await;
     claim("r2", 0, &[4]).await;
-    claim("r3", 0, &[5]).await;
+    claim_of("t", "r3", 0, &[5]).await;
     store.settle(batch_ref("r1", 0), &batch(1, false), Millis(5)).await.unwrap();
     assert_eq!(doubts("s").await, BTreeSet::from([1, 3, 4, 255]), "settled is not done");
     store.settle(batch_ref("r1", 0), &batch(2, true), Millis(6)).await.unwrap();

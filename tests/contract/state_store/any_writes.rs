@@ -7,7 +7,7 @@ use domain::clock::Millis;
 use domain::key::KeyHash;
 use proptest::prelude::*;
 
-use super::{STORES, entries, hash};
+use super::{Opened, STORES, STORES_OF_AWS, Task, entries, hash};
 
 /// What a write does, said in the plainest way.
 fn model(entries: &mut BTreeMap<KeyHash, Entry>, hash: KeyHash, write: &EntryWrite) {
@@ -40,25 +40,38 @@ fn any_write() -> impl Strategy<Value = EntryWrite> {
     ]
 }
 
+fn any_batches() -> impl Strategy<Value = Vec<Batch>> {
+    proptest::collection::vec(proptest::collection::vec((0..24u32, any_write()), 0..12), 1..8)
+}
+
+type Batch = Vec<(u32, EntryWrite)>;
+
+fn comes_to_the_same(stores: &[(&str, fn() -> Task<Opened>)], bits: u8, batches: &[Batch]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for (name, open) in stores {
+        runtime.block_on(async {
+            let (store, _folder) = open().await;
+            let mut expected = BTreeMap::new();
+            for batch in batches {
+                batch.iter().for_each(|(n, write)| model(&mut expected, hash(*n), write));
+                store.commit("s", bits, batch.iter().map(|(n, write)| (hash(*n), write.clone())).collect()).await.unwrap();
+            }
+            assert_eq!(entries(&store, "s", bits).await, expected, "{name}");
+        });
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_writes_in_any_batches_come_to_the_same(
-        bits in 0..4u8,
-        batches in proptest::collection::vec(proptest::collection::vec((0..24u32, any_write()), 0..12), 1..8),
-    ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        for (name, open) in STORES {
-            runtime.block_on(async {
-                let (store, _folder) = open().await;
-                let mut expected = BTreeMap::new();
-                for batch in &batches {
-                    batch.iter().for_each(|(n, write)| model(&mut expected, hash(*n), write));
-                    store.commit("s", bits, batch.iter().map(|(n, write)| (hash(*n), write.clone())).collect()).await.unwrap();
-                }
-                assert_eq!(entries(&store, "s", bits).await, expected, "{name}");
-            });
-        }
+    fn any_writes_in_any_batches_come_to_the_same(bits in 0..4u8, batches in any_batches()) {
+        comes_to_the_same(STORES, bits, &batches);
+    }
+
+    #[test]
+    #[ignore = "needs the AWS emulator: ./tests/run"]
+    fn any_writes_in_any_batches_come_to_the_same_on_aws(bits in 0..4u8, batches in any_batches()) {
+        comes_to_the_same(STORES_OF_AWS, bits, &batches);
     }
 }

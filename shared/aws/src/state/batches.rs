@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::DynamoState;
 use super::cell::{Cell, Note, is_done};
-use super::pages::{cell_name, cells, done_in, done_in_full, doubtful, is_full, page_of, pages_for};
+use super::pages::{batches_in, cell_name, cells, done_in, done_in_full, doubtful, is_full, page_of};
 use super::table::{Item, Range, Written, bytes, expires, get_bytes, get_number, get_text, named_for, number, text};
 use crate::keys::{self, BATCH_PAGES, SK, TTL};
 
@@ -53,8 +53,10 @@ impl Stored {
 
 impl DynamoState {
     pub(super) async fn claim_batch(&self, batch: BatchRef<'_>, generation: u64, doubt: &[u8], now: Millis, until: Millis) -> Result<Claim, Fault> {
-        // Known to be stale without asking for more: a queue full of old messages costs a read each.
-        if self.known_generation(batch.sync).is_some_and(|known| known > generation) {
+        // Asked first where it may well be stale: the first message of a run here, or a generation older than one seen. A run
+        // that was taken over long ago must not come back to the list of those with doubts.
+        let newest = self.known_generation(batch.sync);
+        if !self.is_indexed(batch.run) || newest.is_some_and(|newest| newest > generation) {
             let newer = self.stored_head(batch.sync).await?.head.generation;
             if newer != generation {
                 return Ok(Claim::Stale(newer));
@@ -204,7 +206,7 @@ impl DynamoState {
             return Ok(stored.progress());
         }
         let mut pages = self.read_pages(run).await?;
-        pages.retain(|(page, _)| pages_for(batches).any(|of_run| of_run == *page));
+        pages.retain(|(page, _)| batches_in(*page, batches) > 0);
         let sync = pages.first().and_then(|(_, item)| get_text(item, "sync")).map(str::to_owned);
         self.count(sync.as_deref(), run, pages, Some(stored)).await
     }

@@ -19,10 +19,10 @@ const ACTIONS_AT_ONCE: usize = 200;
 impl DynamoState {
     pub(super) async fn read_buckets(&self, sync: &str, bits: u8, numbers: &[u32]) -> Result<Vec<Bucket>, Fault> {
         let layout = self.stored_head(sync).await?.layout.name(bits);
-        let mut found = self.bucket_items(sync, &layout, numbers).await?;
-        let read = |number: &u32| match found.remove(number) {
+        let found = self.bucket_items(sync, &layout, numbers).await?;
+        let read = |number: &u32| match found.get(number) {
             None => Ok(Bucket { number: *number, entries: Vec::new() }),
-            Some(item) => entry::read(*number, &item).ok_or_else(|| self.table.damaged(format!("Bucket {number} of `{sync}`"))),
+            Some(item) => entry::read(*number, item).ok_or_else(|| self.table.damaged(format!("Bucket {number} of `{sync}`"))),
         };
         numbers.iter().map(read).collect()
     }

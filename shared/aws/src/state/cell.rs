@@ -59,7 +59,7 @@ pub(super) fn has_doubts(cell: &[u8]) -> bool {
 
 impl Cell {
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut flags = u8::from(self.state.done) * DONE | u8::from(self.reasons.is_some()) * REASONS;
+        let mut flags = if self.state.done { DONE } else { 0 } | if self.reasons.is_some() { REASONS } else { 0 };
         flags |= match self.note {
             Note::Nothing => 0,
             Note::Here(_) => NOTE,
@@ -68,7 +68,7 @@ impl Cell {
         let mut out = vec![flags];
         varint::push(&mut out, self.state.attempts.into());
         let counters = counters(&self.state.tally);
-        let mask = counters.iter().enumerate().fold(0, |mask, (at, count)| mask | u64::from(*count != 0) << at);
+        let mask = counters.iter().enumerate().fold(0, |mask, (at, count)| mask | (u64::from(*count != 0) << at));
         varint::push(&mut out, mask);
         counters.iter().filter(|count| **count != 0).for_each(|count| varint::push(&mut out, *count));
         if !self.state.done {

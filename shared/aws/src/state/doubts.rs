@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn neighbouring_prefixes_are_small() {
-        let hundred: Vec<Doubt> = (0..100).map(|i| Doubt::Prefix(1 << 31 | i * 859)).collect();
+        let hundred: Vec<Doubt> = (0..100).map(|i| Doubt::Prefix((1 << 31) + i * 859)).collect();
         assert!(pack(&note(&hundred)).len() <= 206);
     }
 }

@@ -54,9 +54,9 @@ impl DynamoState {
 
     pub(super) async fn newest_letters(&self, sync: &str, most: usize) -> Result<Vec<DeadLetter>, Fault> {
         let partition = keys::letter_order(sync);
-        let (mut found, mut after) = (Vec::new(), String::new());
+        let (mut found, mut after) = (Vec::new(), String::from("!"));
         while found.len() < most {
-            // `~` is above every character of a place: from behind the last one on.
+            // No character of a place is below `!` or above `~`: from behind the last place on.
             let places = self.table.query(&partition, Range::Between(&after, "~"), true, PLACES).await?;
             let places: Vec<&str> = places.iter().filter_map(|item| get_text(item, SK)).collect();
             let Some(last) = places.last() else { break };
