@@ -1,13 +1,18 @@
 //! The extractor: plans a run and enqueues its batches. Cold start only; `handler.rs` is what happens.
 
+use domain::fault::Fault;
 use extractor::handler::{House, handle};
-use lambda_runtime::{LambdaEvent, service_fn};
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let house = House::open().await?;
     let house = &house;
-    let run = lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move { handle(house, event).await }));
+    let run = lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move { handle(house, event).await.map_err(failed) }));
     run.await.map_err(|e| anyhow::anyhow!("the runtime ended: {e}"))
+}
+
+fn failed(fault: Fault) -> Diagnostic {
+    Diagnostic { error_type: fault.code.as_str().into(), error_message: fault.to_string() }
 }

@@ -1,6 +1,7 @@
 //! The writer: delivers batches to one destination. Cold start only; `handler.rs` is what happens.
 
-use lambda_runtime::{LambdaEvent, service_fn};
+use domain::fault::Fault;
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
 use writer::handler::{House, handle};
 
@@ -9,7 +10,11 @@ async fn main() -> anyhow::Result<()> {
     let house = House::open().await?;
     let run = lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| {
         let house = house.clone();
-        async move { handle(&house, event).await }
+        async move { handle(&house, event).await.map_err(failed) }
     }));
     run.await.map_err(|e| anyhow::anyhow!("the runtime ended: {e}"))
+}
+
+fn failed(fault: Fault) -> Diagnostic {
+    Diagnostic { error_type: fault.code.as_str().into(), error_message: fault.to_string() }
 }

@@ -81,7 +81,8 @@ export function forWriter(scope: Construct, named: Named, name: string, queueArn
       ...common(scope, named, name),
       allow('Batches', ['sqs:ChangeMessageVisibility', 'sqs:DeleteMessage', 'sqs:GetQueueAttributes', 'sqs:ReceiveMessage'], queueArn),
       allow('SetAside', ['sqs:SendMessage'], dlqArn),
-      allow('LargeBatches', ['s3:DeleteObject', 's3:GetObject'], `${named.bucketArn}/batches/*`),
+      allow('SendAnew', ['sqs:SendMessage'], queueArn),
+      allow('LargeBatches', ['s3:DeleteObject', 's3:GetObject', 's3:PutObject'], `${named.bucketArn}/batches/*`),
     ],
   });
 }

@@ -1,0 +1,103 @@
+//! The events of the writer. The texts of the messages are those of a run that the extractor has just planned.
+
+use std::time::Duration;
+
+use domain::run::Status;
+use support::double::{Behaviour, RetryAfter};
+
+use crate::house::{House, event, ids, with_bodies};
+
+pub const TESTED: &[&str] = &["delivered-again", "one", "pointer", "redriven", "several-one-poisoned", "throttled", "unreadable"];
+
+const MESSAGE: usize = 262_144;
+const NONE: [String; 0] = [];
+
+/// A house whose extractor has just planned a run: the texts of its messages.
+async fn planned(rows: u32, message: usize) -> (House, Vec<String>) {
+    let house = House::new(rows, message).await;
+    house.extract(event("extractor/manual.json"), "i1").await.unwrap();
+    let mut texts = house.take(&house.queue).await;
+    texts.sort();
+    (house, texts)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the AWS emulator: ./tests/run"]
+async fn a_batch_is_delivered_once_however_often_it_comes() {
+    let (house, texts) = planned(5, MESSAGE).await;
+    assert_eq!(house.write(with_bodies("writer/one.json", &[&texts[0]])).await, NONE);
+    assert_eq!((house.run().await.status, house.double.records().len(), house.double.count()), (Status::Complete, 5, 1));
+    assert_eq!(house.write(with_bodies("writer/delivered-again.json", &[&texts[0]])).await, NONE);
+    assert_eq!(house.double.count(), 1);
+    // A newer run makes it old.
+    house.sql("update contacts set email = 'new' where id = 1");
+    house.extract(event("extractor/manual.json"), "i2").await.unwrap();
+    house.deliver().await;
+    let (count, head) = (house.double.count(), house.store().head(crate::house::SYNC).await.unwrap());
+    assert_eq!(house.write(with_bodies("writer/redriven.json", &[&texts[0]])).await, NONE);
+    assert_eq!((house.double.count(), house.store().head(crate::house::SYNC).await.unwrap()), (count, head), "nothing was sent, nothing moved");
+    assert_eq!(house.take(&house.dlq).await, NONE);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the AWS emulator: ./tests/run"]
+async fn a_poisoned_message_takes_no_other_along() {
+    let (house, texts) = planned(15, MESSAGE).await;
+    let cut = &texts[1][..texts[1].len() - 40];
+    assert_eq!(house.write(with_bodies("writer/several-one-poisoned.json", &[&texts[0], cut, &texts[2]])).await, NONE);
+    assert_eq!((house.double.count(), house.double.records().len()), (2, 10));
+    assert_eq!(house.take(&house.dlq).await, [cut]);
+    assert_eq!(house.run().await.status, Status::Running, "its batch is not done, and nobody says so");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the AWS emulator: ./tests/run"]
+async fn what_is_no_batch_is_set_aside() {
+    let (house, _) = planned(1, MESSAGE).await;
+    let unreadable = event("writer/unreadable.json");
+    let text = unreadable["Records"][0]["body"].as_str().unwrap().to_owned();
+    assert_eq!(house.write(unreadable).await, NONE);
+    assert_eq!(house.take(&house.dlq).await, [text]);
+    assert_eq!(house.double.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the AWS emulator: ./tests/run"]
+async fn a_batch_that_is_larger_than_a_message_comes_out_of_the_bucket() {
+    let house = House::new(0, 4096).await;
+    let long = "x".repeat(2000);
+    house.sql(&format!("insert into contacts values (1, '{long}'), (2, '{long}'), (3, '{long}')"));
+    house.extract(event("extractor/manual.json"), "i1").await.unwrap();
+    let texts = house.take(&house.queue).await;
+    assert!(texts.len() == 1 && texts[0].len() < 4096, "it points at the bucket");
+    assert_eq!(house.write(with_bodies("writer/pointer.json", &[&texts[0]])).await, NONE);
+    assert_eq!((house.run().await.status, house.double.records().len()), (Status::Complete, 3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the AWS emulator: ./tests/run"]
+async fn a_throttled_batch_waits_and_uses_up_no_attempt() {
+    let (house, texts) = planned(5, MESSAGE).await;
+    let throttled = with_bodies("writer/throttled.json", &[&texts[0]]);
+    house.double.answer(Behaviour::retry_after(429, RetryAfter::Seconds(0.1)));
+    for round in 1..=12 {
+        assert_eq!(house.write(throttled.clone()).await, ids(&throttled));
+        assert_eq!(house.double.count(), round, "it was tried");
+        tokio::time::sleep(Duration::from_millis(120)).await;
+    }
+    house.double.recover();
+    assert_eq!(house.write(throttled).await, NONE);
+    let run = house.run().await;
+    assert_eq!((run.status, run.tally.accepted(), run.tally.throttled), (Status::Complete, 5, 12), "{run:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the AWS emulator: ./tests/run"]
+async fn a_batch_of_a_sync_that_was_deleted_is_set_aside() {
+    let (house, texts) = planned(1, MESSAGE).await;
+    let message = house.writer.queue.read(&texts[0]).await.unwrap();
+    let header = domain::batch::BatchHeader { sync_version: "0000000000000000".into(), ..message.header };
+    let text = house.text_of(domain::batch::Message { header, body: message.body }).await;
+    assert_eq!(house.write(with_bodies("writer/one.json", &[&text])).await, NONE);
+    assert_eq!(house.take(&house.dlq).await, [text]);
+}
