@@ -2,8 +2,8 @@
 //! out one by one. Also where a writer tells the others of a pause.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use domain::clock::Millis;
@@ -19,7 +19,7 @@ use crate::stop::Stop;
 /// One per connection and process.
 pub struct Slots {
     connection: String,
-    limit: Option<RateLimit>,
+    limit: RwLock<Option<RateLimit>>,
     store: Arc<dyn StateStore>,
     clock: Arc<dyn Clock>,
     /// Starts not yet handed out, in microseconds since 1970.
@@ -32,19 +32,39 @@ pub struct Slots {
 impl Slots {
     /// Slots of `connection` under `limit`.
     pub fn new(connection: &str, limit: Option<RateLimit>, store: Arc<dyn StateStore>, clock: Arc<dyn Clock>) -> Self {
-        Self { connection: connection.to_owned(), limit, store, clock, leased: Mutex::default(), paused_until: AtomicI64::new(0), halted: Stop::default() }
+        Self {
+            connection: connection.to_owned(),
+            limit: RwLock::new(limit),
+            store,
+            clock,
+            leased: Mutex::default(),
+            paused_until: AtomicI64::new(0),
+            halted: Stop::default(),
+        }
+    }
+
+    /// The limit from now on: destinations tell it with their answers. Slots that are leased already keep their times.
+    pub fn adjust(&self, limit: Option<RateLimit>) {
+        if self.limit() != limit {
+            *self.limit.write().unwrap_or_else(PoisonError::into_inner) = limit;
+        }
+    }
+
+    fn limit(&self) -> Option<RateLimit> {
+        *self.limit.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for the next slot. Slots leased before a pause are given back and leased anew. A fault when the run
     /// is stopped or halted meanwhile, and at once (`DestinationLimit`) when the slot is further away than a run waits.
     pub async fn take(&self, stop: &Stop) -> Result<(), Fault> {
-        let start_micros = match self.limit {
+        let limit = self.limit();
+        let start_micros = match limit {
             None => self.paused_until.load(Ordering::Acquire).saturating_mul(1000),
             Some(limit) => self.next(limit).await?,
         };
         let wait = limiter::wait(start_micros, self.clock.now().0.saturating_mul(1000));
         // A slow rate makes its writers wait for each other; only what is far beyond that is a pause.
-        let turns = self.limit.map_or(Duration::ZERO, |limit| limit.per.0.saturating_mul(16));
+        let turns = limit.map_or(Duration::ZERO, |limit| limit.per.0.saturating_mul(16));
         if wait > MOST_OBEYED + turns {
             let what = format!("Connection `{}` is paused for {} more seconds: its destination asked for that.", self.connection, wait.as_secs());
             return Err(Fault::new(Code::DestinationLimit, what));
@@ -81,7 +101,7 @@ impl Slots {
     /// The destination asked to slow down: nobody starts a request before `until`.
     pub async fn pause(&self, until: Millis) -> Result<(), Fault> {
         self.paused_until.fetch_max(until.0, Ordering::AcqRel);
-        match self.limit {
+        match self.limit() {
             Some(_) => self.store.pause(&self.connection, until).await,
             None => Ok(()),
         }

@@ -136,18 +136,16 @@ impl Attempt<'_> {
                 part.iter().for_each(|i| self.outcomes[*i] = Some(Outcome::retry("too_many_refusals")));
                 continue;
             }
-            match self.context.slots.take(&self.context.stop).await {
+            let records: Vec<BatchRecord<'_>> = part.iter().map(|i| self.records[*i]).collect();
+            let batch = WriteBatch { sync: &self.header.sync, op: self.header.op, layout, records: &records };
+            match self.take_slots(&batch).await {
                 Err(fault) if fault.code == Code::DestinationLimit => {
                     self.wait_for(&part, parts, THROTTLED);
                     return Ok(Some(fault));
                 }
-                slot => slot?,
+                slots => slots?,
             }
             requests += 1;
-            self.state.tally.requests += 1;
-            self.context.meter.request();
-            let records: Vec<BatchRecord<'_>> = part.iter().map(|i| self.records[*i]).collect();
-            let batch = WriteBatch { sync: &self.header.sync, op: self.header.op, layout, records: &records };
             match self.context.destination.write(&batch).await {
                 Ok(outcomes) if outcomes.len() == records.len() => {
                     for (index, outcome) in part.iter().zip(outcomes) {
@@ -177,7 +175,9 @@ impl Attempt<'_> {
                     self.wait = self.wait.max(Some(pause));
                     self.wait_for(&part, parts, THROTTLED);
                     if pause > MOST_OBEYED {
-                        let what = format!("The destination of `{}` asks to wait {} seconds, longer than a run waits.", self.header.sync, pause.as_secs());
+                        let until = self.context.clock.now().plus(pause);
+                        let what =
+                            format!("The quota of the destination of `{}` is used up until {until}, which is longer than a run waits.", self.header.sync);
                         return Ok(Some(Fault::new(Code::DestinationLimit, what)));
                     }
                     return Ok(None);
@@ -198,6 +198,18 @@ impl Attempt<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Waits for as many slots as the batch needs requests, at the rate that the destination has now.
+    async fn take_slots(&mut self, batch: &WriteBatch<'_>) -> Result<(), Fault> {
+        let (slots, destination) = (&self.context.slots, &self.context.destination);
+        slots.adjust(destination.limits().rate);
+        for _ in 0..destination.requests(batch).max(1) {
+            slots.take(&self.context.stop).await?;
+            self.state.tally.requests += 1;
+            self.context.meter.request();
+        }
+        Ok(())
     }
 
     fn stopping(&self, code: Code, what: &str, detail: &str) -> Fault {
