@@ -32,6 +32,6 @@ pub async fn run(cli: &Cli, out: &Out) -> Result<ExitCode, Fault> {
         Command::Explain { sync, key } => explain::run(&project()?, sync, key, out).await,
         Command::DeadLetters(what) => dead_letters::run(&project()?, what, out).await,
         Command::Schema { connections } => schema::run(*connections),
-        Command::Demo { keep } => crate::demo::run(keep.as_deref(), out).await,
+        Command::Demo { keep, destination } => crate::demo::run(keep.as_deref(), *destination, out).await,
     }
 }
