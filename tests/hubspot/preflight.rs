@@ -74,7 +74,7 @@ async fn a_mapping_that_fits_has_no_findings() {
         ("contacts", "upsert", vec![key("crm_id"), line("name", "firstname"), label]),
         ("0-1", "mirror", vec![key("crm_id"), line("n", "score")]),
         ("contacts", "update", vec![key("hs_object_id"), line("name", "firstname")]),
-        ("contacts", "update", vec![key("email"), line("name", "firstname")]),
+        ("contacts", "update", vec![json!({ "from": "email", "to": "email", "identifier": true, "transform": ["lowercase"] }), line("name", "firstname")]),
         ("p1_cars", "upsert", vec![key("plate"), line("name", "colour")]),
         (
             "deals",

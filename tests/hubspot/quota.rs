@@ -12,7 +12,7 @@ use doubles::hubspot::gate::Quota;
 use serde_json::json;
 
 use crate::rig::{Records, double, open, open_with};
-use crate::syncs::{arrived, project};
+use crate::syncs::{arrived, line, project};
 
 #[tokio::test]
 async fn the_rate_follows_the_headers() {
@@ -30,16 +30,15 @@ async fn the_rate_follows_the_headers() {
 #[tokio::test]
 async fn a_429_is_a_pause_and_what_is_spent_is_not_asked_for() {
     let double = double();
-    let hub = open(&double).await;
+    let (hub, other) = (open(&double).await, open(&double).await);
     let write = async || Records::contacts(&[("a", "Ada")]).write(&*hub, Op::Upsert).await;
     write().await.unwrap();
-    double.portal().gate.quota.max = 2;
+    Records::contacts(&[("a", "Ada")]).write(&*other, Op::Upsert).await.unwrap();
+    double.portal().gate.quota.max = 4;
     assert_eq!(write().await.unwrap_err(), WriteError::Throttled { after: Some(Duration::from_secs(10)) }, "the interval of the headers");
-    // The answer said that nothing is left: nobody asks before a tenth of the interval is over.
     let sent = double.portal().requests.len();
-    assert!(matches!(write().await.unwrap_err(), WriteError::Throttled { after: Some(a) } if a <= Duration::from_secs(1)));
+    assert!(matches!(write().await.unwrap_err(), WriteError::Throttled { after: Some(a) } if a <= Duration::from_secs(10)), "nobody asks before that");
     assert_eq!(double.portal().requests.len(), sent);
-    let other = open(&double).await;
     double.portal().gate.quota.retry_after = Some(3);
     let error = Records::contacts(&[("a", "Ada")]).write(&*other, Op::Upsert).await.unwrap_err();
     assert_eq!(error, WriteError::Throttled { after: Some(Duration::from_secs(3)) });
@@ -62,6 +61,24 @@ async fn within(quota: Quota, rows: u32) -> (usize, usize) {
 async fn a_run_stays_inside_the_quota() {
     // Half a second of tolerance: the machine that tests may be busy.
     assert_eq!(within(Quota::new(40, Duration::from_secs(1)), 600).await, (60, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_beside_the_writing_have_slots_of_their_own() {
+    let double = double();
+    double.portal().gate.quota = Quota::new(40, Duration::from_secs(1));
+    for key in ["a", "b", "c"] {
+        double.portal().add("companies", &[("crm_id", key)]);
+    }
+    let mut project = project(&double, 300);
+    project.connections["there"]["batch_size"] = json!(10);
+    project.sync()["model"]["sql"] = json!("select id, email, name, n, substr('abc', id % 3 + 1, 1) as company from customers");
+    project.sync()["mapping"].as_array_mut().unwrap().push(line("company", "company_key"));
+    project.sync()["destination"]["options"] = json!({ "associations": [{ "field": "company_key", "to": "companies", "by": "crm_id" }] });
+    let run = project.run().await;
+    assert_eq!((run.status, run.tally.accepted(), run.tally.requests), (Status::Complete, 300, 90), "{run:?}");
+    let portal = double.portal();
+    assert_eq!((portal.links.len(), portal.count("read"), portal.refused()), (300, 30, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

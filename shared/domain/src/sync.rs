@@ -140,13 +140,6 @@ pub struct FieldMapping {
     pub values: BTreeMap<String, String>,
 }
 
-impl FieldMapping {
-    /// What findings call the line: `mapping: lifetime_value → ltv`.
-    pub fn line(&self) -> String {
-        format!("mapping: {} → {}", self.from.as_deref().unwrap_or("constant"), self.to)
-    }
-}
-
 /// What a null in the model does to the field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -54,13 +54,19 @@ impl Slots {
         *self.limit.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the next slot. Slots leased before a pause are given back and leased anew. A fault when the run
-    /// is stopped or halted meanwhile, and at once (`DestinationLimit`) when the slot is further away than a run waits.
+    /// Waits for the next slot: [`Slots::take_many`] for one request.
     pub async fn take(&self, stop: &Stop) -> Result<(), Fault> {
+        self.take_many(1, stop).await
+    }
+
+    /// Waits for the last of the next `count` slots, for as many requests one after the other. They are taken together:
+    /// writers that took them in turns would all get their last ones at once, and send a burst. Slots leased before a pause are given back and leased anew. A fault when the run
+    /// is stopped or halted meanwhile, and at once (`DestinationLimit`) when the slot is further away than a run waits.
+    pub async fn take_many(&self, count: u32, stop: &Stop) -> Result<(), Fault> {
         let limit = self.limit();
         let start_micros = match limit {
             None => self.paused_until.load(Ordering::Acquire).saturating_mul(1000),
-            Some(limit) => self.next(limit).await?,
+            Some(limit) => self.next(limit, count.max(1)).await?,
         };
         let wait = limiter::wait(start_micros, self.clock.now().0.saturating_mul(1000));
         // A slow rate makes its writers wait for each other; only what is far beyond that is a pause.
@@ -82,7 +88,7 @@ impl Slots {
         stop.check()
     }
 
-    async fn next(&self, limit: RateLimit) -> Result<i64, Fault> {
+    async fn next(&self, limit: RateLimit, count: u32) -> Result<i64, Fault> {
         let mut leased = self.leased.lock().await;
         let now = self.clock.now().0.saturating_mul(1000);
         // A slot whose time is past is still a slot, but slots saved up would be a burst: those are lost.
@@ -91,11 +97,13 @@ impl Slots {
         while leased.front().is_some_and(|start| *start < earliest) {
             leased.pop_front();
         }
-        if leased.is_empty() {
-            let lease = self.store.lease(&self.connection, limit, now, limiter::block(limit)).await?;
+        let count = count as usize;
+        if leased.len() < count {
+            let missing = u32::try_from(count - leased.len()).unwrap_or(u32::MAX);
+            let lease = self.store.lease(&self.connection, limit, now, limiter::block(limit).max(missing)).await?;
             leased.extend((0..lease.slots).map(|i| lease.start(i)));
         }
-        Ok(leased.pop_front().unwrap_or(now))
+        Ok(leased.drain(..count.min(leased.len())).next_back().unwrap_or(now))
     }
 
     /// The destination asked to slow down: nobody starts a request before `until`.

@@ -204,11 +204,10 @@ impl Attempt<'_> {
     async fn take_slots(&mut self, batch: &WriteBatch<'_>) -> Result<(), Fault> {
         let (slots, destination) = (&self.context.slots, &self.context.destination);
         slots.adjust(destination.limits().rate);
-        for _ in 0..destination.requests(batch).max(1) {
-            slots.take(&self.context.stop).await?;
-            self.state.tally.requests += 1;
-            self.context.meter.request();
-        }
+        let requests = destination.requests(batch).max(1);
+        slots.take_many(requests, &self.context.stop).await?;
+        self.state.tally.requests += u64::from(requests);
+        (0..requests).for_each(|_| self.context.meter.request());
         Ok(())
     }
 

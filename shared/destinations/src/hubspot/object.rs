@@ -19,11 +19,17 @@ pub(super) type LinkType = (Category, u64);
 pub(super) struct Known {
     properties: Mutex<Option<Arc<Properties>>>,
     link_types: Mutex<HashMap<String, LinkType>>,
+    /// Held while HubSpot is asked, so that writers who begin together ask once.
+    asking: tokio::sync::Mutex<()>,
 }
 
 impl Known {
     /// The properties of the sync's object, asked for where they are not known.
     pub(super) async fn properties(&self, api: &Api, object: &str) -> Result<Arc<Properties>, WriteError> {
+        if let Some(known) = self.known() {
+            return Ok(known);
+        }
+        let _asking = self.asking.lock().await;
         if let Some(known) = self.known() {
             return Ok(known);
         }
@@ -47,6 +53,7 @@ impl Known {
         if let Some(id) = link.type_id {
             return Ok((link.category, id));
         }
+        let _asking = self.asking.lock().await;
         if let Some(known) = lock(&self.link_types).get(&link.to) {
             return Ok(*known);
         }

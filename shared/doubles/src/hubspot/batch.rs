@@ -145,8 +145,7 @@ impl Portal {
             return Err(("VALIDATION_ERROR", format!("Property values were not valid: {}", Value::Array(wrong))));
         }
         for (name, kept) in changes.iter().filter(|(_, kept)| !kept.is_empty()) {
-            let unique = known.properties.get(name).is_some_and(|p| p.unique || p.kind == Kind::Email);
-            if let Some(other) = known.find(name, kept).filter(|other| unique && Some(*other) != record) {
+            if let Some(other) = known.find(name, kept).filter(|other| Some(*other) != record) {
                 return Err(("CONFLICT", format!("A record with this {name} already exists. Existing ID: {other}")));
             }
         }
@@ -177,8 +176,8 @@ impl Portal {
         let new = prepared.record.is_none();
         let id = prepared.record.unwrap_or_else(|| self.next_id());
         let Some(known) = self.objects.get_mut(object) else { return Done::Failed("OBJECT_NOT_FOUND", "no such object".into()) };
-        let fields = known.records.entry(id).or_default();
-        let before = fields.clone();
+        let before = known.records.get(&id).cloned().unwrap_or_default();
+        let mut fields = before.clone();
         for (name, kept) in prepared.changes {
             if kept.is_empty() {
                 fields.remove(&name)
@@ -186,9 +185,9 @@ impl Portal {
                 fields.insert(name, kept)
             };
         }
-        if !new && *fields == before {
-            self.idle_writes += 1;
-        }
+        let idle = !new && fields == before;
+        known.put(id, fields);
+        self.idle_writes += u64::from(idle);
         for (to, other, kind) in prepared.links {
             self.links.insert((object.to_owned(), id, to, other, kind));
         }
@@ -242,7 +241,7 @@ impl Portal {
         }
         for id in ids.into_iter().filter_map(|id| id.parse::<u64>().ok()) {
             if let Some(known) = self.objects.get_mut(object) {
-                known.records.remove(&id);
+                known.remove(id);
             }
             self.links.retain(|(from, a, to, b, _)| !((from == object && *a == id) || (to == object && *b == id)));
         }

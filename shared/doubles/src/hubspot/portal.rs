@@ -1,6 +1,6 @@
 //! What an account holds: objects with their properties and records, links between records.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::gate::{Gate, Seen};
 use super::property::{Kind, Property};
@@ -17,8 +17,10 @@ pub struct Object {
     pub properties: BTreeMap<String, Property>,
     /// What a new record must have.
     pub required: Vec<String>,
-    /// The records, by id.
+    /// The records, by id. Changed by [`Object::put`] and [`Object::remove`] only.
     pub records: BTreeMap<u64, Fields>,
+    /// Where unique values are: by property, then by value.
+    index: HashMap<String, HashMap<String, u64>>,
 }
 
 impl Object {
@@ -30,10 +32,39 @@ impl Object {
 
     /// The record that has this value of a property, as HubSpot compares it; contacts also by further addresses.
     pub fn find(&self, property: &str, value: &str) -> Option<u64> {
-        let email = self.properties.get(property).is_some_and(|p| p.kind == Kind::Email);
-        let value = if email { value.trim().to_lowercase() } else { value.to_owned() };
-        let more = |fields: &Fields| email && fields.get("hs_additional_emails").is_some_and(|all| all.split(';').any(|one| one == value));
-        self.records.iter().find(|(_, fields)| fields.get(property) == Some(&value) || more(fields)).map(|(id, _)| *id)
+        let property = self.properties.get(property).filter(|p| p.is_unique())?;
+        let value = if property.kind == Kind::Email { value.trim().to_lowercase() } else { value.to_owned() };
+        self.index.get(&property.name)?.get(&value).copied()
+    }
+
+    /// Keeps a record.
+    pub fn put(&mut self, id: u64, fields: Fields) {
+        self.remove(id);
+        for (property, value) in self.unique_values(&fields) {
+            self.index.entry(property).or_default().insert(value, id);
+        }
+        self.records.insert(id, fields);
+    }
+
+    /// Forgets a record.
+    pub fn remove(&mut self, id: u64) {
+        let Some(fields) = self.records.remove(&id) else { return };
+        for (property, value) in self.unique_values(&fields) {
+            if let Some(values) = self.index.get_mut(&property).filter(|values| values.get(&value) == Some(&id)) {
+                values.remove(&value);
+            }
+        }
+    }
+
+    /// The values by which a record is found, each with its property; an address also among further ones.
+    fn unique_values(&self, fields: &Fields) -> Vec<(String, String)> {
+        let mut out = Vec::new();
+        for property in self.properties.values().filter(|p| p.is_unique()) {
+            let more = fields.get("hs_additional_emails").filter(|_| property.kind == Kind::Email);
+            let values = fields.get(&property.name).into_iter().map(String::as_str).chain(more.into_iter().flat_map(|all| all.split(';')));
+            out.extend(values.filter(|value| !value.is_empty()).map(|value| (property.name.clone(), value.to_owned())));
+        }
+        out
     }
 
     /// The records by a property's value; those without one are left out.
@@ -123,7 +154,7 @@ impl Portal {
         self.last_id += 1;
         let id = self.last_id;
         if let Some(object) = self.objects.get_mut(object) {
-            object.records.insert(id, fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect());
+            object.put(id, fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect());
         }
         id
     }

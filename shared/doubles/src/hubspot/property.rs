@@ -77,6 +77,11 @@ impl Property {
         self
     }
 
+    /// No two records have the same value, whether or not its definition says so.
+    pub fn is_unique(&self) -> bool {
+        self.unique || self.kind == Kind::Email
+    }
+
     /// Its definition as the properties API gives it.
     pub fn definition(&self) -> Value {
         let (kind, field) = match self.kind {
