@@ -39,6 +39,8 @@ pub struct Project {
     pub connections: Value,
     /// The sync files.
     pub syncs: Vec<Value>,
+    /// What `${env:NAME}` leads to, by name.
+    pub secrets: BTreeMap<String, String>,
     clock: Turned,
 }
 
@@ -71,7 +73,7 @@ impl Project {
             "mapping": [{ "from": "id", "to": "id", "identifier": true }, line("email"), line("name"), line("n")],
         });
         let connections = json!({ "here": { "type": "sqlite", "path": "warehouse.db" }, "there": there });
-        let project = Self { folder, double, connections, syncs: vec![sync], clock: Turned::default() };
+        let project = Self { folder, double, connections, syncs: vec![sync], secrets: BTreeMap::new(), clock: Turned::default() };
         project.warehouse("create table customers (id integer primary key, email text, name text, n)");
         project.add_rows(1, rows);
         project.save();
@@ -155,7 +157,8 @@ impl Project {
     /// Opens a sync on this state.
     pub async fn engine_on(&self, name: &str, store: Arc<dyn StateStore>) -> Result<Engine, Fault> {
         self.save();
-        let project = local::project::Project::load(self.folder())?;
+        let mut project = local::project::Project::load(self.folder())?;
+        project.secrets.own.clone_from(&self.secrets);
         let mut engine = open::engine(&project, project.sync(name)?, store, Stop::default()).await?;
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let (connection, rate) = (engine.sync.destination.connection.clone(), engine.destination.limits().rate);
@@ -209,7 +212,7 @@ impl Project {
     pub fn command_as_saved(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary::sluice());
         command.arg("--project").arg(self.folder()).args(arguments);
-        command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.env_remove("RUST_LOG").envs(&self.secrets).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 

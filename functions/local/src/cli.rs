@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::demo::DemoDestination;
+
 /// Sync what changed in your warehouse to the tools people work in, and only that.
 #[derive(Debug, Parser)]
 #[command(name = "sluice", version, arg_required_else_help = true, after_help = AFTER)]
@@ -135,6 +137,9 @@ pub enum Command {
         /// Keep the demo's project in this folder instead of a temporary one.
         #[arg(long, value_name = "DIR")]
         keep: Option<PathBuf>,
+        /// Send to a double of this service instead of an HTTP endpoint and a database.
+        #[arg(long, value_name = "NAME")]
+        destination: Option<DemoDestination>,
     },
 }
 

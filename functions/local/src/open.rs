@@ -11,7 +11,6 @@ use engine::slots::Slots;
 use engine::{Context, Engine, Meter, Settings, Stop};
 
 use crate::project::Project;
-use crate::settings::Environment;
 
 /// Longer than any batch takes: on one machine nobody else takes over a message.
 const VISIBILITY: Duration = Duration::from_secs(24 * 3600);
@@ -61,10 +60,10 @@ pub async fn engine(project: &Project, sync: &Sync, store: Arc<dyn StateStore>, 
 async fn warehouse(project: &Project, sync: &Sync) -> Result<Arc<dyn Warehouse>, Fault> {
     let name = &sync.model.warehouse;
     let connection = project.connection(name, &format!("model.warehouse of sync `{}`", sync.name))?;
-    warehouses::open(name, connection, &project.folder, &Environment).await
+    warehouses::open(name, connection, &project.folder, &project.secrets).await
 }
 
 async fn destination(project: &Project, sync: &Sync) -> Result<Arc<dyn Destination>, Fault> {
     let connection = project.connection(&sync.destination.connection, &format!("destination.connection of sync `{}`", sync.name))?;
-    destinations::open(sync, connection, &project.folder, &Environment).await
+    destinations::open(sync, connection, &project.folder, &project.secrets).await
 }

@@ -9,11 +9,15 @@ use domain::finding::nearest;
 use domain::sync::Sync;
 use serde::de::DeserializeOwned;
 
+use crate::settings::Secrets;
+
 /// A project folder, read.
 #[derive(Debug)]
 pub struct Project {
     /// The folder, absolute.
     pub folder: PathBuf,
+    /// Where references to secrets lead.
+    pub secrets: Secrets,
     connections: BTreeMap<String, Connection>,
     syncs: Vec<SyncFile>,
 }
@@ -55,7 +59,7 @@ impl Project {
         paths.sort();
         let mut files: Vec<SyncFile> = paths.into_iter().map(|path| SyncFile { sync: read_sync(&path), path }).collect();
         refuse_same_names(&mut files);
-        Ok(Project { folder, connections, syncs: files })
+        Ok(Project { folder, secrets: Secrets::default(), connections, syncs: files })
     }
 
     /// All sync files, in the order of their paths.

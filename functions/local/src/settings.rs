@@ -1,5 +1,7 @@
 //! The only place that reads the environment.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use domain::config::Reference;
 use domain::fault::{Code, Fault};
@@ -21,6 +23,23 @@ impl SecretSource for Environment {
                 Err(Fault::new(Code::SecretMissing, format!("{reference} is kept in a secret store, which a run on this machine does not ask."))
                     .with_next("use `${env:NAME}` for local runs"))
             }
+        }
+    }
+}
+
+/// Secrets of a project: those that this process made itself (the demo's services take them), else the environment's.
+#[derive(Debug, Clone, Default)]
+pub struct Secrets {
+    /// By the name that `${env:NAME}` has.
+    pub own: BTreeMap<String, String>,
+}
+
+#[async_trait]
+impl SecretSource for Secrets {
+    async fn get(&self, reference: &Reference) -> Result<String, Fault> {
+        match reference {
+            Reference::Env(name) if self.own.contains_key(name) => Ok(self.own[name].clone()),
+            other => Environment.get(other).await,
         }
     }
 }

@@ -104,3 +104,23 @@ fn what_the_demo_says_to_try_works() {
     assert_eq!(explained[0]["trouble"]["code"], "blocked_domain");
     assert!(explained[0]["verdict"].as_str().unwrap().contains("held until"), "{explained:?}");
 }
+
+#[test]
+fn the_demo_of_a_service_shows_what_its_double_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = folder.path().join("kept");
+    let demo = sluice(&["demo", "--json", "--destination", "hubspot", "--keep", project.to_str().unwrap()]);
+    assert!(demo.status.success(), "{}{}", String::from_utf8_lossy(&demo.stdout), String::from_utf8_lossy(&demo.stderr));
+    let steps = lines(&demo);
+    assert_eq!(steps.iter().map(|s| s["step"].as_str().unwrap()).collect::<Vec<_>>(), ["project", "first_run", "second_run", "next"]);
+    let crm = "crm-contacts";
+    for (step, wanted, records) in
+        [(1, row(crm, "partial", [9_991, 0, 0, 0, 0, 9, 9_991, 0]), 9_991), (2, row(crm, "partial", [0, 200, 20, 9_771, 0, 9, 220, 0]), 9_971)]
+    {
+        assert_eq!((numbers(&steps[step]["runs"][0]), &steps[step]["records"]), (wanted, &json!(records)));
+    }
+    // 100 contacts to a request, and the definitions of the properties.
+    assert!(steps[1]["requests"].as_u64().unwrap() <= 102, "{}", steps[1]["requests"]);
+    let connections = std::fs::read_to_string(project.join("connections.yaml")).unwrap();
+    assert!(connections.contains("${env:HUBSPOT_TOKEN}") && !connections.contains("planted"), "{connections}");
+}

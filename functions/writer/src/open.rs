@@ -60,7 +60,7 @@ pub async fn context(house: &House, sync: &str, version: &str, patience: Duratio
         slots: Arc::new(opened.slots.again()),
         meter: Arc::new(Meter::default()),
         stop: Stop::default(),
-        settings: Settings { stall: common.stall, claim: common.claim, patience, ..Settings::default() },
+        settings: Settings { stall: common.stall, claim: common.claim, rate: house.settings.rate, patience, ..Settings::default() },
     }))
 }
 

@@ -1,6 +1,7 @@
 //! Destinations: one file (or folder) each, and the registry that lists them.
 
 pub mod http;
+pub mod hubspot;
 pub mod postgres;
 mod sql;
 pub mod sqlite;
@@ -16,7 +17,7 @@ use domain::ports::{Destination, DestinationEntry, Opening, SecretSource};
 use domain::sync::Sync;
 
 /// Every destination, in the order of their names.
-pub const REGISTRY: &[&DestinationEntry] = &[&postgres::ENTRY, &sqlite::ENTRY, &webhook::ENTRY];
+pub const REGISTRY: &[&DestinationEntry] = &[&hubspot::ENTRY, &postgres::ENTRY, &sqlite::ENTRY, &webhook::ENTRY];
 
 /// The entry of a connection's `type`.
 pub fn find(name: &str) -> Option<&'static DestinationEntry> {

@@ -14,6 +14,9 @@ pub enum Severity {
     Warning,
 }
 
+/// How a finding begins to say which field it is about.
+const FIELD: &str = "field ";
+
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
@@ -36,6 +39,21 @@ impl Finding {
     /// A finding that does not stop the run.
     pub fn warning(about: impl Into<String>, what: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, about: about.into(), what: what.into(), fix: fix.into() }
+    }
+
+    /// The same, about the mapped field of this name at the destination: for those who do not know which column it is
+    /// mapped from. [`Finding::on_line`] puts the mapping's line in its place.
+    pub fn on_field(mut self, field: &str) -> Self {
+        self.about = format!("{FIELD}{field}");
+        self
+    }
+
+    /// The same, with the line of the mapping that `line` gives for its field, if it is about one.
+    pub fn on_line(mut self, line: impl FnOnce(&str) -> Option<String>) -> Self {
+        if let Some(line) = self.about.strip_prefix(FIELD).and_then(line) {
+            self.about = line;
+        }
+        self
     }
 
     /// True when the run must not start.
@@ -81,6 +99,14 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_finding_on_a_field_gets_its_line() {
+        let line = |field: &str| (field == "ltv").then(|| "mapping: lifetime_value → ltv".to_owned());
+        let on = |field: &str| Finding::error("", "what", "fix").on_field(field).on_line(line).about;
+        assert_eq!((on("ltv").as_str(), on("other").as_str()), ("mapping: lifetime_value → ltv", "field other"));
+        assert_eq!(Finding::error("model", "what", "fix").on_line(line).about, "model");
+    }
 
     #[test]
     fn the_nearest_name_is_near() {

@@ -9,6 +9,7 @@ use futures_util::stream::BoxStream;
 
 use crate::batch::{Message, WriteBatch};
 use crate::bucket::{Bucket, EntryWrite};
+use crate::cells::Cells;
 use crate::clock::Millis;
 use crate::config::{RateLimit, Reference};
 use crate::dead_letter::DeadLetter;
@@ -137,7 +138,8 @@ pub struct DestinationSchema {
     pub fields: Option<Vec<DestinationField>>,
     /// The identifier is compared without regard to case.
     pub identifier_ignores_case: bool,
-    /// What is wrong on the destination's side (an identifier that is not unique, a missing table …).
+    /// What is wrong on the destination's side (an identifier that is not unique, a missing table …). One about a
+    /// mapped field is made by [`Finding::on_field`]: the engine puts the mapping's line in its place.
     pub findings: Vec<Finding>,
 }
 
@@ -153,8 +155,16 @@ pub struct Need<'a> {
 /// A place records go to.
 #[async_trait]
 pub trait Destination: Send + Sync {
-    /// What it can take.
+    /// What it can take. May change while the connection is open: a destination that tells its quota with its answers
+    /// is asked again before every write, and its new rate holds from then on.
     fn limits(&self) -> Limits;
+
+    /// How many requests `write` will make for this batch, at most: one, unless something has to be looked up
+    /// before or linked after. The engine takes as many slots of the connection's rate before it calls `write`.
+    fn requests(&self, batch: &WriteBatch<'_>) -> u32 {
+        let _ = batch;
+        1
+    }
 
     /// Looks at the destination's schema without writing. Findings are about the destination's own side;
     /// field types are compared by the mapping.
@@ -169,6 +179,13 @@ pub trait Destination: Send + Sync {
     async fn read(&self, layout: &Layout, identifiers: &[Vec<u8>]) -> Result<Option<Vec<Option<Vec<u8>>>>, Fault> {
         let _ = (layout, identifiers);
         Ok(None)
+    }
+
+    /// A record of `layout` as the destination holds it after it has accepted it, to be compared with what
+    /// [`Destination::read`] gives: other spellings, less precision, an option's value for its label. Asked after `read`.
+    fn as_stored(&self, layout: &Layout, record: Cells<'_>) -> Vec<u8> {
+        let _ = layout;
+        record.bytes().to_vec()
     }
 }
 

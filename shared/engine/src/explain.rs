@@ -1,6 +1,7 @@
 //! Explains one record: what the state holds for its key, what the model says now, and what a run would do.
 
 use domain::bucket::Entry as Stored;
+use domain::cells::Cells;
 use domain::change::{Change, Wanted, decide};
 use domain::doubt::Doubts;
 use domain::fault::{Code, Fault};
@@ -8,6 +9,7 @@ use domain::key::KeyHash;
 use domain::layout::Layout;
 use domain::mapping::Invalid;
 use domain::ports::{Only, Query};
+use domain::value::Value;
 
 use crate::Engine;
 use crate::entries::Kind;
@@ -110,9 +112,9 @@ pub async fn differences(engine: &Engine, layout: &Layout, records: &[Vec<u8>]) 
     let identifiers: Vec<Vec<u8>> = records.iter().map(|r| layout.identifier_cells(split(r).1)).collect();
     let Some(there) = engine.destination.read(layout, &identifiers).await? else { return Ok(None) };
     let compare = |record: &Vec<u8>, there: Option<Vec<u8>>| {
-        let there = there?;
-        let pairs = layout.fields().iter().zip(split(record).1.values().zip(domain::cells::Cells(&there).values()));
-        let differing = pairs.filter(|(_, (here, there))| !matches!(here, domain::value::Value::Missing) && here.to_text() != there.to_text());
+        let (here, there) = (engine.destination.as_stored(layout, split(record).1), there?);
+        let pairs = layout.fields().iter().zip(Cells(&here).values().zip(Cells(&there).values()));
+        let differing = pairs.filter(|(_, (here, there))| !matches!(here, Value::Missing) && here.to_text() != there.to_text());
         Some(
             differing.map(|(f, (here, there))| FieldDifference { field: f.name.clone(), there: there.to_text().into(), here: here.to_text().into() }).collect(),
         )

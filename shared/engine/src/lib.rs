@@ -27,6 +27,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::config::RateLimit;
 use domain::ports::{BatchQueue, Clock, Destination, Renew, Shelf, StateStore, Warehouse};
 use domain::sync::Sync;
 
@@ -86,6 +87,8 @@ pub struct Settings {
     pub stall: Duration,
     /// How long a writer may keep a batch before another may claim it.
     pub claim: Duration,
+    /// The rate that holds instead of the destination's own.
+    pub rate: Option<RateLimit>,
     /// A writer waits this long for a request slot; a message whose slot is further away goes back to the queue.
     pub patience: Duration,
     /// When the system ends this process: the engine stops early enough, and says so. `None`: it is not ended.
@@ -101,6 +104,7 @@ impl Default for Settings {
         Self {
             stall: Duration::from_secs(30 * 60),
             claim: Duration::from_secs(15 * 60),
+            rate: None,
             patience: Duration::MAX,
             deadline: None,
             spool_memory: 16 * 1024 * 1024,

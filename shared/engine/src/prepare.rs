@@ -2,7 +2,7 @@
 
 use domain::fault::{Code, Fault};
 use domain::finding::{Finding, nearest};
-use domain::mapping::Mapper;
+use domain::mapping::{self, Mapper};
 use domain::ports::{DestinationSchema, Need, Query};
 use domain::row::Column;
 use domain::sync::Sync;
@@ -44,7 +44,8 @@ pub async fn preflight(engine: &Engine) -> Result<Preflight, Fault> {
     let cursor = cursor_position(sync, &columns, &mut findings);
     let fields: Vec<(String, bool)> = sync.mapping.iter().map(|m| (m.to.clone(), m.identifier)).collect();
     let schema = engine.destination.preflight(Need { mode: sync.mode, fields: &fields }).await?;
-    findings.extend(schema.findings.iter().cloned());
+    let line = |field: &str| sync.mapping.iter().find(|m| m.to == field).map(mapping::line);
+    findings.extend(schema.findings.iter().map(|finding| finding.clone().on_line(line)));
     let (mapper, mapped) = Mapper::compile(sync, &columns, &schema);
     findings.extend(mapped);
     findings.dedup();

@@ -2,8 +2,8 @@
 //! out one by one. Also where a writer tells the others of a pause.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use domain::clock::Millis;
@@ -19,7 +19,6 @@ use crate::stop::Stop;
 /// One per connection and process; [`Slots::again`] for work that is halted apart.
 pub struct Slots {
     connection: String,
-    limit: Option<RateLimit>,
     store: Arc<dyn StateStore>,
     clock: Arc<dyn Clock>,
     shared: Arc<Shared>,
@@ -29,6 +28,7 @@ pub struct Slots {
 /// What everyone in this process knows of the connection's slots.
 #[derive(Default)]
 struct Shared {
+    limit: RwLock<Option<RateLimit>>,
     /// Starts not yet handed out, in microseconds since 1970.
     leased: Mutex<VecDeque<i64>>,
     /// Nobody starts before this, in milliseconds since 1970.
@@ -38,14 +38,14 @@ struct Shared {
 impl Slots {
     /// Slots of `connection` under `limit`.
     pub fn new(connection: &str, limit: Option<RateLimit>, store: Arc<dyn StateStore>, clock: Arc<dyn Clock>) -> Self {
-        Self { connection: connection.to_owned(), limit, store, clock, shared: Arc::default(), halted: Stop::default() }
+        let shared = Shared { limit: RwLock::new(limit), ..Shared::default() };
+        Self { connection: connection.to_owned(), store, clock, shared: Arc::new(shared), halted: Stop::default() }
     }
 
     /// The same slots, leased already or not, for work that [`Slots::halt`] of the others does not end.
     pub fn again(&self) -> Self {
         Self {
             connection: self.connection.clone(),
-            limit: self.limit,
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
             shared: Arc::clone(&self.shared),
@@ -53,24 +53,40 @@ impl Slots {
         }
     }
 
-    /// Waits for the next slot. Slots leased before a pause are given back and leased anew. Returns the time to wait
-    /// when that is longer than `patience`: the slot is then left for the next one who asks. A fault when the run
-    /// is stopped or halted meanwhile, and at once (`DestinationLimit`) when the slot is further away than a run waits.
-    pub async fn take(&self, stop: &Stop, patience: Duration) -> Result<Option<Duration>, Fault> {
-        let start_micros = match self.limit {
-            None => self.shared.paused_until.load(Ordering::Acquire).saturating_mul(1000),
-            Some(limit) => self.next(limit).await?,
+    /// The limit from now on: destinations tell it with their answers. Slots that are leased already keep their times.
+    pub fn adjust(&self, limit: Option<RateLimit>) {
+        if self.limit() != limit {
+            *self.shared.limit.write().unwrap_or_else(PoisonError::into_inner) = limit;
+        }
+    }
+
+    fn limit(&self) -> Option<RateLimit> {
+        *self.shared.limit.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the last of the next `count` slots, for as many requests one after the other. They are taken together:
+    /// writers that took them in turns would all get their last ones at once, and send a burst. Slots leased before a
+    /// pause are given back and leased anew. Returns the time to wait when that is longer than `patience`: the slot is
+    /// then left for the next one who asks. A fault when the run is stopped or halted meanwhile, and at once
+    /// (`DestinationLimit`) when the slot is further away than a run waits.
+    pub async fn take(&self, count: u32, stop: &Stop, patience: Duration) -> Result<Option<Duration>, Fault> {
+        let limit = self.limit();
+        let taken = match limit {
+            None => vec![self.shared.paused_until.load(Ordering::Acquire).saturating_mul(1000)],
+            Some(limit) => self.next(limit, count.max(1)).await?,
         };
+        let start_micros = taken.last().copied().unwrap_or_default();
         let wait = limiter::wait(start_micros, self.clock.now().0.saturating_mul(1000));
         // A slow rate makes its writers wait for each other; only what is far beyond that is a pause.
-        let turns = self.limit.map_or(Duration::ZERO, |limit| limit.per.0.saturating_mul(16));
+        let turns = limit.map_or(Duration::ZERO, |limit| limit.per.0.saturating_mul(16));
         if wait > MOST_OBEYED + turns {
             let what = format!("Connection `{}` is paused for {} more seconds: its destination asked for that.", self.connection, wait.as_secs());
             return Err(Fault::new(Code::DestinationLimit, what));
         }
         if wait > patience {
-            if self.limit.is_some() {
-                self.shared.leased.lock().await.push_front(start_micros);
+            if limit.is_some() {
+                let mut leased = self.shared.leased.lock().await;
+                taken.into_iter().rev().for_each(|start| leased.push_front(start));
             }
             return Ok(Some(wait));
         }
@@ -87,7 +103,7 @@ impl Slots {
         stop.check().map(|()| None)
     }
 
-    async fn next(&self, limit: RateLimit) -> Result<i64, Fault> {
+    async fn next(&self, limit: RateLimit, count: u32) -> Result<Vec<i64>, Fault> {
         let mut leased = self.shared.leased.lock().await;
         let now = self.clock.now().0.saturating_mul(1000);
         // A slot whose time is past is still a slot, but slots saved up would be a burst: those are lost.
@@ -96,17 +112,20 @@ impl Slots {
         while leased.front().is_some_and(|start| *start < earliest) {
             leased.pop_front();
         }
-        if leased.is_empty() {
-            let lease = self.store.lease(&self.connection, limit, now, limiter::block(limit)).await?;
+        let count = count as usize;
+        if leased.len() < count {
+            let missing = u32::try_from(count - leased.len()).unwrap_or(u32::MAX);
+            let lease = self.store.lease(&self.connection, limit, now, limiter::block(limit).max(missing)).await?;
             leased.extend((0..lease.slots).map(|i| lease.start(i)));
         }
-        Ok(leased.pop_front().unwrap_or(now))
+        let count = count.min(leased.len());
+        Ok(leased.drain(..count).collect())
     }
 
     /// The destination asked to slow down: nobody starts a request before `until`.
     pub async fn pause(&self, until: Millis) -> Result<(), Fault> {
         self.shared.paused_until.fetch_max(until.0, Ordering::AcqRel);
-        match self.limit {
+        match self.limit() {
             Some(_) => self.store.pause(&self.connection, until).await,
             None => Ok(()),
         }

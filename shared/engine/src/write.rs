@@ -141,7 +141,10 @@ impl Attempt<'_> {
                 part.iter().for_each(|i| self.outcomes[*i] = Some(Outcome::retry("too_many_refusals")));
                 continue;
             }
-            match self.context.slots.take(&self.context.stop, self.context.settings.patience).await {
+            let records: Vec<BatchRecord<'_>> = part.iter().map(|i| self.records[*i]).collect();
+            let batch = WriteBatch { sync: &self.header.sync, op: self.header.op, layout, records: &records };
+            let destination = Arc::clone(self.renewed.as_ref().unwrap_or(&self.context.destination));
+            match self.take_slots(destination.as_ref(), &batch).await {
                 Ok(None) => {}
                 Ok(Some(wait)) => {
                     // Waiting costs time that the queue has for nothing.
@@ -157,11 +160,6 @@ impl Attempt<'_> {
                 Err(fault) => return Err(fault),
             }
             requests += 1;
-            self.state.tally.requests += 1;
-            self.context.meter.request();
-            let records: Vec<BatchRecord<'_>> = part.iter().map(|i| self.records[*i]).collect();
-            let batch = WriteBatch { sync: &self.header.sync, op: self.header.op, layout, records: &records };
-            let destination = Arc::clone(self.renewed.as_ref().unwrap_or(&self.context.destination));
             match destination.write(&batch).await {
                 Ok(outcomes) if outcomes.len() == records.len() => {
                     for (index, outcome) in part.iter().zip(outcomes) {
@@ -191,7 +189,9 @@ impl Attempt<'_> {
                     self.wait = self.wait.max(Some(pause));
                     self.wait_for(&part, parts, THROTTLED);
                     if pause > MOST_OBEYED {
-                        let what = format!("The destination of `{}` asks to wait {} seconds, longer than a run waits.", self.header.sync, pause.as_secs());
+                        let until = self.context.clock.now().plus(pause);
+                        let what =
+                            format!("The quota of the destination of `{}` is used up until {until}, which is longer than a run waits.", self.header.sync);
                         return Ok(Some(Fault::new(Code::DestinationLimit, what)));
                     }
                     return Ok(None);
@@ -220,6 +220,22 @@ impl Attempt<'_> {
         let Some(renew) = self.context.renew.as_ref().filter(|_| self.renewed.is_none()) else { return Ok(false) };
         self.renewed = renew.renew().await?;
         Ok(self.renewed.is_some())
+    }
+
+    /// Waits for as many slots as the batch needs requests, at the rate that the destination has now; the time to wait
+    /// where that is too long.
+    async fn take_slots(&mut self, destination: &dyn Destination, batch: &WriteBatch<'_>) -> Result<Option<Duration>, Fault> {
+        let settings = &self.context.settings;
+        if settings.rate.is_none() {
+            self.context.slots.adjust(destination.limits().rate);
+        }
+        let requests = destination.requests(batch).max(1);
+        let wait = self.context.slots.take(requests, &self.context.stop, settings.patience).await?;
+        if wait.is_none() {
+            self.state.tally.requests += u64::from(requests);
+            (0..requests).for_each(|_| self.context.meter.request());
+        }
+        Ok(wait)
     }
 
     fn stopping(&self, code: Code, what: &str, detail: &str) -> Fault {

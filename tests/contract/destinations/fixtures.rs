@@ -10,6 +10,8 @@ use domain::fault::{Code, Fault};
 use domain::mode::Mode;
 use domain::ports::{Destination, Opening, SecretSource};
 use domain::sync::Target;
+use doubles::hubspot::HubSpot;
+use doubles::hubspot::property::{Kind, Property as HubSpotProperty};
 use serde_json::{Value, json};
 use support::double::{Behaviour, Double};
 use support::postgres::TestDatabase;
@@ -24,6 +26,8 @@ pub struct Fixture {
     pub bad_n: i64,
     /// `Destination::read` is implemented.
     pub can_be_read: bool,
+    /// Empty text clears a field, as null does.
+    pub empty_clears: bool,
     pub keep: Keep,
     modes: fn(Mode) -> Result<(), &'static str>,
 }
@@ -33,12 +37,13 @@ pub enum Keep {
     Sqlite(tempfile::TempDir),
     Postgres(Box<TestDatabase>),
     Webhook(Double),
+    HubSpot(HubSpot),
 }
 
 /// The destinations that have a fixture, in the registry's order.
 pub fn names() -> Vec<&'static str> {
     // A new destination: one name here, an arm in `open`, a `Keep` with its arm in `held`, one test in `destinations.rs`.
-    vec!["postgres", "sqlite", "webhook"]
+    vec!["hubspot", "postgres", "sqlite", "webhook"]
 }
 
 const TABLE: &str = "create table t (id bigint primary key, email text, n bigint check (n <> 13000))";
@@ -46,6 +51,7 @@ const TABLE: &str = "create table t (id bigint primary key, email text, n bigint
 /// The fixture of this destination.
 pub async fn open(name: &str) -> Fixture {
     match name {
+        "hubspot" => hubspot().await,
         "postgres" => postgres(TABLE, json!({})).await,
         "sqlite" => sqlite(TABLE, json!({})).await,
         "webhook" => webhook().await,
@@ -82,6 +88,20 @@ async fn webhook() -> Fixture {
     Fixture { can_be_read: false, ..fixture("webhook", destination, Keep::Webhook(double)) }
 }
 
+/// HubSpot with a custom object whose numbers may not be greater than 12,999.
+async fn hubspot() -> Fixture {
+    let double = HubSpot::start().unwrap();
+    let properties = vec![
+        HubSpotProperty::new("id", Kind::Text).unique(),
+        HubSpotProperty::new("email", Kind::Text),
+        HubSpotProperty::new("n", Kind::Number).at_most(12_999.0),
+    ];
+    double.portal().define_object("p1_things", &[], properties);
+    let config = json!({ "url": double.url(), "allow_private": true, "token": "${env:TOKEN}" });
+    let destination = opened("hubspot", Path::new("."), &config, "p1_things", json!({})).await;
+    Fixture { empty_clears: true, ..fixture("hubspot", destination, Keep::HubSpot(double)) }
+}
+
 /// What a receiver holds that keeps the fields a delivery leaves out.
 fn merged(double: &Double) -> Vec<Held> {
     let mut held: BTreeMap<i64, (Option<String>, Option<i64>)> = BTreeMap::new();
@@ -103,22 +123,26 @@ fn merged(double: &Double) -> Vec<Held> {
 }
 
 fn fixture(name: &str, destination: Arc<dyn Destination>, keep: Keep) -> Fixture {
-    Fixture { destination, bad_n: 13_000, can_be_read: true, keep, modes: destinations::find(name).unwrap().modes }
+    Fixture { destination, bad_n: 13_000, can_be_read: true, empty_clears: false, keep, modes: destinations::find(name).unwrap().modes }
 }
 
 /// A destination of this kind for `object`.
 pub async fn opened(name: &str, folder: &Path, config: &Value, object: &str, options: Value) -> Arc<dyn Destination> {
     let target = Target { connection: "product".into(), object: object.into(), options: options.as_object().unwrap().clone() };
     let entry = destinations::find(name).unwrap();
-    (entry.open)(Opening { name: "product", config, folder, secrets: &NoSecrets }, &target).await.unwrap()
+    (entry.open)(Opening { name: "product", config, folder, secrets: &Token }, &target).await.unwrap()
 }
 
-struct NoSecrets;
+/// Knows the token that doubles take, and nothing else.
+struct Token;
 
 #[async_trait::async_trait]
-impl SecretSource for NoSecrets {
+impl SecretSource for Token {
     async fn get(&self, reference: &Reference) -> Result<String, Fault> {
-        Err(Fault::new(Code::SecretMissing, reference.to_string()))
+        match reference {
+            Reference::Env(name) if name == "TOKEN" => Ok(doubles::hubspot::gate::TOKEN.into()),
+            other => Err(Fault::new(Code::SecretMissing, other.to_string())),
+        }
     }
 }
 
@@ -139,6 +163,15 @@ impl Fixture {
                 statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap().map(Result::unwrap).collect()
             }
             Keep::Webhook(double) => merged(double),
+            Keep::HubSpot(double) => {
+                let by_id = double.portal().objects["p1_things"].by("id");
+                let held = |(id, fields): (String, BTreeMap<String, String>)| {
+                    (id.parse().unwrap(), fields.get("email").cloned(), fields.get("n").map(|n| n.parse().unwrap()))
+                };
+                let mut all: Vec<Held> = by_id.into_iter().map(held).collect();
+                all.sort_unstable();
+                all
+            }
         }
     }
 

@@ -115,6 +115,7 @@ async fn a_message_whose_slot_is_far_away_goes_back_without_using_up_an_attempt(
     let mut engine = project.engine().await.unwrap();
     let rate = RateLimit { requests: 1, per: domain::clock::Span::seconds(300) };
     engine.context.slots = Arc::new(Slots::new("there", Some(rate), Arc::clone(&engine.store), Arc::clone(&engine.clock)));
+    engine.context.settings.rate = Some(rate);
     engine.context.settings.patience = Duration::from_secs(1);
     start(&engine, &request()).await.unwrap();
     let deliveries = engine.queue.receive(10, Duration::from_secs(5)).await.unwrap();

@@ -50,7 +50,7 @@ async fn here(cli: &Cli, out: &Out) -> Result<ExitCode, Fault> {
         Command::Explain { sync, key } => explain::run(&project()?, sync, key, out).await,
         Command::DeadLetters(what) => dead_letters::run(&project()?, what, out).await,
         Command::Schema { connections } => schema::run(*connections),
-        Command::Demo { keep } => crate::demo::run(keep.as_deref(), out).await,
+        Command::Demo { keep, destination } => crate::demo::run(keep.as_deref(), *destination, out).await,
         Command::Apply { .. } | Command::Pause { .. } | Command::Resume { .. } | Command::Trigger { .. } | Command::Delete { .. } => {
             usage("this command is about a stack on AWS: add --stack NAME (on this machine it is `sluice run`)")
         }

@@ -7,6 +7,7 @@ mod endpoint;
 mod next;
 mod project;
 mod sample;
+mod service;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ use self::compare::{Seen, came_out, same};
 use self::endpoint::Endpoint;
 use self::project::{CRM, Folder, PRODUCT};
 use self::sample::{BAD_EMAILS, BLOCKED, CHANGED, DELETED, INVALID, ROWS};
+pub use self::service::Name as DemoDestination;
 use crate::commands::{run_sync, stop_on_signal};
 use crate::exit;
 use crate::output::{Out, thousands};
@@ -32,8 +34,11 @@ use crate::project::Project;
 const VALID: u64 = ROWS - INVALID;
 const REFUSED: u64 = BLOCKED.len() as u64;
 
-/// Runs the command.
-pub async fn run(keep: Option<&Path>, out: &Out) -> Result<ExitCode, Fault> {
+/// Runs the command; with a destination, against a double of that service.
+pub async fn run(keep: Option<&Path>, destination: Option<DemoDestination>, out: &Out) -> Result<ExitCode, Fault> {
+    if let Some(destination) = destination {
+        return service::run(destination, keep, out).await;
+    }
     let began = Instant::now();
     let stop = Stop::default();
     tokio::spawn(stop_on_signal(stop.clone()));

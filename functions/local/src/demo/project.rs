@@ -123,26 +123,39 @@ impl Folder {
         self.path.join("product.db")
     }
 
+    /// Writes a project with one sync, to the service of this connection: its files, and the warehouse.
+    pub fn write_service(&self, connection: &str, sync: &str) -> Result<(), Fault> {
+        let warehouse = "# Where rows come from and where records go.\nwarehouse:\n  type: sqlite\n  path: warehouse.db\n";
+        self.write_files(&[("connections.yaml", format!("{warehouse}{connection}")), ("syncs/crm-contacts.yaml", sync.to_owned())])?;
+        made(self.warehouse(), sample::fill)
+    }
+
     /// Writes the project: its files, the warehouse with its customers, the product database without any.
     pub fn write(&self, url: &str) -> Result<(), Fault> {
-        let syncs = self.path.join("syncs");
-        std::fs::create_dir_all(&syncs).map_err(|e| unwritable(&syncs, &e))?;
-        let files = [
+        self.write_files(&[
             ("connections.yaml", CONNECTIONS.replace("URL", url)),
             ("syncs/crm-contacts.yaml", CRM_SYNC.to_owned()),
             ("syncs/product-customers.yaml", PRODUCT_SYNC.to_owned()),
-            (".gitignore", ".sluice/\n".to_owned()),
-        ];
-        for (name, text) in files {
-            let path = self.path.join(name);
-            std::fs::write(&path, text).map_err(|e| unwritable(&path, &e))?;
-        }
-        let made = |path: PathBuf, make: fn(&mut Connection) -> rusqlite::Result<()>| {
-            Connection::open(&path).and_then(|mut connection| make(&mut connection)).map_err(|e| unwritable(&path, &e))
-        };
+        ])?;
         made(self.warehouse(), sample::fill)?;
         made(self.product(), |connection| connection.execute_batch(PRODUCT_TABLE))
     }
+
+    fn write_files(&self, files: &[(&str, String)]) -> Result<(), Fault> {
+        let syncs = self.path.join("syncs");
+        std::fs::create_dir_all(&syncs).map_err(|e| unwritable(&syncs, &e))?;
+        let ignored = (".gitignore", ".sluice/\n".to_owned());
+        for (name, text) in files.iter().chain([&ignored]) {
+            let path = self.path.join(name);
+            std::fs::write(&path, text).map_err(|e| unwritable(&path, &e))?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes a database and what is in it.
+fn made(path: PathBuf, make: fn(&mut Connection) -> rusqlite::Result<()>) -> Result<(), Fault> {
+    Connection::open(&path).and_then(|mut connection| make(&mut connection)).map_err(|e| unwritable(&path, &e))
 }
 
 fn unwritable(path: &Path, error: &dyn std::fmt::Display) -> Fault {

@@ -72,7 +72,7 @@ struct Line<'a> {
 
 impl<'a> Line<'a> {
     fn new(sync: &'a Sync, line: &'a FieldMapping, columns: &'a [Column], schema: &'a DestinationSchema, findings: &'a mut Vec<Finding>) -> Self {
-        let about = format!("mapping: {} → {}", line.from.as_deref().unwrap_or("constant"), line.to);
+        let about = super::line(line);
         let rules = sync.validate.iter().filter(|r| r.field == line.to).collect();
         Self { line, about, columns, schema, mode: sync.mode, rules, findings, failed: false }
     }

@@ -27,7 +27,7 @@ use crate::finding::Finding;
 use crate::layout::Layout;
 use crate::ports::DestinationSchema;
 use crate::row::{Column, RowRef};
-use crate::sync::Sync;
+use crate::sync::{FieldMapping, Sync};
 use crate::value::Value;
 use plan::Plan;
 
@@ -66,6 +66,11 @@ impl Refusal {
     fn unreadable(why: &str) -> Self {
         Self { rule: format!("cannot be read: {why}").into(), got: "unreadable".to_owned() }
     }
+}
+
+/// What findings call a line of the mapping: `mapping: lifetime_value → ltv`.
+pub fn line(mapping: &FieldMapping) -> String {
+    format!("mapping: {} → {}", mapping.from.as_deref().unwrap_or("constant"), mapping.to)
 }
 
 /// A compiled mapping.

@@ -1,0 +1,195 @@
+//! `sluice demo --destination NAME`: the demo's customers go to a double of a service, which holds records and enforces
+//! types, unique values and a quota as the real one does, in this process. What the double holds is compared with the
+//! model after every run, and some of it is shown. Nothing is sent to the service itself.
+//!
+//! A service is one implementation of [`Service`] and one arm of [`start`].
+
+mod hubspot;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use domain::fault::Fault;
+use domain::run::{Run, Status, Trigger};
+use engine::Stop;
+use engine::run::Request;
+use serde_json::json;
+
+use super::compare::{self, Seen, came_out};
+use super::project::{CRM, Folder};
+use super::sample::{self, CHANGED, DELETED, INVALID, ROWS};
+use super::{VALID, blocking};
+use crate::commands::{run_sync, stop_on_signal};
+use crate::exit;
+use crate::output::{Out, thousands};
+use crate::progress::Bars;
+use crate::project::Project;
+
+/// Records as a service shows them that are printed.
+const SHOWN: usize = 5;
+
+/// A service that the demo can send to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Name {
+    /// HubSpot: customers become contacts.
+    Hubspot,
+}
+
+/// What a service holds of each customer, as texts by field; empty fields are left out.
+pub(super) type Held = BTreeMap<i64, BTreeMap<String, String>>;
+
+/// A double of a service, running.
+pub(super) trait Service {
+    /// What it is called.
+    fn title(&self) -> &'static str;
+    /// What it calls customers.
+    fn records_are(&self) -> &'static str;
+    /// Its connection as a person writes it, under the name `crm`.
+    fn connection(&self) -> String;
+    /// The sync's file, whose name is `crm-contacts`; its mode is mirror.
+    fn sync(&self) -> &'static str;
+    /// The secret that the connection refers to: its variable, and its value.
+    fn secret(&self) -> (&'static str, &'static str);
+    /// What it holds, by the customers' keys.
+    fn held(&self) -> Held;
+    /// What it should hold of these customers.
+    fn wanted(&self, model: &Seen) -> Held;
+    /// The fields that are shown, in order.
+    fn shown(&self) -> &'static [&'static str];
+    /// Requests so far, and those that it refused because of its quota.
+    fn requests(&self) -> (usize, usize);
+}
+
+fn start(name: Name) -> Result<Box<dyn Service>, Fault> {
+    match name {
+        Name::Hubspot => hubspot::start(),
+    }
+}
+
+/// Runs the command.
+pub(super) async fn run(name: Name, keep: Option<&Path>, out: &Out) -> Result<ExitCode, Fault> {
+    let began = Instant::now();
+    let stop = Stop::default();
+    tokio::spawn(stop_on_signal(stop.clone()));
+    let service = start(name)?;
+    let (keep, connection, sync) = (keep.map(Path::to_owned), service.connection(), service.sync());
+    let folder = blocking(move || Folder::make(keep.as_deref()).and_then(|folder| folder.write_service(&connection, sync).map(|()| folder))).await?;
+    let mut project = Project::load(&folder.path)?;
+    let (variable, value) = service.secret();
+    project.secrets.own.insert(variable.into(), value.into());
+    let demo = Demo { out, stop, service: service.as_ref(), folder, project };
+    demo.open();
+    demo.first().await?;
+    demo.second().await?;
+    out.line(format!("The demo took {:.1} seconds.\n", began.elapsed().as_secs_f64()));
+    demo.next();
+    Ok(ExitCode::from(exit::OK))
+}
+
+struct Demo<'a> {
+    out: &'a Out,
+    stop: Stop,
+    service: &'a dyn Service,
+    folder: Folder,
+    project: Project,
+}
+
+impl Demo<'_> {
+    fn open(&self) {
+        let (rows, folder, title) = (thousands(ROWS), self.folder.path.display().to_string(), self.service.title());
+        self.out.value(&json!({ "step": "project", "folder": folder, "destination": title, "rows": ROWS, "syncs": [CRM] }));
+        self.out.line(format!(
+            "A warehouse of {rows} customers, and a sync that mirrors them to {} of {title}.\n\
+             {title} is played by a double on this machine: it checks types, options and unique values, answers as the\n\
+             documentation says, and keeps {title}'s limit of requests.\n",
+            self.service.records_are()
+        ));
+    }
+
+    async fn first(&self) -> Result<(), Fault> {
+        self.out.line("1. The first run. Everything is new.");
+        let run = self.run().await?;
+        came_out(
+            &run,
+            Status::Partial,
+            &[("added", run.counts.added, VALID), ("invalid", run.counts.invalid, INVALID), ("accepted", run.tally.accepted(), VALID)],
+        )?;
+        let held = self.compare().await?;
+        self.tell("first_run", &run, &held);
+        self.show(&held);
+        let (requests, refused) = self.service.requests();
+        self.out.line(format!(
+            "✓ {} {} equal the model, field by field. It took {requests} requests, of which {refused} were refused for being too fast.\n\
+             \x20 {INVALID} rows are invalid and were not sent.\n",
+            thousands(held.len() as u64),
+            self.service.records_are(),
+        ));
+        Ok(())
+    }
+
+    async fn second(&self) -> Result<(), Fault> {
+        self.out.line(format!("2. Overnight {CHANGED} customers change, {DELETED} are deleted, and every row is loaded anew (`loaded_at`). It runs again."));
+        let warehouse = self.folder.warehouse();
+        let deleted = blocking(move || sample::change(&warehouse)).await?;
+        let (before, _) = self.service.requests();
+        let run = self.run().await?;
+        let (changed, gone) = (CHANGED as u64, DELETED as u64);
+        let accepted = ("accepted", run.tally.accepted(), changed + gone);
+        came_out(&run, Status::Partial, &[("changed", run.counts.changed, changed), ("removed", run.counts.removed, gone), accepted])?;
+        let held = self.compare().await?;
+        self.tell("second_run", &run, &held);
+        let (after, _) = self.service.requests();
+        self.out.line(format!(
+            "✓ Only what changed was sent, in {} requests, definitions that it asked for included. The {} deleted ones are gone there, and again\n\
+             \x20 {} {} equal the model.\n",
+            after - before,
+            deleted.len(),
+            thousands(held.len() as u64),
+            self.service.records_are(),
+        ));
+        Ok(())
+    }
+
+    async fn run(&self) -> Result<Run, Fault> {
+        let request = Request { trigger: Trigger::Manual, approve: None, full: false };
+        let run = run_sync(&self.project, self.project.sync(CRM)?, &request, self.stop.clone(), &Bars::new(self.out.is_json())).await;
+        self.stop.check()?;
+        run
+    }
+
+    /// Holds what the service has against the model. Gives what it has.
+    async fn compare(&self) -> Result<Held, Fault> {
+        let warehouse = self.folder.warehouse();
+        let model = blocking(move || compare::model(&warehouse)).await?;
+        let held = self.service.held();
+        compare::same(self.service.title(), &as_seen(&self.service.wanted(&model)), &as_seen(&held))?;
+        Ok(held)
+    }
+
+    fn tell(&self, step: &str, run: &Run, held: &Held) {
+        self.out.value(&json!({ "step": step, "runs": [run], "records": held.len(), "requests": self.service.requests().0 }));
+        self.out.runs(&[run]);
+    }
+
+    /// Prints some records as the service has them.
+    fn show(&self, held: &Held) {
+        let row = |fields: &BTreeMap<String, String>| self.service.shown().iter().map(|name| fields.get(*name).cloned().unwrap_or_default()).collect();
+        self.out.table(self.service.shown(), held.values().take(SHOWN).map(row).collect());
+    }
+
+    fn next(&self) {
+        let folder = self.folder.path.display().to_string();
+        self.out.value(&json!({ "step": "next", "folder": folder }));
+        let variable = self.service.secret().0;
+        self.out.line(format!(
+            "Next, for an account of your own: the connection needs no `url` and no `allow_private`, and {variable} holds a real key.\n\
+             The files that the demo used are those that you would write: keep them with --keep DIR."
+        ));
+    }
+}
+
+fn as_seen(held: &Held) -> Seen {
+    held.iter().map(|(key, fields)| (*key, json!(fields))).collect()
+}
