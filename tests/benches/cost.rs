@@ -131,6 +131,7 @@ impl Bench {
         let context = Context {
             sync: Arc::new(serde_json::from_value(sync).expect("a sync")),
             destination: Arc::new(Takes { batch: self.batch }),
+            renew: None,
             queue: Arc::new(MemoryQueue::new(Duration::from_secs(3600))),
             shelf: None,
             slots: Arc::new(Slots::new("d", None, Arc::clone(&store), clock.clone())),

@@ -50,8 +50,7 @@ impl Rig {
     /// The same, with reports for the extractor to give.
     pub async fn with_reports(reports: Value) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let endpoint =
-            std::env::var("SLUICEGATE_TEST_AWS").expect("SLUICEGATE_TEST_AWS is not set: start these tests with ./tests/run, which starts the emulator");
+        let endpoint = support::aws::endpoint();
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
         let name = format!("control-{}-{since}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let clients = Clients::emulator(&endpoint).await;

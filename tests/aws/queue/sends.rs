@@ -59,7 +59,7 @@ async fn a_send_that_is_throttled_for_good_is_a_fault_for_everyone_in_it() {
         assert_eq!(fault.code, Code::QueueUnusable);
         assert!(fault.what.contains("too many requests"), "{fault}");
     }
-    assert_eq!(received(&queue).await, []);
+    assert!(received(&queue).await.is_empty());
 }
 
 #[tokio::test]

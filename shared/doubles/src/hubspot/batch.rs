@@ -159,7 +159,7 @@ impl Portal {
     }
 
     /// The links that a new record carries.
-    fn wanted_links(&self, input: &Value) -> Result<Vec<(String, u64, u64)>, (&'static str, String)> {
+    fn wanted_links(&self, input: &Value) -> Result<Vec<Wanted>, (&'static str, String)> {
         let mut out = Vec::new();
         for link in input.get("associations").and_then(Value::as_array).into_iter().flatten() {
             let id = link.pointer("/to/id").and_then(|id| id.as_u64().or_else(|| id.as_str()?.parse().ok())).unwrap_or_default();
@@ -317,3 +317,6 @@ fn invalid(name: &str, code: &str, message: &str) -> Value {
 fn fold(id_property: Option<&str>, id: &str) -> String {
     if id_property == Some("email") { id.trim().to_lowercase() } else { id.to_owned() }
 }
+
+/// A link that an input asks for: the other object's type, the record's id there, the kind of link.
+type Wanted = (String, u64, u64);
