@@ -103,7 +103,8 @@ impl Slots {
             let lease = self.store.lease(&self.connection, limit, now, limiter::block(limit).max(missing)).await?;
             leased.extend((0..lease.slots).map(|i| lease.start(i)));
         }
-        Ok(leased.drain(..count.min(leased.len())).next_back().unwrap_or(now))
+        let together = count.min(leased.len());
+        Ok(leased.drain(..together).next_back().unwrap_or(now))
     }
 
     /// The destination asked to slow down: nobody starts a request before `until`.
