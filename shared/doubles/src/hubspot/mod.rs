@@ -1,0 +1,1 @@
+//! HubSpot's CRM API as its documentation describes it.
