@@ -42,7 +42,7 @@ pub async fn run(project: &Project, sync: &str, full: bool, out: &Out) -> Result
     let mut plan = plan(&engine, &head, full).await?;
     drop(bar);
     let samples = samples(&engine, &mut plan).await?;
-    let requests = plan.requests(engine.destination.limits().batch_records);
+    let requests = plan.requests(engine.destination.limits_for(plan.load(engine.sync.mode)).batch_records);
     print(&sync.name, &plan, &samples, requests, out);
     Ok(ExitCode::from(if plan.tripped.is_empty() { exit::OK } else { exit::BLOCKED }))
 }
