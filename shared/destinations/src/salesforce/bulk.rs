@@ -215,14 +215,11 @@ impl Jobs for Salesforce {
 
     async fn poll(&self, ticket: &Ticket, batch: &WriteBatch<'_>) -> Result<Poll, WriteError> {
         let id = ticket.0.as_str();
-        let job = match self.session.get(&format!("/jobs/ingest/{id}")).await {
-            Ok(reply) => parsed(&reply)?,
-            // Jobs are cleared away after some days. What became of this one is not known.
-            Err(WriteError::Misconfigured { detail }) if detail.contains("404") => {
-                return Ok(Poll::Finished(vec![Outcome::unmentioned(); batch.records.len()]));
-            }
-            Err(error) => return Err(error),
+        // Jobs are cleared away after some days. What became of such a one is not known.
+        let Some(reply) = self.session.find(&format!("/jobs/ingest/{id}")).await? else {
+            return Ok(Poll::Finished(vec![Outcome::unmentioned(); batch.records.len()]));
         };
+        let job = parsed(&reply)?;
         let after = self.config.job_poll.0;
         match job.get("state").and_then(Value::as_str) {
             Some("Open") => {

@@ -115,11 +115,7 @@ impl Field {
 impl Salesforce {
     /// Describes an object; `None` when there is none of that name.
     pub(super) async fn describe(&self, object: &str) -> Result<Option<Described>, WriteError> {
-        let reply = match self.session.get(&format!("/sobjects/{object}/describe")).await {
-            Ok(reply) => reply,
-            Err(WriteError::Misconfigured { detail }) if detail.contains("404") => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let Some(reply) = self.session.find(&format!("/sobjects/{object}/describe")).await? else { return Ok(None) };
         let unreadable = |_| WriteError::Misconfigured { detail: format!("the description of {object} cannot be read") };
         serde_json::from_slice(&reply.body).map(Some).map_err(unreadable)
     }

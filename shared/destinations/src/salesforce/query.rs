@@ -30,7 +30,7 @@ pub(super) struct Records {
 impl Records {
     /// The records with this value.
     pub(super) fn of(&self, value: Cell<'_>) -> &[Value] {
-        let key = key(&encode::text(value));
+        let key = encode::text(value);
         self.exact.get(&key).or_else(|| self.folded.get(&key.to_lowercase())).map_or(&[], Vec::as_slice)
     }
 
@@ -38,11 +38,6 @@ impl Records {
     pub(super) fn ids(&self, value: Cell<'_>) -> Vec<String> {
         self.of(value).iter().filter_map(|r| r.get(ID)?.as_str().map(str::to_owned)).collect()
     }
-}
-
-/// What values are compared by.
-fn key(text: &str) -> String {
-    text.to_owned()
 }
 
 /// The records whose `field` has one of these values, with these columns.
@@ -82,9 +77,9 @@ async fn collect(session: &Session, path: String, field: &str, records: &mut Rec
             let spellings = if field == ID { vec![text.chars().take(15).collect(), text] } else { vec![text] };
             for text in spellings {
                 if field != ID {
-                    records.folded.entry(key(&text).to_lowercase()).or_default().push(record.clone());
+                    records.folded.entry(text.to_lowercase()).or_default().push(record.clone());
                 }
-                records.exact.entry(key(&text)).or_default().push(record.clone());
+                records.exact.entry(text).or_default().push(record.clone());
             }
         }
         // `/services/data/v67.0/query/01g…-2000`

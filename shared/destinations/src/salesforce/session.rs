@@ -119,13 +119,29 @@ impl Session {
         self.call(Method::GET, path, "application/json", Vec::new()).await
     }
 
+    /// The same; `None` when there is nothing at that path.
+    pub(super) async fn find(&self, path: &str) -> Result<Option<Reply>, WriteError> {
+        let reply = self.reply(Method::GET, path, "application/json", Vec::new()).await?;
+        if reply.status == 404 { Ok(None) } else { self.good(reply).map(Some) }
+    }
+
     /// A request with a JSON body.
     pub(super) async fn json(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Reply, WriteError> {
         self.call(method, path, "application/json", body).await
     }
 
-    /// A request; the reply has a good status. A token that is no longer taken is replaced once.
+    /// A request; the reply has a good status.
     pub(super) async fn call(&self, method: Method, path: &str, media_type: &'static str, body: Vec<u8>) -> Result<Reply, WriteError> {
+        let reply = self.reply(method, path, media_type, body).await?;
+        self.good(reply)
+    }
+
+    fn good(&self, reply: Reply) -> Result<Reply, WriteError> {
+        if (200..300).contains(&reply.status) { Ok(reply) } else { Err(classify::request(&reply, self.http.redactor(), self.limit_pause)) }
+    }
+
+    /// A request and its reply, with any status. A token that is no longer taken is replaced once.
+    async fn reply(&self, method: Method, path: &str, media_type: &'static str, body: Vec<u8>) -> Result<Reply, WriteError> {
         self.leave_some()?;
         let token = self.token(None).await?;
         let mut reply = self.send(&token, method.clone(), path, media_type, body.clone()).await?;
@@ -134,7 +150,7 @@ impl Session {
             reply = self.send(&token, method, path, media_type, body).await?;
         }
         self.note_usage(&reply);
-        if (200..300).contains(&reply.status) { Ok(reply) } else { Err(classify::request(&reply, self.http.redactor(), self.limit_pause)) }
+        Ok(reply)
     }
 
     async fn send(&self, token: &Token, method: Method, path: &str, media_type: &'static str, body: Vec<u8>) -> Result<Reply, WriteError> {
