@@ -71,6 +71,18 @@ async fn appended_rows_are_matched_by_what_they_echo() {
     world.assert_arrived();
 }
 
+#[tokio::test]
+async fn rows_without_an_identifier_stand_for_each_other() {
+    let double = start().await;
+    let to = open(&double, "Contact", json!({ "jobs_above": 1 }), json!({})).await;
+    let batch = Batch::new(&[("LastName", Type::Text, false)], &["a", "forbidden", "b\r\nc", "a"].map(|n| vec![Cell::Text(n)]));
+    let records = batch.records();
+    let outcomes = done(&*to, &WriteBatch { sync: "crm", op: Op::Append, layout: &batch.layout, records: &records }).await.unwrap();
+    let good: Vec<bool> = outcomes.iter().map(|o| matches!(o, Outcome::Accepted { effect: Effect::Created, .. })).collect();
+    assert_eq!(good, [true, false, true, true], "{outcomes:?}");
+    assert_eq!(double.org().object("Contact").records().len(), 3);
+}
+
 const FIELDS: [(&str, Type, bool); 3] = [("Ext__c", Type::Text, true), ("LastName", Type::Text, false), ("Score__c", Type::Int, false)];
 
 fn contacts(count: i64) -> Batch {

@@ -169,7 +169,7 @@ impl World {
     pub async fn run(&self) -> Run {
         let sync: Sync = serde_json::from_value(json!({
             "name": "crm", "mode": self.mode,
-            "model": { "warehouse": "w", "sql": "select id, ext, name, account, score from rows", "key": ["id"] },
+            "model": { "warehouse": "w", "sql": "select id, ext, name, account, score from rows", "key": ["ext"] },
             "destination": { "connection": "crm", "object": "Contact" },
             "mapping": [
                 { "from": "ext", "to": "Ext__c", "identifier": true }, { "from": "name", "to": "LastName" },

@@ -75,7 +75,7 @@ impl Salesforce {
         let (key, field) = match batch.op {
             Op::Update | Op::Delete => (Some(ID), None),
             Op::Upsert => (None, identifier_name(batch)),
-            Op::Append => (None, None),
+            Op::Append => (None, identifier_name(batch).filter(|_| tells_apart(batch, &positions))),
         };
         let column = key.or(field).and_then(|name| table.header.iter().position(|h| h == name));
         let failed = |_| WriteError::Misconfigured { detail: "the records cannot be written as CSV".into() };
@@ -173,9 +173,16 @@ impl Rows<'_> {
     }
 }
 
-/// A row as one text.
+/// True when each of these records has an identifier of its own.
+fn tells_apart(batch: &WriteBatch<'_>, positions: &[usize]) -> bool {
+    let mut seen = std::collections::HashSet::new();
+    let own = |at: &usize| encode::identifier(batch.layout, &batch.records[*at]).map(encode::text).filter(|text| !text.is_empty());
+    positions.iter().all(|at| own(at).is_some_and(|text| seen.insert(text)))
+}
+
+/// A row as one text; line ends may come back in another form.
 fn whole<'a>(row: impl Iterator<Item = &'a str>) -> String {
-    row.flat_map(|cell| [cell, "\u{1f}"]).collect()
+    row.flat_map(|cell| [cell, "\u{1f}"]).collect::<String>().replace('\r', "")
 }
 
 fn parsed(reply: &Reply) -> Result<Value, WriteError> {

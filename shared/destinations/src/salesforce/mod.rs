@@ -12,12 +12,14 @@
 //! - **Limits**: 200 records to a request (sObject Collections), plans above 2,000 by Bulk API 2.0 jobs of 5,000 records; an
 //!   update or delete of which a record id is not remembered, and a batch with the literal text `#N/A`, goes by
 //!   collections. The day's requests are looked at before a plan starts; `REQUEST_LIMIT_EXCEEDED` stops the run.
-//! - **Per-record errors**: by position in a collection, by what a job's results echo in any order (for append the whole
-//!   row; equal rows stand for each other). `UNABLE_TO_LOCK_ROW` is sent again, alone; rows of a job are sorted by parent
+//! - **Per-record errors**: by position in a collection, by what a job's results echo in any order (for append without
+//!   an identifier the whole row; equal rows stand for each other). `UNABLE_TO_LOCK_ROW` is sent again, alone; rows of a job are sorted by parent
 //!   so that it is rare. `ENTITY_IS_DELETED` on a delete is done. Identifiers that occur twice in a batch are rejected.
 //! - **Idempotency**: upsert by external id, update and delete by record id can be repeated. Append is at least once: the
 //!   worst duplicate is one request's records (200) when its answer is lost, one job's when its run is given up meanwhile;
 //!   a job whose ticket is lost never starts. A unique external id that the mapping fills turns them into `DUPLICATE_VALUE`.
+//!   A job whose run was given up goes on at Salesforce, and nothing here aborts it: the next run sends its records again,
+//!   and should the old job end after that, it leaves its older values until they change once more.
 //! - **API version and sources**: REST and Bulk API 2.0, v67.0 by default (`api_version`); the REST API, Bulk API and OAuth
 //!   guides (developer.salesforce.com, help.salesforce.com). Whether an unknown column fails one record or the whole
 //!   request is not documented: both are understood, and preflight names it first.
