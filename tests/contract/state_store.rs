@@ -322,7 +322,7 @@ fn batch(sent: u64, done: bool) -> BatchState {
     }
     state.tally.reason("slow", "it took long", || "7".into());
     // A batch that is not done may be a job under way.
-    state.job = (!done).then(|| Job { ticket: Ticket(format!("750-{sent}")), begun: Millis(3), heard: Millis(4), failures: 1 });
+    state.job = (!done).then(|| Box::new(Job { ticket: Ticket(format!("750-{sent}")), begun: Millis(3), heard: Millis(4), failures: 1 }));
     state
 }
 

@@ -254,7 +254,7 @@ pub struct BatchState {
     pub doubt: Vec<u8>,
     /// The job that has the records which are not settled yet (see [`crate::job`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub job: Option<Job>,
+    pub job: Option<Box<Job>>,
     /// The numbers so far.
     pub tally: Tally,
 }

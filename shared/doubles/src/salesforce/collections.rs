@@ -98,7 +98,10 @@ impl Org {
         };
         let whole = object.records.keys().find(|k| k.starts_with(&id[..id.len().min(15)])).cloned();
         match whole {
-            Some(whole) => Ok(object.put(&whole, None)),
+            Some(whole) => {
+                object.put(&whole, None);
+                Ok(())
+            }
             None if object.deleted.contains(id) => Err(Wrong::new("ENTITY_IS_DELETED", "entity is deleted", &[])),
             None => Err(Wrong::new("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id", &[])),
         }

@@ -63,7 +63,7 @@ impl Attempt<'_> {
             Ok(ticket) => {
                 let now = self.context.clock.now();
                 self.state.tally.sent = self.records.len() as u64;
-                self.wait(Job { ticket, begun: now, heard: now, failures: 0 }, Duration::ZERO).await
+                self.wait(Box::new(Job { ticket, begun: now, heard: now, failures: 0 }), Duration::ZERO).await
             }
             // Writing it in parts finds the record to blame.
             Err(WriteError::Refused { .. }) => Ok(Step::Nobody),
@@ -80,7 +80,7 @@ impl Attempt<'_> {
         }
     }
 
-    async fn ask(&mut self, jobs: &dyn Jobs, mut job: Job, open: &[usize], batch: &WriteBatch<'_>) -> Result<Step, Fault> {
+    async fn ask(&mut self, jobs: &dyn Jobs, mut job: Box<Job>, open: &[usize], batch: &WriteBatch<'_>) -> Result<Step, Fault> {
         let now = self.context.clock.now();
         match jobs.poll(&job.ticket, batch).await {
             Ok(Poll::Running { .. }) if now.since(job.begun) > MOST_TIME => {
@@ -140,7 +140,7 @@ impl Attempt<'_> {
 
     /// Stores the ticket and gives the batch up until `after`. Only what the destination said counts as progress of
     /// the run: one that never answers again stalls it.
-    async fn wait(&mut self, job: Job, after: Duration) -> Result<Step, Fault> {
+    async fn wait(&mut self, job: Box<Job>, after: Duration) -> Result<Step, Fault> {
         let heard = job.heard;
         self.state.job = Some(job);
         self.context.store.settle(self.batch, &self.state, heard).await?;
