@@ -19,8 +19,9 @@ use domain::value::{Type, Value};
 use fixtures::{Fixture, Held, names, open};
 
 /// The fields of the suite's object: an identifier, a text, a whole number.
-fn layout() -> Layout {
-    layout_of(&[("id", Type::Int, true), ("email", Type::Text, false), ("n", Type::Int, false)])
+fn fields(fixture: &Fixture) -> [(&'static str, Type, bool); 3] {
+    let [id, email, n] = fixture.names;
+    [(id, Type::Int, true), (email, Type::Text, false), (n, Type::Int, false)]
 }
 
 fn layout_of(fields: &[(&str, Type, bool)]) -> Layout {
@@ -57,14 +58,14 @@ async fn write(destination: &dyn Destination, op: Op, fields: &[(&str, Type, boo
 
 /// Writes records of the suite's object.
 async fn send(fixture: &Fixture, op: Op, records: &[(i64, Value<'_>, Value<'_>)]) -> Vec<Outcome> {
-    let fields = [("id", Type::Int, true), ("email", Type::Text, false), ("n", Type::Int, false)];
+    let fields = fields(fixture);
     let records: Vec<Vec<Value<'_>>> = records.iter().map(|(id, email, n)| vec![Value::Int(*id), *email, *n]).collect();
     write(&*fixture.destination, op, &fields, &records).await.unwrap()
 }
 
 async fn delete(fixture: &Fixture, ids: &[i64]) -> Vec<Outcome> {
     let records: Vec<Vec<Value<'_>>> = ids.iter().map(|id| vec![Value::Int(*id)]).collect();
-    write(&*fixture.destination, Op::Delete, &[("id", Type::Int, true)], &records).await.unwrap()
+    write(&*fixture.destination, Op::Delete, &fields(fixture)[..1], &records).await.unwrap()
 }
 
 fn is_rejected(outcome: &Outcome) -> bool {
@@ -115,6 +116,11 @@ async fn sqlite_does_what_every_destination_does() {
 }
 
 #[tokio::test]
+async fn salesforce_does_what_every_destination_does() {
+    every_case("salesforce").await;
+}
+
+#[tokio::test]
 async fn webhook_does_what_every_destination_does() {
     every_case("webhook").await;
 }
@@ -126,7 +132,7 @@ async fn postgres_does_what_every_destination_does() {
 }
 
 async fn preflight_is_clean_and_knows_its_fields(fixture: &Fixture) {
-    let fields = [("id".to_owned(), true), ("email".to_owned(), false), ("n".to_owned(), false)];
+    let fields = fields(fixture).map(|(name, _, identifier)| (name.to_owned(), identifier));
     for mode in Mode::ALL.into_iter().filter(|m| fixture.honours(*m)) {
         let schema = fixture.destination.preflight(Need { mode, fields: &fields }).await.unwrap();
         assert_eq!(schema.findings, [], "{mode}");
@@ -164,7 +170,7 @@ async fn read_back(fixture: &Fixture, ids: &[i64]) -> Option<Vec<Option<Vec<Stri
             cell
         })
         .collect();
-    let read = fixture.destination.read(&layout(), &identifiers).await.unwrap();
+    let read = fixture.destination.read(&layout_of(&fields(fixture)), &identifiers).await.unwrap();
     assert_eq!(read.is_some(), fixture.can_be_read);
     Some(read?.into_iter().map(|record| record.map(|cells| Cells(&cells).values().map(|v| format!("{v:?}")).collect())).collect())
 }
@@ -227,6 +233,6 @@ async fn a_full_batch_and_odd_text_arrive(fixture: &Fixture) {
     let records: Vec<_> = (0..count).map(|id| (id, Value::Text(text(id)), Value::Int(id))).collect();
     let outcomes = send(fixture, Op::Upsert, &records).await;
     assert!(outcomes.iter().all(|o| accepted(o, Effect::Created)));
-    let kept = |id: i64| Some(text(id)).filter(|text| !(fixture.empty_clears && text.is_empty()));
-    assert_eq!(fixture.held().await, (0..count).map(|id| held(id, kept(id), Some(id))).collect::<Vec<_>>());
+    let kept = |id: i64| (fixture.stores)(text(id)).filter(|text| !(fixture.empty_clears && text.is_empty()));
+    assert_eq!(fixture.held().await, (0..count).map(|id| held(id, kept(id).as_deref(), Some(id))).collect::<Vec<_>>());
 }

@@ -14,6 +14,7 @@ use domain::clock::{Millis, Span};
 use domain::config::RateLimit;
 use domain::dead_letter::DeadLetter;
 use domain::head::{Active, Head};
+use domain::job::{Job, Ticket};
 use domain::key::KeyHash;
 use domain::manifest::{ManifestPage, PAGE};
 use domain::mode::Op;
@@ -337,6 +338,8 @@ fn batch(sent: u64, done: bool) -> BatchState {
         state.tally.accept(Effect::Created);
     }
     state.tally.reason("slow", "it took long", || "7".into());
+    // A batch that is not done may be a job under way.
+    state.job = (!done).then(|| Box::new(Job { ticket: Ticket(format!("750-{sent}")), begun: Millis(3), heard: Millis(4), failures: 1 }));
     state
 }
 

@@ -6,6 +6,7 @@ use domain::mode::Mode;
 use domain::run::{Run, Status};
 use fastrand::Rng;
 
+use crate::ledger::Begin;
 use crate::model::{MUTATIONS, Model, Mutation};
 use crate::points::{End, Point};
 use crate::promise::broken;
@@ -45,7 +46,7 @@ impl Case<'_> {
             crashes += usize::from(rig.run(&model.rows, *point).reached);
             model.mutate(*mutation, &mut rng);
         }
-        let surplus = crashes * BATCH;
+        let surplus = crashes * rig.batch();
         let say = |what: String| format!("{what}; the calls were {:?}", first.calls);
         if matches!(self.mutation, Mutation::Refused | Mutation::Invalid) {
             rig.run_well(&model.rows).map_err(say)?;
@@ -90,7 +91,11 @@ impl Case<'_> {
 
 /// A destination that has the model, and a model that has changed since.
 fn changed(mode: Mode) -> (Rig, Model) {
-    let (rig, mut model) = (Rig::new(mode), Model::new(KNOWN));
+    after_a_change(Rig::new(mode))
+}
+
+fn after_a_change(rig: Rig) -> (Rig, Model) {
+    let mut model = Model::new(KNOWN);
     // The second run notes the digests.
     for _ in 0..2 {
         assert_eq!(rig.run_well(&model.rows).map(|run| run.status), Ok(Status::Complete));
@@ -218,5 +223,39 @@ fn crashes_in_a_row_are_made_good() {
 fn a_lost_answer_to_any_call_is_made_good() {
     for mode in [Mode::Upsert, Mode::Mirror, Mode::Append] {
         every_point(&changed(mode), End::Lost, &[Mutation::Nothing, Mutation::Mixed]);
+    }
+}
+
+/// Every way in which a destination may take jobs.
+fn with_jobs() -> impl Iterator<Item = (Rig, Model)> {
+    let all = [Mode::Upsert, Mode::Mirror, Mode::Append].into_iter().flat_map(|mode| [(mode, Begin::AtSubmit), (mode, Begin::AtPoll)]);
+    all.map(|(mode, begin)| after_a_change(Rig::with_jobs(mode, begin)))
+}
+
+#[test]
+fn jobs_survive_a_crash_after_every_call() {
+    for case in with_jobs() {
+        let calls = case.0.again().run(&case.1.rows, NOWHERE).calls;
+        assert!(calls.contains(&"submit") && calls.iter().filter(|call| **call == "poll").count() > 1, "{calls:?}");
+        every_point(&case, End::After, &[Mutation::Nothing, Mutation::Mixed]);
+    }
+}
+
+#[test]
+fn a_lost_answer_about_a_job_is_made_good() {
+    for case in with_jobs() {
+        every_point(&case, End::Lost, &[Mutation::Nothing, Mutation::Mixed]);
+    }
+}
+
+#[test]
+fn a_job_whose_ticket_was_lost_has_no_effect_where_it_begins_with_the_first_poll() {
+    let (rig, model) = after_a_change(Rig::with_jobs(Mode::Append, Begin::AtPoll));
+    let calls = rig.again().run(&model.rows, NOWHERE).calls;
+    for (at, _) in calls.iter().enumerate().filter(|(_, call)| **call == "submit") {
+        let (twin, before) = (rig.again(), rig.view().deliveries.len());
+        assert!(twin.run(&model.rows, Point { call: at + 1, end: End::After }).reached);
+        assert_eq!(twin.run_well(&model.rows).map(|run| run.status), Ok(Status::Complete));
+        assert_eq!(twin.view().deliveries.len() - before, EACH, "each added record was appended once");
     }
 }

@@ -14,6 +14,7 @@ use domain::config::RateLimit;
 use domain::dead_letter::DeadLetter;
 use domain::fault::{Code, Fault};
 use domain::head::Head;
+use domain::job::{Jobs, Load, Poll, Ticket};
 use domain::key::KeyHash;
 use domain::limiter::Lease;
 use domain::manifest::ManifestPage;
@@ -22,7 +23,8 @@ use domain::ports::{BatchQueue, BatchRef, Claim, Delivery, Destination, Destinat
 use domain::run::{BatchState, Run, Tally};
 use tokio::sync::Notify;
 
-use crate::ledger::Ledger;
+use crate::ledger::{Begin, Ledger};
+use crate::rig::BATCH;
 
 /// How a run ends at the chosen call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,17 +111,62 @@ pub struct Counted<P: ?Sized> {
     pub port: Arc<P>,
 }
 
+/// Most records in a batch that a job may take.
+pub const JOB_BATCH: usize = 25;
+
 /// The destination: takes everything, unless it is the end.
 pub struct Recording {
     pub points: Arc<Points>,
     pub ledger: Arc<Ledger>,
     pub limits: Limits,
+    /// When its jobs begin; `None`: it has no jobs.
+    pub begin: Option<Begin>,
+}
+
+impl Recording {
+    /// A call about a job, done by `call`; or the end in it.
+    async fn about_job<T>(&self, name: &'static str, call: impl FnOnce(Begin) -> T) -> Result<T, WriteError> {
+        let (points, begin) = (&self.points, self.begin.unwrap_or(Begin::AtSubmit));
+        if points.dead.load(Ordering::Acquire) {
+            return std::future::pending().await;
+        }
+        let chosen = points.point.end != End::Half && points.count(name);
+        let done = call(begin);
+        match points.point.end {
+            End::After if chosen => points.die().await,
+            End::Lost if chosen => Err(WriteError::Unavailable { after: None, detail: "the answer was lost".into() }),
+            _ => Ok(done),
+        }
+    }
+}
+
+#[async_trait]
+impl Jobs for Recording {
+    fn takes(&self, batch: &WriteBatch<'_>) -> bool {
+        batch.records.len() > BATCH
+    }
+
+    async fn submit(&self, batch: &WriteBatch<'_>) -> Result<Ticket, WriteError> {
+        self.about_job("submit", |begin| self.ledger.submit(batch, begin)).await
+    }
+
+    async fn poll(&self, ticket: &Ticket, _: &WriteBatch<'_>) -> Result<Poll, WriteError> {
+        self.about_job("poll", |_| self.ledger.poll(ticket)).await
+    }
 }
 
 #[async_trait]
 impl Destination for Recording {
     fn limits(&self) -> Limits {
         self.limits
+    }
+
+    fn limits_for(&self, _: Load) -> Limits {
+        Limits { batch_records: if self.begin.is_some() { JOB_BATCH } else { BATCH }, ..self.limits }
+    }
+
+    fn jobs(&self) -> Option<&dyn Jobs> {
+        self.begin.is_some().then_some(self)
     }
 
     async fn preflight(&self, _: Need<'_>) -> Result<DestinationSchema, Fault> {

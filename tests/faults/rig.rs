@@ -20,9 +20,9 @@ use engine::{Context, Engine, Meter, Settings, Stop};
 use futures_util::StreamExt as _;
 use serde_json::json;
 
-use crate::ledger::Ledger;
+use crate::ledger::{Begin, Ledger};
 use crate::model::{LONGEST, Rows};
-use crate::points::{Counted, End, Point, Points, Recording};
+use crate::points::{Counted, End, JOB_BATCH, Point, Points, Recording};
 use crate::promise::View;
 
 /// Most records in a batch.
@@ -43,6 +43,8 @@ pub struct Attempt {
 /// A sync with its state and its destination.
 pub struct Rig {
     pub mode: Mode,
+    /// The destination takes larger batches as jobs, which begin then.
+    pub begin: Option<Begin>,
     pub ledger: Arc<Ledger>,
     folder: tempfile::TempDir,
 }
@@ -50,12 +52,22 @@ pub struct Rig {
 impl Rig {
     /// One that never ran.
     pub fn new(mode: Mode) -> Self {
-        Self { mode, ledger: Arc::new(Ledger::new(Ledger::foreign())), folder: tempfile::tempdir().expect("a temporary folder") }
+        Self { mode, begin: None, ledger: Arc::new(Ledger::new(Ledger::foreign())), folder: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    /// One whose destination takes jobs.
+    pub fn with_jobs(mode: Mode, begin: Begin) -> Self {
+        Self { begin: Some(begin), ..Self::new(mode) }
+    }
+
+    /// Most records in a batch.
+    pub fn batch(&self) -> usize {
+        if self.begin.is_some() { JOB_BATCH } else { BATCH }
     }
 
     /// The same state and the same destination once more, apart from this one.
     pub fn again(&self) -> Self {
-        let twin = Self { mode: self.mode, ledger: Arc::new(Ledger::new(self.ledger.view())), folder: tempfile::tempdir().expect("a temporary folder") };
+        let twin = Self { begin: self.begin, ledger: Arc::new(Ledger::new(self.ledger.view())), ..Self::new(self.mode) };
         if self.file().exists() {
             std::fs::copy(self.file(), twin.file()).expect("a copy of the state");
         }
@@ -76,7 +88,7 @@ impl Rig {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let points = Points::new(point);
         let run = runtime.block_on(async {
-            let engine = engine(self.mode, &self.file(), self.folder.path(), rows, &self.ledger, &points).await;
+            let engine = engine((self.mode, self.begin), &self.file(), self.folder.path(), rows, &self.ledger, &points).await;
             let request = Request { trigger: Trigger::Manual, approve: None, full: false };
             tokio::select! {
                 run = local::drive::run(&engine, &request) => Some(run),
@@ -102,7 +114,7 @@ impl Rig {
     }
 }
 
-async fn engine(mode: Mode, file: &Path, folder: &Path, rows: &Rows, ledger: &Arc<Ledger>, points: &Arc<Points>) -> Engine {
+async fn engine((mode, begin): (Mode, Option<Begin>), file: &Path, folder: &Path, rows: &Rows, ledger: &Arc<Ledger>, points: &Arc<Points>) -> Engine {
     let limits = Limits { batch_records: BATCH, batch_bytes: 1 << 20, concurrency: 1, rate: None, first_pause: Duration::from_millis(1) };
     let state: Arc<dyn StateStore> = Arc::new(SqliteState::open(file).await.expect("the state opens"));
     let store: Arc<dyn StateStore> = Arc::new(Counted { points: points.clone(), port: state });
@@ -110,7 +122,7 @@ async fn engine(mode: Mode, file: &Path, folder: &Path, rows: &Rows, ledger: &Ar
     let clock = Arc::new(SystemClock);
     let context = Context {
         sync: Arc::new(sync(mode)),
-        destination: Arc::new(Recording { points: points.clone(), ledger: ledger.clone(), limits }),
+        destination: Arc::new(Recording { points: points.clone(), ledger: ledger.clone(), limits, begin }),
         slots: Arc::new(Slots::new("d", None, store.clone(), clock.clone())),
         store,
         queue: Arc::new(Counted { points: points.clone(), port: queue }),

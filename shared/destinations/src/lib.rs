@@ -3,6 +3,7 @@
 pub mod http;
 pub mod hubspot;
 pub mod postgres;
+pub mod salesforce;
 mod sql;
 pub mod sqlite;
 pub mod webhook;
@@ -17,7 +18,7 @@ use domain::ports::{Destination, DestinationEntry, Opening, SecretSource};
 use domain::sync::Sync;
 
 /// Every destination, in the order of their names.
-pub const REGISTRY: &[&DestinationEntry] = &[&hubspot::ENTRY, &postgres::ENTRY, &sqlite::ENTRY, &webhook::ENTRY];
+pub const REGISTRY: &[&DestinationEntry] = &[&hubspot::ENTRY, &postgres::ENTRY, &salesforce::ENTRY, &sqlite::ENTRY, &webhook::ENTRY];
 
 /// The entry of a connection's `type`.
 pub fn find(name: &str) -> Option<&'static DestinationEntry> {

@@ -18,6 +18,7 @@ pub mod fault;
 pub mod finding;
 pub mod guard;
 pub mod head;
+pub mod job;
 pub mod key;
 pub mod layout;
 pub mod limiter;

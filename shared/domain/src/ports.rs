@@ -16,6 +16,7 @@ use crate::dead_letter::DeadLetter;
 use crate::fault::Fault;
 use crate::finding::Finding;
 use crate::head::Head;
+use crate::job::{Jobs, Load};
 use crate::key::KeyHash;
 use crate::layout::Layout;
 use crate::limiter::Lease;
@@ -164,6 +165,26 @@ pub trait Destination: Send + Sync {
     fn requests(&self, batch: &WriteBatch<'_>) -> u32 {
         let _ = batch;
         1
+    }
+
+    /// What the batches of a plan of this size are cut by. Larger batches than [`Destination::limits`] allows are
+    /// for [`Destination::jobs`].
+    fn limits_for(&self, load: Load) -> Limits {
+        let _ = load;
+        self.limits()
+    }
+
+    /// Looks whether the destination will take so much today. A finding that is an error keeps a run from sending
+    /// anything; a warning is shown with the plan. Not asked when there is nothing to send.
+    /// Faults: as of [`Destination::preflight`].
+    async fn headroom(&self, load: Load) -> Result<Option<Finding>, Fault> {
+        let _ = load;
+        Ok(None)
+    }
+
+    /// The face of a destination that also takes batches as jobs.
+    fn jobs(&self) -> Option<&dyn Jobs> {
+        None
     }
 
     /// Looks at the destination's schema without writing. Findings are about the destination's own side;

@@ -8,6 +8,7 @@ use crate::change::Counts;
 use crate::clock::Millis;
 use crate::fault::Fault;
 use crate::guard::Tripped;
+use crate::job::Job;
 use crate::mapping::Invalid;
 use crate::outcome::Effect;
 
@@ -256,6 +257,9 @@ pub struct BatchState {
     /// without a clear answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub doubt: Vec<u8>,
+    /// The job that has the records which are not settled yet (see [`crate::job`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<Box<Job>>,
     /// The numbers so far.
     pub tally: Tally,
 }

@@ -5,4 +5,5 @@
 //! Nothing here talks to a real service, and no sync of a user ever comes here.
 
 pub mod hubspot;
+pub mod salesforce;
 pub mod server;

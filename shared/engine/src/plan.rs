@@ -10,8 +10,10 @@ use domain::fault::Fault;
 use domain::finding::Finding;
 use domain::guard::{self, Evidence, Tripped};
 use domain::head::Head;
+use domain::job::Load;
 use domain::manifest::ManifestPage;
-use domain::ports::{Only, Query};
+use domain::mode::Mode;
+use domain::ports::{Limits, Only, Query};
 use domain::row::Column;
 use domain::value::Value;
 
@@ -35,7 +37,7 @@ pub struct Plan {
     pub tripped: Vec<Tripped>,
     /// The mapped columns, for the drift guard of later runs.
     pub columns: Vec<Column>,
-    /// Warnings of preflight.
+    /// Warnings of preflight, and what the destination says of a plan of this size.
     pub findings: Vec<Finding>,
 }
 
@@ -45,6 +47,11 @@ impl Plan {
         &self.difference.counts
     }
 
+    /// What it asks of the destination.
+    pub fn load(&self, mode: Mode) -> Load {
+        load(mode, self.counts())
+    }
+
     /// Requests the plan takes if nothing goes wrong, records to a batch by number only.
     pub fn requests(&self, batch_records: usize) -> u64 {
         let most = batch_records.max(1) as u64;
@@ -52,9 +59,13 @@ impl Plan {
     }
 }
 
-/// Most bytes of a batch's body between this queue and this destination.
-pub fn max_body(engine: &Engine) -> usize {
-    engine.queue.max_body_bytes().min(engine.destination.limits().batch_bytes.saturating_add(RECORD_OVERHEAD))
+fn load(mode: Mode, counts: &Counts) -> Load {
+    Load { mode, writes: counts.added + counts.changed, deletes: counts.removed }
+}
+
+/// Most bytes of a batch's body between this queue and a destination with these limits.
+pub fn max_body(engine: &Engine, limits: &Limits) -> usize {
+    engine.queue.max_body_bytes().min(limits.batch_bytes.saturating_add(RECORD_OVERHEAD))
 }
 
 /// Reads and compares, against the state as `head` tells it. `force_full`: read everything even if a cursor would do.
@@ -62,7 +73,7 @@ pub async fn plan(engine: &Engine, head: &Head, force_full: bool) -> Result<Plan
     let (sync, store) = (&engine.sync, engine.store.as_ref());
     engine.meter.enter(Phase::Preparing);
     let prepared = prepare(engine).await?;
-    let findings = prepared.findings.clone();
+    let mut findings = prepared.findings.clone();
     let columns = mapped_columns(engine, &prepared.columns);
     let doubts = Doubts::new(&store.doubts(&sync.name).await?);
     let only = if force_full || !doubts.is_empty() { None } else { incremental(engine, head) };
@@ -70,7 +81,7 @@ pub async fn plan(engine: &Engine, head: &Head, force_full: bool) -> Result<Plan
     let manifest = store.manifest(&sync.name, head.bucket_bits).await?;
     engine.meter.enter(Phase::Reading);
     let query = Query { sql: sync.model.sql.clone(), only };
-    let mut model = extract(engine, prepared, &query, max_body(engine)).await?;
+    let mut model = extract(engine, prepared, &query, max_body(engine, &engine.destination.limits())).await?;
     engine.meter.enter(Phase::Comparing);
     let basis = Basis {
         sync: &sync.name,
@@ -86,6 +97,10 @@ pub async fn plan(engine: &Engine, head: &Head, force_full: bool) -> Result<Plan
     let mut difference = diff(store, &basis, &mut model).await?;
     if !full {
         difference.known = head.records.max(difference.known);
+    }
+    let load = load(sync.mode, &difference.counts);
+    if load.records() > 0 {
+        findings.extend(engine.destination.headroom(load).await?);
     }
     let evidence = Evidence { counts: &difference.counts, known: difference.known, full, columns: &columns, last_columns: &head.columns };
     let tripped = guard::check(&sync.guards, &evidence);

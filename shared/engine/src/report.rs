@@ -126,7 +126,7 @@ pub async fn plan(engine: &Engine, full: bool) -> Result<PlanReport, Fault> {
     let samples = samples(engine, &mut plan).await?;
     Ok(PlanReport {
         sync: engine.sync.name.clone(),
-        requests: plan.requests(engine.destination.limits().batch_records),
+        requests: plan.requests(engine.destination.limits_for(plan.load(engine.sync.mode)).batch_records),
         counts: *plan.counts(),
         plan_hash: plan.difference.hash,
         full: plan.full,

@@ -190,6 +190,7 @@ async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) ->
     if let Some(blocked) = verdict(engine, request, &plan, &run).await? {
         return Ok(Started::Closed(blocked));
     }
+    within_quota(engine, &plan)?;
     still_ours(engine, &run).await?;
     if let Some(bits) = better_bits(&head, plan.model.entries.len() as u64) {
         lay_out_anew(engine, &mut head, bits, &mut plan).await?;
@@ -210,7 +211,8 @@ async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) ->
         bucket_bits: head.bucket_bits,
         layout: plan.model.layout.clone(),
     };
-    let cut = Cut { header, write_op: sync.mode.write_op(), records: engine.destination.limits().batch_records.max(1), bytes: max_body(engine) };
+    let limits = engine.destination.limits_for(plan.load(sync.mode));
+    let cut = Cut { header, write_op: sync.mode.write_op(), records: limits.batch_records.max(1), bytes: max_body(engine, &limits) };
     let Difference { removed, record_ids, .. } = plan.difference;
     match enqueue(engine, cut, plan.model, removed, record_ids).await? {
         // Whoever gave up closes the run, or has.
@@ -256,6 +258,16 @@ async fn verdict(engine: &Engine, request: &Request, plan: &Plan, run: &Run) -> 
         }
     };
     close_early(store, clock, run.clone(), Status::Blocked, Some(fault)).await.map(Some)
+}
+
+/// Nothing is sent of a plan that the destination would cut off halfway.
+fn within_quota(engine: &Engine, plan: &Plan) -> Result<(), Fault> {
+    match plan.findings.iter().find(|f| f.is_error()) {
+        Some(finding) => {
+            Err(Fault::new(Code::DestinationLimit, format!("Sync `{}` sent nothing: {finding}.", engine.sync.name)).with_next(finding.fix.clone()))
+        }
+        None => Ok(()),
+    }
 }
 
 async fn still_ours(engine: &Engine, run: &Run) -> Result<(), Fault> {

@@ -2,6 +2,8 @@
 //!
 //! fence → claim → slot → send → exactly one outcome for every record → commit the accepted → note the rest.
 
+mod job;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,7 +105,11 @@ impl Attempt<'_> {
     async fn run(&mut self) -> Result<Handled, Fault> {
         let open: Vec<usize> = (0..self.records.len()).filter(|i| !self.state.is_settled(*i)).collect();
         let first = self.state.tally.sent == 0;
-        let stopped = self.send(&open).await?;
+        let stopped = match self.by_job(&open).await? {
+            job::Step::Waiting(pause) => return Ok(Handled::Later(pause)),
+            job::Step::Over(stopped) => stopped,
+            job::Step::Nobody => self.send(&open).await?,
+        };
         if first && self.outcomes.iter().any(Option::is_some) {
             self.state.tally.sent = self.records.len() as u64;
         }
@@ -131,7 +137,7 @@ impl Attempt<'_> {
     async fn send(&mut self, open: &[usize]) -> Result<Option<Fault>, Fault> {
         let identifiers = self.header.layout.clone();
         let layout: &Layout = &identifiers;
-        let mut parts = VecDeque::from([open.to_vec()]);
+        let mut parts = self.parts(open);
         let mut requests = 0;
         while let Some(part) = parts.pop_front() {
             if part.is_empty() {

@@ -12,6 +12,7 @@ use domain::ports::{Destination, Opening, SecretSource};
 use domain::sync::Target;
 use doubles::hubspot::HubSpot;
 use doubles::hubspot::property::{Kind, Property as HubSpotProperty};
+use doubles::salesforce::{Field, Object, Org, Record, Salesforce};
 use serde_json::{Value, json};
 use support::double::{Behaviour, Double};
 use support::postgres::TestDatabase;
@@ -24,6 +25,10 @@ pub struct Fixture {
     pub destination: Arc<dyn Destination>,
     /// A value of `n` that the object refuses.
     pub bad_n: i64,
+    /// What the object calls `id`, `email` and `n`.
+    pub names: [&'static str; 3],
+    /// A text as the object keeps it.
+    pub stores: fn(&str) -> Option<String>,
     /// `Destination::read` is implemented.
     pub can_be_read: bool,
     /// Empty text clears a field, as null does.
@@ -38,12 +43,13 @@ pub enum Keep {
     Postgres(Box<TestDatabase>),
     Webhook(Double),
     HubSpot(HubSpot),
+    Salesforce(Salesforce),
 }
 
 /// The destinations that have a fixture, in the registry's order.
 pub fn names() -> Vec<&'static str> {
     // A new destination: one name here, an arm in `open`, a `Keep` with its arm in `held`, one test in `destinations.rs`.
-    vec!["hubspot", "postgres", "sqlite", "webhook"]
+    vec!["hubspot", "postgres", "salesforce", "sqlite", "webhook"]
 }
 
 const TABLE: &str = "create table t (id bigint primary key, email text, n bigint check (n <> 13000))";
@@ -53,6 +59,7 @@ pub async fn open(name: &str) -> Fixture {
     match name {
         "hubspot" => hubspot().await,
         "postgres" => postgres(TABLE, json!({})).await,
+        "salesforce" => salesforce().await,
         "sqlite" => sqlite(TABLE, json!({})).await,
         "webhook" => webhook().await,
         other => panic!("no fixture for {other}"),
@@ -73,6 +80,17 @@ pub async fn sqlite(sql: &str, options: Value) -> Fixture {
     rusqlite::Connection::open(folder.path().join("app.db")).unwrap().execute_batch(sql).unwrap();
     let destination = opened("sqlite", folder.path(), &json!({ "path": "app.db", "busy_timeout": "50ms" }), "t", options).await;
     fixture("sqlite", destination, Keep::Sqlite(folder))
+}
+
+/// An object in an org.
+async fn salesforce() -> Fixture {
+    let fields = vec![Field::number("id__c", 18, 0).external(), Field::text("email__c", 80), Field::number("n__c", 18, 0)];
+    let double = Salesforce::start(Org::new(vec![Object::new("Thing__c", "a00", fields).with_rule("n__c", json!(13_000), "n is refused")])).unwrap();
+    let auth = json!({ "client_credentials": { "client_id": "client", "client_secret": "${env:PLANTED}" } });
+    let config = json!({ "domain": double.url(), "auth": auth, "allow_private": true });
+    let destination = opened("salesforce", Path::new("."), &config, "Thing__c", json!({})).await;
+    let stores = |text: &str| Some(text.trim().to_owned()).filter(|t| !t.is_empty());
+    Fixture { names: ["id__c", "email__c", "n__c"], stores, ..fixture("salesforce", destination, Keep::Salesforce(double)) }
 }
 
 /// A webhook to a double that says of each record whether it took it.
@@ -123,24 +141,34 @@ fn merged(double: &Double) -> Vec<Held> {
 }
 
 fn fixture(name: &str, destination: Arc<dyn Destination>, keep: Keep) -> Fixture {
-    Fixture { destination, bad_n: 13_000, can_be_read: true, empty_clears: false, keep, modes: destinations::find(name).unwrap().modes }
+    Fixture {
+        destination,
+        bad_n: 13_000,
+        names: ["id", "email", "n"],
+        stores: |text| Some(text.to_owned()),
+        can_be_read: true,
+        empty_clears: false,
+        keep,
+        modes: destinations::find(name).unwrap().modes,
+    }
 }
 
 /// A destination of this kind for `object`.
 pub async fn opened(name: &str, folder: &Path, config: &Value, object: &str, options: Value) -> Arc<dyn Destination> {
     let target = Target { connection: "product".into(), object: object.into(), options: options.as_object().unwrap().clone() };
     let entry = destinations::find(name).unwrap();
-    (entry.open)(Opening { name: "product", config, folder, secrets: &Token }, &target).await.unwrap()
+    (entry.open)(Opening { name: "product", config, folder, secrets: &Planted }, &target).await.unwrap()
 }
 
-/// Knows the token that doubles take, and nothing else.
-struct Token;
+/// Knows what doubles take, and nothing else.
+struct Planted;
 
 #[async_trait::async_trait]
-impl SecretSource for Token {
+impl SecretSource for Planted {
     async fn get(&self, reference: &Reference) -> Result<String, Fault> {
         match reference {
             Reference::Env(name) if name == "TOKEN" => Ok(doubles::hubspot::gate::TOKEN.into()),
+            Reference::Env(name) if name == "PLANTED" => Ok("planted-secret".into()),
             other => Err(Fault::new(Code::SecretMissing, other.to_string())),
         }
     }
@@ -170,6 +198,15 @@ impl Fixture {
                 };
                 let mut all: Vec<Held> = by_id.into_iter().map(held).collect();
                 all.sort_unstable();
+                all
+            }
+            Keep::Salesforce(double) => {
+                let mut org = double.org();
+                let held = |r: &Record| {
+                    (r["id__c"].as_i64().unwrap(), r.get("email__c").map(|e| e.as_str().unwrap().to_owned()), r.get("n__c").and_then(Value::as_i64))
+                };
+                let mut all: Vec<Held> = org.object("Thing__c").records().values().map(held).collect();
+                all.sort_by_key(|(id, ..)| *id);
                 all
             }
         }

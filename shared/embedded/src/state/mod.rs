@@ -166,8 +166,10 @@ impl StateStore for SqliteState {
 
     async fn settle(&self, batch: BatchRef<'_>, state: &BatchState, now: Millis) -> Result<Progress, Fault> {
         let (run, number, state) = (batch.run.to_owned(), batch.number, state.clone());
-        let tally = serde_json::to_string(&state.tally).map_err(|e| Fault::new(Code::Internal, format!("A tally cannot be written: {e}.")))?;
-        self.write(move |conn| runs::settle(conn, &run, number, &state, &tally, now)).await
+        let unwritten = |e| Fault::new(Code::Internal, format!("A tally or a job cannot be written: {e}."));
+        let tally = serde_json::to_string(&state.tally).map_err(unwritten)?;
+        let job = state.job.as_ref().map(serde_json::to_string).transpose().map_err(unwritten)?;
+        self.write(move |conn| runs::settle(conn, &run, number, &state, (&tally, job.as_deref()), now)).await
     }
 
     async fn seal(&self, run: &str, batches: u32) -> Result<Progress, Fault> {

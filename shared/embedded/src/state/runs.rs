@@ -35,12 +35,15 @@ pub(super) fn runs(conn: &Connection, sync: &str, most: usize) -> Result<Vec<Run
 
 /// A batch as stored: until when it is claimed, and what it has come to.
 fn stored(conn: &Connection, run: &str, batch: u32) -> Result<Option<(Millis, BatchState)>, StateError> {
-    let mut statement = conn.prepare_cached("SELECT claim_until, attempts, done, settled, tally FROM batch WHERE run = ? AND number = ?")?;
+    let mut statement = conn.prepare_cached("SELECT claim_until, attempts, done, settled, tally, job FROM batch WHERE run = ? AND number = ?")?;
     let found = statement.query_row(params![run, batch], |row| {
         let state = BatchState { attempts: row.get(1)?, settled: row.get(3)?, done: row.get(2)?, ..BatchState::default() };
-        Ok((Millis(row.get(0)?), state, row.get::<_, Option<String>>(4)?))
+        Ok((Millis(row.get(0)?), state, row.get::<_, Option<String>>(4)?, row.get::<_, Option<String>>(5)?))
     });
-    let Some((until, mut state, tally)) = found.optional()? else { return Ok(None) };
+    let Some((until, mut state, tally, job)) = found.optional()? else { return Ok(None) };
+    if let Some(job) = job {
+        state.job = Some(serde_json::from_str(&job).map_err(|_| StateError::damaged(format!("the job of a batch of run {run}")))?);
+    }
     if let Some(tally) = tally {
         state.tally = read_tally(run, &tally)?;
     }
@@ -67,13 +70,20 @@ pub(super) fn claim(conn: &Connection, run: &str, batch: u32, doubt: &[u8], now:
     Ok(Claim::Granted(state))
 }
 
-pub(super) fn settle(conn: &Connection, run: &str, batch: u32, state: &BatchState, tally: &str, now: Millis) -> Result<Progress, StateError> {
+pub(super) fn settle(
+    conn: &Connection,
+    run: &str,
+    batch: u32,
+    state: &BatchState,
+    (tally, job): (&str, Option<&str>),
+    now: Millis,
+) -> Result<Progress, StateError> {
     let written = conn
         .prepare_cached(
-            "INSERT INTO batch (run, number, claim_until, attempts, done, settled, tally) VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6)
-             ON CONFLICT DO UPDATE SET claim_until = 0, attempts = ?3, done = ?4, settled = ?5, tally = ?6 WHERE NOT done",
+            "INSERT INTO batch (run, number, claim_until, attempts, done, settled, tally, job) VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT DO UPDATE SET claim_until = 0, attempts = ?3, done = ?4, settled = ?5, tally = ?6, job = ?7 WHERE NOT done",
         )?
-        .execute(params![run, batch, state.attempts, state.done, state.settled, tally])?;
+        .execute(params![run, batch, state.attempts, state.done, state.settled, tally, job])?;
     // Nothing is written over a batch that is done, so it counts once.
     let newly_done = written == 1 && state.done;
     if newly_done && state.doubt.is_empty() {

@@ -9,7 +9,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 /// Marks the file as ours: `Slui`.
 const APPLICATION_ID: i32 = 0x536c_7569;
 /// The version of the tables below.
-const SCHEMA_VERSION: i32 = 1;
+const SCHEMA_VERSION: i32 = 2;
 /// How long one statement waits for another process.
 const BUSY: Duration = Duration::from_secs(5);
 /// How long to go on trying while other processes write.
@@ -26,7 +26,7 @@ const TABLES: &str = "
     CREATE TABLE run (sync TEXT NOT NULL, id TEXT NOT NULL, closed INTEGER NOT NULL, data TEXT NOT NULL, PRIMARY KEY (sync, id));
     CREATE TABLE progress (run TEXT PRIMARY KEY, done INTEGER NOT NULL, total INTEGER, last INTEGER) WITHOUT ROWID;
     CREATE TABLE batch (run TEXT NOT NULL, number INTEGER NOT NULL, claim_until INTEGER NOT NULL, attempts INTEGER NOT NULL,
-        done INTEGER NOT NULL, settled BLOB NOT NULL, tally TEXT, PRIMARY KEY (run, number)) WITHOUT ROWID;
+        done INTEGER NOT NULL, settled BLOB NOT NULL, tally TEXT, job TEXT, PRIMARY KEY (run, number)) WITHOUT ROWID;
     CREATE TABLE doubt (run TEXT NOT NULL, number INTEGER NOT NULL, note BLOB NOT NULL, PRIMARY KEY (run, number)) WITHOUT ROWID;
     CREATE TABLE dead_letter (sync TEXT NOT NULL, hash BLOB NOT NULL, at INTEGER NOT NULL, data TEXT NOT NULL, PRIMARY KEY (sync, hash));
     CREATE INDEX dead_letter_at ON dead_letter (sync, at);
@@ -105,7 +105,11 @@ pub(super) fn open(path: &Path) -> Result<Connection, Fault> {
     set_up(&conn).map_err(fault)?;
     begin(&conn).map_err(fault)?;
     // Looked at again under the lock: another process may have created the tables since.
-    let created = version(&conn).map_err(fault).and_then(|version| if version == 0 { create(&conn).map_err(fault) } else { check(path, &conn) });
+    let created = version(&conn).map_err(fault).and_then(|version| match version {
+        0 => create(&conn).map_err(fault),
+        1 => add_jobs(&conn).map_err(fault),
+        _ => check(path, &conn),
+    });
     conn.execute_batch(if created.is_ok() { "COMMIT" } else { "ROLLBACK" }).map_err(fault)?;
     created.map(|()| conn)
 }
@@ -140,6 +144,12 @@ fn version(conn: &Connection) -> rusqlite::Result<i32> {
 fn create(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch(TABLES)?;
     conn.pragma_update(None, "application_id", APPLICATION_ID)?;
+    conn.pragma_update(None, "user_version", SCHEMA_VERSION)
+}
+
+/// From version 1 to version 2: a batch remembers its job.
+fn add_jobs(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch("ALTER TABLE batch ADD COLUMN job TEXT")?;
     conn.pragma_update(None, "user_version", SCHEMA_VERSION)
 }
 

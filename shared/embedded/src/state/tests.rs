@@ -4,11 +4,14 @@
 use std::sync::Arc;
 
 use domain::bucket::{Accepted, EntryWrite};
+use domain::clock::Millis;
 use domain::fault::Code;
 use domain::head::Head;
+use domain::job::{Job, Ticket};
 use domain::key::KeyHash;
 use domain::manifest::ManifestPage;
-use domain::ports::StateStore as _;
+use domain::ports::{BatchRef, Claim, StateStore as _};
+use domain::run::BatchState;
 use rusqlite::Connection;
 
 use super::SqliteState;
@@ -87,6 +90,22 @@ async fn a_newer_state_is_refused() {
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let what = refused(&path).await;
     assert!(what.contains("newer Sluicegate") && what.contains("99"), "{what}");
+}
+
+#[tokio::test]
+async fn a_file_of_version_1_learns_of_jobs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    drop(SqliteState::open(&path).await.unwrap());
+    Connection::open(&path).unwrap().execute_batch("ALTER TABLE batch DROP COLUMN job; PRAGMA user_version = 1").unwrap();
+    for _ in 0..2 {
+        let state = SqliteState::open(&path).await.unwrap();
+        let batch = BatchRef { sync: "s", run: "r", number: 0 };
+        let job = Some(Box::new(Job { ticket: Ticket("750".into()), begun: Millis(1), heard: Millis(2), failures: 0 }));
+        let going_on = BatchState { job, ..BatchState::default() };
+        state.settle(batch, &going_on, Millis(3)).await.unwrap();
+        assert_eq!(state.claim(batch, 0, &[], Millis(4), Millis(5)).await.unwrap(), Claim::Granted(going_on));
+    }
 }
 
 #[tokio::test]

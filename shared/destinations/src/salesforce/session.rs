@@ -1,0 +1,224 @@
+//! Talking to the org: a token, asked for once and again when it is no longer taken, and requests with it.
+//!
+//! Sources: OAuth 2.0 client credentials and JWT bearer flows (help.salesforce.com); RFC 7519 and RFC 7523. The reply
+//! to a token request names no time at which it ends, so the only sign is 401 `INVALID_SESSION_ID`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::outcome::WriteError;
+use ring::rand::SystemRandom;
+use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+use super::classify;
+use super::config::Config;
+use crate::http::{self, HeaderMap, HeaderValue, Http, Method, Reply, Request, Url};
+
+/// How long an assertion is good for; the server takes at most five minutes.
+const ASSERTION_SECONDS: i64 = 180;
+
+/// What a token is asked for with.
+pub(super) enum Grant {
+    /// Client credentials.
+    Secret { client_id: String, client_secret: String },
+    /// JWT bearer.
+    Signed { client_id: String, username: String, audience: String, key: Box<RsaKeyPair> },
+}
+
+impl Grant {
+    /// JWT bearer with a key in PEM; the error is the end of a sentence and repeats nothing of the key.
+    pub(super) fn signed(client_id: String, username: String, audience: String, pem: &str) -> Result<Self, String> {
+        let pem = pem.replace("\\n", "\n");
+        let der = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| "`private_key` is not a private key in PEM")?;
+        let key = match &der {
+            PrivateKeyDer::Pkcs8(der) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()),
+            PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
+            _ => return Err("`private_key` is not an RSA key".into()),
+        };
+        let key = key.map_err(|e| format!("`private_key` is not an RSA key of 2048 bits or more that can be used: {e}"))?;
+        Ok(Grant::Signed { client_id, username, audience, key: Box::new(key) })
+    }
+
+    /// The form of a token request.
+    fn form(&self) -> Result<Vec<(&'static str, String)>, WriteError> {
+        match self {
+            Grant::Secret { client_id, client_secret } => {
+                Ok(vec![("grant_type", "client_credentials".into()), ("client_id", client_id.clone()), ("client_secret", client_secret.clone())])
+            }
+            Grant::Signed { client_id, username, audience, key } => {
+                let until = http::now().0 / 1000 + ASSERTION_SECONDS;
+                let claims = json!({ "iss": client_id, "sub": username, "aud": audience, "exp": until });
+                let part = |json: Value| URL_SAFE_NO_PAD.encode(json.to_string());
+                let signed = format!("{}.{}", part(json!({ "alg": "RS256" })), part(claims));
+                let mut signature = vec![0; key.public().modulus_len()];
+                key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature)
+                    .map_err(|_| WriteError::Misconfigured { detail: "the assertion cannot be signed with `private_key`".into() })?;
+                let assertion = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
+                Ok(vec![("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer".into()), ("assertion", assertion)])
+            }
+        }
+    }
+}
+
+/// A token and where it is good.
+struct Token {
+    bearer: HeaderValue,
+    instance: Url,
+}
+
+/// A connection to one org.
+pub(super) struct Session {
+    http: Http,
+    domain: Url,
+    grant: Grant,
+    headers: HeaderMap,
+    version: String,
+    keep_requests: u64,
+    limit_pause: Duration,
+    token: Mutex<Option<Arc<Token>>>,
+    /// Requests of the day: used, and in all. 0: not known yet.
+    used: AtomicU64,
+    most: AtomicU64,
+}
+
+impl Session {
+    pub(super) fn new(http: Http, domain: Url, grant: Grant, headers: HeaderMap, config: &Config) -> Self {
+        Self {
+            http,
+            domain,
+            grant,
+            headers,
+            version: config.api_version.clone(),
+            keep_requests: config.keep_requests,
+            limit_pause: config.limit_pause.0,
+            token: Mutex::default(),
+            used: AtomicU64::new(0),
+            most: AtomicU64::new(0),
+        }
+    }
+
+    /// The HTTP client.
+    pub(super) fn http(&self) -> &Http {
+        &self.http
+    }
+
+    /// Where tokens are asked for.
+    pub(super) fn domain(&self) -> &Url {
+        &self.domain
+    }
+
+    /// A request without a body; `path` follows the version (`/sobjects/Contact/describe`) and is percent-encoded.
+    pub(super) async fn get(&self, path: &str) -> Result<Reply, WriteError> {
+        self.call(Method::GET, path, "application/json", Vec::new()).await
+    }
+
+    /// The same; `None` when there is nothing at that path.
+    pub(super) async fn find(&self, path: &str) -> Result<Option<Reply>, WriteError> {
+        let reply = self.reply(Method::GET, path, "application/json", Vec::new()).await?;
+        if reply.status == 404 { Ok(None) } else { self.good(reply).map(Some) }
+    }
+
+    /// A request with a JSON body.
+    pub(super) async fn json(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Reply, WriteError> {
+        self.call(method, path, "application/json", body).await
+    }
+
+    /// A request; the reply has a good status.
+    pub(super) async fn call(&self, method: Method, path: &str, media_type: &'static str, body: Vec<u8>) -> Result<Reply, WriteError> {
+        let reply = self.reply(method, path, media_type, body).await?;
+        self.good(reply)
+    }
+
+    fn good(&self, reply: Reply) -> Result<Reply, WriteError> {
+        if (200..300).contains(&reply.status) { Ok(reply) } else { Err(classify::request(&reply, self.http.redactor(), self.limit_pause)) }
+    }
+
+    /// A request and its reply, with any status. A token that is no longer taken is replaced once.
+    async fn reply(&self, method: Method, path: &str, media_type: &'static str, body: Vec<u8>) -> Result<Reply, WriteError> {
+        self.leave_some()?;
+        let token = self.token(None).await?;
+        let mut reply = self.send(&token, method.clone(), path, media_type, body.clone()).await?;
+        if reply.status == 401 {
+            let token = self.token(Some(&token)).await?;
+            reply = self.send(&token, method, path, media_type, body).await?;
+        }
+        self.note_usage(&reply);
+        Ok(reply)
+    }
+
+    async fn send(&self, token: &Token, method: Method, path: &str, media_type: &'static str, body: Vec<u8>) -> Result<Reply, WriteError> {
+        let whole = format!("/services/data/{}{path}", self.version);
+        let url = token.instance.join(&whole).map_err(|_| WriteError::Misconfigured { detail: "the request's address cannot be built".into() })?;
+        let mut headers = self.headers.clone();
+        headers.insert("authorization", token.bearer.clone());
+        headers.insert("accept", HeaderValue::from_static(if media_type == "text/csv" { "*/*" } else { "application/json, text/csv" }));
+        if !body.is_empty() {
+            headers.insert("content-type", HeaderValue::from_static(media_type));
+        }
+        Ok(self.http.send(Request { method, url, headers, body }).await?)
+    }
+
+    /// The token; another one than `refused`. Whoever comes first asks for it, the others wait and get the same.
+    async fn token(&self, refused: Option<&Arc<Token>>) -> Result<Arc<Token>, WriteError> {
+        let mut held = self.token.lock().await;
+        match held.as_ref() {
+            Some(token) if refused.is_none_or(|r| !Arc::ptr_eq(r, token)) => Ok(Arc::clone(token)),
+            _ => {
+                *held = None;
+                let token = Arc::new(self.mint().await?);
+                *held = Some(Arc::clone(&token));
+                Ok(token)
+            }
+        }
+    }
+
+    async fn mint(&self) -> Result<Token, WriteError> {
+        let unreadable = |what: &str| WriteError::Unauthorized { detail: format!("the answer to the token request {what}") };
+        let url = self.domain.join("/services/oauth2/token").map_err(|_| WriteError::Misconfigured { detail: "`domain` is not an address".into() })?;
+        let form = self.grant.form()?;
+        let body = form.iter().map(|(name, value)| format!("{name}={}", http::percent_encode(value))).collect::<Vec<_>>().join("&");
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static("application/x-www-form-urlencoded"));
+        headers.insert("accept", HeaderValue::from_static("application/json"));
+        let reply = self.http.send(Request { method: Method::POST, url, headers, body: body.into_bytes() }).await?;
+        if !(200..300).contains(&reply.status) {
+            return Err(classify::token(&reply, self.http.redactor()));
+        }
+        let json: Value = serde_json::from_slice(&reply.body).map_err(|_| unreadable("is not JSON"))?;
+        let text = |name: &str| json.get(name).and_then(Value::as_str);
+        let instance = text("instance_url").and_then(|u| Url::parse(u).ok()).ok_or_else(|| unreadable("names no `instance_url`"))?;
+        let mut bearer = text("access_token").and_then(|t| HeaderValue::from_str(&format!("Bearer {t}")).ok()).ok_or_else(|| unreadable("has no token"))?;
+        bearer.set_sensitive(true);
+        Ok(Token { bearer, instance })
+    }
+
+    /// Requests of the day that are left, as the last reply told; `None` before the first.
+    pub(super) fn left(&self) -> Option<u64> {
+        let most = self.most.load(Ordering::Relaxed);
+        (most > 0).then(|| most.saturating_sub(self.used.load(Ordering::Relaxed)))
+    }
+
+    /// The day's requests in all, as the last reply told.
+    fn note_usage(&self, reply: &Reply) {
+        let usage = reply.header("sforce-limit-info").and_then(|h| h.split("api-usage=").nth(1)?.split([';', ',', ' ']).next()?.split_once('/'));
+        if let Some((Ok(used), Ok(most))) = usage.map(|(used, most)| (used.parse::<u64>(), most.parse::<u64>())) {
+            self.used.store(used, Ordering::Relaxed);
+            self.most.store(most, Ordering::Relaxed);
+        }
+    }
+
+    /// Stops before the requests that are to be left to others are touched.
+    fn leave_some(&self) -> Result<(), WriteError> {
+        match self.left() {
+            Some(left) if self.keep_requests > 0 && left <= self.keep_requests => Err(WriteError::Throttled { after: Some(self.limit_pause) }),
+            _ => Ok(()),
+        }
+    }
+}

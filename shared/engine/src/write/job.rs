@@ -1,0 +1,203 @@
+//! Batches that a destination takes as jobs: submitted in one delivery, asked for in later ones (see [`domain::job`]).
+//! Not here: what outcomes mean; they go the way of a write's.
+//!
+//! The ticket is stored before the message goes back to the queue. A writer that dies before that leaves the batch
+//! as it was, to be submitted again: its records stay in doubt with the claim, as those of any other request do.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use domain::batch::{BatchRecord, WriteBatch};
+use domain::fault::{Code, Fault};
+use domain::job::{Job, Jobs, Poll};
+use domain::outcome::{Outcome, WriteError};
+use domain::retry::{MOST_OBEYED, backoff};
+
+use super::{Attempt, THROTTLED, UNAVAILABLE};
+
+/// A job that is not done by then is given up: its records wait for the next attempt.
+const MOST_TIME: Duration = Duration::from_secs(24 * 3600);
+/// A job that could not be asked for so long is given up, too.
+const MOST_SILENCE: Duration = Duration::from_secs(3600);
+/// The code of records whose job did not come to an end.
+const UNFINISHED: &str = "job_unfinished";
+
+/// What a delivery came to as far as jobs go.
+pub(super) enum Step {
+    /// No job has the records: they are to be written.
+    Nobody,
+    /// A job has them. All is stored; ask again after this time.
+    Waiting(Duration),
+    /// There are outcomes, or a fault that stops the run.
+    Over(Option<Fault>),
+}
+
+impl Attempt<'_> {
+    /// Submits the open records or asks for their job.
+    pub(super) async fn by_job(&mut self, open: &[usize]) -> Result<Step, Fault> {
+        let Some(jobs) = self.context.destination.jobs() else { return Ok(Step::Nobody) };
+        let records: Vec<BatchRecord<'_>> = open.iter().map(|i| self.records[*i]).collect();
+        let layout = self.header.layout.clone();
+        let batch = WriteBatch { sync: &self.header.sync, op: self.header.op, layout: &layout, records: &records };
+        let job = self.state.job.take();
+        if records.is_empty() || job.is_none() && !jobs.takes(&batch) {
+            return Ok(Step::Nobody);
+        }
+        match self.context.slots.take(1, &self.context.stop, self.context.settings.patience).await {
+            Ok(None) => {}
+            Ok(Some(wait)) => {
+                self.state.job = job;
+                self.wait = Some(wait);
+                self.throttled = true;
+                self.wait_for(open, VecDeque::new(), THROTTLED);
+                return Ok(Step::Over(None));
+            }
+            Err(fault) if fault.code == Code::DestinationLimit => {
+                self.state.job = job;
+                return Ok(Step::Over(Some(fault)));
+            }
+            Err(fault) => return Err(fault),
+        }
+        self.state.tally.requests += 1;
+        self.context.meter.request();
+        match job {
+            Some(job) => self.ask(jobs, job, open, &batch).await,
+            None => self.hand_over(jobs, open, &batch).await,
+        }
+    }
+
+    async fn hand_over(&mut self, jobs: &dyn Jobs, open: &[usize], batch: &WriteBatch<'_>) -> Result<Step, Fault> {
+        match jobs.submit(batch).await {
+            Ok(ticket) => {
+                let now = self.context.clock.now();
+                self.state.tally.sent = self.records.len() as u64;
+                self.wait(Box::new(Job { ticket, begun: now, heard: now, failures: 0 }), Duration::ZERO).await
+            }
+            // Writing it in parts finds the record to blame.
+            Err(WriteError::Refused { .. }) => Ok(Step::Nobody),
+            Err(WriteError::Throttled { after }) => {
+                let stopping = self.slow_down(after).await?;
+                self.wait_for(open, VecDeque::new(), THROTTLED);
+                Ok(Step::Over(stopping))
+            }
+            Err(WriteError::Unavailable { after, detail }) => {
+                self.unavailable(open, after, detail);
+                Ok(Step::Over(None))
+            }
+            Err(error) => Ok(Step::Over(self.refuses_all(&error))),
+        }
+    }
+
+    async fn ask(&mut self, jobs: &dyn Jobs, mut job: Box<Job>, open: &[usize], batch: &WriteBatch<'_>) -> Result<Step, Fault> {
+        let now = self.context.clock.now();
+        match jobs.poll(&job.ticket, batch).await {
+            Ok(Poll::Running { .. }) if now.since(job.begun) > MOST_TIME => {
+                tracing::warn!(sync = self.header.sync, batch = self.header.number, job = job.ticket.0, "a job does not come to an end");
+                self.wait_for(open, VecDeque::new(), UNFINISHED);
+                Ok(Step::Over(None))
+            }
+            Ok(Poll::Running { after }) => {
+                (job.heard, job.failures) = (now, 0);
+                self.wait(job, after.min(MOST_OBEYED)).await
+            }
+            Ok(Poll::Finished(outcomes)) => {
+                if outcomes.len() != open.len() {
+                    tracing::error!(expected = open.len(), got = outcomes.len(), "a destination gave a wrong number of outcomes");
+                }
+                let whole = outcomes.len() == open.len();
+                let mut outcomes = outcomes.into_iter().filter(|_| whole);
+                for index in open {
+                    let outcome = outcomes.next().unwrap_or_else(Outcome::unmentioned);
+                    if let Outcome::Retry { after, .. } = &outcome {
+                        self.wait = self.wait.max(*after);
+                    }
+                    self.outcomes[*index] = Some(outcome);
+                }
+                Ok(Step::Over(None))
+            }
+            Err(WriteError::Refused { code, detail }) => {
+                tracing::warn!(sync = self.header.sync, batch = self.header.number, code, detail, "a job was refused whole; its records are written in parts");
+                Ok(Step::Nobody)
+            }
+            Err(WriteError::Throttled { after }) => match self.slow_down(after).await? {
+                Some(fault) => {
+                    self.state.job = Some(job);
+                    Ok(Step::Over(Some(fault)))
+                }
+                None => {
+                    let pause = self.wait.unwrap_or_default();
+                    self.wait(job, pause).await
+                }
+            },
+            Err(WriteError::Unavailable { after, detail }) if now.since(job.heard) > MOST_SILENCE => {
+                self.unavailable(open, after, detail);
+                Ok(Step::Over(None))
+            }
+            Err(WriteError::Unavailable { after, detail }) => {
+                tracing::warn!(sync = self.header.sync, batch = self.header.number, detail, "a job cannot be asked for");
+                job.failures += 1;
+                let pause = backoff(job.failures, self.context.destination.limits().first_pause, fastrand::f64());
+                self.wait(job, after.map_or(pause, |a| a.min(MOST_OBEYED).max(pause))).await
+            }
+            Err(error) => {
+                self.state.job = Some(job);
+                Ok(Step::Over(self.refuses_all(&error)))
+            }
+        }
+    }
+
+    /// Stores the ticket and gives the batch up until `after`. Only what the destination said counts as progress of
+    /// the run: one that never answers again stalls it.
+    async fn wait(&mut self, job: Box<Job>, after: Duration) -> Result<Step, Fault> {
+        let heard = job.heard;
+        self.state.job = Some(job);
+        self.context.store.settle(self.batch, &self.state, heard).await?;
+        Ok(Step::Waiting(after))
+    }
+
+    /// Pauses every writer of the connection. A fault when that is longer than a run waits.
+    async fn slow_down(&mut self, after: Option<Duration>) -> Result<Option<Fault>, Fault> {
+        self.state.tally.throttled += 1;
+        self.throttled = true;
+        let first = self.context.destination.limits().first_pause;
+        let pause = after.unwrap_or_else(|| backoff(self.state.tally.throttled as u32, first, fastrand::f64()));
+        self.context.slots.pause(self.context.clock.now().plus(pause)).await?;
+        self.wait = self.wait.max(Some(pause));
+        let what = || format!("The destination of `{}` asks to wait {} seconds, longer than a run waits.", self.header.sync, pause.as_secs());
+        Ok((pause > MOST_OBEYED).then(|| Fault::new(Code::DestinationLimit, what())))
+    }
+
+    fn unavailable(&mut self, open: &[usize], after: Option<Duration>, detail: String) {
+        tracing::warn!(sync = self.header.sync, batch = self.header.number, detail, "the destination is unavailable");
+        self.wait = self.wait.max(after.map(|a| a.min(MOST_OBEYED)));
+        self.wait_for(open, VecDeque::new(), UNAVAILABLE);
+        self.said = (UNAVAILABLE, detail);
+    }
+
+    fn refuses_all(&self, error: &WriteError) -> Option<Fault> {
+        match error {
+            WriteError::Unauthorized { detail } => Some(self.stopping(Code::DestinationUnauthorized, "refuses the credentials", detail)),
+            other => Some(self.stopping(Code::DestinationMisconfigured, "cannot be written to as configured", &other.to_string())),
+        }
+    }
+
+    /// The open records in parts that one write takes: a batch that was cut for a job is larger.
+    pub(super) fn parts(&self, open: &[usize]) -> VecDeque<Vec<usize>> {
+        let limits = self.context.destination.limits();
+        let (mut parts, mut bytes) = (VecDeque::<Vec<usize>>::new(), 0);
+        for index in open {
+            let size = self.records[*index].fields.bytes().len();
+            match parts.back_mut() {
+                Some(part) if part.len() < limits.batch_records.max(1) && bytes + size <= limits.batch_bytes => {
+                    part.push(*index);
+                    bytes += size;
+                }
+                _ => {
+                    parts.push_back(vec![*index]);
+                    bytes = size;
+                }
+            }
+        }
+        parts
+    }
+}

@@ -1,0 +1,17 @@
+//! A key that was made for these tests and opens nothing.
+
+/// PKCS#1 DER in base64: planted, and no secret of anybody's.
+pub const PLANTED_KEY: &str = "MIIEpAIBAAKCAQEAt7ir9t6YQ7gqxmIuS28KTQD6ba1u3zHCgslpsYDpGW7Pj6IEHYGDHBrm2O3+sp+upuanD48iZXDu3f7RFM5UCkPWLTpCbsO6L0vGZRhU\
+    mqnBFPj0e3voskub5sD0gKW9x4s8jQybqu+sN2yw4iPepn+M+0qcEplJRPT8ROV9jt6LwDXiIOJozP5sPnc/1LoH2lpjGGrX1GWMBSFtDd2Dx2sADnaSgeuP\
+    MXvdvkKjandDpU3ymEd/pbm9X0cssVVL+lL1offYUpWT4OFuTacjko/NnpWX/6hPA+e/EDuMyV1WhYAETsbNIZ68gTDa4hIMhsiAHbxkGl1cD09u/DawnQID\
+    AQABAoIBABsBIP2zcEwb6OWqDsX1t1zkNOskH/Tcmoug0VFO8nRTjly9Yr93hu79oUrniJV21TQhGRM3ZcXlWKb2yoK1ZTLxD60sMBGZ4WcMS0gW0HC/XOsZ\
+    QM5ZwzVZ2buMRyQVuJR5Cdhtrv/sJLMs3b8PqK1ueCmDqPcu4s8o91+lH9R87zw4gh9j9vTdkRtIilvrQm//TcPXO0XyjLWiv0bhz6Faij/ZcCEXW5Is3UeD\
+    ixNGIjTv5DKbDKuUsT/aQ+TOV1D0njdHcxTV2JNc2fmY8hlc+J5LkMF4aPV7ERg5HjcKXT8yCnBFvB6p9f616SYbssDNlNO3DtoqAmo0ppXBff0CgYEA+vhC\
+    IqOiSg73IZK4Zsst+DNbBUxo7jL59iNMxTLKXVwSRGgVDKjN9AszfdebkaLuSWdPDoVCnZvrjOxaHb1n7H8sIypnfXYuBOpDY7viOASgrhpnBrXvtfosKRAr\
+    dCT7RLnu8i9Q6EpO4aU7VLvJCuFSTaV1JDbf7HfgT0rC1DMCgYEAu2dbkZHe3y28uNsqTSH0EURAIwIrBYelm8bl016RLuR47R9wl3QXBjvgesj/0LpZIREb\
+    e3y6pplh2KEuEYCOvCr5xb1+D8BlZRoH6IqEKgZYTwaint30KxKAfmTHFQzcoJHIyEnRJKNGe588q3zD68LzkA9qSY5feFsNn+G2F+8CgYEAkWtENvoF0U+2\
+    lreDLdzQ+B4ZwYoyysKy35I4q5LwewQceZKtj7ZID/5liaditxJnbBT2U/2XSefMps1UsiLLktdlZcLuUF4n8CUlgyacv8S+reMSi2rkSNd6uxhpdVTwWzQ5\
+    Zg9QnChiaJDrPf/JUAqbO+6BX8iEG2qiiI9TMM0CgYEAs1WOR/h6ecHv9kos6dETGa7hXV8GwmzzauXkKug1MNWMbwYGHbkHC30jLPzJ6Plar40KapqKl0Dy\
+    ZHahejg23xSVHsheKT6pCR3m8X4USY721PD5j+PAc7Np6QoRhTBgtPutUxVooZHpsgVI7qYfaq6Nm49U2/z1mVww5o39TlsCgYAyJSJAkqaAb6vywV/HVRm9\
+    NtUsf4/n4KH+poPQG9Kdviq/U+5YBNNr3x39R3XEJiYk433kLKyFkP/tcNkXUYsnwQk0ZYsJQBqyLjdhYlxCpmFdZl0zttfdcqHsAKhY6AXhP5xJcri6KEZL\
+    WdzO8R4JXzd6XjRuMjmo0Z+6KxAIEw==";

@@ -1,0 +1,10 @@
+//! The Salesforce connector against an org in memory: single requests in `direct`, whole syncs in `flow` and `jobs`.
+
+#![allow(clippy::unwrap_used, reason = "in a test, whatever does not work out fails it")]
+
+mod direct;
+mod flow;
+mod jobs;
+mod key;
+mod preflight;
+mod rig;

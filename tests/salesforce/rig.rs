@@ -1,0 +1,249 @@
+//! An org, a model in memory, and both ways to the connector: by single batches and by whole runs.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain::batch::{BatchRecord, WriteBatch};
+use domain::cells::{self, Cells};
+use domain::config::Reference;
+use domain::fault::{Code, Fault};
+use domain::key::KeyHash;
+use domain::layout::{Field as LayoutField, Layout};
+use domain::mode::Op;
+use domain::ports::{Described, Destination, Opening, Query, RowStream, SecretSource, StateStore, Warehouse};
+use domain::row::{Column, RowBatch};
+use domain::run::{Run, Trigger};
+use domain::sync::{Sync, Target};
+use domain::value::{Type, Value as Cell};
+use doubles::salesforce::{Field, Object, Org, Record, Salesforce};
+use embedded::{MemoryQueue, SqliteState, SystemClock};
+use engine::run::Request;
+use engine::slots::Slots;
+use engine::{Context, Engine, Meter, Settings, Stop};
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+
+use crate::key::PLANTED_KEY;
+
+/// Accounts and contacts; three accounts with the codes A, B and C.
+pub fn org() -> Org {
+    let account = Object::new("Account", "001", vec![Field::text("Name", 255).required(), Field::text("Code__c", 20).external()]);
+    let fields = vec![
+        Field::text("LastName", 80).required(),
+        Field::email("Email"),
+        Field::number("Score__c", 8, 2),
+        Field::picklist("Tier__c", &["gold", "silver"]),
+        Field::checkbox("Active__c"),
+        Field::date("Born__c"),
+        Field::datetime("Seen__c"),
+        Field::text("Ext__c", 40).external(),
+        Field::reference("AccountId", "Account", &["Account"]),
+        Field::reference("WhatId", "What", &["Account", "Contact"]),
+        Field::text("Formula__c", 100).read_only(),
+    ];
+    let contact = Object::new("Contact", "003", fields).with_rule("LastName", json!("forbidden"), "this name is forbidden").with_duplicate_rule("Email");
+    Org::new(vec![account, contact])
+}
+
+/// An org that runs, with its accounts.
+pub async fn start() -> Salesforce {
+    let double = Salesforce::start(org()).unwrap();
+    let accounts = open(&double, "Account", json!({}), json!({})).await;
+    let rows = ["A", "B", "C"].map(|code| vec![Cell::Text(code), Cell::Text("an account")]);
+    Batch::new(&[("Code__c", Type::Text, true), ("Name", Type::Text, false)], &rows).write(&*accounts, Op::Upsert).await.unwrap();
+    double.org().calls.clear();
+    double
+}
+
+struct Secrets;
+
+#[async_trait]
+impl SecretSource for Secrets {
+    async fn get(&self, reference: &Reference) -> Result<String, Fault> {
+        match reference {
+            Reference::Env(name) if name == "PLANTED" => Ok("planted-secret".into()),
+            Reference::Env(name) if name == "KEY" => {
+                let kind = "RSA PRIVATE KEY";
+                Ok(format!("-----BEGIN {kind}-----\\n{PLANTED_KEY}\\n-----END {kind}-----\\n"))
+            }
+            other => Err(Fault::new(Code::SecretMissing, other.to_string())),
+        }
+    }
+}
+
+/// Opens an object; `config` is added to what is usual.
+pub async fn open(double: &Salesforce, object: &str, config: Value, options: Value) -> Arc<dyn Destination> {
+    let auth = json!({ "client_credentials": { "client_id": "client", "client_secret": "${env:PLANTED}" } });
+    let mut whole = json!({ "domain": double.url(), "auth": auth, "allow_private": true, "retry_pause": "1ms", "job_poll": "1ms" });
+    whole.as_object_mut().unwrap().extend(config.as_object().unwrap().clone());
+    let target = Target { connection: "crm".into(), object: object.into(), options: options.as_object().unwrap().clone() };
+    let entry = destinations::find("salesforce").unwrap();
+    (entry.open)(Opening { name: "crm", config: &whole, folder: Path::new("."), secrets: &Secrets }, &target).await.unwrap()
+}
+
+/// Records for a single write.
+pub struct Batch {
+    pub layout: Layout,
+    cells: Vec<Vec<u8>>,
+    ids: Vec<Option<String>>,
+}
+
+impl Batch {
+    /// Values in the order of `fields`, which need not be the layout's.
+    pub fn new(fields: &[(&str, Type, bool)], records: &[Vec<Cell<'_>>]) -> Self {
+        let layout = Layout::new(fields.iter().map(|(n, kind, identifier)| LayoutField { name: (*n).into(), kind: *kind, identifier: *identifier }).collect());
+        let of = |values: &Vec<Cell<'_>>| {
+            let mut out = Vec::new();
+            for field in layout.fields() {
+                cells::push(&mut out, values[fields.iter().position(|(name, ..)| *name == field.name).unwrap()]);
+            }
+            out
+        };
+        Self { cells: records.iter().map(of).collect(), ids: vec![None; records.len()], layout }
+    }
+
+    /// The same with these record ids remembered.
+    pub fn with_ids(mut self, ids: &[Option<&str>]) -> Self {
+        self.ids = ids.iter().map(|id| id.map(str::to_owned)).collect();
+        self
+    }
+
+    /// The records, as a batch has them.
+    pub fn records(&self) -> Vec<BatchRecord<'_>> {
+        let mut out = Vec::new();
+        for (cells, id) in self.cells.iter().zip(&self.ids) {
+            let (hash, fields, record_id) = (KeyHash::of(cells), Cells(cells), id.as_deref());
+            out.push(BatchRecord { hash, checksum: 1, revision: 1, had_trouble: false, record_id, key: fields, fields });
+        }
+        out
+    }
+
+    /// Writes it.
+    pub async fn write(&self, to: &dyn Destination, op: Op) -> Result<Vec<domain::outcome::Outcome>, domain::outcome::WriteError> {
+        let records = self.records();
+        let result = to.write(&WriteBatch { sync: "crm", op, layout: &self.layout, records: &records }).await;
+        if let Ok(outcomes) = &result {
+            assert_eq!(outcomes.len(), records.len(), "exactly one outcome for every record");
+        }
+        result
+    }
+}
+
+/// A row of the model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    pub name: String,
+    pub account: Option<&'static str>,
+    pub score: Option<i64>,
+}
+
+/// A sync to contacts with its model.
+pub struct World {
+    pub double: Salesforce,
+    pub rows: BTreeMap<i64, Row>,
+    pub mode: &'static str,
+    pub config: Value,
+    pub folder: tempfile::TempDir,
+}
+
+impl World {
+    /// So many rows, and an org without contacts.
+    pub async fn new(mode: &'static str, rows: i64) -> Self {
+        let mut world = Self { double: start().await, rows: BTreeMap::new(), mode, config: json!({}), folder: tempfile::tempdir().unwrap() };
+        world.add(1, rows);
+        world
+    }
+
+    /// Adds rows with these ids.
+    pub fn add(&mut self, from: i64, to: i64) {
+        for id in from..=to {
+            let account = ["A", "B", "C"].get(usize::try_from(id % 4).unwrap()).copied();
+            self.rows.insert(id, Row { name: format!("Name {id}"), account, score: (id % 5 != 0).then_some(id % 1000) });
+        }
+    }
+
+    /// Runs the sync from start to end.
+    pub async fn run(&self) -> Run {
+        let sync: Sync = serde_json::from_value(json!({
+            "name": "crm", "mode": self.mode,
+            "model": { "warehouse": "w", "sql": "select id, ext, name, account, score from rows", "key": ["ext"] },
+            "destination": { "connection": "crm", "object": "Contact" },
+            "mapping": [
+                { "from": "ext", "to": "Ext__c", "identifier": true }, { "from": "name", "to": "LastName" },
+                { "from": "account", "to": "Account.Code__c", "nulls": "clear" }, { "from": "score", "to": "Score__c", "nulls": "clear" },
+            ],
+            "guards": { "min_rows": null, "max_delete_percent": null, "max_change_percent": null },
+        }))
+        .unwrap();
+        let store: Arc<dyn StateStore> = Arc::new(SqliteState::open(self.folder.path().join("state.db")).await.unwrap());
+        let clock = Arc::new(SystemClock);
+        let context = Context {
+            destination: open(&self.double, "Contact", self.config.clone(), json!({})).await,
+            sync: Arc::new(sync),
+            slots: Arc::new(Slots::new("crm", None, store.clone(), clock.clone())),
+            store,
+            queue: Arc::new(MemoryQueue::new(Duration::from_secs(3600))),
+            clock,
+            meter: Arc::new(Meter::default()),
+            stop: Stop::default(),
+            settings: Settings { stall: Duration::ZERO, spool_folder: self.folder.path().to_owned(), ..Settings::default() },
+        };
+        let engine = Engine { context, warehouse: Arc::new(Memory(self.rows.clone())) };
+        local::drive::run(&engine, &Request { trigger: Trigger::Manual, approve: None, full: false }).await.unwrap()
+    }
+
+    /// Runs and panics unless the run is complete and its numbers add up.
+    pub async fn run_well(&self) -> Run {
+        let run = self.run().await;
+        assert_eq!(run.status, domain::run::Status::Complete, "{:?} {:#?}", run.fault, run.tally);
+        assert!(run.tally.balances(), "{:#?}", run.tally);
+        run
+    }
+
+    /// The contacts by external id.
+    pub fn contacts(&self) -> BTreeMap<String, Record> {
+        self.double.org().object("Contact").records_by("Ext__c")
+    }
+
+    /// Panics unless the org has exactly what the model gives.
+    #[track_caller]
+    pub fn assert_arrived(&self) {
+        let codes: BTreeMap<String, String> =
+            self.double.org().object("Account").records().iter().map(|(id, r)| (id.clone(), r["Code__c"].as_str().unwrap().to_owned())).collect();
+        let shown = |r: &Record| {
+            let account = r.get("AccountId").map(|id| codes[id.as_str().unwrap()].clone());
+            (r["LastName"].as_str().unwrap().to_owned(), account, r.get("Score__c").and_then(Value::as_f64).map(|s| s as i64))
+        };
+        let there: BTreeMap<String, _> = self.contacts().iter().map(|(ext, r)| (ext.clone(), shown(r))).collect();
+        let model: BTreeMap<String, _> = self.rows.iter().map(|(id, r)| (format!("E{id}"), (r.name.clone(), r.account.map(str::to_owned), r.score))).collect();
+        let differs = model.iter().find(|(k, v)| there.get(*k) != Some(v)).map(|(k, v)| (k, v, there.get(k)));
+        assert!(there == model, "the org has {} contacts, the model {} rows; the first that differs: {differs:?}", there.len(), model.len());
+    }
+}
+
+/// Rows from memory.
+struct Memory(BTreeMap<i64, Row>);
+
+#[async_trait]
+impl Warehouse for Memory {
+    async fn describe(&self, _: &Query) -> Result<Described, Fault> {
+        let column = |(name, kind): (&str, Type)| Column { name: name.into(), kind };
+        let columns = [("id", Type::Int), ("ext", Type::Text), ("name", Type::Text), ("account", Type::Text), ("score", Type::Int)];
+        Ok(Described { columns: columns.map(column).to_vec(), findings: Vec::new() })
+    }
+
+    async fn rows(&self, _: &Query) -> Result<RowStream, Fault> {
+        let mut batch = RowBatch::new(5);
+        for (id, row) in &self.0 {
+            batch.push(Cell::Int(*id));
+            batch.push(Cell::Text(&format!("E{id}")));
+            batch.push(Cell::Text(&row.name));
+            batch.push(row.account.map_or(Cell::Null, Cell::Text));
+            batch.push(row.score.map_or(Cell::Null, Cell::Int));
+        }
+        Ok(futures_util::stream::iter([Ok(batch)]).boxed())
+    }
+}
