@@ -5,4 +5,5 @@ pub mod binary;
 pub mod double;
 pub mod postgres;
 pub mod project;
+pub mod slack;
 pub mod watched;

@@ -1,9 +1,12 @@
 //! Destinations: one file (or folder) each, and the registry that lists them.
 
+pub mod alerts;
 pub mod http;
 pub mod postgres;
+pub mod slack;
 mod sql;
 pub mod sqlite;
+mod template;
 pub mod webhook;
 
 use std::path::Path;
@@ -16,7 +19,7 @@ use domain::ports::{Destination, DestinationEntry, Opening, SecretSource};
 use domain::sync::Sync;
 
 /// Every destination, in the order of their names.
-pub const REGISTRY: &[&DestinationEntry] = &[&postgres::ENTRY, &sqlite::ENTRY, &webhook::ENTRY];
+pub const REGISTRY: &[&DestinationEntry] = &[&postgres::ENTRY, &slack::ENTRY, &sqlite::ENTRY, &webhook::ENTRY];
 
 /// The entry of a connection's `type`.
 pub fn find(name: &str) -> Option<&'static DestinationEntry> {

@@ -70,6 +70,8 @@ pub fn parts(old: &Definition, new: &Definition) -> Vec<String> {
         ("schedule", a.schedule != b.schedule),
         ("guards", a.guards != b.guards),
         ("rollout", a.rollout != b.rollout),
+        ("readback", a.readback != b.readback),
+        ("alerts", old.alerts != new.alerts),
     ];
     let mut parts: Vec<String> = differs.iter().filter(|(_, differs)| *differs).map(|(name, _)| (*name).to_owned()).collect();
     // Whatever a later release adds to the sync file is a change too.

@@ -127,7 +127,22 @@ impl Cell {
 const COUNTERS: usize = 12;
 
 fn counters(tally: &Tally) -> [u64; COUNTERS] {
-    let Tally { sent, created, updated, deleted, accepted_unknown, skipped, rejected, exhausted, unsent, requests, throttled, retried, reasons: _, read_back: _ } = tally;
+    let Tally {
+        sent,
+        created,
+        updated,
+        deleted,
+        accepted_unknown,
+        skipped,
+        rejected,
+        exhausted,
+        unsent,
+        requests,
+        throttled,
+        retried,
+        reasons: _,
+        read_back: _,
+    } = tally;
     [*sent, *created, *requests, *updated, *deleted, *accepted_unknown, *skipped, *rejected, *exhausted, *unsent, *throttled, *retried]
 }
 

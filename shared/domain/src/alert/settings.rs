@@ -125,8 +125,7 @@ pub enum Problem {
 
 impl Problem {
     /// All of them.
-    pub const ALL: [Problem; 7] =
-        [Problem::Failed, Problem::Blocked, Problem::Incomplete, Problem::Partial, Problem::Held, Problem::Stale, Problem::NotLanded];
+    pub const ALL: [Problem; 7] = [Problem::Failed, Problem::Blocked, Problem::Incomplete, Problem::Partial, Problem::Held, Problem::Stale, Problem::NotLanded];
 
     /// In a word or two, after "the sync is" or "the run".
     pub fn name(self) -> &'static str {

@@ -24,7 +24,6 @@ fn run(n: i64, status: Status) -> Run {
     serde_json::from_value(json).unwrap()
 }
 
-
 fn hour(n: i64) -> Millis {
     Millis(n * 3_600_000)
 }
@@ -118,7 +117,10 @@ fn records_held_too_long_and_data_too_old_are_told() {
         run
     };
     let settings = Alerts { held: Some(Span::seconds(2 * 3600)), ..all() };
-    assert_eq!(titles(&settings, None, &[held(2, 1, 3), held(4, 1, 3), held(5, 1, 3), held(6, 0, 0)]), ["-", "Sync crm: held", "-", "Sync crm: no longer held"]);
+    assert_eq!(
+        titles(&settings, None, &[held(2, 1, 3), held(4, 1, 3), held(5, 1, 3), held(6, 0, 0)]),
+        ["-", "Sync crm: held", "-", "Sync crm: no longer held"]
+    );
 
     let fresh = Alerts { freshness: Some(Span::seconds(2 * 3600)), ..all() };
     let mut before = Vec::new();
@@ -140,7 +142,8 @@ fn what_did_not_land_is_told_until_all_of_a_sample_landed() {
         run.tally.read_back.checked = checked;
         run.tally.read_back.landed = landed;
         if landed < checked {
-            run.tally.read_back.differing = vec![Differing { key: "it's 7".into(), fields: vec!["name".into()] }, Differing { key: "8".into(), fields: vec![] }];
+            run.tally.read_back.differing =
+                vec![Differing { key: "it's 7".into(), fields: vec!["name".into()] }, Differing { key: "8".into(), fields: vec![] }];
         }
         run
     };
@@ -151,7 +154,13 @@ fn what_did_not_land_is_told_until_all_of_a_sample_landed() {
     let run = of(1, 10, 8);
     let facts = Facts { run: &run, delivered: None, records: 0, before: &[], settings: &all(), stack: Some("prod"), now: hour(1) };
     let text = decide(&facts).alert.unwrap().text();
-    for part in ["Of 10 accepted records", "2 are not there as they were sent", "1 are not there at all", "differ: name", r"sluice explain crm 'it'\''s 7' --stack prod"] {
+    for part in [
+        "Of 10 accepted records",
+        "2 are not there as they were sent",
+        "1 are not there at all",
+        "differ: name",
+        r"sluice explain crm 'it'\''s 7' --stack prod",
+    ] {
         assert!(text.contains(part), "`{part}` is not in: {text}");
     }
 }
@@ -168,7 +177,8 @@ fn an_alert_says_what_how_many_why_and_where_to_look() {
     let facts = Facts { run: &run, delivered: None, records: 0, before: &[], settings: &settings, stack: None, now: hour(1) };
     let alert = decide(&facts).alert.unwrap();
     let text = alert.text();
-    for part in ["Sync crm: partial", "12 of 102 records (11.8 %)", "100 to send · 90 accepted · 10 rejected", "7 × INVALID_EMAIL: Email address is invalid"] {
+    for part in ["Sync crm: partial", "12 of 102 records (11.8 %)", "100 to send · 90 accepted · 10 rejected", "7 × INVALID_EMAIL: Email address is invalid"]
+    {
         assert!(text.contains(part), "`{part}` is not in: {text}");
     }
     assert!(text.contains("Look further: sluice dead-letters list crm") && text.contains("Run r1 at") && text.contains("…"));
