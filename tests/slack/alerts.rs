@@ -151,7 +151,7 @@ fn the_command_tells_slack_and_any_address() {
     }
     let body = other.requests()[0].json();
     assert_eq!((&body["kind"], &body["sync"], &body["status"]), (&json!("problem"), &json!("crm"), &json!("partial")));
-    assert_eq!((&body["reasons"][0]["code"], &body["reasons"][0]["count"]), (&json!("rejected"), &json!(3)), "{body}");
+    assert_eq!((&body["reasons"][0]["code"], &body["reasons"][0]["count"]), (&json!("invalid"), &json!(3)), "{body}");
     assert_eq!(other.requests()[0].header("x-team"), Some("data"));
     // A change lets go of what is held.
     project.double.recover();

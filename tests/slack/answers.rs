@@ -85,8 +85,10 @@ async fn what_was_not_posted_is_tried_again() {
         let error = post(bot.as_ref(), "a").await.unwrap_err();
         assert!(matches!(error, WriteError::Unavailable { .. }), "{trouble:?}: {error}");
     }
+    // One that has no connection from before.
+    let fresh = crate::rig::bot(&slack, GENERAL, json!({})).await;
     drop(slack);
-    let error = post(bot.as_ref(), "a").await.unwrap_err();
+    let error = post(fresh.as_ref(), "a").await.unwrap_err();
     assert!(matches!(&error, WriteError::Unavailable { detail, .. } if detail.contains("no connection")), "{error}");
 }
 

@@ -1,5 +1,7 @@
 //! Tells an alert to a topic of SNS: the text for people, and the facts that a subscription may filter by.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use aws_sdk_sns::types::MessageAttributeValue;
 use domain::alert::Alert;
@@ -51,6 +53,15 @@ impl Notifier for SnsNotifier {
             request = request.message_attributes(name, value);
         }
         request.send().await.map(drop).map_err(|error| self.fault(&Failure::of(&error)))
+    }
+}
+
+/// Makes a notifier of every topic that settings name; one without an ARN is `own`, the stack's, where it has one.
+pub fn topics(clients: &Clients, own: Option<String>) -> impl Fn(Option<&str>, String) -> Option<Arc<dyn Notifier>> + Sync + use<> {
+    let client = clients.sns();
+    move |topic, name| {
+        let topic = topic.map(str::to_owned).or_else(|| own.clone())?;
+        Some(Arc::new(SnsNotifier { client: client.clone(), topic, name }))
     }
 }
 

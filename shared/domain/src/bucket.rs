@@ -83,7 +83,7 @@ pub const HOLD_FIRST: Span = Span::seconds(3600);
 pub const HOLD_MOST: Span = Span::seconds(7 * 86_400);
 
 /// The code of a record that a destination rejects because nobody knows whether it arrived, and because it cannot be
-/// sent again without perhaps arriving twice. It is held until it changes or a person lets it go.
+/// sent again without perhaps arriving twice. It is held until a person lets it go, or (but in mode append) it changes.
 pub const UNKNOWN_OUTCOME: &str = "unknown_outcome";
 /// As good as for ever: 1,000 years.
 const HOLD_UNKNOWN: Span = Span::seconds(1000 * 365 * 86_400);
@@ -100,6 +100,11 @@ impl Trouble {
             _ => HOLD_FIRST.0.saturating_mul(1 << (failures - 1).min(16)).min(HOLD_MOST.0),
         };
         Trouble { kind, checksum, code: code.to_owned(), first: same.map_or(now, |p| p.first), failures, next_retry: now.plus(pause) }
+    }
+
+    /// True when nobody knows whether the record arrived, and it must not arrive twice.
+    pub fn is_unknown(&self) -> bool {
+        self.kind == TroubleKind::Rejected && self.code == UNKNOWN_OUTCOME
     }
 
     /// True when a record of this checksum is not to be sent at `now`.

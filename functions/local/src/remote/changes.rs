@@ -110,6 +110,7 @@ mod tests {
             (serde_json::json!({"schedule": {"every": "1h"}}), "schedule"),
             (serde_json::json!({"guards": {"min_rows": 2}}), "guards"),
             (serde_json::json!({"rollout": {"percent": 10.0}}), "rollout"),
+            (serde_json::json!({"readback": {"sample": 0}}), "readback"),
         ] {
             assert_eq!(parts(&old, &definition(json)), [part]);
         }
