@@ -307,6 +307,8 @@ fn run(sync: &str, id: &str, status: Status) -> Run {
         tripped: Vec::new(),
         invalid: Vec::new(),
         fault: None,
+        refused: Default::default(),
+        alerted: None,
         on_success: OnSuccess::default(),
     }
 }

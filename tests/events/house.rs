@@ -183,6 +183,7 @@ fn definition(folder: &Path, double: &Double) -> Definition {
     .unwrap();
     Definition {
         sync,
+        alerts: Default::default(),
         warehouse: Connection { kind: "sqlite".into(), config: json!({ "path": folder.join("w.db") }) },
         destination: Connection {
             kind: "webhook".into(),

@@ -8,4 +8,5 @@ mod machine;
 mod mapping;
 mod modes;
 mod rate;
+mod readback;
 mod stopping;

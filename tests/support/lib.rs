@@ -8,4 +8,5 @@ pub mod dynamodb;
 pub mod postgres;
 pub mod project;
 pub mod proxy;
+pub mod slack;
 pub mod watched;

@@ -19,6 +19,7 @@ use domain::run::Run;
 use domain::schedule::Schedule;
 use engine::resume::{Resume, resume};
 use engine::run::{Request, Started, failed, start};
+use engine::alert::{self, tell_of_replaced};
 use engine::{Engine, report};
 use lambda_runtime::LambdaEvent;
 use serde_json::Value;
@@ -182,6 +183,7 @@ async fn tell(house: &House, definition: &Definition, started: Started) -> Resul
     match started {
         Started::Closed(run) => closed(house, definition, run).await,
         Started::Running(run) => {
+            tell_of_replaced(&open::alerting(house, definition).await, &run).await;
             tracing::info!(sync = sync.name, run = run.id, batches = run.batches, records = run.counts.to_send(), "everything is enqueued");
             Ok(Answer::Run(Box::new(run)))
         }
@@ -195,6 +197,9 @@ async fn tell(house: &House, definition: &Definition, started: Started) -> Resul
 
 async fn closed(house: &House, definition: &Definition, run: Run) -> Result<Answer, Fault> {
     aws::report::run_closed(&house.metrics, house.store.as_ref(), house.clock.as_ref(), &definition.sync, &run).await;
+    let alerting = open::alerting(house, definition).await;
+    tell_of_replaced(&alerting, &run).await;
+    alert::tell(&alerting, &run).await;
     Ok(Answer::Run(Box::new(run)))
 }
 

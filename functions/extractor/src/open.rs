@@ -6,6 +6,7 @@ use std::sync::Arc;
 use domain::clock::Millis;
 use domain::connection::Definition;
 use domain::fault::Fault;
+use engine::alert::Alerting;
 use engine::slots::Slots;
 use engine::{Context, Deadline, Engine, Meter, Settings, Stop};
 
@@ -48,4 +49,16 @@ pub async fn engine(house: &House, definition: &Definition, ends: Millis) -> Res
         },
     };
     Ok(Engine { context, warehouse })
+}
+
+/// Those who are told of a sync's problems. Whoever cannot be opened is left out: no run fails because of that.
+pub async fn alerting(house: &House, definition: &Definition) -> Alerting {
+    let common = &house.settings.common;
+    let topics = aws::alerts::topics(&house.clients, common.alert_topic.clone());
+    let (notifiers, faults) = destinations::alerts::open(&definition.alerts, &house.secrets, &topics).await;
+    for fault in faults {
+        tracing::warn!(sync = definition.sync.name, code = fault.code.as_str(), "somebody cannot be told of problems: {}", fault.what);
+    }
+    let (store, clock) = (Arc::clone(&house.store), Arc::clone(&house.clock));
+    Alerting { store, clock, settings: definition.alerts.clone(), notifiers, stack: Some(common.stack.clone()) }
 }

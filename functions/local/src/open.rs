@@ -7,6 +7,7 @@ use domain::fault::{Code, Fault};
 use domain::ports::{Destination, StateStore, Warehouse};
 use domain::sync::Sync;
 use embedded::{MemoryQueue, SqliteState, SystemClock};
+use engine::alert::Alerting;
 use engine::slots::Slots;
 use engine::{Context, Engine, Meter, Settings, Stop};
 
@@ -55,6 +56,17 @@ pub async fn engine(project: &Project, sync: &Sync, store: Arc<dyn StateStore>, 
         settings: Settings { stall: Duration::ZERO, spool_folder: project.state_folder().join("tmp"), ..Settings::default() },
     };
     Ok(Engine { context, warehouse })
+}
+
+/// Those who are told of a sync's problems. Whoever cannot be opened is left out: no run fails because of that.
+pub async fn alerting(project: &Project, sync: &Sync, store: Arc<dyn StateStore>) -> Alerting {
+    let settings = project.alerts(sync);
+    // A topic is told by the functions on AWS.
+    let (notifiers, faults) = destinations::alerts::open(&settings, &Environment, &|_, _| None).await;
+    for fault in faults {
+        tracing::warn!(sync = sync.name, code = %fault.code, "somebody cannot be told of problems: {}", fault.what);
+    }
+    Alerting { store, clock: Arc::new(SystemClock), settings, notifiers, stack: None }
 }
 
 async fn warehouse(project: &Project, sync: &Sync) -> Result<Arc<dyn Warehouse>, Fault> {

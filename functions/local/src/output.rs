@@ -153,6 +153,14 @@ fn notes(run: &Run) -> Vec<String> {
     if run.invalid.len() > 5 {
         notes.push(format!("… and {} more invalid records", thousands(run.counts.invalid.saturating_sub(5))));
     }
+    let read_back = &run.tally.read_back;
+    if read_back.checked > 0 {
+        notes.push(format!("read back: {} of {} sampled records are there as they were sent", read_back.landed, read_back.checked));
+    }
+    for differing in read_back.differing.iter().take(5) {
+        let what = if differing.fields.is_empty() { "is not there".to_owned() } else { format!("differs in {}", differing.fields.join(", ")) };
+        notes.push(format!("accepted, but key {} {what}; both sides: sluice explain {} KEY", differing.key, run.sync));
+    }
     if run.tally.unsent > 0 {
         notes.push(format!("{} were not delivered; the next run plans them again", thousands(run.tally.unsent)));
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use domain::alert::Alerts;
 use domain::connection::Connection;
 use domain::fault::{Code, Fault};
 use domain::finding::nearest;
@@ -19,6 +20,7 @@ pub struct Project {
     /// Where references to secrets lead.
     pub secrets: Secrets,
     connections: BTreeMap<String, Connection>,
+    alerts: Alerts,
     syncs: Vec<SyncFile>,
 }
 
@@ -47,7 +49,7 @@ impl Project {
         let folder = std::path::absolute(folder).map_err(|e| unreadable(folder, &e))?;
         let file = folder.join("connections.yaml");
         let text = std::fs::read_to_string(&file).map_err(|e| unreadable(&file, &e))?;
-        let connections = connections(&file, &text)?;
+        let (connections, alerts) = connections(&file, &text)?;
         let mut paths = Vec::new();
         let syncs = folder.join("syncs");
         for entry in std::fs::read_dir(&syncs).map_err(|e| unreadable(&syncs, &e))? {
@@ -59,7 +61,7 @@ impl Project {
         paths.sort();
         let mut files: Vec<SyncFile> = paths.into_iter().map(|path| SyncFile { sync: read_sync(&path), path }).collect();
         refuse_same_names(&mut files);
-        Ok(Project { folder, secrets: Secrets::default(), connections, syncs: files })
+        Ok(Project { folder, secrets: Secrets::default(), connections, alerts, syncs: files })
     }
 
     /// All sync files, in the order of their paths.
@@ -95,16 +97,25 @@ impl Project {
         })
     }
 
+    /// Who is told of a sync's problems, and of which: its own settings over those of connections.yaml.
+    pub fn alerts(&self, sync: &Sync) -> Alerts {
+        sync.alerts.over(&self.alerts)
+    }
+
     /// The folder for state.
     pub fn state_folder(&self) -> PathBuf {
         self.folder.join(".sluice")
     }
 }
 
-fn connections(file: &Path, text: &str) -> Result<BTreeMap<String, Connection>, Fault> {
+/// Not the name of a connection: who is told of problems of any sync.
+const ALERTS: &str = "alerts";
+
+fn connections(file: &Path, text: &str) -> Result<(BTreeMap<String, Connection>, Alerts), Fault> {
     // Without the lines around the mistake: they might hold a secret that should not have been there.
-    let raw: BTreeMap<String, serde_json::Map<String, serde_json::Value>> =
+    let mut raw: BTreeMap<String, serde_json::Map<String, serde_json::Value>> =
         serde_saphyr::from_str(text).map_err(|e| yaml_fault(Code::ConnectionInvalid, file, e.without_snippet()))?;
+    let alerts = alerts(file, raw.remove(ALERTS).unwrap_or_default())?;
     let mut out = BTreeMap::new();
     for (name, mut config) in raw {
         let Some(serde_json::Value::String(kind)) = config.remove("type") else {
@@ -114,7 +125,25 @@ fn connections(file: &Path, text: &str) -> Result<BTreeMap<String, Connection>, 
         };
         out.insert(name, Connection { kind, config: serde_json::Value::Object(config) });
     }
-    Ok(out)
+    Ok((out, alerts))
+}
+
+fn alerts(file: &Path, raw: serde_json::Map<String, serde_json::Value>) -> Result<Alerts, Fault> {
+    let invalid = |what: String| Fault::new(Code::ConnectionInvalid, format!("{}: {what}.", file.display()));
+    if raw.contains_key("type") {
+        let fault = invalid(format!("`{ALERTS}` is not the name of a connection: it says who is told of problems"));
+        return Err(fault.with_next("give the connection another name"));
+    }
+    let alerts: Alerts = serde_json::from_value(serde_json::Value::Object(raw)).map_err(|e| {
+        let text = e.to_string();
+        let near = did_you_mean(&text).map(|near| format!("did you mean `{near}`? `sluice schema --connections` prints what is allowed"));
+        let fault = invalid(format!("{ALERTS}: {text}"));
+        near.map_or(fault.clone(), |near| fault.with_next(near))
+    })?;
+    match alerts.findings(ALERTS).into_iter().find(domain::finding::Finding::is_error) {
+        Some(finding) => Err(invalid(finding.to_string())),
+        None => Ok(alerts),
+    }
 }
 
 /// Sorted and each once.
@@ -212,6 +241,27 @@ mod tests {
         assert!(fault.what.contains("line 3") && !fault.what.contains("planted"), "{fault}");
         let (_folder, loaded) = project(&[("connections.yaml", "w: { path: x }\n")]);
         assert!(loaded.unwrap_err().to_string().contains("sqlite"));
+    }
+
+    #[test]
+    fn alerts_are_no_connection_and_a_default_for_every_sync() {
+        let yaml = "alerts: { to: [{ webhook: { url: https://h.test/ } }], partial_percent: 5 }\n";
+        let own = format!("{GOOD}alerts: {{ partial_percent: 0 }}\n");
+        let (_folder, loaded) = project(&[("connections.yaml", yaml), ("syncs/a.yaml", &own)]);
+        let project_read = loaded.unwrap();
+        let alerts = project_read.alerts(project_read.sync("a").unwrap());
+        assert_eq!((alerts.channels().len(), alerts.partial_above()), (1, 0.0));
+        for (yaml, part) in [
+            ("alerts: { tto: [] }\n", "did you mean `to`?"),
+            ("alerts: { to: [{ slack: {} }] }\n", "alerts.to[0].slack"),
+            ("alerts: { type: sqlite, path: x }\n", "give the connection another name"),
+            ("alerts: { to: [{ slack: { webhook_url: planted-secret } }] }\n", "must be a reference"),
+        ] {
+            let (_folder, loaded) = project(&[("connections.yaml", yaml)]);
+            let fault = loaded.unwrap_err();
+            let text = format!("{fault}");
+            assert!(text.contains(part) && !text.contains("planted"), "`{part}` is not in: {text}");
+        }
     }
 
     #[test]

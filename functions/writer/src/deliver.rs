@@ -7,10 +7,11 @@ use domain::batch::Message;
 use domain::fault::{Code, Fault};
 use domain::ports::BatchQueue;
 use domain::retry::backoff;
+use engine::alert::tell;
 use engine::write::{Handled, handle};
 
 use crate::handler::House;
-use crate::open::context;
+use crate::open::{alerting, context};
 use crate::receive::Received;
 
 /// What the queue does with a message.
@@ -70,10 +71,11 @@ async fn write(house: &House, message: &Message, patience: Duration) -> Result<H
         let what = format!("Version {} of sync `{}`, which planned this batch, is not in the table: it was deleted.", header.sync_version, header.sync);
         Fault::new(Code::NotFound, what).with_next("nothing to do: the next run of the sync plans its records again")
     };
-    let context = context(house, &header.sync, &header.sync_version, patience).await?.ok_or_else(unknown)?;
+    let (context, definition) = context(house, &header.sync, &header.sync_version, patience).await?.ok_or_else(unknown)?;
     let handled = handle(&context, message).await?;
     if let Handled::Closed(Some(run)) = &handled {
         run_closed(&house.metrics, house.store.as_ref(), house.clock.as_ref(), &context.sync, run).await;
+        tell(&alerting(house, &definition).await, run).await;
     }
     Ok(handled)
 }

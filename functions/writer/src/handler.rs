@@ -26,6 +26,8 @@ use crate::receive::{Answer, read};
 pub struct House {
     /// The function's settings.
     pub settings: Arc<Writer>,
+    /// The SDK's clients.
+    pub clients: Clients,
     /// What was applied.
     pub definitions: Arc<Definitions>,
     /// Versions that are open.
@@ -61,6 +63,7 @@ impl House {
             queue: Arc::new(SqsQueue::new(clients, &settings.queue_url, &common.bucket, common.max_message_bytes)),
             clock: Arc::new(SystemClock),
             metrics: Arc::new(Metrics::new(&common.stack)),
+            clients: clients.clone(),
             settings: Arc::new(settings),
         }
     }

@@ -10,6 +10,7 @@ use domain::connection::Definition;
 use domain::fault::Fault;
 use domain::ports::Destination;
 use domain::sync::Sync;
+use engine::alert::Alerting;
 use engine::slots::Slots;
 use engine::{Context, Meter, Settings, Stop};
 use tokio::sync::Mutex;
@@ -43,12 +44,13 @@ impl Destinations {
     }
 }
 
-/// What handling a message of this version needs; `None` when nobody knows the version.
-pub async fn context(house: &House, sync: &str, version: &str, patience: Duration) -> Result<Option<Context>, Fault> {
+/// What handling a message of this version needs, and what was applied; `None` when nobody knows the version.
+pub async fn context(house: &House, sync: &str, version: &str, patience: Duration) -> Result<Option<(Context, Arc<Definition>)>, Fault> {
     let Some(opened) = opened(house, sync, version).await? else { return Ok(None) };
     let common = &house.settings.common;
     let renew = Renewing { definition: Arc::clone(&opened.definition), secrets: Arc::clone(&house.secrets), destinations: house.destinations.clone() };
-    Ok(Some(Context {
+    let definition = Arc::clone(&opened.definition);
+    let context = Context {
         sync: Arc::new(opened.definition.sync.clone()),
         destination: opened.destination,
         renew: Some(Arc::new(renew)),
@@ -61,7 +63,20 @@ pub async fn context(house: &House, sync: &str, version: &str, patience: Duratio
         meter: Arc::new(Meter::default()),
         stop: Stop::default(),
         settings: Settings { stall: common.stall, claim: common.claim, rate: house.settings.rate, patience, ..Settings::default() },
-    }))
+    };
+    Ok(Some((context, definition)))
+}
+
+/// Those who are told of a sync's problems. Whoever cannot be opened is left out: no run fails because of that.
+pub async fn alerting(house: &House, definition: &Definition) -> Alerting {
+    let common = &house.settings.common;
+    let topics = aws::alerts::topics(&house.clients, common.alert_topic.clone());
+    let (notifiers, faults) = destinations::alerts::open(&definition.alerts, house.secrets.as_ref(), &topics).await;
+    for fault in faults {
+        tracing::warn!(sync = definition.sync.name, code = fault.code.as_str(), "somebody cannot be told of problems: {}", fault.what);
+    }
+    let (store, clock) = (Arc::clone(&house.store), Arc::clone(&house.clock));
+    Alerting { store, clock, settings: definition.alerts.clone(), notifiers, stack: Some(common.stack.clone()) }
 }
 
 async fn opened(house: &House, sync: &str, version: &str) -> Result<Option<Opened>, Fault> {

@@ -3,6 +3,7 @@
 //!
 //! What only the command needs (a stack's outputs, schedules) is behind the feature `control`.
 
+pub mod alerts;
 pub mod clients;
 #[cfg(feature = "control")]
 pub mod control;

@@ -1,11 +1,14 @@
 //! Destinations: one file (or folder) each, and the registry that lists them.
 
+pub mod alerts;
 pub mod http;
 pub mod hubspot;
 pub mod postgres;
 pub mod salesforce;
+pub mod slack;
 mod sql;
 pub mod sqlite;
+mod template;
 pub mod webhook;
 
 use std::path::Path;
@@ -18,7 +21,8 @@ use domain::ports::{Destination, DestinationEntry, Opening, SecretSource};
 use domain::sync::Sync;
 
 /// Every destination, in the order of their names.
-pub const REGISTRY: &[&DestinationEntry] = &[&hubspot::ENTRY, &postgres::ENTRY, &salesforce::ENTRY, &sqlite::ENTRY, &webhook::ENTRY];
+pub const REGISTRY: &[&DestinationEntry] =
+    &[&hubspot::ENTRY, &postgres::ENTRY, &salesforce::ENTRY, &slack::ENTRY, &sqlite::ENTRY, &webhook::ENTRY];
 
 /// The entry of a connection's `type`.
 pub fn find(name: &str) -> Option<&'static DestinationEntry> {

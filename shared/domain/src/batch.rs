@@ -32,8 +32,15 @@ pub struct BatchHeader {
     pub records: u32,
     /// How many buckets the state had when the batch was planned, as a power of two.
     pub bucket_bits: u8,
+    /// Accepted records whose [`KeyHash::turn`] is below this are read back; 0: none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub read_back_below: u64,
     /// The fields of the records (for a delete: the identifier fields only).
     pub layout: Layout,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A batch as it travels through a queue.
@@ -209,6 +216,7 @@ mod tests {
             op: Op::Upsert,
             records: 1,
             bucket_bits: 0,
+            read_back_below: 0,
             layout: Layout::new(vec![]),
         };
         let messages: Vec<_> = (0..3).map(|n| Message { header: header(n), body: Bytes::from(vec![n as u8; n as usize * 10]) }).collect();

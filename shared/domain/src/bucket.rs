@@ -82,6 +82,12 @@ pub const HOLD_FIRST: Span = Span::seconds(3600);
 /// … up to this.
 pub const HOLD_MOST: Span = Span::seconds(7 * 86_400);
 
+/// The code of a record that a destination rejects because nobody knows whether it arrived, and because it cannot be
+/// sent again without perhaps arriving twice. It is held until a person lets it go, or (but in mode append) it changes.
+pub const UNKNOWN_OUTCOME: &str = "unknown_outcome";
+/// As good as for ever: 1,000 years.
+const HOLD_UNKNOWN: Span = Span::seconds(1000 * 365 * 86_400);
+
 impl Trouble {
     /// The trouble after one more failure at `now`: pauses double while the same version keeps failing.
     pub fn after(previous: Option<&Trouble>, kind: TroubleKind, checksum: u64, code: &str, now: Millis) -> Trouble {
@@ -89,9 +95,16 @@ impl Trouble {
         let failures = same.map_or(1, |p| p.failures.saturating_add(1));
         let pause = match kind {
             TroubleKind::Exhausted => std::time::Duration::ZERO,
+            // Sent again, it might arrive twice: that is for a person to decide.
+            TroubleKind::Rejected if code == UNKNOWN_OUTCOME => HOLD_UNKNOWN.0,
             _ => HOLD_FIRST.0.saturating_mul(1 << (failures - 1).min(16)).min(HOLD_MOST.0),
         };
         Trouble { kind, checksum, code: code.to_owned(), first: same.map_or(now, |p| p.first), failures, next_retry: now.plus(pause) }
+    }
+
+    /// True when nobody knows whether the record arrived, and it must not arrive twice.
+    pub fn is_unknown(&self) -> bool {
+        self.kind == TroubleKind::Rejected && self.code == UNKNOWN_OUTCOME
     }
 
     /// True when a record of this checksum is not to be sent at `now`.
@@ -157,6 +170,15 @@ mod tests {
         }
         assert_eq!(long.next_retry, Millis(7 * 24 * hour));
         assert!(long.holds(1, Millis(5)) && !long.holds(2, Millis(5)));
+    }
+
+    #[test]
+    fn what_may_have_arrived_and_must_not_arrive_twice_waits_for_a_person() {
+        let now = Millis(1_767_323_045_678);
+        let trouble = Trouble::after(None, TroubleKind::Rejected, 7, UNKNOWN_OUTCOME, now);
+        assert!(trouble.holds(7, now.plus(HOLD_MOST.0 * 100)) && !trouble.holds(8, now));
+        let run_out = Trouble::after(None, TroubleKind::Exhausted, 7, UNKNOWN_OUTCOME, now);
+        assert!(!run_out.holds(7, now), "a destination that takes a record twice without harm is asked again");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bucket::Entry;
+use crate::bucket::{Entry, Trouble};
 use crate::clock::Millis;
 use crate::mode::Mode;
 
@@ -45,7 +45,9 @@ pub fn decide(mode: Mode, wanted: Wanted, stored: Option<&Entry>, now: Millis) -
     if up_to_date && !wanted.in_doubt && !failed {
         return Change::Unchanged;
     }
-    let held = stored.and_then(|e| e.trouble.as_ref()).is_some_and(|t| t.holds(wanted.checksum, now));
+    // What is sent once may have been sent, whichever version it was.
+    let held_for_good = |t: &Trouble| mode == Mode::Append && t.is_unknown() && t.holds(t.checksum, now);
+    let held = stored.and_then(|e| e.trouble.as_ref()).is_some_and(|t| t.holds(wanted.checksum, now) || held_for_good(t));
     match (held, accepted) {
         (true, _) => Change::Held,
         (false, None) => Change::Added,
@@ -89,7 +91,7 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bucket::{Accepted, Trouble, TroubleKind};
+    use crate::bucket::{Accepted, TroubleKind};
 
     fn stored(checksum: u64) -> Entry {
         Entry { accepted: Some(Accepted { checksum, ..Accepted::default() }), trouble: None }
@@ -115,6 +117,16 @@ mod tests {
         let wanted = Wanted { checksum: 1, in_doubt: true };
         assert_eq!(decide(Mode::Upsert, wanted, Some(&stored(1)), Millis(0)), Change::Changed);
         assert_eq!(decide(Mode::Append, wanted, Some(&stored(1)), Millis(0)), Change::Unchanged);
+    }
+
+    #[test]
+    fn what_may_have_been_appended_is_not_appended_in_another_version() {
+        let trouble = Trouble::after(None, TroubleKind::Rejected, 5, crate::bucket::UNKNOWN_OUTCOME, Millis(0));
+        let entry = Entry { accepted: None, trouble: Some(trouble.clone()) };
+        assert_eq!(decide_(Mode::Append, 6, Some(&entry)), Change::Held);
+        assert_eq!(decide_(Mode::Upsert, 6, Some(&entry)), Change::Added);
+        let released = Entry { accepted: None, trouble: Some(Trouble { next_retry: Millis(0), ..trouble }) };
+        assert_eq!(decide_(Mode::Append, 6, Some(&released)), Change::Added, "a person let it go");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::alert::Alerts;
 use crate::fault::{Code, Fault};
 use crate::finding::nearest;
 use crate::sync::Sync;
@@ -25,6 +26,9 @@ pub struct Definition {
     pub warehouse: Connection,
     /// The connection of its destination.
     pub destination: Connection,
+    /// Who is told of its problems: its own `alerts` over those of connections.yaml.
+    #[serde(default, skip_serializing_if = "Alerts::is_default")]
+    pub alerts: Alerts,
 }
 
 /// The fault of a connection whose type nothing in `known` has. `what` is `warehouse` or `destination`.

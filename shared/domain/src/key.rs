@@ -39,6 +39,12 @@ impl KeyHash {
         u32::from_be_bytes([self.0[8], self.0[9], self.0[10], self.0[11]]) % 10_000
     }
 
+    /// Where this key stands in the order by which records are chosen to be read back: even over all keys, and
+    /// independent of the bucket and of [`KeyHash::share`].
+    pub fn turn(&self) -> u32 {
+        u32::from_be_bytes([self.0[4], self.0[5], self.0[6], self.0[7]])
+    }
+
     /// Reads the 16 characters of [`fmt::Display`].
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;

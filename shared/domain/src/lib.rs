@@ -5,6 +5,7 @@
 //! response means for each record. No I/O: the one async thing is the set of traits in [`ports`],
 //! which other rooms implement.
 
+pub mod alert;
 pub mod batch;
 pub mod bucket;
 pub mod cells;
@@ -27,6 +28,7 @@ pub mod mapping;
 pub mod mode;
 pub mod outcome;
 pub mod ports;
+pub mod readback;
 pub mod retry;
 pub mod row;
 pub mod run;

@@ -67,7 +67,7 @@ impl Outcome {
 
     /// The outcome of a record that the response does not mention: unknown, so to be sent again.
     pub fn unmentioned() -> Self {
-        Outcome::retry("unknown_outcome")
+        Outcome::retry(crate::bucket::UNKNOWN_OUTCOME)
     }
 }
 

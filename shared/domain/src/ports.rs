@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
+use crate::alert::Alert;
 use crate::batch::{Message, WriteBatch};
 use crate::bucket::{Bucket, EntryWrite};
 use crate::cells::Cells;
@@ -195,6 +196,11 @@ pub trait Destination: Send + Sync {
     /// Writes a batch: exactly one outcome for every record, in order, or one error for the whole batch.
     async fn write(&self, batch: &WriteBatch<'_>) -> Result<Vec<Outcome>, WriteError>;
 
+    /// True when [`Destination::read`] can read records; asked before anything is spent on reading.
+    fn reads_back(&self) -> bool {
+        false
+    }
+
     /// Reads records back by their identifier cells: for each, its fields in the layout's order as
     /// canonical cells, or `None` when there is none. `Ok(None)`: this destination cannot be read.
     async fn read(&self, layout: &Layout, identifiers: &[Vec<u8>]) -> Result<Option<Vec<Option<Vec<u8>>>>, Fault> {
@@ -208,6 +214,16 @@ pub trait Destination: Send + Sync {
         let _ = layout;
         record.bytes().to_vec()
     }
+}
+
+/// Tells people. Whoever asks for that goes on whatever becomes of it.
+#[async_trait]
+pub trait Notifier: Send + Sync {
+    /// The same for as long as its settings are: what was told before is kept under it.
+    fn name(&self) -> &str;
+
+    /// Tells it, once. The fault says why it could not; it is then told after the next run.
+    async fn notify(&self, alert: &Alert) -> Result<(), Fault>;
 }
 
 /// Opens a destination anew when its credentials are refused: they may have been replaced meanwhile.

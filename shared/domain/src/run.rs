@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::alert::Told;
 use crate::change::Counts;
 use crate::clock::Millis;
 use crate::fault::Fault;
@@ -11,6 +12,7 @@ use crate::guard::Tripped;
 use crate::job::Job;
 use crate::mapping::Invalid;
 use crate::outcome::Effect;
+use crate::readback::ReadBack;
 
 /// What started a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +116,9 @@ pub struct Tally {
     pub retried: u64,
     /// Why records were not accepted, by code.
     pub reasons: BTreeMap<String, Reason>,
+    /// What reading accepted records back came to.
+    #[serde(skip_serializing_if = "ReadBack::is_empty")]
+    pub read_back: ReadBack,
 }
 
 impl Tally {
@@ -162,6 +167,7 @@ impl Tally {
         self.requests += other.requests;
         self.throttled += other.throttled;
         self.retried += other.retried;
+        self.read_back.add(&other.read_back);
         for (code, reason) in &other.reasons {
             let code = if self.reasons.contains_key(code) || self.reasons.len() < MAX_REASONS { code.as_str() } else { "other" };
             self.reasons.entry(code.to_owned()).or_insert_with(|| Reason { count: 0, ..reason.clone() }).count += reason.count;
@@ -216,8 +222,32 @@ pub struct Run {
     pub invalid: Vec<InvalidRecord>,
     /// What ended it early, or stopped its sending.
     pub fault: Option<Fault>,
+    /// Refused records that the plan met, skipped ones apart.
+    #[serde(default)]
+    pub refused: Refused,
+    /// What was told of the sync's problems up to this run, by the name of who was told. `None`: nobody was looked
+    /// for after this run, so the run before says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alerted: Option<BTreeMap<String, Vec<Told>>>,
     /// What the head keeps if the run is delivered in full.
     pub on_success: OnSuccess,
+}
+
+/// Records of the model that failed before in the version that the model has now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Refused {
+    /// How many of them are held.
+    pub held: u64,
+    /// When the first of them failed, those included that are sent again.
+    pub since: Option<Millis>,
+}
+
+impl Refused {
+    /// Notes one that failed first at `first`.
+    pub fn note(&mut self, first: Millis, held: bool) {
+        self.held += u64::from(held);
+        self.since = Some(self.since.map_or(first, |since| since.min(first)));
+    }
 }
 
 /// What a run leaves for the next one when everything it planned was accepted.

@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::alert::Alerts;
 use crate::clock::Span;
 use crate::finding::Finding;
 use crate::guard::Guards;
 use crate::mode::Mode;
+use crate::readback::Readback;
 
 pub use crate::schedule::{Cron, EventPattern, Every, On, Schedule};
 
@@ -39,6 +41,12 @@ pub struct Sync {
     /// A stable share of keys, for a phased rollout.
     #[serde(default)]
     pub rollout: Rollout,
+    /// How many accepted records of a run are read back from the destination.
+    #[serde(default, skip_serializing_if = "Readback::is_default")]
+    pub readback: Readback,
+    /// Who is told of problems, and of which. What is left out is as `alerts` of connections.yaml has it.
+    #[serde(default, skip_serializing_if = "Alerts::is_default")]
+    pub alerts: Alerts,
 }
 
 /// What to read: a query with a key.
@@ -334,6 +342,8 @@ impl Sync {
         if !(0.0..=100.0).contains(&self.rollout.percent) {
             out.push(Finding::error("rollout.percent", format!("{} is not a percentage", self.rollout.percent), "use a number from 0 to 100"));
         }
+        out.extend(self.readback.findings());
+        out.extend(self.alerts.findings("alerts"));
         out.extend(self.schedule.findings());
         if self.mode == Mode::Mirror && self.model.cursor.is_some() {
             out.push(Finding::warning(
@@ -392,6 +402,8 @@ mod tests {
             (serde_json::json!({"schedule": {"cron": "hourly"}}), "has not five fields"),
             (serde_json::json!({"schedule": {"cron": "0 9 * * 1", "timezone": "Mars/Base"}}), "is not a time zone"),
             (serde_json::json!({"model": {"warehouse": "w", "sql": "s", "key": []}}), "has no key"),
+            (serde_json::json!({"readback": {"sample": 5000}}), "use a number from 0 to 1000"),
+            (serde_json::json!({"alerts": {"partial_percent": 101}}), "alerts.partial_percent"),
         ] {
             let found = found(json);
             assert!(found.contains(part), "`{part}` is not in: {found}");

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use domain::bucket::{Accepted, Bucket, Entry as Stored};
+use domain::bucket::{Accepted, Bucket, Entry as Stored, Trouble, TroubleKind};
 use domain::change::{Change, Counts, Wanted, decide, removes};
 use domain::clock::Millis;
 use domain::doubt::Doubts;
@@ -12,6 +12,7 @@ use domain::key::KeyHash;
 use domain::manifest::ManifestPage;
 use domain::mode::{Mode, Op};
 use domain::ports::StateStore;
+use domain::run::Refused;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::entries::{Entry, Kind, digest};
@@ -48,6 +49,8 @@ pub struct Difference {
     pub counts: Counts,
     /// Records that the destination had accepted before.
     pub known: u64,
+    /// Records that failed before in the version that the model has now.
+    pub refused: Refused,
     /// Records to delete, in the order of their hashes.
     pub removed: Vec<Removed>,
     /// Buckets with something to send, in order.
@@ -230,6 +233,7 @@ fn in_model(basis: &Basis<'_>, wanted: &mut Entry, stored: Option<&Stored>, out:
         }
         Change::Held => {
             out.counts.held += 1;
+            note_refused(trouble, wanted.checksum, true, out);
             wanted.set_kind(Kind::Held);
             return;
         }
@@ -242,11 +246,19 @@ fn in_model(basis: &Basis<'_>, wanted: &mut Entry, stored: Option<&Stored>, out:
             wanted.set_kind(Kind::Changed);
         }
     }
+    note_refused(trouble, wanted.checksum, false, out);
     if let Some(id) = accepted.and_then(|a| a.record_id.clone()) {
         out.record_ids.insert(wanted.hash, id);
     }
     let revision = accepted.map_or_else(|| basis.first_revision(&wanted.hash), |a| a.revision.wrapping_add(1));
     wanted.set_history(revision, trouble.is_some());
+}
+
+/// Notes a record that failed before, unless it was skipped on purpose or has changed since.
+fn note_refused(trouble: Option<&Trouble>, checksum: u64, held: bool, out: &mut Difference) {
+    if let Some(trouble) = trouble.filter(|t| t.kind != TroubleKind::Skipped && t.checksum == checksum) {
+        out.refused.note(trouble.first, held);
+    }
 }
 
 impl Basis<'_> {
@@ -271,6 +283,7 @@ fn only_stored(basis: &Basis<'_>, hash: &KeyHash, entry: &Stored, out: &mut Diff
         let Some(accepted) = &entry.accepted else { return };
         if entry.trouble.as_ref().is_some_and(|t| t.holds(GONE, basis.now)) {
             out.counts.held += 1;
+            note_refused(entry.trouble.as_ref(), GONE, true, out);
             return;
         }
         // Without its identifier (sent before the sync was a mirror) nobody can say what to delete.

@@ -297,6 +297,7 @@ mod tests {
             op: Op::Upsert,
             records: 0,
             bucket_bits: 0,
+            read_back_below: 0,
             layout: Layout::new(vec![]),
         };
         let cut = Cut { header, write_op: Op::Upsert, records, bytes };

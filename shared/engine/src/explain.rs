@@ -6,9 +6,10 @@ use domain::change::{Change, Wanted, decide};
 use domain::doubt::Doubts;
 use domain::fault::{Code, Fault};
 use domain::key::KeyHash;
-use domain::layout::Layout;
+use domain::layout::{Field, Layout};
 use domain::mapping::Invalid;
 use domain::ports::{Only, Query};
+use domain::readback::landed;
 use domain::value::Value;
 
 use crate::Engine;
@@ -113,11 +114,14 @@ pub async fn differences(engine: &Engine, layout: &Layout, records: &[Vec<u8>]) 
     let Some(there) = engine.destination.read(layout, &identifiers).await? else { return Ok(None) };
     let compare = |record: &Vec<u8>, there: Option<Vec<u8>>| {
         let (here, there) = (engine.destination.as_stored(layout, split(record).1), there?);
-        let pairs = layout.fields().iter().zip(Cells(&here).values().zip(Cells(&there).values()));
-        let differing = pairs.filter(|(_, (here, there))| !matches!(here, Value::Missing) && here.to_text() != there.to_text());
-        Some(
-            differing.map(|(f, (here, there))| FieldDifference { field: f.name.clone(), there: there.to_text().into(), here: here.to_text().into() }).collect(),
-        )
+        let differing = differing(layout, Cells(&here), Cells(&there));
+        Some(differing.map(|(f, here, there)| FieldDifference { field: f.name.clone(), there: there.to_text().into(), here: here.to_text().into() }).collect())
     };
     Ok(Some(records.iter().zip(there).map(|(record, there)| compare(record, there)).collect()))
+}
+
+/// The fields that the destination does not have as they are in the record, with both values: first ours.
+pub(crate) fn differing<'a>(layout: &'a Layout, record: Cells<'a>, there: Cells<'a>) -> impl Iterator<Item = (&'a Field, Value<'a>, Value<'a>)> {
+    let fields = layout.fields().iter().zip(record.values().zip(there.values())).map(|(field, (here, there))| (field, here, there));
+    fields.filter(|(_, here, there)| !matches!(here, Value::Missing) && !landed(*here, *there))
 }

@@ -3,6 +3,7 @@
 //! One direction: [`prepare`] → [`extract`] → [`diff`] → guards → [`mark`] → [`enqueue`] | [`write`] → [`commit`] →
 //! [`close`]. [`run`] puts the first half in order, [`write`] is the whole second half.
 
+pub mod alert;
 pub mod close;
 pub mod commit;
 pub mod deadline;
@@ -15,6 +16,7 @@ pub mod mark;
 pub mod meter;
 pub mod plan;
 pub mod prepare;
+mod readback;
 pub mod report;
 pub mod resume;
 pub mod run;

@@ -128,6 +128,8 @@ fn new_run(id: String, sync: &Sync, generation: u64, trigger: &Trigger, now: Mil
         tripped: vec![],
         invalid: vec![],
         fault: None,
+        refused: Default::default(),
+        alerted: None,
         on_success: OnSuccess::default(),
     }
 }
@@ -209,6 +211,7 @@ async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) ->
         op: sync.mode.write_op(),
         records: 0,
         bucket_bits: head.bucket_bits,
+        read_back_below: sync.readback.below(plan.model.entries.iter().filter(|e| e.is_sent()).map(|e| e.hash.turn())),
         layout: plan.model.layout.clone(),
     };
     let limits = engine.destination.limits_for(plan.load(sync.mode));
@@ -233,6 +236,7 @@ fn note_plan(run: &mut Run, plan: &Plan) {
     run.full = plan.full;
     run.counts = plan.difference.counts;
     run.plan_hash = Some(plan.difference.hash.clone());
+    run.refused = plan.difference.refused;
     run.tripped = plan.tripped.clone();
     run.invalid = plan.model.invalid_first.clone();
     run.on_success = OnSuccess {

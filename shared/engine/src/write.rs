@@ -23,7 +23,7 @@ use domain::retry::{MAX_ATTEMPTS, MOST_OBEYED, backoff};
 use domain::run::{BatchState, Run, Status};
 
 use crate::close::{close_early, close_if_done};
-use crate::{Context, commit};
+use crate::{Context, commit, readback};
 
 /// What became of a message.
 #[derive(Debug, Clone, PartialEq)]
@@ -260,7 +260,7 @@ impl Attempt<'_> {
         let now = self.context.clock.now();
         let last = self.state.attempts >= MAX_ATTEMPTS;
         let history = self.troubles(last).await?;
-        let (mut writes, mut letters, mut delivered) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut writes, mut letters, mut delivered, mut sample) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut settled = 0;
         for (index, outcome) in std::mem::take(&mut self.outcomes).into_iter().enumerate() {
             let record = &self.records[index];
@@ -271,6 +271,9 @@ impl Attempt<'_> {
                     writes.push((record.hash, commit::accepted(self.context.sync.mode, self.header, record, record_id.as_deref())));
                     if record.had_trouble {
                         delivered.push(record.hash);
+                    }
+                    if u64::from(record.hash.turn()) < self.header.read_back_below {
+                        sample.push(record);
                     }
                     self.state.settle(index);
                     settled += 1;
@@ -313,6 +316,8 @@ impl Attempt<'_> {
         if !delivered.is_empty() {
             self.context.store.remove_dead_letters(&self.header.sync, &delivered).await?;
         }
+        let destination = self.renewed.as_ref().unwrap_or(&self.context.destination);
+        readback::read_back(self.context, destination.as_ref(), self.header, &sample, &mut self.state.tally.read_back).await;
         self.context.meter.settle(settled);
         self.state.done = (0..self.records.len()).all(|i| self.state.is_settled(i));
         if self.state.done && !self.state.tally.balances() {

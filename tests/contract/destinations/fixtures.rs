@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use domain::config::Reference;
 use domain::fault::{Code, Fault};
-use domain::mode::Mode;
+use domain::mode::{Mode, Op};
 use domain::ports::{Destination, Opening, SecretSource};
 use domain::sync::Target;
 use doubles::hubspot::HubSpot;
@@ -16,6 +16,7 @@ use doubles::salesforce::{Field, Object, Org, Record, Salesforce};
 use serde_json::{Value, json};
 use support::double::{Behaviour, Double};
 use support::postgres::TestDatabase;
+use support::slack::Slack;
 
 /// A record as the object holds it: id, email, n.
 pub type Held = (i64, Option<String>, Option<i64>);
@@ -44,12 +45,13 @@ pub enum Keep {
     Webhook(Double),
     HubSpot(HubSpot),
     Salesforce(Salesforce),
+    Slack(Slack),
 }
 
 /// The destinations that have a fixture, in the registry's order.
 pub fn names() -> Vec<&'static str> {
     // A new destination: one name here, an arm in `open`, a `Keep` with its arm in `held`, one test in `destinations.rs`.
-    vec!["hubspot", "postgres", "salesforce", "sqlite", "webhook"]
+    vec!["hubspot", "postgres", "salesforce", "slack", "sqlite", "webhook"]
 }
 
 const TABLE: &str = "create table t (id bigint primary key, email text, n bigint check (n <> 13000))";
@@ -60,6 +62,7 @@ pub async fn open(name: &str) -> Fixture {
         "hubspot" => hubspot().await,
         "postgres" => postgres(TABLE, json!({})).await,
         "salesforce" => salesforce().await,
+        "slack" => slack().await,
         "sqlite" => sqlite(TABLE, json!({})).await,
         "webhook" => webhook().await,
         other => panic!("no fixture for {other}"),
@@ -118,6 +121,43 @@ async fn hubspot() -> Fixture {
     let config = json!({ "url": double.url(), "allow_private": true, "token": "${env:TOKEN}" });
     let destination = opened("hubspot", Path::new("."), &config, "p1_things", json!({})).await;
     Fixture { empty_clears: true, ..fixture("hubspot", destination, Keep::HubSpot(double)) }
+}
+
+/// A channel of Slack, each record a message; one that tells of 13000 is refused.
+async fn slack() -> Fixture {
+    let slack = Slack::start();
+    slack.refuse_text("|13000", "invalid_blocks");
+    let config = json!({ "webhook_url": "${env:SLACK}", "allow_private": true });
+    let target = Target { connection: "team".into(), object: String::new(), options: json!({ "text": TEXT }).as_object().unwrap().clone() };
+    let entry = destinations::find("slack").unwrap();
+    let secrets = OneSecret(slack.hook());
+    let destination = (entry.open)(Opening { name: "team", config: &config, folder: Path::new("."), secrets: &secrets }, &target).await.unwrap();
+    Fixture { can_be_read: false, ..fixture("slack", destination, Keep::Slack(slack)) }
+}
+
+/// A record as a message.
+const TEXT: &str = "{{id}}|{{email}}|{{n}}";
+
+struct OneSecret(String);
+
+#[async_trait::async_trait]
+impl SecretSource for OneSecret {
+    async fn get(&self, _: &Reference) -> Result<String, Fault> {
+        Ok(self.0.clone())
+    }
+}
+
+/// The records that a channel's messages tell of. A message cannot tell nothing from an empty text.
+fn told(slack: &Slack) -> Vec<Held> {
+    let plain = |text: &str| text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
+    let of = |text: &str| {
+        let (id, rest) = text.split_once('|').unwrap();
+        let (email, n) = rest.rsplit_once('|').unwrap();
+        (id.parse().unwrap(), (!email.is_empty()).then(|| plain(email)), n.parse().ok())
+    };
+    let mut held: Vec<Held> = slack.messages().iter().map(|m| of(&m.text)).collect();
+    held.sort();
+    held
 }
 
 /// What a receiver holds that keeps the fields a delivery leaves out.
@@ -180,6 +220,11 @@ impl Fixture {
         (self.modes)(mode).is_ok()
     }
 
+    /// What writes a record here that is not there yet.
+    pub fn write_op(&self) -> Op {
+        if self.honours(Mode::Upsert) { Op::Upsert } else { Op::Append }
+    }
+
     /// What the object holds now, by id.
     pub async fn held(&self) -> Vec<Held> {
         const ALL: &str = "select id, email, n from t order by id";
@@ -209,6 +254,7 @@ impl Fixture {
                 all.sort_by_key(|(id, ..)| *id);
                 all
             }
+            Keep::Slack(slack) => told(slack),
         }
     }
 

@@ -1,12 +1,15 @@
 //! `sluice run SYNC`: one run from start to end. Ctrl-C stops it cleanly; a second Ctrl-C at once.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use domain::fault::Fault;
+use domain::ports::StateStore;
 use domain::run::{Run, Trigger};
 use domain::sync::Sync;
-use embedded::SyncLock;
+use embedded::{SyncLock, SystemClock};
 use engine::Stop;
+use engine::alert::tell;
 use engine::run::Request;
 
 use crate::output::Out;
@@ -28,9 +31,28 @@ pub async fn run(project: &Project, sync: &str, approve: Option<String>, full: b
 /// Runs a sync, alone: the lock is held until the run is over.
 pub async fn run_sync(project: &Project, sync: &Sync, request: &Request, stop: Stop, bars: &Bars) -> Result<Run, Fault> {
     let _lock = SyncLock::acquire(&project.state_folder().join("locks"), &sync.name)?;
-    let engine = open::engine(project, sync, open::state(project).await?, stop).await?;
+    let store = open::state(project).await?;
+    let engine = match open::engine(project, sync, Arc::clone(&store), stop).await {
+        Ok(engine) => engine,
+        Err(fault) => {
+            tell_of_failure(project, sync, store, request, &fault).await?;
+            return Err(fault);
+        }
+    };
     let _bar = bars.watch(&sync.name, engine.meter.clone());
-    drive::run(&engine, request).await
+    let run = drive::run(&engine, request).await?;
+    tell(&open::alerting(project, sync, store).await, &run).await;
+    Ok(run)
+}
+
+/// A run that cannot begin is noted in the history if anybody is to be told of it; else the command itself says it.
+async fn tell_of_failure(project: &Project, sync: &Sync, store: Arc<dyn StateStore>, request: &Request, fault: &Fault) -> Result<(), Fault> {
+    let alerting = open::alerting(project, sync, Arc::clone(&store)).await;
+    if !alerting.notifiers.is_empty() {
+        let run = engine::run::failed(store.as_ref(), &SystemClock, sync, &request.trigger, fault.clone()).await?;
+        tell(&alerting, &run).await;
+    }
+    Ok(())
 }
 
 /// Stops at the first signal; at the second, ends the process.

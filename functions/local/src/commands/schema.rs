@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use domain::alert::Alerts;
 use domain::fault::{Code, Fault};
 use domain::sync::Sync;
 
@@ -36,6 +37,7 @@ fn connections_schema() -> serde_json::Value {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "connections.yaml",
         "type": "object",
+        "properties": { "alerts": schemars::schema_for!(Alerts) },
         "additionalProperties": { "anyOf": variants },
     })
 }

@@ -128,7 +128,8 @@ async fn validate(project: &Project, sync: &Sync, stack: &str, queues: &[String]
         };
         return Err(Fault::new(Code::ConnectionInvalid, what).with_next(next));
     }
-    Ok(Ready { definition: Definition { sync: sync.clone(), warehouse: warehouse.clone(), destination: destination.clone() }, timed })
+    let alerts = project.alerts(sync);
+    Ok(Ready { definition: Definition { sync: sync.clone(), warehouse: warehouse.clone(), destination: destination.clone(), alerts }, timed })
 }
 
 /// The secrets of a stack are for its functions. A connection that gets as far as asking for one has read its settings.

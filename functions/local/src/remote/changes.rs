@@ -70,6 +70,8 @@ pub fn parts(old: &Definition, new: &Definition) -> Vec<String> {
         ("schedule", a.schedule != b.schedule),
         ("guards", a.guards != b.guards),
         ("rollout", a.rollout != b.rollout),
+        ("readback", a.readback != b.readback),
+        ("alerts", old.alerts != new.alerts),
     ];
     let mut parts: Vec<String> = differs.iter().filter(|(_, differs)| *differs).map(|(name, _)| (*name).to_owned()).collect();
     // Whatever a later release adds to the sync file is a change too.
@@ -108,6 +110,7 @@ mod tests {
             (serde_json::json!({"schedule": {"every": "1h"}}), "schedule"),
             (serde_json::json!({"guards": {"min_rows": 2}}), "guards"),
             (serde_json::json!({"rollout": {"percent": 10.0}}), "rollout"),
+            (serde_json::json!({"readback": {"sample": 0}}), "readback"),
         ] {
             assert_eq!(parts(&old, &definition(json)), [part]);
         }

@@ -99,7 +99,8 @@ impl DynamoState {
         self.remember_cell(batch, mine);
         let mut state = before.state;
         if let Some(stamp) = before.reasons {
-            state.tally.reasons = self.read_reasons(batch.run, batch.number, stamp).await?.reasons;
+            let kept = self.read_reasons(batch.run, batch.number, stamp).await?;
+            state.tally = Tally { reasons: kept.reasons, read_back: kept.read_back, ..state.tally };
         }
         Ok(Claim::Granted(state))
     }
@@ -235,16 +236,19 @@ impl DynamoState {
             let cell = self.read_cell(BatchRef { sync: "", run, number }, cell)?;
             match cell.reasons {
                 None => sum.add(&cell.state.tally),
-                Some(stamp) => sum.add(&Tally { reasons: self.read_reasons(run, number, stamp).await?.reasons, ..cell.state.tally }),
+                Some(stamp) => {
+                    let kept = self.read_reasons(run, number, stamp).await?;
+                    sum.add(&Tally { reasons: kept.reasons, read_back: kept.read_back, ..cell.state.tally });
+                }
             }
         }
         Ok(sum)
     }
 
-    /// Keeps the reasons of a tally, if it has any, under the stamp that is returned: whatever else fails, a cell that
+    /// Keeps the reasons of a tally and what was read back, if there is any of it, under the stamp that is returned: whatever else fails, a cell that
     /// names the stamp finds these.
     async fn put_reasons(&self, batch: BatchRef<'_>, tally: &Tally) -> Result<Option<u64>, Fault> {
-        if tally.reasons.is_empty() {
+        if tally.reasons.is_empty() && tally.read_back.is_empty() {
             return Ok(None);
         }
         let data = serde_json::to_string(tally).map_err(|_| self.table.damaged(format!("The tally of batch {} of run {}", batch.number, batch.run)))?;

@@ -139,14 +139,29 @@ impl Cell {
 const COUNTERS: usize = 12;
 
 fn counters(tally: &Tally) -> [u64; COUNTERS] {
-    let Tally { sent, created, updated, deleted, accepted_unknown, skipped, rejected, exhausted, unsent, requests, throttled, retried, reasons: _ } = tally;
+    let Tally {
+        sent,
+        created,
+        updated,
+        deleted,
+        accepted_unknown,
+        skipped,
+        rejected,
+        exhausted,
+        unsent,
+        requests,
+        throttled,
+        retried,
+        reasons: _,
+        read_back: _,
+    } = tally;
     [*sent, *created, *requests, *updated, *deleted, *accepted_unknown, *skipped, *rejected, *exhausted, *unsent, *throttled, *retried]
 }
 
 fn tally(counts: [u64; COUNTERS]) -> Tally {
     let [sent, created, requests, updated, deleted, accepted_unknown, skipped, rejected, exhausted, unsent, throttled, retried] = counts;
-    let reasons = Default::default();
-    Tally { sent, created, updated, deleted, accepted_unknown, skipped, rejected, exhausted, unsent, requests, throttled, retried, reasons }
+    let (reasons, read_back) = Default::default();
+    Tally { sent, created, updated, deleted, accepted_unknown, skipped, rejected, exhausted, unsent, requests, throttled, retried, reasons, read_back }
 }
 
 #[cfg(test)]

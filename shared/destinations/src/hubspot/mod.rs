@@ -107,6 +107,10 @@ impl Destination for HubSpot {
         self.write_batch(batch).await
     }
 
+    fn reads_back(&self) -> bool {
+        true
+    }
+
     async fn read(&self, layout: &Layout, identifiers: &[Vec<u8>]) -> Result<Option<Vec<Option<Vec<u8>>>>, Fault> {
         let known = self.known.properties(&self.api, &self.object).await.map_err(fault)?;
         let Some((_, identifier)) = layout.identifiers().next() else { return Ok(Some(vec![None; identifiers.len()])) };

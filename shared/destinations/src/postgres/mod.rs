@@ -211,6 +211,10 @@ impl Destination for Postgres {
         written
     }
 
+    fn reads_back(&self) -> bool {
+        true
+    }
+
     async fn read(&self, layout: &Layout, identifiers: &[Vec<u8>]) -> Result<Option<Vec<Option<Vec<u8>>>>, Fault> {
         let lease = self.begun().await?;
         let records = self.read_in(&lease.connection, layout, identifiers).await?;

@@ -125,6 +125,10 @@ impl Destination for Salesforce {
         self.write_collection(batch).await
     }
 
+    fn reads_back(&self) -> bool {
+        true
+    }
+
     async fn read(&self, layout: &Layout, identifiers: &[Vec<u8>]) -> Result<Option<Vec<Option<Vec<u8>>>>, Fault> {
         let mut names = layout.identifiers();
         let (Some((_, identifier)), None, Some(columns)) = (names.next(), names.next(), query::columns(layout)) else { return Ok(None) };

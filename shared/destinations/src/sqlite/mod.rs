@@ -174,6 +174,10 @@ impl Destination for Sqlite {
         written.unwrap_or_else(|fault| Err(WriteError::Unavailable { after: None, detail: fault.what }))
     }
 
+    fn reads_back(&self) -> bool {
+        true
+    }
+
     async fn read(&self, layout: &Layout, identifiers: &[Vec<u8>]) -> Result<Option<Vec<Option<Vec<u8>>>>, Fault> {
         let (layout, identifiers) = (layout.clone(), identifiers.to_vec());
         let read = move |inner: &Inner| inner.with(|connection| write::read(connection, &inner.file, &inner.table(connection)?, &layout, &identifiers));

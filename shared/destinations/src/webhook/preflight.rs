@@ -1,12 +1,13 @@
 //! What can be said about a webhook before anything is sent.
 
-use domain::finding::{Finding, nearest};
+use domain::finding::Finding;
 use domain::mode::Mode;
 use domain::ports::Need;
 
 use super::Webhook;
 use super::encode::Shape;
 use super::template::Template;
+use crate::template::unknown_field;
 
 /// Findings from the settings and the mapping alone.
 pub(super) fn findings(webhook: &Webhook, need: Need<'_>) -> Vec<Finding> {
@@ -21,12 +22,7 @@ pub(super) fn findings(webhook: &Webhook, need: Need<'_>) -> Vec<Finding> {
     for (template, place, in_deletes) in templates {
         for name in template.fields() {
             match need.fields.iter().find(|(field, _)| field == name) {
-                None => {
-                    let builtin = ["sync", "operation", "id"].into_iter().find(|b| b == &name).map(|b| format!("did you mean `{{{{${b}}}}}`?"));
-                    let near = || nearest(name, need.fields.iter().map(|(f, _)| f.as_str())).map(|n| format!("did you mean `{n}`?"));
-                    let fix = builtin.or_else(near).unwrap_or_else(|| format!("map a column to `{name}`, or take it out of the template"));
-                    out.push(Finding::error(about, format!("{place} names `{{{{{name}}}}}` and no field of the mapping has that name"), fix));
-                }
+                None => out.push(unknown_field(about, place, name, need.fields)),
                 Some((_, false)) if in_deletes => out.push(Finding::error(
                     about,
                     format!("{place} names `{{{{{name}}}}}`, which a delete does not carry: it has the identifiers only"),

@@ -1,122 +1,7 @@
-//! Texts with places for values: `{{field}}` of the record, `{{$sync}}`, `{{$operation}}` and `{{$id}}`.
-//!
-//! References to secrets are resolved before values are put in, and neither is looked at again, so nothing a
-//! secret or a record holds can be taken for a template. In a URL a value can change no host and no path.
-
-use std::borrow::Cow;
-
-use domain::cells::Cells;
-use domain::config::Setting;
-use domain::fault::{Code, Fault};
-use domain::layout::Layout;
-use domain::mode::Op;
-use domain::ports::SecretSource;
+//! URLs with places for values. A value can change no host and no path.
 
 use crate::http::{Url, percent_encode};
-
-/// A piece of a template.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Part {
-    /// Text as it is.
-    Text(String),
-    /// A field of the record.
-    Field(String),
-    /// The sync's name.
-    Sync,
-    /// `upsert`, `append` or `delete`.
-    Operation,
-    /// The webhook-id.
-    Id,
-}
-
-/// What templates are filled from.
-#[derive(Clone, Copy)]
-pub(super) struct Facts<'a> {
-    pub(super) sync: &'a str,
-    pub(super) operation: Op,
-    pub(super) id: &'a str,
-    /// The record, where the request carries one.
-    pub(super) record: Option<(&'a Layout, Cells<'a>)>,
-}
-
-impl<'a> Facts<'a> {
-    fn value(&self, part: &'a Part) -> Cow<'a, str> {
-        match part {
-            Part::Text(text) => Cow::Borrowed(text),
-            Part::Sync => Cow::Borrowed(self.sync),
-            Part::Operation => Cow::Owned(self.operation.to_string()),
-            Part::Id => Cow::Borrowed(self.id),
-            Part::Field(name) => {
-                let value = self.record.and_then(|(layout, cells)| cells.get(layout.position(name)?));
-                value.map_or(Cow::Borrowed(""), |v| v.to_text())
-            }
-        }
-    }
-}
-
-/// A text with places for values.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Template {
-    pub(super) parts: Vec<Part>,
-}
-
-impl Template {
-    /// Reads a template whose texts may hold references, and resolves them.
-    pub(super) async fn read(written: &str, about: &str, secrets: &dyn SecretSource) -> Result<Self, Fault> {
-        let invalid = |what: String| Fault::new(Code::ConnectionInvalid, format!("{about}: {what}."));
-        let mut template = Self::parse(written).map_err(invalid)?;
-        for part in &mut template.parts {
-            if let Part::Text(text) = part {
-                *text = Setting::new(text.as_str()).map_err(invalid)?.resolve(secrets).await?;
-            }
-        }
-        Ok(template)
-    }
-
-    fn parse(written: &str) -> Result<Self, String> {
-        let mut parts = Vec::new();
-        let mut rest = written;
-        while let Some(start) = rest.find("{{") {
-            if start > 0 {
-                parts.push(Part::Text(rest[..start].to_owned()));
-            }
-            let end = start + rest[start..].find("}}").ok_or("a template that begins with `{{` has no closing `}}`")?;
-            parts.push(match rest[start + 2..end].trim() {
-                "$sync" => Part::Sync,
-                "$operation" => Part::Operation,
-                "$id" => Part::Id,
-                "" => return Err("`{{}}` names nothing; write `{{field}}`".into()),
-                other if other.starts_with('$') => return Err(format!("`{{{{{other}}}}}` is not known; there are `$sync`, `$operation` and `$id`")),
-                field => Part::Field(field.to_owned()),
-            });
-            rest = &rest[end + 2..];
-        }
-        if !rest.is_empty() {
-            parts.push(Part::Text(rest.to_owned()));
-        }
-        Ok(Self { parts })
-    }
-
-    /// The fields it names.
-    pub(super) fn fields(&self) -> impl Iterator<Item = &str> {
-        self.parts.iter().filter_map(|p| if let Part::Field(name) = p { Some(name.as_str()) } else { None })
-    }
-
-    /// True when it holds text only.
-    pub(super) fn is_fixed(&self) -> bool {
-        self.parts.iter().all(|p| matches!(p, Part::Text(_)))
-    }
-
-    /// True when it names the operation.
-    pub(super) fn tells_operation(&self) -> bool {
-        self.parts.contains(&Part::Operation)
-    }
-
-    /// The text, values as they are.
-    pub(super) fn render(&self, facts: &Facts<'_>) -> String {
-        self.parts.iter().map(|p| facts.value(p)).collect()
-    }
-}
+pub(super) use crate::template::{Facts, Part, Template};
 
 /// Why a record does not fit into the URL: a code and a sentence.
 pub(super) type Misfit = (&'static str, String);
@@ -231,8 +116,9 @@ fn has_dot_segment(url: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::cells;
-    use domain::layout::Field;
+    use domain::cells::{self, Cells};
+    use domain::layout::{Field, Layout};
+    use domain::mode::Op;
     use domain::value::{Type, Value};
 
     fn render(url: &str, path: &str, value: Value<'_>) -> Result<String, String> {

@@ -1,0 +1,204 @@
+//! Talking to Slack: one place for messages of records and for alerts. Posts a body, reads the answer, says nothing of
+//! what it means for a record.
+
+use std::time::Duration;
+
+use domain::config::{Secret, Setting};
+use domain::fault::{Code, Fault};
+use domain::finding::Finding;
+use domain::ports::SecretSource;
+use serde_json::{Map, Value, json};
+
+use crate::http::detail::{self, Remembering};
+use crate::http::{HeaderMap, HeaderValue, Http, HttpSettings, Method, Reply, Request, SendError, Url};
+
+/// Where the API is.
+const API: &str = "https://slack.com/api";
+
+/// What a client is made of: either a token and a channel, or the address of a webhook.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings<'a> {
+    /// A bot's token.
+    pub token: Option<&'a Secret>,
+    /// The address of an incoming webhook.
+    pub webhook_url: Option<&'a Secret>,
+    /// With a token: the channel.
+    pub channel: Option<&'a str>,
+    /// With a token: where the API is, if elsewhere than usual.
+    pub api_url: Option<&'a Setting>,
+    /// The longest time for a request.
+    pub timeout: Duration,
+    /// Addresses that are not public may be connected to.
+    pub allow_private: bool,
+}
+
+/// A channel of Slack that can be posted to.
+#[derive(Debug)]
+pub struct Client {
+    http: Http,
+    place: Place,
+}
+
+/// How it is reached. Prints neither address nor token.
+pub(super) enum Place {
+    Bot { api: Url, authorization: HeaderValue, channel: String },
+    Hook(Url),
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Place::Bot { channel, .. } => write!(f, "Bot({channel})"),
+            Place::Hook(_) => f.write_str("Hook"),
+        }
+    }
+}
+
+/// What Slack answered: with a code when it is a failure.
+#[derive(Debug)]
+pub struct Posted {
+    /// The answer.
+    pub reply: Reply,
+    /// What it says.
+    pub said: Said,
+}
+
+/// What an answer says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// It was done; the message's id, where there is one.
+    Ok(Option<String>),
+    /// It was not: the error's code, and more where there is more.
+    Failed(String, String),
+    /// Nothing that can be read.
+    Unreadable,
+}
+
+impl Client {
+    /// Opens it. Does not connect yet.
+    pub async fn open(about: &str, settings: Settings<'_>, secrets: &dyn SecretSource) -> Result<Self, Fault> {
+        let invalid = |what: &str| Fault::new(Code::ConnectionInvalid, format!("{about}: {what}."));
+        let secrets = Remembering::new(secrets);
+        let place = match (settings.token, settings.webhook_url) {
+            (Some(token), None) => {
+                let written = match settings.api_url {
+                    Some(url) => url.resolve(&secrets).await?,
+                    None => API.to_owned(),
+                };
+                let api = address(&written).ok_or_else(|| invalid("`api_url` is not an address that begins with https:// or http://"))?;
+                let mut authorization = HeaderValue::from_bytes(format!("Bearer {}", token.resolve(&secrets).await?).as_bytes())
+                    .map_err(|_| invalid("the token holds a control character, perhaps a line break at its end"))?;
+                authorization.set_sensitive(true);
+                Place::Bot { api, authorization, channel: settings.channel.unwrap_or_default().to_owned() }
+            }
+            (None, Some(hook)) => {
+                let written = hook.resolve(&secrets).await?;
+                Place::Hook(address(written.trim()).ok_or_else(|| invalid("`webhook_url` is not an address that begins with https:// or http://"))?)
+            }
+            _ => return Err(invalid("it needs either `token` or `webhook_url`")),
+        };
+        let settings = HttpSettings { timeout: settings.timeout, allow_private: settings.allow_private, redactor: secrets.redactor() };
+        Ok(Self { http: Http::new(settings)?, place })
+    }
+
+    /// Posts a message to the channel: once, whatever comes of it.
+    pub async fn post(&self, mut body: Map<String, Value>) -> Result<Posted, SendError> {
+        match &self.place {
+            Place::Bot { channel, .. } => {
+                body.insert("channel".into(), json!(channel));
+                self.call("chat.postMessage", Value::Object(body)).await
+            }
+            Place::Hook(url) => {
+                let reply = self.send(url.clone(), HeaderMap::new(), "application/json", Value::Object(body).to_string()).await?;
+                let said = self.said_by_hook(&reply);
+                Ok(Posted { reply, said })
+            }
+        }
+    }
+
+    /// Calls a method of the API with the token.
+    pub(super) async fn call(&self, method: &str, body: Value) -> Result<Posted, SendError> {
+        let Place::Bot { api, authorization, .. } = &self.place else {
+            return Err(SendError::Address { detail: "a webhook has no API".into() });
+        };
+        let mut url = api.clone();
+        url.set_path(&format!("{}/{method}", api.path().trim_end_matches('/')));
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", authorization.clone());
+        // Methods that only read take no JSON.
+        let (kind, body) = match body {
+            Value::Object(body) if method != "chat.postMessage" => {
+                let form = body.iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap_or_default()));
+                ("application/x-www-form-urlencoded", url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish())
+            }
+            body => ("application/json; charset=utf-8", body.to_string()),
+        };
+        let reply = self.send(url, headers, kind, body).await?;
+        let said = self.said_by_api(&reply);
+        Ok(Posted { reply, said })
+    }
+
+    async fn send(&self, url: Url, mut headers: HeaderMap, kind: &'static str, body: String) -> Result<Reply, SendError> {
+        headers.insert("content-type", HeaderValue::from_static(kind));
+        self.http.send(Request { method: Method::POST, url, headers, body: body.into_bytes() }).await
+    }
+
+    /// The API says in the body how it went, with status 200 either way.
+    fn said_by_api(&self, reply: &Reply) -> Said {
+        let Ok(json) = serde_json::from_slice::<Value>(&reply.body) else { return Said::Unreadable };
+        match (json["ok"].as_bool(), json["error"].as_str()) {
+            (Some(true), _) => {
+                let id = json["channel"].as_str().zip(json["ts"].as_str()).map(|(channel, ts)| format!("{channel}:{ts}"));
+                Said::Ok(id)
+            }
+            (Some(false), error) => Said::Failed(self.code(error.unwrap_or_default()), self.more(&json)),
+            (None, _) => Said::Unreadable,
+        }
+    }
+
+    /// A webhook says `ok` or a code, as plain text.
+    fn said_by_hook(&self, reply: &Reply) -> Said {
+        let text = String::from_utf8_lossy(&reply.body[..reply.body.len().min(200)]).trim().to_owned();
+        match reply.status {
+            200 if text == "ok" => Said::Ok(None),
+            200..=299 => Said::Unreadable,
+            _ => Said::Failed(self.code(&text), String::new()),
+        }
+    }
+
+    fn code(&self, said: &str) -> String {
+        let said = self.http.redactor().hide(said);
+        if detail::is_code(&said) { said } else { "error".into() }
+    }
+
+    /// What the API says beside the code: which scope is missing, what is wrong with a block.
+    fn more(&self, json: &Value) -> String {
+        let messages = json.pointer("/response_metadata/messages").and_then(Value::as_array);
+        let mut parts: Vec<&str> = messages.into_iter().flatten().filter_map(Value::as_str).collect();
+        parts.extend(json["needed"].as_str());
+        self.http.redactor().shorten(&parts.join("; "))
+    }
+
+    /// The channel as the bot knows it; none for a webhook.
+    pub(super) fn channel(&self) -> Option<&str> {
+        match &self.place {
+            Place::Bot { channel, .. } => Some(channel),
+            Place::Hook(_) => None,
+        }
+    }
+
+    /// What can be said of its address before anything is sent.
+    pub(super) async fn look_at(&self, about: &str) -> Result<Vec<Finding>, SendError> {
+        let (Place::Bot { api: url, .. } | Place::Hook(url)) = &self.place;
+        self.http.look_at(url, about).await
+    }
+}
+
+fn address(written: &str) -> Option<Url> {
+    Url::parse(written).ok().filter(|url| matches!(url.scheme(), "https" | "http") && url.host_str().is_some())
+}
+
+/// The text with Slack's own marks escaped: it can neither mention anybody nor be a link.
+pub fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
