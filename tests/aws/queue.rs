@@ -57,6 +57,7 @@ fn message(number: u32, names: &[&str]) -> Message {
         op: Op::Upsert,
         records: names.len() as u32,
         bucket_bits: 0,
+        read_back_below: 0,
         layout: Layout::new(vec![field("id", true), field("name", false)]),
     };
     Message { header, body: body.into() }

@@ -185,6 +185,8 @@ impl World {
             sync: Arc::new(sync),
             slots: Arc::new(Slots::new("crm", None, store.clone(), clock.clone())),
             store,
+            renew: None,
+            shelf: None,
             queue: Arc::new(MemoryQueue::new(Duration::from_secs(3600))),
             clock,
             meter: Arc::new(Meter::default()),

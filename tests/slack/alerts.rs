@@ -65,7 +65,7 @@ async fn run(project: &Project, alerting: &Alerting) -> Run {
 async fn people_are_told_once_for_each_change() {
     let project = Project::webhook(20);
     let people = Recorded::new("people");
-    let alerting = alerting(&project, &[people.clone()]).await;
+    let alerting = alerting(&project, std::slice::from_ref(&people)).await;
     run(&project, &alerting).await;
     assert!(people.told().is_empty(), "all is well");
     project.add_rows(21, 40);
@@ -106,7 +106,7 @@ async fn who_could_not_be_told_is_told_after_the_next_run_and_nobody_else_again(
 async fn a_run_that_another_took_over_from_is_told_of() {
     let project = Project::webhook(10);
     let people = Recorded::new("people");
-    let alerting = alerting(&project, &[people.clone()]).await;
+    let alerting = alerting(&project, std::slice::from_ref(&people)).await;
     let engine = project.engine().await.unwrap();
     // It is enqueued, and no writer is there to deliver it.
     let left = engine::run::start(&engine, &support::project::request()).await.unwrap();

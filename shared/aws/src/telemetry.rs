@@ -168,6 +168,8 @@ mod tests {
 
     fn run() -> Run {
         Run {
+            alerted: None,
+            refused: Default::default(),
             id: "20260102T030405.678Z-12-5f3a9c1e".into(),
             sync: "crm-contacts".into(),
             sync_version: "v".into(),

@@ -21,8 +21,7 @@ use domain::ports::{Destination, DestinationEntry, Opening, SecretSource};
 use domain::sync::Sync;
 
 /// Every destination, in the order of their names.
-pub const REGISTRY: &[&DestinationEntry] =
-    &[&hubspot::ENTRY, &postgres::ENTRY, &salesforce::ENTRY, &slack::ENTRY, &sqlite::ENTRY, &webhook::ENTRY];
+pub const REGISTRY: &[&DestinationEntry] = &[&hubspot::ENTRY, &postgres::ENTRY, &salesforce::ENTRY, &slack::ENTRY, &sqlite::ENTRY, &webhook::ENTRY];
 
 /// The entry of a connection's `type`.
 pub fn find(name: &str) -> Option<&'static DestinationEntry> {
