@@ -2,11 +2,13 @@
 //! The bucket's lifecycle rule removes what nobody took.
 
 use async_trait::async_trait;
+use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use bytes::Bytes;
-use domain::fault::Fault;
+use domain::fault::{Code, Fault};
 use domain::ports::Shelf;
 
 use crate::Clients;
+use crate::failure::Failure;
 use crate::objects::Objects;
 
 /// A shelf in a bucket: part 3 of run R is the object `plans/R/000003`.
@@ -35,3 +37,12 @@ impl Shelf for S3Shelf {
         self.objects.get(&key(run, part)).await
     }
 }
+
+/// Creates a bucket in the region of these clients; for emulators and tests, the stack makes its own. Fault: `QueueUnusable`.
+pub async fn create_bucket(clients: &Clients, name: &str) -> Result<(), Fault> {
+    let region = clients.config().region().map_or("us-east-1", |region| region.as_ref());
+    let place = CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::from(region)).build();
+    let create = clients.s3().create_bucket().bucket(name).create_bucket_configuration(place).send().await;
+    create.map(drop).map_err(|e| Fault::new(Code::QueueUnusable, format!("The bucket `{name}` cannot be created ({}).", Failure::of(&e))))
+}
+
