@@ -19,8 +19,9 @@ fn build() -> PathBuf {
     let name = folder.file_name().and_then(|n| n.to_str()).expect("a profile's folder");
     let profile = if name == "debug" { "dev" } else { name };
     let mut cargo = Command::new(env!("CARGO"));
-    // Of the whole workspace, so that the features are those of the tests and nothing is built twice.
-    cargo.args(["build", "--quiet", "--workspace", "--bin", "sluice", "--profile", profile]);
+    // As `cargo test --workspace` builds it, for the test of its own package: with other features, everything below it
+    // would be built a second time.
+    cargo.args(["test", "--quiet", "--workspace", "--test", "demo", "--no-run", "--profile", if profile == "dev" { "test" } else { profile }]);
     cargo.arg("--target-dir").arg(folder.parent().expect("a target folder"));
     // What cargo tells a test of its crate would be news to build scripts that look at it: they would run again, and
     // everything above them be built anew, at every change between a test and a build.
