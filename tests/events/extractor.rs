@@ -75,7 +75,7 @@ async fn questions_are_answered_and_write_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the AWS emulator: ./tests/run"]
 async fn a_guard_is_overruled_for_the_plan_that_was_looked_at() {
-    let house = House::new(10, MESSAGE).await;
+    let house = House::new(150, MESSAGE).await;
     house.extract(event("extractor/manual.json"), "i1").await.unwrap();
     house.deliver().await;
     house.sql("update contacts set email = 'changed' || id");
@@ -88,7 +88,7 @@ async fn a_guard_is_overruled_for_the_plan_that_was_looked_at() {
     approve["approve"] = plan["plan"]["plan_hash"].clone();
     house.extract(approve, "i5").await.unwrap();
     house.deliver().await;
-    assert_eq!((house.run().await.status, house.run().await.tally.accepted()), (Status::Complete, 10));
+    assert_eq!((house.run().await.status, house.run().await.tally.accepted()), (Status::Complete, 150));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
