@@ -22,6 +22,8 @@ pub fn project(double: &HubSpot, rows: u32) -> Project {
         json!({ "type": "hubspot", "token": "${env:HUBSPOT_TOKEN}", "url": double.url(), "allow_private": true, "retry_pause": "1ms", "timeout": "20s" });
     project.secrets.insert("HUBSPOT_TOKEN".into(), TOKEN.into());
     project.sync()["destination"] = json!({ "connection": "there", "object": "contacts" });
+    // Most tests count requests, and reading back makes its own.
+    project.sync()["readback"] = json!({ "sample": 0 });
     project.sync()["mapping"] = json!([{ "from": "id", "to": "crm_id", "identifier": true }, line("email", "email"), line("name", "firstname"), { "from": "n", "to": "score", "nulls": "clear" }]);
     project
 }
@@ -184,4 +186,15 @@ async fn labels_are_mapped_and_a_plan_shows_what_differs() {
     assert_eq!((run.status, run.tally.accepted()), (Status::Complete, 3), "{run:?}");
     let by = double.portal().objects["contacts"].by("crm_id");
     assert_eq!(["1", "2", "3"].map(|id| by[id]["lifecyclestage"].clone()), ["lead", "customer", "customer"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sample_is_read_back_as_hubspot_stores_it() {
+    let double = double();
+    let mut project = project(&double, 120);
+    project.sync()["readback"] = json!({ "sample": 10 });
+    let run = project.run().await;
+    complete(&run, 120);
+    assert_eq!((run.tally.read_back.checked, run.tally.read_back.landed), (10, 10), "{:?}", run.tally.read_back);
+    assert!(double.portal().count("read") >= 1);
 }

@@ -148,3 +148,11 @@ async fn a_full_org_stops_the_run() {
     world.run_well().await;
     world.assert_arrived();
 }
+
+#[tokio::test]
+async fn a_sample_is_read_back_as_salesforce_stores_it() {
+    let mut world = World::new("upsert", 450).await;
+    world.read_back = 10;
+    let run = world.run_well().await;
+    assert_eq!((run.tally.read_back.checked, run.tally.read_back.landed), (10, 10), "{:?}", run.tally.read_back);
+}

@@ -146,13 +146,15 @@ pub struct World {
     pub rows: BTreeMap<i64, Row>,
     pub mode: &'static str,
     pub config: Value,
+    /// How many accepted records are read back. None, because most tests count requests.
+    pub read_back: u64,
     pub folder: tempfile::TempDir,
 }
 
 impl World {
     /// So many rows, and an org without contacts.
     pub async fn new(mode: &'static str, rows: i64) -> Self {
-        let mut world = Self { double: start().await, rows: BTreeMap::new(), mode, config: json!({}), folder: tempfile::tempdir().unwrap() };
+        let mut world = Self { double: start().await, rows: BTreeMap::new(), mode, config: json!({}), read_back: 0, folder: tempfile::tempdir().unwrap() };
         world.add(1, rows);
         world
     }
@@ -176,6 +178,7 @@ impl World {
                 { "from": "account", "to": "Account.Code__c", "nulls": "clear" }, { "from": "score", "to": "Score__c", "nulls": "clear" },
             ],
             "guards": { "min_rows": null, "max_delete_percent": null, "max_change_percent": null },
+            "readback": { "sample": self.read_back },
         }))
         .unwrap();
         let store: Arc<dyn StateStore> = Arc::new(SqliteState::open(self.folder.path().join("state.db")).await.unwrap());

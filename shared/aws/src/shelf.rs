@@ -45,4 +45,3 @@ pub async fn create_bucket(clients: &Clients, name: &str) -> Result<(), Fault> {
     let create = clients.s3().create_bucket().bucket(name).create_bucket_configuration(place).send().await;
     create.map(drop).map_err(|e| Fault::new(Code::QueueUnusable, format!("The bucket `{name}` cannot be created ({}).", Failure::of(&e))))
 }
-

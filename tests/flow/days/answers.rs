@@ -70,7 +70,7 @@ fn a_pause_of_hours_ends_the_run() {
     let mut project = Project::webhook(20);
     project.connections["there"]["concurrency"] = serde_json::json!(1);
     project.double.answer(Behaviour::retry_after(429, RetryAfter::Seconds(7200.0)));
-    project.sluice(&["run", "crm"]).failed(1, &["[destination_limit]", "7200 seconds", "quota is back"]).said(1, &["incomplete", "20 were not delivered"]);
+    project.sluice(&["run", "crm"]).failed(1, &["[destination_limit]", "used up until", "quota is back"]).said(1, &["incomplete", "20 were not delivered"]);
     project.double.recover();
     project.sluice(&["run", "crm"]).said(0, &["complete"]);
     project.assert_arrived();
@@ -83,7 +83,7 @@ fn a_pause_of_hours_is_remembered_with_the_rate() {
     project.connections["there"]["concurrency"] = serde_json::json!(1);
     project.connections["there"]["rate"] = serde_json::json!({ "requests": 1000, "per": "1 second" });
     project.double.answer(Behaviour::retry_after(429, RetryAfter::Seconds(7200.0)));
-    project.sluice(&["run", "crm"]).failed(1, &["[destination_limit]", "7200 seconds"]);
+    project.sluice(&["run", "crm"]).failed(1, &["[destination_limit]", "used up until"]);
     project.double.recover();
     project.double.forget();
     let asked = project.double.count();

@@ -39,7 +39,7 @@ impl Hand {
     }
 }
 
-/// A queue where sending takes a minute.
+/// A queue where sending takes a quarter of a minute.
 struct Slow {
     queue: MemoryQueue,
     hand: Arc<Hand>,
@@ -52,7 +52,7 @@ impl BatchQueue for Slow {
     }
 
     async fn send(&self, message: Message) -> Result<(), Fault> {
-        self.hand.turn(Duration::from_secs(60));
+        self.hand.turn(Duration::from_secs(15));
         self.queue.send(message).await
     }
 
@@ -134,10 +134,10 @@ impl House {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plan_too_long_for_one_process_is_enqueued_by_several() {
-    let mut house = house(300).await;
+    let mut house = house(1200).await;
     let Started::Shelved(run, mut rest) = start(&house.engine, &request()).await.unwrap() else { panic!("thirty minutes do not fit into ten") };
     assert!(house.hand.now() < house.engine.settings.deadline.unwrap().ends, "it was not cut off");
-    assert_eq!((run.status, rest.batches, rest.part), (Status::Running, 30, 0));
+    assert_eq!((run.status, rest.batches, rest.part), (Status::Running, 120, 0));
     let mut processes = 1;
     loop {
         assert_eq!(house.deliver().await, None, "a run is not closed before all of it is enqueued");
@@ -152,7 +152,7 @@ async fn a_plan_too_long_for_one_process_is_enqueued_by_several() {
                 rest = next;
             }
             Started::Running(run) => {
-                assert_eq!(run.batches, Some(30));
+                assert_eq!(run.batches, Some(120));
                 break;
             }
             Started::Closed(run) => panic!("nothing was delivered of the last part: {run:?}"),
@@ -160,23 +160,23 @@ async fn a_plan_too_long_for_one_process_is_enqueued_by_several() {
     }
     assert!(processes >= 3, "{processes}");
     let closed = house.deliver().await.expect("the last batch closes the run");
-    assert_eq!((closed.status, closed.tally.accepted()), (Status::Complete, 300));
+    assert_eq!((closed.status, closed.tally.accepted()), (Status::Complete, 1200));
     assert_balances(&closed);
     house.project.assert_arrived();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rest_of_a_plan_enqueued_twice_is_delivered_once() {
-    let mut house = house(120).await;
+    let mut house = house(480).await;
     let Started::Shelved(_, rest) = start(&house.engine, &request()).await.unwrap() else { panic!("twelve minutes do not fit into ten") };
     for _ in 0..2 {
         house.new_life();
         assert!(matches!(resume(&house.engine.context, &rest).await.unwrap(), Started::Running(_)));
     }
     let closed = house.deliver().await.expect("the run is closed");
-    assert_eq!((closed.status, closed.tally.accepted(), closed.tally.requests), (Status::Complete, 120, 12));
+    assert_eq!((closed.status, closed.tally.accepted(), closed.tally.requests), (Status::Complete, 480, 48));
     house.project.assert_arrived();
-    assert_eq!(house.project.double.count(), 12);
+    assert_eq!(house.project.double.count(), 48);
     // And once more after all is over, as a retry would.
     house.new_life();
     assert!(matches!(resume(&house.engine.context, &rest).await.unwrap(), Started::Running(run) if run.status == Status::Complete));
@@ -185,7 +185,7 @@ async fn the_rest_of_a_plan_enqueued_twice_is_delivered_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stored_plan_that_is_gone_fails_the_run_and_the_next_sends_what_is_missing() {
-    let mut house = house(120).await;
+    let mut house = house(480).await;
     let Started::Shelved(_, rest) = start(&house.engine, &request()).await.unwrap() else { panic!("twelve minutes do not fit into ten") };
     house.shelf.0.lock().unwrap().clear();
     house.new_life();
