@@ -119,8 +119,8 @@ fn the_demo_of_a_service_shows_what_its_double_holds() {
     {
         assert_eq!((numbers(&steps[step]["runs"][0]), &steps[step]["records"]), (wanted, &json!(records)));
     }
-    // 100 contacts to a request, and the definitions of the properties.
-    assert!(steps[1]["requests"].as_u64().unwrap() <= 102, "{}", steps[1]["requests"]);
+    // 100 contacts to a request, the definitions of the properties, and at most ten that are read back.
+    assert!(steps[1]["requests"].as_u64().unwrap() <= 112, "{}", steps[1]["requests"]);
     let connections = std::fs::read_to_string(project.join("connections.yaml")).unwrap();
     assert!(connections.contains("${env:HUBSPOT_TOKEN}") && !connections.contains("planted"), "{connections}");
 }
