@@ -16,11 +16,10 @@ use domain::mode::Op;
 use domain::ports::{BatchRef, Claim, Progress, StateStore};
 use domain::run::BatchState;
 use support::dynamodb;
-
-use crate::proxy::{Harm, Proxy};
+use support::proxy::{Harm, Proxy};
 
 const BATCH: BatchRef<'_> = BatchRef { sync: "s", run: "r1", number: 0 };
-const THROTTLE: Harm = Harm::Refuse(400, "ProvisionedThroughputExceededException");
+const THROTTLE: Harm = Harm::Refuse(400, "ProvisionedThroughputExceededException", "as told");
 
 /// A store behind a proxy, a store beside it, and the table.
 async fn stores() -> (Proxy, DynamoState, DynamoState, String) {
@@ -57,7 +56,12 @@ fn done() -> BatchState {
 #[ignore = "needs the AWS emulator: ./tests/run"]
 async fn a_throttled_table_is_asked_again() {
     let (proxy, store, beside, _) = stores().await;
-    for harm in [THROTTLE, Harm::Refuse(400, "ThrottlingException"), Harm::Refuse(500, "InternalServerError"), Harm::Refuse(503, "ServiceUnavailable")] {
+    for harm in [
+        THROTTLE,
+        Harm::Refuse(400, "ThrottlingException", "as told"),
+        Harm::Refuse(500, "InternalServerError", "as told"),
+        Harm::Refuse(503, "ServiceUnavailable", "as told"),
+    ] {
         proxy.plan("UpdateItem", harm, 2);
         proxy.plan("GetItem", harm, 2);
         store.commit("s", 1, (0..40).map(accept).collect()).await.unwrap();
@@ -201,9 +205,9 @@ async fn whoever_runs_it_is_told_what_is_wrong() {
     let fault = nowhere.head("s").await.unwrap_err();
     said(&fault, &["no-such-table", "ResourceNotFoundException", "deploy the stack or set SLUICEGATE_TABLE"]);
     let (proxy, store, _, table) = stores().await;
-    proxy.plan("Query", Harm::Refuse(400, "AccessDeniedException"), 1);
+    proxy.plan("Query", Harm::Refuse(400, "AccessDeniedException", "as told"), 1);
     said(&store.runs("s", 1).await.unwrap_err(), &[&table, "AccessDeniedException", "allow `dynamodb:Query`"]);
-    proxy.plan("GetItem", Harm::Refuse(400, "ExpiredTokenException"), 1);
+    proxy.plan("GetItem", Harm::Refuse(400, "ExpiredTokenException", "as told"), 1);
     said(&store.head("s").await.unwrap_err(), &[&table, "ExpiredTokenException", "renew the AWS credentials"]);
     let gone = DynamoState::new(&Clients::emulator("http://127.0.0.1:9").await, &table).with_attempts(2);
     said(&gone.head("s").await.unwrap_err(), &[&table, "no connection", "run again"]);
@@ -233,7 +237,7 @@ async fn many_writes_to_one_bucket_fit_into_expressions_of_their_size() {
     let accepted = |n: u32| (hash(n), EntryWrite::Accepted { accepted: Accepted { checksum: n.into(), ..Accepted::default() }, clear_trouble: true });
     store.commit("s", 0, (0..700).map(accepted).collect()).await.unwrap();
     assert_eq!(checksums(&beside, 0).await, expected(700));
-    let (updates, _) = proxy.requests("UpdateItem");
+    let updates = proxy.requests("UpdateItem");
     assert_eq!(updates, 700usize.div_ceil(200) + 1400usize.div_ceil(200));
 }
 
@@ -245,7 +249,7 @@ async fn a_process_that_ends_between_two_writes_of_a_settlement_hangs_nothing() 
     store.seal("r1", 1).await.unwrap();
     assert_eq!(store.claim(BATCH, 0, b"note", Millis(0), Millis(9)).await.unwrap(), Claim::Granted(BatchState::default()));
     // The batch is settled, and the process ends before it notes that this was the last one.
-    proxy.plan("GetItem", Harm::Refuse(500, "InternalServerError"), 1);
+    proxy.plan("GetItem", Harm::Refuse(500, "InternalServerError", "as told"), 1);
     store.settle(BATCH, &done(), Millis(5)).await.unwrap_err();
     assert_eq!(beside.claim(BATCH, 0, b"note", Millis(6), Millis(9)).await.unwrap(), Claim::Done);
     assert_eq!(beside.seal("r1", 1).await.unwrap(), Progress { done: 1, total: Some(1) });

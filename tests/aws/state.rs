@@ -3,5 +3,4 @@
 
 mod faults;
 mod layouts;
-mod proxy;
 mod runs;

@@ -1,4 +1,5 @@
-//! A proxy before the AWS emulator that refuses what it is told to, and counts. Everything else goes through.
+//! A proxy before the AWS emulator that does harm when told to: refuses, leaves part of a request undone, loses an answer
+//! after the request took effect. It counts, and everything else goes through.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a double that cannot start is a test that cannot run")]
 
 use std::collections::VecDeque;
@@ -10,7 +11,7 @@ use hyper::{Request, Response};
 use serde_json::{Value, json};
 
 /// What to do to a request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Harm {
     /// Answer with this status, error code and message; the emulator never hears of it.
     Refuse(u16, &'static str, &'static str),
@@ -18,6 +19,12 @@ pub enum Harm {
     FailEntry(usize, &'static str, bool),
     /// Leave this entry of a batch out, and do not mention it.
     LoseEntry(usize),
+    /// Let it take effect, and answer 500.
+    LoseAnswer,
+    /// Let the first half of a batch of items take effect, and hand back the rest.
+    Half,
+    /// Hand back all of a batch of items.
+    Nothing,
 }
 
 /// The proxy; it ends with the test's runtime.
@@ -100,6 +107,18 @@ impl Proxy {
                 (200, answer.to_string().into())
             }
             Some(Harm::LoseEntry(at)) => forward(without(&body, at).0.to_string().into()).await,
+            Some(Harm::LoseAnswer) => {
+                let (status, answer) = forward(body).await;
+                assert_eq!(status, 200, "an answer that is lost was one of success: {answer:?}");
+                (500, Bytes::from_static(br#"{"__type":"com.amazonaws#InternalServerError","message":"as told"}"#))
+            }
+            Some(harm @ (Harm::Half | Harm::Nothing)) => {
+                let (kept, left) = divide(&serde_json::from_slice(&body).unwrap(), harm == Harm::Half);
+                let (status, answer) = if harm == Harm::Half { forward(Bytes::from(kept.to_string())).await } else { (200, Bytes::from_static(b"{}")) };
+                let mut answer: Value = serde_json::from_slice(&answer).unwrap();
+                answer[if action == "BatchGetItem" { "UnprocessedKeys" } else { "UnprocessedItems" }] = left;
+                (status, Bytes::from(answer.to_string()))
+            }
         };
         Response::builder().status(status).header("content-type", "application/x-amz-json-1.0").body(Full::new(answer)).expect("an answer")
     }
@@ -111,4 +130,21 @@ fn without(body: &[u8], at: usize) -> (Value, Value) {
     let entries = request["Entries"].as_array_mut().expect("a batch request");
     let entry = entries.remove(at.min(entries.len() - 1));
     (request, entry["Id"].clone())
+}
+
+/// A batch request with the first half of its entries, and the `RequestItems` of those left out.
+fn divide(request: &Value, half: bool) -> (Value, Value) {
+    let (mut kept, mut left) = (request.clone(), request["RequestItems"].clone());
+    for (table, asked) in kept["RequestItems"].as_object_mut().unwrap() {
+        let (kept, left) = match asked.get_mut("Keys") {
+            Some(keys) => (keys, &mut left[table]["Keys"]),
+            None => (asked, &mut left[table]),
+        };
+        let all = kept.as_array_mut().unwrap();
+        let rest = all.split_off(if half { all.len().div_ceil(2) } else { 0 });
+        *left = rest.into();
+    }
+    let none = |left: &Value| left.as_object().unwrap().values().all(|asked| asked.get("Keys").unwrap_or(asked).as_array().unwrap().is_empty());
+    let left = if none(&left) { json!({}) } else { left };
+    (kept, left)
 }
