@@ -62,10 +62,7 @@ pub async fn engine(project: &Project, sync: &Sync, store: Arc<dyn StateStore>, 
 pub async fn alerting(project: &Project, sync: &Sync, store: Arc<dyn StateStore>) -> Alerting {
     let settings = project.alerts(sync);
     // A topic is told by the functions on AWS.
-    let (notifiers, faults) = destinations::alerts::open(&settings, &project.secrets, &|_, _| None).await;
-    for fault in faults {
-        tracing::warn!(sync = sync.name, code = %fault.code, "somebody cannot be told of problems: {}", fault.what);
-    }
+    let notifiers = destinations::alerts::open_whoever_can(&sync.name, &settings, &project.secrets, &|_, _| None).await;
     Alerting { store, clock: Arc::new(SystemClock), settings, notifiers, stack: None }
 }
 

@@ -71,10 +71,7 @@ pub async fn context(house: &House, sync: &str, version: &str, patience: Duratio
 pub async fn alerting(house: &House, definition: &Definition) -> Alerting {
     let common = &house.settings.common;
     let topics = aws::alerts::topics(&house.clients, common.alert_topic.clone());
-    let (notifiers, faults) = destinations::alerts::open(&definition.alerts, house.secrets.as_ref(), &topics).await;
-    for fault in faults {
-        tracing::warn!(sync = definition.sync.name, code = fault.code.as_str(), "somebody cannot be told of problems: {}", fault.what);
-    }
+    let notifiers = destinations::alerts::open_whoever_can(&definition.sync.name, &definition.alerts, house.secrets.as_ref(), &topics).await;
     let (store, clock) = (Arc::clone(&house.store), Arc::clone(&house.clock));
     Alerting { store, clock, settings: definition.alerts.clone(), notifiers, stack: Some(common.stack.clone()) }
 }

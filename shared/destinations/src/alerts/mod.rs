@@ -35,3 +35,12 @@ pub async fn open(alerts: &Alerts, secrets: &dyn SecretSource, topics: Topics<'_
     }
     (notifiers, faults)
 }
+
+/// Opens everybody whom the settings of `sync` tell. Whoever cannot be opened is logged and left out: no run fails because of that.
+pub async fn open_whoever_can(sync: &str, alerts: &Alerts, secrets: &dyn SecretSource, topics: Topics<'_>) -> Vec<Arc<dyn Notifier>> {
+    let (notifiers, faults) = open(alerts, secrets, topics).await;
+    for fault in faults {
+        tracing::warn!(sync, code = fault.code.as_str(), "somebody cannot be told of problems: {}", fault.what);
+    }
+    notifiers
+}
