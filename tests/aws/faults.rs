@@ -251,7 +251,7 @@ async fn a_process_that_ends_between_two_writes_of_a_settlement_hangs_nothing() 
     // The batch is settled, and the process ends before it notes that this was the last one.
     proxy.plan("GetItem", Harm::Refuse(500, "InternalServerError", "as told"), 1);
     store.settle(BATCH, &done(), Millis(5)).await.unwrap_err();
-    assert_eq!(beside.claim(BATCH, 0, b"note", Millis(6), Millis(9)).await.unwrap(), Claim::Done);
+    assert_eq!(beside.claim(BATCH, 0, b"note", Millis(6), Millis(9)).await.unwrap(), Claim::Done(Progress { done: 1, total: Some(1) }));
     assert_eq!(beside.seal("r1", 1).await.unwrap(), Progress { done: 1, total: Some(1) });
     assert_eq!(beside.doubts("s").await.unwrap(), Vec::<Vec<u8>>::new());
     assert_eq!(beside.tally("r1").await.unwrap(), done().tally);

@@ -66,7 +66,7 @@ async fn what_arrived_before_a_writer_died_is_made_good() {
         project.warehouse("update customers set name = 'New' where id in (3, 700, 1999)");
         project.add_rows(ROWS + 1, ROWS + 2);
         let dying = WatchedStore::new(Arc::new(dynamodb::state_in(&table).await), Log::default());
-        dying.fail_commits();
+        dying.fail("commit");
         assert_eq!(run(&project, dying).await.status, Status::Incomplete);
         assert_eq!(project.there()["700"]["name"], "New", "it did arrive");
         project.warehouse("update customers set name = 'Customer ' || id");

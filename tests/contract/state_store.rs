@@ -356,7 +356,7 @@ async fn batches_are_counted_once(store: Store) {
         assert_eq!(store.settle(batch_ref("r1", 0), &batch(5, true), Millis(now)).await.unwrap(), Progress { done: 1, total: None }, "twice counts once");
     }
     assert_eq!(store.settle(batch_ref("r1", 0), &batch(1, false), Millis(40)).await.unwrap(), Progress { done: 1, total: None }, "a done batch stays done");
-    assert_eq!(store.claim(batch_ref("r1", 0), 0, b"note", Millis(41), Millis(50)).await.unwrap(), Claim::Done);
+    assert_eq!(store.claim(batch_ref("r1", 0), 0, b"note", Millis(41), Millis(50)).await.unwrap(), Claim::Done(Progress { done: 1, total: None }));
     let sealed = store.seal("r1", 2).await.unwrap();
     assert_eq!(sealed, Progress { done: 1, total: Some(2) });
     assert!(!sealed.is_complete());
@@ -365,6 +365,8 @@ async fn batches_are_counted_once(store: Store) {
     sum.add(&batch(2, true).tally);
     assert_eq!(store.tally("r1").await.unwrap(), sum);
     assert_eq!(store.last_progress("r1").await.unwrap(), Some(Millis(60)));
+    let again = store.claim(batch_ref("r1", 1), 0, b"note", Millis(61), Millis(70)).await.unwrap();
+    assert_eq!(again, Claim::Done(Progress { done: 2, total: Some(2) }), "whoever comes late learns that the run is through");
     assert_eq!(store.seal("r1", 2).await.unwrap(), Progress { done: 2, total: Some(2) }, "said twice");
     assert_eq!(store.seal("r2", 0).await.unwrap(), Progress { done: 0, total: Some(0) }, "a run without batches");
 }
@@ -379,7 +381,7 @@ async fn a_claim_holds_until_its_time(store: Store) {
     assert_eq!(claim(301, 400).await, Claim::Granted(batch(4, false)), "what it came to outlives a claim");
     assert_eq!(store.tally("r1").await.unwrap(), batch(4, false).tally);
     store.settle(batch_ref("r1", 7), &batch(6, true), Millis(350)).await.unwrap();
-    assert_eq!(claim(360, 500).await, Claim::Done);
+    assert_eq!(claim(360, 500).await, Claim::Done(Progress { done: 1, total: None }));
     assert_eq!(store.claim(batch_ref("r1", 8), 0, b"note", Millis(360), Millis(500)).await.unwrap(), Claim::Granted(BatchState::default()), "another batch");
 }
 

@@ -226,6 +226,19 @@ fn a_lost_answer_to_any_call_is_made_good() {
     }
 }
 
+#[test]
+fn messages_for_several_requests_survive_a_crash_after_every_call() {
+    for mode in [Mode::Upsert, Mode::Mirror] {
+        let case = after_a_change(Rig::with_messages_of(2, mode));
+        let calls = case.0.again().run(&case.1.rows, NOWHERE).calls;
+        let count = |name| calls.iter().filter(|call| **call == name).count();
+        assert!(count("write") > count("claim"), "{calls:?}");
+        for end in [End::After, End::Half, End::Lost] {
+            every_point(&case, end, &[Mutation::Nothing, Mutation::Mixed]);
+        }
+    }
+}
+
 /// Every way in which a destination may take jobs.
 fn with_jobs() -> impl Iterator<Item = (Rig, Model)> {
     let all = [Mode::Upsert, Mode::Mirror, Mode::Append].into_iter().flat_map(|mode| [(mode, Begin::AtSubmit), (mode, Begin::AtPoll)]);

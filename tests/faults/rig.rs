@@ -1,7 +1,7 @@
 //! A sync that runs in this process: rows from memory, the real engine and driver, the real state in a file, a
 //! destination that remembers. One writer, so that little depends on who is faster.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ pub struct Rig {
     pub mode: Mode,
     /// The destination takes larger batches as jobs, which begin then.
     pub begin: Option<Begin>,
+    /// Requests whose records a message holds.
+    pub requests: usize,
     pub ledger: Arc<Ledger>,
     folder: tempfile::TempDir,
 }
@@ -52,7 +54,7 @@ pub struct Rig {
 impl Rig {
     /// One that never ran.
     pub fn new(mode: Mode) -> Self {
-        Self { mode, begin: None, ledger: Arc::new(Ledger::new(Ledger::foreign())), folder: tempfile::tempdir().expect("a temporary folder") }
+        Self { mode, begin: None, requests: 1, ledger: Arc::new(Ledger::new(Ledger::foreign())), folder: tempfile::tempdir().expect("a temporary folder") }
     }
 
     /// One whose destination takes jobs.
@@ -60,14 +62,19 @@ impl Rig {
         Self { begin: Some(begin), ..Self::new(mode) }
     }
 
+    /// One whose messages hold the records of several requests.
+    pub fn with_messages_of(requests: usize, mode: Mode) -> Self {
+        Self { requests, ..Self::new(mode) }
+    }
+
     /// Most records in a batch.
     pub fn batch(&self) -> usize {
-        if self.begin.is_some() { JOB_BATCH } else { BATCH }
+        if self.begin.is_some() { JOB_BATCH } else { BATCH * self.requests }
     }
 
     /// The same state and the same destination once more, apart from this one.
     pub fn again(&self) -> Self {
-        let twin = Self { begin: self.begin, ledger: Arc::new(Ledger::new(self.ledger.view())), ..Self::new(self.mode) };
+        let twin = Self { begin: self.begin, requests: self.requests, ledger: Arc::new(Ledger::new(self.ledger.view())), ..Self::new(self.mode) };
         if self.file().exists() {
             std::fs::copy(self.file(), twin.file()).expect("a copy of the state");
         }
@@ -88,7 +95,7 @@ impl Rig {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let points = Points::new(point);
         let run = runtime.block_on(async {
-            let engine = engine((self.mode, self.begin), &self.file(), self.folder.path(), rows, &self.ledger, &points).await;
+            let engine = self.engine(rows, &points).await;
             let request = Request { trigger: Trigger::Manual, approve: None, full: false };
             tokio::select! {
                 run = local::drive::run(&engine, &request) => Some(run),
@@ -96,6 +103,33 @@ impl Rig {
             }
         });
         Attempt { run, calls: points.calls(), reached: points.reached() }
+    }
+
+    async fn engine(&self, rows: &Rows, points: &Arc<Points>) -> Engine {
+        let limits = Limits { batch_records: BATCH, batch_bytes: 1 << 20, concurrency: 1, rate: None, first_pause: Duration::from_millis(1) };
+        let state: Arc<dyn StateStore> = Arc::new(SqliteState::open(self.file()).await.expect("the state opens"));
+        let store: Arc<dyn StateStore> = Arc::new(Counted { points: points.clone(), port: state });
+        let queue: Arc<dyn BatchQueue> = Arc::new(MemoryQueue::new(Duration::from_secs(3600)));
+        let clock = Arc::new(SystemClock);
+        let context = Context {
+            sync: Arc::new(sync(self.mode)),
+            destination: Arc::new(Recording { points: points.clone(), ledger: self.ledger.clone(), limits, begin: self.begin }),
+            slots: Arc::new(Slots::new("d", None, store.clone(), clock.clone())),
+            store,
+            queue: Arc::new(Counted { points: points.clone(), port: queue }),
+            shelf: None,
+            renew: None,
+            clock,
+            meter: Arc::new(Meter::default()),
+            stop: Stop::default(),
+            settings: Settings {
+                stall: Duration::ZERO,
+                requests_per_message: self.requests,
+                spool_folder: self.folder.path().to_owned(),
+                ..Settings::default()
+            },
+        };
+        Engine { context, warehouse: Arc::new(Memory(rows.clone())) }
     }
 
     /// Runs the sync to its end.
@@ -112,28 +146,6 @@ impl Rig {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async { SqliteState::open(self.file()).await.expect("the state").runs("crm", 1000).await.expect("the runs") })
     }
-}
-
-async fn engine((mode, begin): (Mode, Option<Begin>), file: &Path, folder: &Path, rows: &Rows, ledger: &Arc<Ledger>, points: &Arc<Points>) -> Engine {
-    let limits = Limits { batch_records: BATCH, batch_bytes: 1 << 20, concurrency: 1, rate: None, first_pause: Duration::from_millis(1) };
-    let state: Arc<dyn StateStore> = Arc::new(SqliteState::open(file).await.expect("the state opens"));
-    let store: Arc<dyn StateStore> = Arc::new(Counted { points: points.clone(), port: state });
-    let queue: Arc<dyn BatchQueue> = Arc::new(MemoryQueue::new(Duration::from_secs(3600)));
-    let clock = Arc::new(SystemClock);
-    let context = Context {
-        sync: Arc::new(sync(mode)),
-        destination: Arc::new(Recording { points: points.clone(), ledger: ledger.clone(), limits, begin }),
-        slots: Arc::new(Slots::new("d", None, store.clone(), clock.clone())),
-        store,
-        queue: Arc::new(Counted { points: points.clone(), port: queue }),
-        shelf: None,
-        renew: None,
-        clock,
-        meter: Arc::new(Meter::default()),
-        stop: Stop::default(),
-        settings: Settings { stall: Duration::ZERO, spool_folder: folder.to_owned(), ..Settings::default() },
-    };
-    Engine { context, warehouse: Arc::new(Memory(rows.clone())) }
 }
 
 fn sync(mode: Mode) -> Sync {

@@ -6,6 +6,7 @@ mod held;
 mod layout;
 mod machine;
 mod mapping;
+mod messages;
 mod modes;
 mod rate;
 mod readback;

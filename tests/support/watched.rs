@@ -1,7 +1,6 @@
 //! A state store and a queue that write down what they are asked, in one list and in order, and a store that fails
 //! when told to. Everything is done by the ones behind them.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -60,18 +59,26 @@ impl Log {
 pub struct WatchedStore {
     inner: Arc<dyn StateStore>,
     log: Log,
-    fail_commits: AtomicBool,
+    /// The call that fails.
+    failing: Mutex<&'static str>,
 }
 
 impl WatchedStore {
     /// In front of this store.
     pub fn new(inner: Arc<dyn StateStore>, log: Log) -> Arc<Self> {
-        Arc::new(Self { inner, log, fail_commits: AtomicBool::new(false) })
+        Arc::new(Self { inner, log, failing: Mutex::default() })
     }
 
-    /// From now on commits fail, before anything is written: as if the process ended after sending.
-    pub fn fail_commits(&self) {
-        self.fail_commits.store(true, Ordering::Release);
+    /// From now on this call fails, before anything is written: as if the process ended then. One of `commit`, `put_head` and `tally`.
+    pub fn fail(&self, call: &'static str) {
+        *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = call;
+    }
+
+    fn check(&self, call: &str) -> Result<(), Fault> {
+        if *self.failing.lock().unwrap_or_else(PoisonError::into_inner) == call {
+            return Err(Fault::new(Code::StateUnusable, "the store was told to fail"));
+        }
+        Ok(())
     }
 }
 
@@ -81,6 +88,7 @@ impl StateStore for WatchedStore {
         self.inner.head(sync).await
     }
     async fn put_head(&self, sync: &str, head: &Head) -> Result<bool, Fault> {
+        self.check("put_head")?;
         self.log.add(Event::Other("put_head"));
         self.inner.put_head(sync, head).await
     }
@@ -96,9 +104,7 @@ impl StateStore for WatchedStore {
         self.inner.buckets(sync, bits, numbers).await
     }
     async fn commit(&self, sync: &str, bits: u8, writes: Vec<(KeyHash, EntryWrite)>) -> Result<u64, Fault> {
-        if self.fail_commits.load(Ordering::Acquire) {
-            return Err(Fault::new(Code::StateUnusable, "the store was told to fail"));
-        }
+        self.check("commit")?;
         self.log.add(Event::Commit(writes.len()));
         self.inner.commit(sync, bits, writes).await
     }
@@ -132,6 +138,7 @@ impl StateStore for WatchedStore {
         self.inner.last_progress(run).await
     }
     async fn tally(&self, run: &str) -> Result<Tally, Fault> {
+        self.check("tally")?;
         self.inner.tally(run).await
     }
     async fn doubts(&self, sync: &str) -> Result<Vec<Vec<u8>>, Fault> {

@@ -43,6 +43,7 @@ pub async fn engine(house: &House, definition: &Definition, ends: Millis) -> Res
             stall: common.stall,
             claim: common.claim,
             deadline: Some(Deadline { began: house.clock.now(), ends }),
+            requests_per_message: house.settings.requests_per_message,
             spool_memory: common.spool_memory,
             spool_folder: folder.to_owned(),
             ..Settings::default()

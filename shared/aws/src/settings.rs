@@ -44,6 +44,8 @@ pub struct Extractor {
     pub common: Common,
     /// SLUICEGATE_QUEUE_PREFIX: a destination's queue is named by this and the connection's name.
     pub queue_prefix: String,
+    /// SLUICEGATE_REQUESTS_PER_MESSAGE: requests whose records one message holds, 1 to 5. Default 5.
+    pub requests_per_message: usize,
 }
 
 /// What a writer is told.
@@ -94,7 +96,11 @@ impl Extractor {
     /// The same from anywhere.
     pub fn read(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Fault> {
         let of = Variables(variable);
-        Ok(Self { common: Common::read(variable)?, queue_prefix: of.needed("SLUICEGATE_QUEUE_PREFIX", "what the names of the queues begin with")? })
+        Ok(Self {
+            common: Common::read(variable)?,
+            queue_prefix: of.needed("SLUICEGATE_QUEUE_PREFIX", "what the names of the queues begin with")?,
+            requests_per_message: of.number("SLUICEGATE_REQUESTS_PER_MESSAGE", 1, 5, 5)? as usize,
+        })
     }
 }
 
@@ -210,7 +216,7 @@ mod tests {
     #[test]
     fn settings_are_read_with_their_defaults() {
         let (extractor, writer) = with("X", "").unwrap();
-        assert_eq!(extractor.queue_prefix, "crm-");
+        assert_eq!((extractor.queue_prefix.as_str(), extractor.requests_per_message), ("crm-", 5));
         assert_eq!((writer.destination.as_str(), writer.rate), ("hubspot", Some(RateLimit { requests: 100, per: Span::seconds(10) })));
         let common = writer.common;
         assert_eq!((common.stack.as_str(), common.table.as_str(), common.bucket.as_str()), ("crm", "crm-state", "crm-plans"));
@@ -222,6 +228,7 @@ mod tests {
     fn a_value_that_is_set_counts() {
         assert_eq!(with("SLUICEGATE_MAX_MESSAGE_BYTES", "1048576").unwrap().0.common.max_message_bytes, LARGEST_MESSAGE);
         assert_eq!(with("SLUICEGATE_SPOOL_MEMORY_MB", "1").unwrap().0.common.spool_memory, 1 << 20);
+        assert_eq!(with("SLUICEGATE_REQUESTS_PER_MESSAGE", "1").unwrap().0.requests_per_message, 1);
         assert_eq!(with("SLUICEGATE_RATE", "").unwrap().1.rate, None);
         assert_eq!(
             with("SLUICEGATE_ALERT_TOPIC", "arn:aws:sns:eu-west-1:1:alerts").unwrap().1.common.alert_topic.as_deref(),
@@ -241,6 +248,7 @@ mod tests {
             ("SLUICEGATE_STALL_SECONDS", "soon", "a whole number"),
             ("SLUICEGATE_CLAIM_SECONDS", "0", "from 1 to 43200"),
             ("SLUICEGATE_SPOOL_MEMORY_MB", "-1", "from 1 to 10240"),
+            ("SLUICEGATE_REQUESTS_PER_MESSAGE", "6", "from 1 to 5"),
             ("SLUICEGATE_ALERT_TOPIC", "arn:aws:sqs:eu-west-1:1:q", "SNS topic"),
             ("SLUICEGATE_RATE", "100", "`100/10s`"),
             ("SLUICEGATE_RATE", "0/10s", "`100/10s`"),

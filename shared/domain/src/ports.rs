@@ -299,8 +299,8 @@ pub enum Claim {
     Stale(u64),
     /// It is yours: go on from this state.
     Granted(BatchState),
-    /// It is done; drop the message.
-    Done,
+    /// It is done, and its run is so far; drop the message.
+    Done(Progress),
     /// Another writer works on it, at the latest until then.
     InProgress(Millis),
 }
@@ -417,6 +417,11 @@ pub struct Delivery {
 pub trait BatchQueue: Send + Sync {
     /// Most bytes a message's body may have.
     fn max_body_bytes(&self) -> usize;
+
+    /// Most bytes of a body that a message carries itself; a larger one costs more, because it goes another way.
+    fn carried_body_bytes(&self) -> usize {
+        self.max_body_bytes()
+    }
 
     /// How many calls of [`BatchQueue::send`] at once are of use.
     fn sends_at_once(&self) -> usize {

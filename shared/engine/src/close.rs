@@ -26,14 +26,17 @@ pub async fn close_if_done(context: &Context, run: &str, progress: Progress) -> 
         return Ok(None);
     }
     let Some(run) = context.store.run(&context.sync.name, run).await? else { return Ok(None) };
-    if run.status.is_closed() {
+    // Whoever closed it may have ended before the head was free: then it is closed once more.
+    let half_closed = matches!(run.status, Status::Complete | Status::Partial) && is_active(context.store.as_ref(), &run).await?;
+    if run.status.is_closed() && !half_closed {
         return Ok(Some(Closed { run, now: false }));
     }
-    close_delivered(context, run).await.map(Some)
+    close_delivered(context, run, progress.total).await.map(Some)
 }
 
-async fn close_delivered(context: &Context, mut run: Run) -> Result<Closed, Fault> {
+async fn close_delivered(context: &Context, mut run: Run, batches: Option<u32>) -> Result<Closed, Fault> {
     let store = context.store.as_ref();
+    run.batches = batches;
     run.tally = store.tally(&run.id).await?;
     run.status = Run::delivered_status(&run.counts, &run.tally, false);
     let all_sent_arrived = run.tally.rejected + run.tally.exhausted + run.tally.skipped + run.tally.unsent == 0;
@@ -61,6 +64,10 @@ async fn close_delivered(context: &Context, mut run: Run) -> Result<Closed, Faul
         store.forget_doubts(&run.sync, &run.id).await?;
     }
     Ok(Closed { run, now })
+}
+
+async fn is_active(store: &dyn StateStore, run: &Run) -> Result<bool, Fault> {
+    Ok(store.head(&run.sync).await?.active.is_some_and(|active| active.run == run.id))
 }
 
 /// Sums up once more a run that was closed while writers were still at work: what they delivered counts too.

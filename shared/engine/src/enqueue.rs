@@ -11,8 +11,9 @@ use domain::cells::Cells;
 use domain::fault::{Code, Fault};
 use domain::key::KeyHash;
 use domain::layout::Layout;
-use domain::mode::Op;
-use domain::ports::Shelf;
+use domain::mode::{Mode, Op};
+use domain::ports::{Limits, Shelf};
+use domain::retry::MAX_ATTEMPTS;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -30,10 +31,43 @@ pub struct Cut {
     pub header: BatchHeader,
     /// The operation of added and changed records.
     pub write_op: Op,
-    /// Most records in a batch.
+    /// How much of it a batch takes.
+    pub size: Size,
+}
+
+/// How much one batch, and with it one message, takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Most records.
     pub records: usize,
-    /// Most bytes in a batch's body.
+    /// Most bytes of the body.
     pub bytes: usize,
+    /// Records of one request of the destination.
+    pub request: usize,
+    /// Most bytes of the body of a batch for more than one request: what the queue carries itself.
+    pub carried: usize,
+}
+
+/// Records in a batch for several requests, at most.
+const SEVERAL: usize = 500;
+
+impl Size {
+    /// Batches for a destination with these limits. A batch costs the state and the queue the same, whatever is in it, so
+    /// it may hold the records of several requests (`requests_per_message` of the settings). A record that is appended
+    /// cannot be sent again without harm: there, a batch is one request. No more requests than attempts, so that each is
+    /// the first of one.
+    pub fn of(context: &Context, limits: &Limits) -> Self {
+        let request = limits.batch_records.max(1);
+        let most = if context.sync.mode == Mode::Append { 1 } else { context.settings.requests_per_message.clamp(1, MAX_ATTEMPTS as usize) };
+        let requests = (SEVERAL / request).clamp(1, most);
+        let bytes = max_body(context, limits).saturating_mul(requests).min(context.queue.max_body_bytes());
+        Self { records: request * requests, bytes, request, carried: context.queue.carried_body_bytes() }
+    }
+}
+
+/// Most bytes of the body of a batch for one request, between this queue and a destination with these limits.
+pub fn max_body(context: &Context, limits: &Limits) -> usize {
+    context.queue.max_body_bytes().min(limits.batch_bytes.saturating_add(RECORD_OVERHEAD))
 }
 
 /// What enqueueing came to.
@@ -62,7 +96,7 @@ pub async fn enqueue(context: &Context, cut: Cut, model: Extracted, removed: Vec
     let (stop, run) = (context.stop.clone(), cut.header.run.clone());
     let mut left = bytes_of(&model, &removed);
     let cutting = tokio::task::spawn_blocking(move || {
-        let mut cutter = Cutter { cut, sender, stop, body: Vec::new(), records: 0, number: 0 };
+        let mut cutter = Cutter { cut, sender, stop, body: Vec::new(), records: 0, whole: 0, number: 0 };
         cutter.writes(model, &record_ids)?;
         cutter.deletes(&removed)
     });
@@ -205,6 +239,8 @@ struct Cutter {
     stop: Stop,
     body: Vec<u8>,
     records: usize,
+    /// Where in the body the last record ends that fills a request.
+    whole: usize,
     number: u32,
 }
 
@@ -248,20 +284,28 @@ impl Cutter {
     }
 
     fn push(&mut self, record: &BatchRecord<'_>, op: Op, layout: &Layout) -> Result<(), Ended> {
-        let before = self.body.len();
+        let (before, size) = (self.body.len(), self.cut.size);
         record.push_to(&mut self.body);
         self.records += 1;
-        if self.body.len() > self.cut.bytes && self.records > 1 {
-            // The last record goes into the next batch.
-            let last = self.body.split_off(before);
-            self.records -= 1;
-            self.flush(op, layout)?;
-            self.body.extend_from_slice(&last);
-            self.records = 1;
+        if self.records > size.request && self.body.len() > size.carried {
+            // What does not fill a request goes into the next batch, so that no request is smaller than it could be.
+            self.flush_up_to(self.whole, (self.records - 1) / size.request * size.request, op, layout)?;
+        } else if self.records > 1 && self.body.len() > size.bytes {
+            self.flush_up_to(before, self.records - 1, op, layout)?;
         }
-        if self.records == self.cut.records {
-            self.flush(op, layout)?;
+        if self.records.is_multiple_of(size.request) {
+            self.whole = self.body.len();
         }
+        if self.records == size.records { self.flush(op, layout) } else { Ok(()) }
+    }
+
+    /// Flushes the first `records`, which end at byte `end`; the others go into the next batch.
+    fn flush_up_to(&mut self, end: usize, records: usize, op: Op, layout: &Layout) -> Result<(), Ended> {
+        let (rest, left) = (self.body.split_off(end), self.records - records);
+        self.records = records;
+        self.flush(op, layout)?;
+        self.body.extend_from_slice(&rest);
+        self.records = left;
         Ok(())
     }
 
@@ -274,7 +318,7 @@ impl Cutter {
         let capacity = self.body.len();
         let body = Bytes::from(std::mem::replace(&mut self.body, Vec::with_capacity(capacity)));
         self.number += 1;
-        self.records = 0;
+        (self.records, self.whole) = (0, 0);
         self.sender.blocking_send(Message { header, body }).map_err(|_| Ended::NobodyListens)
     }
 }
@@ -286,7 +330,7 @@ mod tests {
     use domain::cells;
     use domain::value::Value;
 
-    fn cut(sizes: &[usize], records: usize, bytes: usize) -> Vec<Message> {
+    fn cut(sizes: &[usize], size: Size) -> Vec<Message> {
         let (sender, mut receiver) = mpsc::channel(10_000);
         let header = BatchHeader {
             sync: "s".into(),
@@ -300,8 +344,8 @@ mod tests {
             read_back_below: 0,
             layout: Layout::new(vec![]),
         };
-        let cut = Cut { header, write_op: Op::Upsert, records, bytes };
-        let mut cutter = Cutter { cut, sender, stop: Stop::default(), body: Vec::new(), records: 0, number: 0 };
+        let cut = Cut { header, write_op: Op::Upsert, size };
+        let mut cutter = Cutter { cut, sender, stop: Stop::default(), body: Vec::new(), records: 0, whole: 0, number: 0 };
         let layout = Layout::new(vec![]);
         for (i, size) in sizes.iter().enumerate() {
             let mut fields = Vec::new();
@@ -317,14 +361,18 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn every_record_is_in_exactly_one_batch_in_order(sizes in proptest::collection::vec(0usize..300, 0..200), records in 1usize..20, bytes in 400usize..2000) {
-            let batches = cut(&sizes, records, bytes);
+        fn every_record_is_in_exactly_one_batch_in_order(sizes in proptest::collection::vec(0usize..300, 0..200), request in 1usize..20, requests in 1usize..5, bytes in 400usize..2000, carried in 400usize..2000) {
+            let records = request * requests;
+            let batches = cut(&sizes, Size { records, bytes, request, carried });
             let mut next = 0;
             for (number, batch) in batches.iter().enumerate() {
                 let read = read_body(&batch.body);
                 assert_eq!(batch.header.number as usize, number);
                 assert!(!read.is_empty() && read.len() <= records && read.len() == batch.header.records as usize);
                 assert!(batch.body.len() <= bytes || read.len() == 1);
+                assert!(batch.body.len() <= carried || read.len() <= request);
+                let is_whole = read.len() % request == 0 || read.len() < request || number + 1 == batches.len();
+                assert!(is_whole || batch.body.len() + 400 > bytes, "only what the destination cannot take divides a request");
                 for record in read {
                     assert_eq!(record.checksum, next);
                     next += 1;

@@ -13,9 +13,9 @@ use domain::readback::landed;
 use domain::value::Value;
 
 use crate::Engine;
+use crate::enqueue::max_body;
 use crate::entries::Kind;
 use crate::extract::{extract, split};
-use crate::plan::max_body;
 use crate::prepare::prepare;
 
 /// What is known of a key.

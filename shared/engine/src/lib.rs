@@ -91,8 +91,12 @@ pub struct Settings {
     pub claim: Duration,
     /// The rate that holds instead of the destination's own.
     pub rate: Option<RateLimit>,
-    /// A writer waits this long for a request slot; a message whose slot is further away goes back to the queue.
+    /// A writer waits this long for a request slot; a message whose slot is further away goes back to the queue. So does
+    /// what is left of a message after this long.
     pub patience: Duration,
+    /// Requests whose records one message holds, at most. More of them cost less; a writer that dies in the middle of a
+    /// message leaves more that is sent again.
+    pub requests_per_message: usize,
     /// When the system ends this process: the engine stops early enough, and says so. `None`: it is not ended.
     pub deadline: Option<Deadline>,
     /// The spool stays in memory up to this size, in bytes.
@@ -108,6 +112,7 @@ impl Default for Settings {
             claim: Duration::from_secs(15 * 60),
             rate: None,
             patience: Duration::MAX,
+            requests_per_message: 1,
             deadline: None,
             spool_memory: 16 * 1024 * 1024,
             spool_folder: std::env::temp_dir(),

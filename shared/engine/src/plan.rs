@@ -1,7 +1,6 @@
 //! Plans a run: what to read, what has changed, and whether it may be sent. Writes nothing, so a dry run is
 //! exactly this.
 
-use domain::batch::RECORD_OVERHEAD;
 use domain::bucket::{bits_for, outgrown};
 use domain::cells;
 use domain::change::Counts;
@@ -13,12 +12,13 @@ use domain::head::Head;
 use domain::job::Load;
 use domain::manifest::ManifestPage;
 use domain::mode::Mode;
-use domain::ports::{Limits, Only, Query};
+use domain::ports::{Only, Query};
 use domain::row::Column;
 use domain::value::Value;
 
 use crate::Engine;
 use crate::diff::{Basis, Difference, diff};
+use crate::enqueue::max_body;
 use crate::extract::{Extracted, extract};
 use crate::meter::Phase;
 use crate::prepare::prepare;
@@ -61,11 +61,6 @@ impl Plan {
 
 fn load(mode: Mode, counts: &Counts) -> Load {
     Load { mode, writes: counts.added + counts.changed, deletes: counts.removed }
-}
-
-/// Most bytes of a batch's body between this queue and a destination with these limits.
-pub fn max_body(engine: &Engine, limits: &Limits) -> usize {
-    engine.queue.max_body_bytes().min(limits.batch_bytes.saturating_add(RECORD_OVERHEAD))
 }
 
 /// Reads and compares, against the state as `head` tells it. `force_full`: read everything even if a cursor would do.

@@ -10,10 +10,10 @@ use domain::sync::Sync;
 
 use crate::close::{Closed, close_early, close_if_done};
 use crate::diff::Difference;
-use crate::enqueue::{Cut, Enqueued, enqueue};
+use crate::enqueue::{Cut, Enqueued, Size, enqueue};
 use crate::entries::Entry;
 use crate::meter::Phase;
-use crate::plan::{Plan, better_bits, encode_cursor, max_body, plan};
+use crate::plan::{Plan, better_bits, encode_cursor, plan};
 use crate::resume::Resume;
 use crate::{Context, Engine, commit, mark};
 
@@ -215,7 +215,7 @@ async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) ->
         layout: plan.model.layout.clone(),
     };
     let limits = engine.destination.limits_for(plan.load(sync.mode));
-    let cut = Cut { header, write_op: sync.mode.write_op(), records: limits.batch_records.max(1), bytes: max_body(engine, &limits) };
+    let cut = Cut { header, write_op: sync.mode.write_op(), size: Size::of(engine, &limits) };
     let Difference { removed, record_ids, .. } = plan.difference;
     match enqueue(engine, cut, plan.model, removed, record_ids).await? {
         // Whoever gave up closes the run, or has.

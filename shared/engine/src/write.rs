@@ -53,7 +53,12 @@ pub async fn handle(context: &Context, message: &Message) -> Result<Handled, Fau
     let doubt = doubts_of(context.sync.mode, header, &records);
     let state = match context.store.claim(batch, header.generation, &doubt, now, now.plus(context.settings.claim)).await? {
         Claim::Granted(state) => state,
-        Claim::Done | Claim::Stale(_) => return Ok(Handled::Done),
+        Claim::Stale(_) => return Ok(Handled::Done),
+        // Whoever did the last batch may have ended before it closed the run.
+        Claim::Done(progress) => {
+            let closed = close_if_done(context, &header.run, progress).await?.filter(|closed| closed.now);
+            return Ok(closed.map_or(Handled::Done, |closed| Handled::Closed(Some(Box::new(closed.run)))));
+        }
         Claim::InProgress(until) => return Ok(Handled::Later(until.since(now).max(Duration::from_secs(1)))),
     };
     let mut attempt = Attempt {
@@ -113,9 +118,7 @@ impl Attempt<'_> {
         if first && self.outcomes.iter().any(Option::is_some) {
             self.state.tally.sent = self.records.len() as u64;
         }
-        // A pause that the destination asked for before it looked at anything is no attempt.
-        let attempted = self.outcomes.iter().any(|o| o.as_ref().is_some_and(|o| !matches!(o, Outcome::Retry { code, .. } if code == THROTTLED)));
-        if attempted {
+        if self.was_attempt() {
             self.state.attempts += 1;
         }
         self.record_outcomes().await?;
@@ -133,15 +136,37 @@ impl Attempt<'_> {
         Ok(Handled::Later(if self.throttled { self.wait.unwrap_or(pause) } else { self.wait.map_or(pause, |w| w.max(pause)) }))
     }
 
+    /// A delivery is an attempt unless the destination asked for a pause before it looked at anything, or some requests
+    /// went well and the others only wait for their turn.
+    fn was_attempt(&self) -> bool {
+        let waits = |outcome: &Outcome| matches!(outcome, Outcome::Retry { code, .. } if code == THROTTLED);
+        let failed = |outcome: &Outcome| matches!(outcome, Outcome::Retry { .. }) && !waits(outcome);
+        let outcomes = || self.outcomes.iter().flatten();
+        let goes_on = outcomes().any(waits) && self.state.attempts > 0;
+        outcomes().any(failed) || outcomes().any(|outcome| !waits(outcome)) && !goes_on
+    }
+
     /// Sends the open records, halving a batch that is refused whole. A fault means that the run must stop.
     async fn send(&mut self, open: &[usize]) -> Result<Option<Fault>, Fault> {
         let identifiers = self.header.layout.clone();
         let layout: &Layout = &identifiers;
         let mut parts = self.parts(open);
+        // Every attempt begins with another request: one that fails always does not keep the others from being sent.
+        let first = self.state.attempts as usize % parts.len().max(1);
+        parts.rotate_left(first);
         let mut requests = 0;
+        let (began, patience) = (self.context.clock.now(), self.context.settings.patience);
         while let Some(part) = parts.pop_front() {
             if part.is_empty() {
                 continue;
+            }
+            let patience = patience.saturating_sub(self.context.clock.now().since(began));
+            if patience.is_zero() && requests > 0 {
+                // This process may be ended soon, and there is more for it to do: the rest is for another delivery.
+                self.wait = self.wait.max(Some(Duration::ZERO));
+                self.throttled = true;
+                self.wait_for(&part, parts, THROTTLED);
+                return Ok(None);
             }
             if requests == MOST_REQUESTS {
                 part.iter().for_each(|i| self.outcomes[*i] = Some(Outcome::retry("too_many_refusals")));
@@ -150,7 +175,7 @@ impl Attempt<'_> {
             let records: Vec<BatchRecord<'_>> = part.iter().map(|i| self.records[*i]).collect();
             let batch = WriteBatch { sync: &self.header.sync, op: self.header.op, layout, records: &records };
             let destination = Arc::clone(self.renewed.as_ref().unwrap_or(&self.context.destination));
-            match self.take_slots(destination.as_ref(), &batch).await {
+            match self.take_slots(destination.as_ref(), &batch, patience).await {
                 Ok(None) => {}
                 Ok(Some(wait)) => {
                     // Waiting costs time that the queue has for nothing.
@@ -230,13 +255,13 @@ impl Attempt<'_> {
 
     /// Waits for as many slots as the batch needs requests, at the rate that the destination has now; the time to wait
     /// where that is too long.
-    async fn take_slots(&mut self, destination: &dyn Destination, batch: &WriteBatch<'_>) -> Result<Option<Duration>, Fault> {
+    async fn take_slots(&mut self, destination: &dyn Destination, batch: &WriteBatch<'_>, patience: Duration) -> Result<Option<Duration>, Fault> {
         let settings = &self.context.settings;
         if settings.rate.is_none() {
             self.context.slots.adjust(destination.limits().rate);
         }
         let requests = destination.requests(batch).max(1);
-        let wait = self.context.slots.take(requests, &self.context.stop, settings.patience).await?;
+        let wait = self.context.slots.take(requests, &self.context.stop, patience).await?;
         if wait.is_none() {
             self.state.tally.requests += u64::from(requests);
             (0..requests).for_each(|_| self.context.meter.request());
@@ -279,8 +304,8 @@ impl Attempt<'_> {
                     settled += 1;
                     continue;
                 }
-                Some(Outcome::Retry { .. }) if !last => {
-                    self.state.tally.retried += u64::from(self.state.attempts == 1);
+                Some(Outcome::Retry { code, .. }) if !last => {
+                    self.state.tally.retried += u64::from(self.state.attempts == 1 && code != THROTTLED);
                     continue;
                 }
                 Some(Outcome::Retry { code, .. }) => {

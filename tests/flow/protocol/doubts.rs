@@ -10,7 +10,7 @@ use support::watched::{Log, WatchedStore};
 /// A run that is cut off after the destination took its records.
 async fn cut_off(project: &Project) {
     let store = WatchedStore::new(project.store().await, Log::default());
-    store.fail_commits();
+    store.fail("commit");
     let engine = project.engine_on("crm", store).await.unwrap();
     let run = drive::run(&engine, &request()).await.unwrap();
     assert_eq!((run.status, run.tally.accepted()), (Status::Incomplete, 0), "{:?}", run.fault);

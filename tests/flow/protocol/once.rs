@@ -17,6 +17,7 @@ use engine::slots::Slots;
 use engine::write::{Handled, handle};
 use local::drive;
 use support::project::{Project, request};
+use support::watched::{Log, WatchedStore};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tick_delivered_twice_makes_one_run() {
@@ -55,6 +56,29 @@ async fn a_closed_run_is_told_by_the_message_that_closed_it_and_by_no_other() {
     assert_eq!(handle(&engine.context, &deliveries[1].message).await.unwrap(), Handled::Done);
     // A run with nothing to send is closed by the extractor.
     assert!(matches!(start(&engine, &request()).await.unwrap(), Started::Closed(run) if run.status == Status::Complete));
+}
+
+/// The writer of the last batch ends when everything is settled, and its message comes again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_whose_last_writer_ended_is_closed_by_whoever_gets_its_message() {
+    for dies_at in ["tally", "put_head"] {
+        let project = Project::webhook(20);
+        let engine = project.engine().await.unwrap();
+        assert!(matches!(start(&engine, &request()).await.unwrap(), Started::Running(_)));
+        let deliveries = engine.queue.receive(10, Duration::from_secs(5)).await.unwrap();
+        let dying = WatchedStore::new(Arc::clone(&engine.store), Log::default());
+        dying.fail(dies_at);
+        let mut other = engine.clone();
+        other.context.store = dying;
+        assert_eq!(handle(&engine.context, &deliveries[0].message).await.unwrap(), Handled::Done, "{dies_at}");
+        handle(&other.context, &deliveries[1].message).await.unwrap_err();
+        assert!(engine.store.head("crm").await.unwrap().active.is_some(), "{dies_at}");
+        let again = handle(&engine.context, &deliveries[1].message).await.unwrap();
+        assert!(matches!(&again, Handled::Closed(Some(run)) if (run.status, run.tally.accepted()) == (Status::Complete, 20)), "{dies_at}: {again:?}");
+        assert!(engine.store.head("crm").await.unwrap().active.is_none(), "{dies_at}");
+        assert_eq!(handle(&engine.context, &deliveries[1].message).await.unwrap(), Handled::Done, "{dies_at}: told once");
+        assert_eq!(project.double.count(), 2, "{dies_at}: nothing is sent again");
+    }
 }
 
 /// A destination that refuses the credentials it was opened with.

@@ -35,8 +35,8 @@ pub enum Behaviour {
     ResultsOf(ResultsFn),
     /// 200; records with these keys (JSON text) get this status and are not taken, all others are.
     FailKeys(HashSet<String>, String),
-    /// 400 when the request holds a record with one of these keys (then none is taken), else as [`Behaviour::Ok`].
-    RefuseKeys(HashSet<String>),
+    /// This status when the request holds a record with one of these keys (then none is taken), else as [`Behaviour::Ok`].
+    RefuseKeys(u16, HashSet<String>),
     /// 200; all records are taken, and the last result is left out.
     TooFewResults,
     /// 200; all records are taken, and there is a result for a record that was not sent.
@@ -66,7 +66,12 @@ impl Behaviour {
 
     /// 400 for every request that holds a record with one of these keys.
     pub fn refuse_keys<K: fmt::Display>(keys: impl IntoIterator<Item = K>) -> Self {
-        Behaviour::RefuseKeys(keys.into_iter().map(|k| k.to_string()).collect())
+        Behaviour::RefuseKeys(400, keys.into_iter().map(|k| k.to_string()).collect())
+    }
+
+    /// 500 for every request that holds a record with one of these keys.
+    pub fn break_at_keys<K: fmt::Display>(keys: impl IntoIterator<Item = K>) -> Self {
+        Behaviour::RefuseKeys(500, keys.into_iter().map(|k| k.to_string()).collect())
     }
 }
 

@@ -144,10 +144,10 @@ fn decide(behaviour: &Behaviour, records: Vec<Delivered>, state: &mut State) -> 
             let list = records.iter().map(|r| result(&r.id, if keys.contains(&r.key) { status } else { "ok" })).collect();
             take_some(list, records, state)
         }
-        Behaviour::RefuseKeys(keys) if records.iter().any(|r| keys.contains(&r.key)) => {
-            text(400, &[], json!({"code": "bad_record", "message": "a record is not valid"}).to_string())
+        Behaviour::RefuseKeys(status, keys) if records.iter().any(|r| keys.contains(&r.key)) => {
+            text(*status, &[], json!({"code": "bad_record", "message": "a record is not valid"}).to_string())
         }
-        Behaviour::RefuseKeys(_) => {
+        Behaviour::RefuseKeys(..) => {
             let answer = results(good(&records));
             state.take(records);
             answer

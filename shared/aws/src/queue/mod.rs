@@ -139,6 +139,10 @@ impl BatchQueue for SqsQueue {
         MAX_BODY_BYTES
     }
 
+    fn carried_body_bytes(&self) -> usize {
+        text::body_within(self.max_message_bytes)
+    }
+
     fn sends_at_once(&self) -> usize {
         send::TOGETHER * send::REQUESTS
     }

@@ -9,6 +9,8 @@ use domain::batch::{BatchHeader, Message};
 const VERSION: &str = "sluicegate/1";
 /// What the third line begins with when the body is elsewhere. No base64 has a colon.
 const ELSEWHERE: &str = "s3:";
+/// Bytes that a head has at most, but for layouts of very many fields.
+const HEAD: usize = 8 * 1024;
 /// What every place of a body begins with: the bucket's lifecycle rule goes by it.
 const FOLDER: &str = "batches/";
 
@@ -37,6 +39,11 @@ pub(super) fn head(header: &BatchHeader) -> Result<String, String> {
 /// Bytes of the text of a message with this head and a body of so many bytes.
 pub(super) fn size(head: &str, body: usize) -> usize {
     head.len() + (body * 4).div_ceil(3)
+}
+
+/// Bytes of a body that fit into a text of `most` bytes with a head of no more than [`HEAD`].
+pub(super) fn body_within(most: usize) -> usize {
+    most.saturating_sub(HEAD) / 4 * 3
 }
 
 /// The text of a message with its body.

@@ -69,8 +69,7 @@ impl DynamoState {
             let before = seen.as_deref().map(|cell| self.read_cell(batch, cell)).transpose()?;
             if let Some(cell) = &before {
                 if cell.state.done {
-                    self.note_full(batch).await?;
-                    return Ok(Claim::Done);
+                    return Ok(Claim::Done(self.note_full(batch).await?));
                 }
                 if cell.until > now {
                     return Ok(Claim::InProgress(cell.until));
@@ -161,11 +160,11 @@ impl DynamoState {
         self.count(Some(batch.sync), batch.run, vec![(page, item)], None).await
     }
 
-    /// Notes that a batch's page is full, should whoever filled it have ended before doing so.
-    async fn note_full(&self, batch: BatchRef<'_>) -> Result<(), Fault> {
+    /// Notes that a batch's page is full, should whoever filled it have ended before doing so, and says how far the run is.
+    async fn note_full(&self, batch: BatchRef<'_>) -> Result<Progress, Fault> {
         let page = page_of(batch.number);
         let item = self.table.get(&keys::batch_page(batch.run, page)).await?.unwrap_or_default();
-        self.count(Some(batch.sync), batch.run, vec![(page, item)], None).await.map(drop)
+        self.count(Some(batch.sync), batch.run, vec![(page, item)], None).await
     }
 
     /// Notes those of these pages that are full, and says how far the run is. Read after the pages were: of two writers

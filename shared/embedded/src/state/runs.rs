@@ -56,7 +56,7 @@ fn read_tally(run: &str, data: &str) -> Result<Tally, StateError> {
 
 pub(super) fn claim(conn: &Connection, run: &str, batch: u32, doubt: &[u8], now: Millis, until: Millis) -> Result<Claim, StateError> {
     let state = match stored(conn, run, batch)? {
-        Some((_, state)) if state.done => return Ok(Claim::Done),
+        Some((_, state)) if state.done => return Ok(Claim::Done(so_far(conn, run)?)),
         Some((claimed, _)) if claimed > now => return Ok(Claim::InProgress(claimed)),
         Some((_, state)) => state,
         None => BatchState::default(),
@@ -96,6 +96,11 @@ pub(super) fn settle(
          ON CONFLICT DO UPDATE SET done = done + ?2, last = max(?3, coalesce(last, ?3)) RETURNING done, total",
     )?;
     Ok(statement.query_row(params![run, newly_done, now.0], progress)?)
+}
+
+fn so_far(conn: &Connection, run: &str) -> Result<Progress, StateError> {
+    let found = conn.prepare_cached("SELECT done, total FROM progress WHERE run = ?")?.query_row([run], progress).optional()?;
+    Ok(found.unwrap_or_default())
 }
 
 fn progress(row: &Row<'_>) -> rusqlite::Result<Progress> {

@@ -1,0 +1,91 @@
+//! Messages that hold the records of several requests, as the extractor on AWS makes them.
+
+use std::time::Duration;
+
+use domain::run::{Run, Status};
+use engine::Engine;
+use local::drive;
+use serde_json::json;
+use support::double::{Behaviour, Quota, RetryAfter};
+use support::project::{Project, assert_balances, request};
+
+/// 95 customers, ten to a request, one writer.
+fn project() -> Project {
+    let mut project = Project::webhook(95);
+    project.connections["there"]["concurrency"] = json!(1);
+    project
+}
+
+async fn engine(project: &Project, requests: usize) -> Engine {
+    let mut engine = project.engine().await.unwrap();
+    engine.context.settings.requests_per_message = requests;
+    engine
+}
+
+async fn run(engine: &Engine) -> Run {
+    let run = drive::run(engine, &request()).await.unwrap();
+    assert_balances(&run);
+    run
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_holds_several_requests_and_no_request_is_smaller() {
+    for (requests, batches) in [(1, 10), (3, 4), (5, 2), (9, 2)] {
+        let project = project();
+        let run = run(&engine(&project, requests).await).await;
+        assert_eq!((run.status, run.tally.accepted(), run.batches), (Status::Complete, 95, Some(batches)), "{requests}");
+        assert_eq!((run.tally.requests, project.double.count()), (10, 10), "{requests}");
+        project.assert_arrived();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_appended_has_a_message_for_each_request() {
+    let mut project = project();
+    project.sync()["mode"] = json!("append");
+    let run = run(&engine(&project, 5).await).await;
+    assert_eq!((run.status, run.batches, project.double.count()), (Status::Complete, Some(10), 10));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_that_must_not_be_long_leaves_the_rest_to_the_next_delivery() {
+    let project = project();
+    let mut engine = engine(&project, 5).await;
+    // Every delivery has the time for one request: more of them than there are attempts.
+    engine.context.settings.patience = Duration::ZERO;
+    let run = run(&engine).await;
+    assert_eq!((run.status, run.tally.accepted(), run.tally.retried, run.batches), (Status::Complete, 95, 0, Some(2)));
+    assert_eq!(project.double.count(), 10);
+    project.assert_arrived();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_fails_always_does_not_block_the_others_of_its_message() {
+    let project = project();
+    project.double.answer(Behaviour::break_at_keys([7, 40, 80]));
+    let run = run(&engine(&project, 5).await).await;
+    // The others are taken before the attempts run out; of those in one request with a bad one nothing can be said.
+    let exhausted = run.tally.exhausted;
+    assert_eq!((run.status, run.tally.accepted(), run.tally.rejected), (Status::Partial, 95 - exhausted, 0));
+    assert!((10..=30).contains(&exhausted), "{exhausted}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_destination_that_fails_now_and_then_gets_everything() {
+    let project = project();
+    // Of each message's first delivery the first request fails, of the second the first again.
+    project.double.answer_next(4, Behaviour::status(503));
+    let run = run(&engine(&project, 5).await).await;
+    assert_eq!((run.status, run.tally.accepted()), (Status::Complete, 95));
+    project.assert_arrived();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_throttled_message_goes_on_where_it_stopped() {
+    let project = project();
+    project.double.quota(Quota::new(3, Duration::from_millis(300), RetryAfter::Seconds(0.3)));
+    let run = run(&engine(&project, 5).await).await;
+    assert_eq!((run.status, run.tally.accepted(), run.tally.exhausted), (Status::Complete, 95, 0));
+    assert_eq!(project.double.duplicates(), 0, "what was taken is not sent again");
+    project.assert_arrived();
+}
