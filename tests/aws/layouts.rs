@@ -24,6 +24,18 @@ async fn commit(store: &dyn StateStore, bits: u8, write: (KeyHash, EntryWrite)) 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the AWS emulator: ./tests/run"]
 async fn what_a_late_writer_commits_meanwhile_is_not_lost() {
+    late_writer(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the AWS emulator: ./tests/run"]
+async fn nor_is_it_when_the_process_ends_as_soon_as_the_new_layout_holds() {
+    late_writer(true).await;
+}
+
+/// Lays out anew under a writer that commits all the time. `dies`: the process ends with the write that makes the new
+/// layout hold.
+async fn late_writer(dies: bool) {
     let table = dynamodb::table().await;
     let store = Arc::new(dynamodb::state_in(&table).await);
     let first = Head { bucket_bits: 6, ..Head::default() };
@@ -38,7 +50,17 @@ async fn what_a_late_writer_commits_meanwhile_is_not_lost() {
         commit(late.as_ref(), 6, (KeyHash::of(&1_999u32.to_le_bytes()), EntryWrite::Removed)).await;
     });
     let head = store.head("s").await.unwrap();
-    assert!(store.rebucket("s", 6, 9, &Head { bucket_bits: 9, ..head }).await.unwrap());
+    let laying = {
+        let (store, head) = (Arc::clone(&store), Head { bucket_bits: 9, ..head.clone() });
+        tokio::spawn(async move { store.rebucket("s", 6, 9, &head).await.unwrap() })
+    };
+    if dies {
+        while store.head("s").await.unwrap().version == head.version {}
+        laying.abort();
+        let _ = laying.await;
+    } else {
+        assert!(laying.await.unwrap());
+    }
     writer.await.unwrap();
     let buckets = store.buckets("s", 9, &(0..512).collect::<Vec<_>>()).await.unwrap();
     let entries: Vec<_> = buckets.into_iter().flat_map(|bucket| bucket.entries).collect();

@@ -10,6 +10,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::DynamoState;
 use super::entry::{self, Actions};
+use super::rebucket::bits_of;
 use super::table::{CONCURRENT, Item, bytes, get_text};
 use crate::keys::{self, Key, PK};
 
@@ -40,24 +41,26 @@ impl DynamoState {
     }
 
     /// Commits, and returns the generation as it is afterwards. A layout that was replaced meanwhile has the writes made
-    /// again in the one that replaced it.
+    /// again in the one that replaced it, and one that is being replaced in the one that is to come.
     pub(super) async fn write_entries(&self, sync: &str, bits: u8, writes: &[(KeyHash, EntryWrite)]) -> Result<u64, Fault> {
-        let mut buckets: BTreeMap<u32, Actions> = BTreeMap::new();
-        for (hash, write) in writes {
-            entry::apply(buckets.entry(hash.bucket(bits)).or_default(), hash, write);
-        }
         let mut layout = match self.known_layout(sync) {
             Some(layout) => layout.name(bits),
             None => self.stored_head(sync).await?.layout.name(bits),
         };
+        let mut made: Vec<String> = Vec::new();
         loop {
-            self.write_actions(sync, &layout, &buckets).await?;
+            self.write_actions(sync, &layout, &actions(writes, bits)).await?;
+            made.push(layout);
             let after = self.stored_head(sync).await?;
-            let now = after.layout.name(bits);
-            if now == layout || buckets.is_empty() {
+            if let Some(coming) = after.coming.filter(|coming| !made.contains(coming)) {
+                self.write_actions(sync, &coming, &actions(writes, bits_of(&coming))).await?;
+                made.push(coming);
+            }
+            // To buckets of another number the caller commits again: it is told the generation.
+            layout = after.layout.name(bits);
+            if made.contains(&layout) || !after.layout.has(bits) || writes.is_empty() {
                 return Ok(after.head.generation);
             }
-            layout = now;
         }
     }
 
@@ -87,4 +90,13 @@ impl DynamoState {
         let clause = |word: &str, parts: Vec<String>| if parts.is_empty() { String::new() } else { format!("{word} {} ", parts.join(",")) };
         request.update_expression(format!("{}{}", clause("SET", set), clause("REMOVE", remove)))
     }
+}
+
+/// What is to be done to which bucket.
+fn actions(writes: &[(KeyHash, EntryWrite)], bits: u8) -> BTreeMap<u32, Actions> {
+    let mut buckets: BTreeMap<u32, Actions> = BTreeMap::new();
+    for (hash, write) in writes {
+        entry::apply(buckets.entry(hash.bucket(bits)).or_default(), hash, write);
+    }
+    buckets
 }

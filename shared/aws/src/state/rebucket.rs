@@ -2,8 +2,9 @@
 //!
 //! The new layout is written under an epoch that nobody reads yet, and the head then names it: until that one
 //! conditional write everything is as it was, and after it everything is new. A writer of an older generation may commit
-//! to the old layout while it is copied: what it wrote before the head changed is found by reading the old layout once
-//! more, and what it writes later it writes again itself, because it reads the head after its commit.
+//! to the old layout meanwhile. So the head announces the new one first: a writer reads the head after its commit, and
+//! commits to both. What it wrote before it could know is found by reading the old layout again, until nothing has
+//! changed. All of that is over before the head names the new layout, so a process that ends at any time loses nothing.
 //!
 //! Layouts that have to be removed are noted first (`x` of the leftovers), so a process that ends in between leaves
 //! nothing that a later one does not know of.
@@ -33,12 +34,16 @@ impl DynamoState {
         let new = Layout::new(to, format!("{:08x}", fastrand::u32(..)));
         let (old_name, new_name) = (before.layout.name(from), new.name(to));
         let earlier = self.note_leftovers(sync, &[&old_name, &new_name]).await?;
-        let copied = self.copy(sync, (&old_name, from), (&new_name, to)).await?;
+        // Where there is no head yet, nobody has planned anything, and nobody writes.
+        if head.version > 0 && !self.announce(sync, head.version, &new_name).await? {
+            return Ok(false);
+        }
+        let mut copied = self.copy(sync, (&old_name, from), (&new_name, to)).await?;
+        while self.catch_up(sync, (&old_name, from), (&new_name, to), &mut copied).await? {}
         if !self.write_head(sync, head, Some(&new)).await? {
             self.clean(sync, BTreeSet::from([new_name])).await;
             return Ok(false);
         }
-        self.catch_up(sync, (&old_name, from), (&new_name, to), &copied).await?;
         let mut over = earlier;
         over.insert(old_name);
         over.remove(&new_name);
@@ -79,19 +84,23 @@ impl DynamoState {
         Ok(copied)
     }
 
-    /// Carries over what was committed to the old layout after it was copied.
-    async fn catch_up(&self, sync: &str, (old, from): (&str, u8), (new, to): (&str, u8), copied: &[u64]) -> Result<(), Fault> {
+    /// Carries over what was committed to the old layout since it was read last. `false`: nothing was.
+    async fn catch_up(&self, sync: &str, (old, from): (&str, u8), (new, to): (&str, u8), copied: &mut [u64]) -> Result<bool, Fault> {
+        let mut changed = false;
         for slice in slices(from, from) {
             let found = self.bucket_items(sync, old, &slice).await?;
             let empty = Item::new();
             for number in slice {
                 let item = found.get(&number).unwrap_or(&empty);
-                if copied.get(number as usize) != Some(&digest(item)) {
+                let (digest, before) = (digest(item), &mut copied[number as usize]);
+                if *before != digest {
+                    *before = digest;
+                    changed = true;
                     self.carry_over(sync, (number, from, item), (new, to)).await?;
                 }
             }
         }
-        Ok(())
+        Ok(changed)
     }
 
     async fn carry_over(&self, sync: &str, (number, from, item): (u32, u8, &Item), (new, to): (&str, u8)) -> Result<(), Fault> {
@@ -121,7 +130,7 @@ impl DynamoState {
     }
 
     async fn remove_layout(&self, sync: &str, layout: &str) -> Result<(), Fault> {
-        let bits = layout.split('.').next().and_then(|bits| bits.parse::<u8>().ok()).unwrap_or(0).min(domain::bucket::MAX_BITS);
+        let bits = bits_of(layout);
         for slice in slices(bits, bits) {
             let there: Vec<Key> = self.bucket_items(sync, layout, &slice).await?.into_keys().map(|number| keys::bucket(sync, layout, number)).collect();
             self.table.delete_all(&there).await?;
@@ -134,6 +143,11 @@ impl DynamoState {
         let done = self.table.update(&keys::leftovers(sync)).update_expression("DELETE x :x").expression_attribute_values(":x", set);
         self.table.write_blindly(done).await.map(drop)
     }
+}
+
+/// The bits of a layout by its name.
+pub(super) fn bits_of(layout: &str) -> u8 {
+    layout.split('.').next().and_then(|bits| bits.parse::<u8>().ok()).unwrap_or(0).min(domain::bucket::MAX_BITS)
 }
 
 /// The buckets in slices, each of which fills whole buckets of the other layout.
