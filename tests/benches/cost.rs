@@ -1,10 +1,14 @@
-//! What the state in DynamoDB costs: capacity units of whole runs, and money at list prices.
+//! What runs cost on AWS: capacity units of DynamoDB, requests of SQS, invocations of Lambda, and money at list prices.
 //!
-//! `SLUICEGATE_TEST_AWS=http://… cargo bench -p house --bench cost -- [--rows N[,N …]] [--batch N] [--changes N]`. The
-//! engine plans and delivers rows that are made up as they are read, to a destination that accepts at once; its state is
-//! a table of the emulator. Write units are those the emulator reports, which counts the item's size before and after as
-//! AWS does; read units are the larger of what it reports and what the items read come to by AWS's rules (4 KB a unit,
-//! all reads strongly consistent), because it reports one unit for a read of any size.
+//! `./tests/run --bench cost [--rows N[,N …]] [--batch N] [--changes N]`: rows that are made up as they are read, `--batch`
+//! to a request of a destination that accepts at once. State and queue are a table and a queue of the emulator.
+//!
+//! - Write units are those the emulator reports, which counts the item's size before and after as AWS does; read units
+//!   are the larger of what it reports and what the items read come to by AWS's rules (4 KB a unit, all reads strongly
+//!   consistent), because it reports one unit for a read of any size.
+//! - SQS is counted by a proxy before it, each 64 KB as a request. Messages are received and removed as the event source
+//!   mapping of a stack does it: so many at once, one invocation of the writer for each receive that brought any.
+//! - Seconds of Lambda are the extractor's on this machine, and assumed for the writer.
 //!
 //! Ends with 1 when a budget is exceeded.
 
@@ -14,6 +18,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use aws::Clients;
+use aws::queue::SqsQueue;
 use aws::state::{Consumed, DynamoState};
 use domain::batch::WriteBatch;
 use domain::fault::Fault;
@@ -22,12 +28,15 @@ use domain::ports::{Described, Destination, DestinationSchema, Limits, Need, Que
 use domain::row::{Column, RowBatch};
 use domain::run::{Run, Status, Trigger};
 use domain::value::{Type, Value};
-use embedded::{MemoryQueue, SystemClock};
-use engine::run::Request;
+use embedded::SystemClock;
+use engine::run::{Request, Started, start};
 use engine::slots::Slots;
+use engine::write::{Handled, handle};
 use engine::{Context, Engine, Meter, Settings, Stop};
 use futures_util::StreamExt;
-use support::dynamodb;
+use support::proxy::Proxy;
+use support::{aws as emulator, dynamodb};
+use tokio::task::JoinSet;
 
 /// List prices in US dollars, us-east-1, on demand, as of 2025-06: to be checked against the price list before use.
 mod price {
@@ -43,10 +52,15 @@ mod price {
     pub const GB_SECOND: f64 = 0.000_013_333_4;
 }
 
-/// Assumed, not measured: a writer's memory in gigabytes, and the seconds it takes for a batch.
-const WRITER: (f64, f64) = (0.25, 0.5);
-/// Assumed: the extractor's memory in gigabytes. Its seconds are those of this run, on this machine.
-const EXTRACTOR: f64 = 1.0;
+/// What the functions of a stack have, in gigabytes: extractor and writer (`ExtractorMemory`, `memory`).
+const MEMORY: (f64, f64) = (1769.0 / 1024.0, 0.25);
+/// Assumed: seconds that a destination takes for a request. A writer waits for it, and does little else.
+const REQUEST_SECONDS: f64 = 0.25;
+/// Messages handed to a writer at once, as a stack has it (`batch`), and requests to a message.
+const TOGETHER: usize = 5;
+const REQUESTS: usize = 5;
+/// Runs in a month, one every 15 minutes.
+const MONTH: f64 = 2_920.0;
 
 /// Units a run of up to five million records may use.
 struct Budget {
@@ -119,8 +133,33 @@ struct Bench {
     folder: tempfile::TempDir,
 }
 
+/// What a run used.
+struct Used {
+    run: Run,
+    dynamodb: Consumed,
+    /// Requests of SQS as they are billed.
+    sqs: usize,
+    /// Invocations of the writer.
+    writers: usize,
+    /// How long the extractor took, on this machine.
+    extractor: Duration,
+}
+
+impl Used {
+    fn dynamodb_dollars(&self) -> f64 {
+        (self.dynamodb.write_units * price::WRITES + self.dynamodb.read_units * price::READS) / 1e6
+    }
+
+    fn dollars(&self) -> f64 {
+        // The messages of an invocation are handled at the same time, the requests of a message one after the other.
+        let writing = self.run.tally.requests as f64 * REQUEST_SECONDS / TOGETHER.min(self.writers.max(1)) as f64;
+        let requests = (self.sqs as f64 * price::SQS + (1 + self.writers) as f64 * price::INVOCATIONS) / 1e6;
+        self.dynamodb_dollars() + requests + (MEMORY.0 * self.extractor.as_secs_f64() + MEMORY.1 * writing) * price::GB_SECOND
+    }
+}
+
 impl Bench {
-    async fn run(&self, version: i64) -> (Run, Consumed, Duration) {
+    async fn run(&self, version: i64) -> Used {
         let mapping: Vec<_> = COLUMNS.iter().map(|(name, _)| serde_json::json!({ "from": name, "to": name, "identifier": *name == "id" })).collect();
         let sync = serde_json::json!({
             "name": "crm-contacts", "mode": "upsert", "mapping": mapping,
@@ -128,37 +167,83 @@ impl Bench {
         });
         let clock = Arc::new(SystemClock);
         let store: Arc<dyn StateStore> = self.store.clone();
+        let proxy = Proxy::start(dynamodb::endpoint()).await;
+        let clients = Clients::emulator(&proxy.url).await;
+        let url = emulator::queue(Duration::from_secs(3600)).await;
         let context = Context {
             sync: Arc::new(serde_json::from_value(sync).expect("a sync")),
             destination: Arc::new(Takes { batch: self.batch }),
             renew: None,
-            queue: Arc::new(MemoryQueue::new(Duration::from_secs(3600))),
+            queue: Arc::new(SqsQueue::new(&clients, &url, "none", emulator::MESSAGE_BYTES)),
             shelf: None,
             slots: Arc::new(Slots::new("d", None, Arc::clone(&store), clock.clone())),
             store,
             clock,
             meter: Arc::new(Meter::default()),
             stop: Stop::default(),
-            settings: Settings { spool_folder: self.folder.path().into(), ..Settings::default() },
+            settings: Settings { spool_folder: self.folder.path().into(), requests_per_message: REQUESTS, ..Settings::default() },
         };
         let warehouse = Arc::new(MadeUp { rows: self.rows, step: (self.rows / self.changes).max(1), version });
-        let request = Request { trigger: Trigger::Manual, approve: None, full: false };
-        let (before, begun) = (self.store.consumed(), Instant::now());
-        let run = local::drive::run(&Engine { context, warehouse }, &request).await.expect("a run");
+        let engine = Engine { context, warehouse };
+        let before = self.store.consumed();
+        let begun = Instant::now();
+        let extracting = engine.clone();
+        let extractor = tokio::spawn(async move {
+            let request = Request { trigger: Trigger::Manual, approve: None, full: false };
+            (start(&extracting, &request).await.expect("a run"), begun.elapsed())
+        });
+        let over = Stop::default();
+        let mut writers: JoinSet<usize> = (0..WRITERS).map(|_| deliver(engine.context.clone(), over.clone())).collect();
+        let (started, extractor) = extractor.await.expect("the extractor ends");
+        if matches!(started, Started::Closed(_)) {
+            over.stop();
+        }
+        let mut invocations = 0;
+        while let Some(received) = writers.join_next().await {
+            invocations += received.expect("a writer ends");
+        }
+        let run = engine.store.run("crm-contacts", &started.run().id).await.expect("the state").expect("the run");
         assert!(run.status == Status::Complete && run.tally.balances(), "{run:?}");
-        (run, self.store.consumed() - before, begun.elapsed())
+        // Receives that brought nothing are not this run's: the mapping waits whether there are runs or not. And it removes
+        // the messages of an invocation with one request.
+        let more = |action| proxy.requests(action) - invocations;
+        let sqs = proxy.billed() - more("ReceiveMessage") - more("DeleteMessage");
+        let _ = clients.sqs().delete_queue().queue_url(url).send().await;
+        Used { run, dynamodb: self.store.consumed() - before, sqs, writers: invocations, extractor }
     }
 }
 
+/// Writers at once.
+const WRITERS: usize = 4;
+
+/// A writer: receives as an event source mapping does, until the run is over. How many receives brought something.
+async fn deliver(context: Context, over: Stop) -> usize {
+    let mut invocations = 0;
+    while !over.is_stopped() {
+        let received = tokio::select! {
+            received = context.queue.receive(TOGETHER, Duration::from_secs(20)) => received.expect("the queue answers"),
+            () = over.stopped() => break,
+        };
+        invocations += usize::from(!received.is_empty());
+        let handled = received.iter().map(|delivery| handle(&context, &delivery.message));
+        for handled in futures_util::future::try_join_all(handled).await.expect("no fault") {
+            match handled {
+                Handled::Done => {}
+                Handled::Closed(_) => over.stop(),
+                Handled::Later(_) => unreachable!("the destination takes everything at once"),
+            }
+        }
+        for delivery in &received {
+            context.queue.done(&delivery.receipt).await.expect("the queue answers");
+        }
+    }
+    invocations
+}
+
 /// Prints a line; true when the run is within its budget.
-fn line(what: &str, rows: u64, (run, used, took): &(Run, Consumed, Duration), budget: Option<&Budget>) -> bool {
-    // Every batch was accepted by its first request.
-    let batches = run.tally.requests as f64;
-    let dynamodb = (used.write_units * price::WRITES + used.read_units * price::READS) / 1e6;
-    // A message is sent, received and removed.
-    let others = (3.0 * batches * price::SQS + (1.0 + batches) * price::INVOCATIONS) / 1e6
-        + (batches * WRITER.0 * WRITER.1 + EXTRACTOR * took.as_secs_f64()) * price::GB_SECOND;
-    let within = budget.is_none_or(|b| used.write_units <= b.writes && b.reads.is_none_or(|reads| used.read_units <= reads));
+fn line(what: &str, rows: u64, used: &Used, budget: Option<&Budget>) -> bool {
+    let units = &used.dynamodb;
+    let within = budget.is_none_or(|b| units.write_units <= b.writes && b.reads.is_none_or(|reads| units.read_units <= reads));
     let said = match budget {
         None => String::new(),
         Some(b) => {
@@ -167,12 +252,16 @@ fn line(what: &str, rows: u64, (run, used, took): &(Run, Consumed, Duration), bu
         }
     };
     println!(
-        "| {what} | {rows} | {} | {batches:.0} | {} | {:.0} | {:.0} | {said} | {dynamodb:.4} | {others:.4} | {:.0} |",
-        run.counts.to_send(),
-        used.requests,
-        used.read_units,
-        used.write_units,
-        took.as_secs_f64()
+        "| {what} | {rows} | {} | {} | {:.0} | {:.0} | {said} | {} | {} | {:.5} | {:.5} | {:.0} |",
+        used.run.counts.to_send(),
+        used.run.batches.unwrap_or_default(),
+        units.read_units,
+        units.write_units,
+        used.sqs,
+        1 + used.writers,
+        used.dynamodb_dollars(),
+        used.dollars(),
+        used.extractor.as_secs_f64()
     );
     within
 }
@@ -182,27 +271,35 @@ fn main() {
     let value = |name: &str| arguments.iter().position(|a| a == name).and_then(|at| arguments.get(at + 1));
     let number = |name: &str, default: u64| value(name).map_or(default, |n| n.parse().expect("a number"));
     let sizes: Vec<u64> = value("--rows").map_or("100000", String::as_str).split(',').map(|n| n.parse().expect("--rows takes numbers")).collect();
-    let (batch, changes) = (number("--batch", 200), number("--changes", 200));
-    println!("{batch} records to a batch; budget = read / write units; dollars at the list prices of us-east-1 as of 2025-06, to be checked;");
-    println!("others = SQS and Lambda, a writer of {} GB taken to be busy for {} s with a batch\n", WRITER.0, WRITER.1);
-    println!("| run | rows | sent | batches | requests | read units | write units | budget | DynamoDB $ | others $ | seconds here |");
-    println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
+    let (batch, changes) = (number("--batch", 100), number("--changes", 200));
+    println!("{batch} records to a request, {REQUESTS} requests to a message, {TOGETHER} messages to an invocation; budget = read / write units;");
+    println!("dollars at the list prices of us-east-1 as of 2025-06, to be checked; a request of the destination taken to last {REQUEST_SECONDS} s\n");
+    println!("| run | rows | sent | messages | read units | write units | budget | SQS requests | invocations | DynamoDB $ | all $ | extractor s |");
+    println!("|---|---:|---:|---:|---:|---:|---|---:|---:|---:|---:|---:|");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    let mut within = true;
+    let (mut within, mut months) = (true, Vec::new());
     for rows in sizes {
         runtime.block_on(async {
             let store = Arc::new(dynamodb::state().await);
             let bench = Bench { rows, batch: batch as usize, changes, store, folder: tempfile::tempdir().expect("a folder") };
-            within &= line("first", rows, &bench.run(0).await, Some(&FIRST));
+            let first = bench.run(0).await;
+            within &= line("first", rows, &first, Some(&FIRST));
             line("notes digests", rows, &bench.run(0).await, None);
             let idle = bench.run(0).await;
-            assert_eq!(idle.0.counts.to_send(), 0);
+            assert_eq!(idle.run.counts.to_send(), 0);
             within &= line("idle", rows, &idle, Some(&IDLE));
             let changed = bench.run(1).await;
-            assert!(changed.0.counts.changed >= changes, "{:?}", changed.0.counts);
-            within &= line(&format!("{} changes", changed.0.counts.changed), rows, &changed, Some(&CHANGES));
-            line("notes digests", rows, &bench.run(1).await, None);
+            assert!(changed.run.counts.changed >= changes, "{:?}", changed.run.counts);
+            within &= line(&format!("{} changes", changed.run.counts.changed), rows, &changed, Some(&CHANGES));
+            let noted = bench.run(1).await;
+            line("notes digests", rows, &noted, None);
+            // A run also notes digests of what the one before it changed.
+            months.push((rows, first.dollars(), idle.dollars() * MONTH, (changed.dollars() + noted.dollars()) * MONTH));
         });
+    }
+    println!("\n| rows | first run, once | a month of idle runs, one every 15 minutes | a month of runs with {changes} changes each |\n|---:|---:|---:|---:|");
+    for (rows, first, idle, changed) in months {
+        println!("| {rows} | ${first:.4} | ${idle:.2} | ${changed:.2} |");
     }
     if !within {
         println!("\nA budget was exceeded.");

@@ -33,7 +33,7 @@ pub struct Proxy {
     /// Its address.
     pub url: String,
     plans: Arc<Mutex<VecDeque<(&'static str, Harm)>>>,
-    seen: Arc<Mutex<Vec<String>>>,
+    seen: Arc<Mutex<Vec<(String, usize)>>>,
 }
 
 impl Proxy {
@@ -70,7 +70,13 @@ impl Proxy {
 
     /// How often this action was asked for.
     pub fn requests(&self, action: &str) -> usize {
-        self.seen.lock().unwrap().iter().filter(|seen| *seen == action).count()
+        self.seen.lock().unwrap().iter().filter(|(seen, _)| seen == action).count()
+    }
+
+    /// Requests as SQS bills them: one for each 64 KB that go or come.
+    /// <https://aws.amazon.com/sqs/pricing/>
+    pub fn billed(&self) -> usize {
+        self.seen.lock().unwrap().iter().map(|(_, bytes)| bytes.div_ceil(65_536).max(1)).sum()
     }
 
     fn next(&self, action: &str) -> Option<Harm> {
@@ -84,7 +90,7 @@ impl Proxy {
         let body = body.collect().await.expect("a whole request").to_bytes();
         let operation = parts.headers.get("x-amz-target").and_then(|name| name.to_str().ok()).unwrap_or_default();
         let action = operation.rsplit('.').next().unwrap_or_default().to_owned();
-        self.seen.lock().unwrap().push(action.clone());
+        let sent = body.len();
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let forward = async |body: Bytes| {
             let mut forwarded = client.request(parts.method.clone(), format!("{upstream}{path}")).body(body);
@@ -120,6 +126,7 @@ impl Proxy {
                 (status, Bytes::from(answer.to_string()))
             }
         };
+        self.seen.lock().unwrap().push((action, sent.max(answer.len())));
         Response::builder().status(status).header("content-type", "application/x-amz-json-1.0").body(Full::new(answer)).expect("an answer")
     }
 }
