@@ -70,7 +70,7 @@ impl House {
         Definitions::new(&clients, &table).put(&definition, SystemClock.now()).await.unwrap();
         let settings = Writer { common: common.clone(), queue_url: queue.clone(), dlq_url: dlq.clone(), destination: CONNECTION.into(), rate: None };
         let house = Self {
-            extractor: extractor::handler::House::new(Extractor { common, queue_prefix: prefix, requests_per_message: 5 }, clients.clone()),
+            extractor: extractor::handler::House::new(Extractor { common, queue_prefix: prefix, requests_per_message: 1 }, clients.clone()),
             writer: writer::handler::House::new(settings, &clients),
             clients,
             double,
@@ -92,8 +92,18 @@ impl House {
 
     /// Hands an event to the extractor; its answer as JSON. The `invocation` is the same when Lambda tries again.
     pub async fn extract(&self, event: Value, invocation: &str) -> Result<Value, domain::fault::Fault> {
-        let answer = extractor::handler::handle(&self.extractor, lambda(event, invocation, Duration::from_secs(600))).await?;
+        self.extract_by(&self.extractor, event, invocation).await
+    }
+
+    /// The same by another process.
+    pub async fn extract_by(&self, extractor: &extractor::handler::House, event: Value, invocation: &str) -> Result<Value, domain::fault::Fault> {
+        let answer = extractor::handler::handle(extractor, lambda(event, invocation, Duration::from_secs(600))).await?;
         Ok(serde_json::to_value(answer).unwrap())
+    }
+
+    /// An extractor as another process has it.
+    pub fn another_extractor(&self) -> extractor::handler::House {
+        extractor::handler::House::new(self.extractor.settings.clone(), self.clients.clone())
     }
 
     /// Hands an event to the writer; the ids of the messages that stay.

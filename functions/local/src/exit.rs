@@ -25,7 +25,7 @@ pub fn of_run(run: &Run) -> ExitCode {
         Status::Complete => OK,
         Status::Partial => PARTIAL,
         Status::Blocked => BLOCKED,
-        Status::Running | Status::Incomplete | Status::Failed => FAILED,
+        Status::Running | Status::Incomplete | Status::Failed | Status::Skipped => FAILED,
     })
 }
 

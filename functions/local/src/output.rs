@@ -211,12 +211,14 @@ pub fn status(run: &Run) -> String {
         Status::Blocked => "blocked",
         Status::Incomplete => "incomplete",
         Status::Failed => "failed",
+        Status::Skipped => "skipped",
     };
     word.to_owned()
 }
 
 /// Words of [`status`] and their colors.
-const COLORS: [(&str, &str); 6] = [("running", "36"), ("complete", "32"), ("partial", "33"), ("blocked", "31"), ("incomplete", "33"), ("failed", "31")];
+const COLORS: [(&str, &str); 7] =
+    [("running", "36"), ("complete", "32"), ("partial", "33"), ("blocked", "31"), ("incomplete", "33"), ("failed", "31"), ("skipped", "90")];
 
 /// Colors the column `run` of a table. Afterwards, because what cannot be seen would count as width.
 fn color_statuses(table: &str, paint: impl Fn(&str, &str) -> String) -> String {

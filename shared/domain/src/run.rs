@@ -63,6 +63,8 @@ pub enum Status {
     Incomplete,
     /// Ended by a fault.
     Failed,
+    /// Never began: another run had taken the sync at the same moment.
+    Skipped,
 }
 
 impl Status {

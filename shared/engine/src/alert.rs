@@ -34,9 +34,9 @@ pub struct Alerting {
 }
 
 /// Tells people what has changed with this closed run. Never fails: what cannot be told is logged, and told after the
-/// next run. Does nothing for a run that goes on.
+/// next run. Does nothing for a run that goes on or never began.
 pub async fn tell(alerting: &Alerting, run: &Run) {
-    if alerting.notifiers.is_empty() || !run.status.is_closed() {
+    if alerting.notifiers.is_empty() || !run.status.is_closed() || run.status == Status::Skipped {
         return;
     }
     if let Err(fault) = try_tell(alerting, run).await {

@@ -371,7 +371,7 @@ mod tests {
                 assert!(!read.is_empty() && read.len() <= records && read.len() == batch.header.records as usize);
                 assert!(batch.body.len() <= bytes || read.len() == 1);
                 assert!(batch.body.len() <= carried || read.len() <= request);
-                let is_whole = read.len() % request == 0 || read.len() < request || number + 1 == batches.len();
+                let is_whole = read.len().is_multiple_of(request) || read.len() < request || number + 1 == batches.len();
                 assert!(is_whole || batch.body.len() + 400 > bytes, "only what the destination cannot take divides a request");
                 for record in read {
                     assert_eq!(record.checksum, next);

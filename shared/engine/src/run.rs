@@ -87,26 +87,29 @@ async fn take_head(engine: &Engine, request: &Request) -> Result<(Head, Run), Fa
         Some(active) => store.last_progress(&active.run).await?,
         None => None,
     };
-    let id = run_id(now, head.generation + 1, sync);
-    let busy = |run: &str| Fault::new(Code::RunActive, format!("Run {run} of sync `{sync}` is active, so this one did not start."));
+    let id = run_id(now, head.generation + 1);
     let (taken, replaced) = match acquire(&head, &id, now, progress, engine.settings.stall) {
         Acquire::Take { head, replaced } => (head, replaced),
-        Acquire::Busy(active) => return Err(busy(&active.run)),
+        Acquire::Busy(active) => return Err(busy(sync, &active.run)),
     };
     let run = new_run(id, &engine.sync, taken.generation, &request.trigger, now);
     // The run is written first: a head never names a run that nobody knows.
     store.put_run(&run).await?;
     if !store.put_head(sync, &taken).await? {
         let other = store.head(sync).await?.active.map_or_else(|| "another".to_owned(), |a| a.run);
-        let fault = busy(&other);
+        let fault = busy(sync, &other);
         // The head does not name ours, so nobody else would close it.
         if other != run.id {
-            close_early(store, engine.clock.as_ref(), run, Status::Incomplete, Some(fault.clone())).await?;
+            close_early(store, engine.clock.as_ref(), run, Status::Skipped, Some(fault.clone())).await?;
         }
         return Err(fault);
     }
     close_replaced(engine, &run, replaced).await?;
     Ok((Head { version: taken.version + 1, ..taken }, run))
+}
+
+fn busy(sync: &str, run: &str) -> Fault {
+    Fault::new(Code::RunActive, format!("Run {run} of sync `{sync}` is active, so this one did not start."))
 }
 
 fn new_run(id: String, sync: &Sync, generation: u64, trigger: &Trigger, now: Millis) -> Run {
@@ -140,7 +143,7 @@ pub async fn failed(store: &dyn StateStore, clock: &dyn Clock, sync: &Sync, trig
     refuse_repeated(store, &sync.name, trigger).await?;
     let now = clock.now();
     let generation = store.head(&sync.name).await?.generation;
-    let run = new_run(run_id(now, generation, &sync.name), sync, generation, trigger, now);
+    let run = new_run(run_id(now, generation), sync, generation, trigger, now);
     let run = Run { status: Status::Failed, ended: Some(now), fault: Some(fault), ..run };
     store.put_run(&run).await?;
     Ok(run)
@@ -165,8 +168,12 @@ async fn close_replaced(engine: &Engine, run: &Run, replaced: Option<String>) ->
         left.extend(store.run(&run.sync, &replaced).await?);
     }
     for old in left.into_iter().filter(|old| !old.status.is_closed()) {
-        let stalled = Fault::new(Code::Stalled, format!("Run {} made no progress; run {} took over.", old.id, run.id));
-        close_early(store, engine.clock.as_ref(), old, Status::Incomplete, Some(stalled)).await?;
+        // Of one generation, only one run has had the sync.
+        let (status, fault) = match old.generation == run.generation {
+            true => (Status::Skipped, busy(&run.sync, &run.id)),
+            false => (Status::Incomplete, Fault::new(Code::Stalled, format!("Run {} made no progress; run {} took over.", old.id, run.id))),
+        };
+        close_early(store, engine.clock.as_ref(), old, status, Some(fault)).await?;
     }
     Ok(())
 }
@@ -174,13 +181,12 @@ async fn close_replaced(engine: &Engine, run: &Run, replaced: Option<String>) ->
 /// How many of the newest runs a run looks at for some that were left open.
 const LOOK_BACK: usize = 5;
 
-/// Sorts by time, and is different for every generation and for every sync: two syncs of one schedule start in the
-/// same millisecond, and what is kept of a run is kept under its id.
-fn run_id(now: Millis, generation: u64, sync: &str) -> String {
+/// Sorts by time, and is different for every process that begins one: two syncs of one schedule, and two processes that
+/// one tick begins, start in the same millisecond, and what is kept of a run is kept under its id.
+fn run_id(now: Millis, generation: u64) -> String {
     let text = now.to_string().replace([':', '-'], "");
     let (seconds, _) = text.split_at(text.len() - 1);
-    let name = xxhash_rust::xxh3::xxh3_64(sync.as_bytes()) as u32;
-    format!("{seconds}.{:03}Z-{generation}-{name:08x}", now.0.rem_euclid(1000))
+    format!("{seconds}.{:03}Z-{generation}-{:08x}", now.0.rem_euclid(1000), fastrand::u32(..))
 }
 
 async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) -> Result<Started, Fault> {
@@ -309,10 +315,9 @@ mod tests {
     #[test]
     fn runs_that_start_together_are_not_taken_for_one_another() {
         let now = Millis(1_767_323_045_678);
-        let id = run_id(now, 1, "crm-contacts");
+        let id = run_id(now, 1);
         assert!(id.starts_with("20260102T030405.678Z-1-"), "{id}");
-        assert_ne!(id, run_id(now, 1, "product-customers"));
-        assert_ne!(id, run_id(now, 2, "crm-contacts"));
-        assert!(id < run_id(Millis(now.0 + 1), 1, "crm-contacts"));
+        assert_ne!(id, run_id(now, 1));
+        assert!(id < run_id(Millis(now.0 + 1), 1));
     }
 }
