@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use aws::Clients;
+use aws::deadline::ends;
 use aws::definitions::{Active, Definitions};
 use aws::invoke::Functions;
 use aws::queue::QueueUrls;
@@ -79,7 +80,7 @@ impl House {
 
 /// Handles one event. An error makes AWS try the event again: it is one where no run came to be and which may pass.
 pub async fn handle(house: &House, event: LambdaEvent<Value>) -> Result<Answer, Fault> {
-    let ends = Millis(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
+    let ends = ends(event.context.deadline, house.clock.now());
     let answer = match read(&event.payload, &event.context.request_id) {
         Ok(ask) => answer(house, ask, ends).await,
         Err(fault) => Err(fault),

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws::Clients;
+use aws::deadline::ends;
 use aws::definitions::Definitions;
 use aws::queue::SqsQueue;
 use aws::secrets::AwsSecrets;
 use aws::settings::Writer;
 use aws::state::DynamoState;
 use aws::telemetry::{Metrics, start_logging};
-use domain::clock::{Millis, SystemClock};
+use domain::clock::SystemClock;
 use domain::fault::Fault;
 use domain::ports::{Clock, StateStore};
 use lambda_runtime::LambdaEvent;
@@ -75,7 +76,7 @@ const TO_ANSWER: Duration = Duration::from_secs(2);
 /// Handles one event. Messages are handled at once, and apart: one that fails, or never comes back, takes no other along.
 pub async fn handle(house: &House, event: LambdaEvent<Value>) -> Result<Answer, Fault> {
     let received = read(event.payload).inspect_err(|fault| tracing::error!(code = fault.code.as_str(), "{}", fault.what))?;
-    let ends = Millis(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
+    let ends = ends(event.context.deadline, house.clock.now());
     let time = ends.since(house.clock.now()).saturating_sub(TO_ANSWER);
     let mut kept: Vec<String> = received.iter().map(|message| message.id.clone()).collect();
     let mut handling = JoinSet::new();

@@ -7,6 +7,7 @@ pub mod alerts;
 pub mod clients;
 #[cfg(feature = "control")]
 pub mod control;
+pub mod deadline;
 pub mod definitions;
 pub mod failure;
 pub mod invoke;

@@ -10,6 +10,7 @@ use domain::fault::{Code, Fault};
 pub mod postgres;
 mod postgres_fault;
 mod postgres_tls;
+#[cfg(feature = "sqlite")]
 pub mod sqlite;
 
 /// What a connection is used as: it decides the codes of its faults.

@@ -7,6 +7,7 @@ pub mod postgres;
 pub mod salesforce;
 pub mod slack;
 mod sql;
+#[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod template;
 pub mod webhook;
@@ -21,7 +22,15 @@ use domain::ports::{Destination, DestinationEntry, Opening, SecretSource};
 use domain::sync::Sync;
 
 /// Every destination, in the order of their names.
-pub const REGISTRY: &[&DestinationEntry] = &[&hubspot::ENTRY, &postgres::ENTRY, &salesforce::ENTRY, &slack::ENTRY, &sqlite::ENTRY, &webhook::ENTRY];
+pub const REGISTRY: &[&DestinationEntry] = &[
+    &hubspot::ENTRY,
+    &postgres::ENTRY,
+    &salesforce::ENTRY,
+    &slack::ENTRY,
+    #[cfg(feature = "sqlite")]
+    &sqlite::ENTRY,
+    &webhook::ENTRY,
+];
 
 /// The entry of a connection's `type`.
 pub fn find(name: &str) -> Option<&'static DestinationEntry> {

@@ -31,8 +31,26 @@ pub struct Definition {
     pub alerts: Alerts,
 }
 
+/// The type of connections that are files of the machine a process runs on.
+const FILE: &str = "sqlite";
+
+impl Connection {
+    /// Refuses what the functions cannot reach: a file of somebody's machine.
+    pub fn must_be_reachable(&self, name: &str) -> Result<(), Fault> {
+        if self.kind == FILE { Err(out_of_reach(name)) } else { Ok(()) }
+    }
+}
+
+fn out_of_reach(name: &str) -> Fault {
+    let what = format!("Connection `{name}` is an SQLite file on somebody's machine, which functions on AWS cannot reach.");
+    Fault::new(Code::ConnectionInvalid, what).with_next("use a database that they can reach, or run the sync on that machine: `sluice run`")
+}
+
 /// The fault of a connection whose type nothing in `known` has. `what` is `warehouse` or `destination`.
 pub fn unknown_kind(name: &str, kind: &str, what: &str, known: &[&str]) -> Fault {
+    if kind == FILE && !known.contains(&FILE) {
+        return out_of_reach(name);
+    }
     let next = match nearest(kind, known.iter().copied()) {
         Some(near) => format!("did you mean `type: {near}`?"),
         None => format!("use one of {}", known.join(", ")),

@@ -9,10 +9,15 @@ use domain::ports::{Opening, SecretSource, Warehouse, WarehouseEntry};
 
 mod postgres;
 mod sql;
+#[cfg(feature = "sqlite")]
 mod sqlite;
 
 /// Every warehouse, in the order of their names.
-pub const REGISTRY: &[&WarehouseEntry] = &[&postgres::ENTRY, &sqlite::ENTRY];
+pub const REGISTRY: &[&WarehouseEntry] = &[
+    &postgres::ENTRY,
+    #[cfg(feature = "sqlite")]
+    &sqlite::ENTRY,
+];
 
 /// The entry of a connection's `type`.
 pub fn find(name: &str) -> Option<&'static WarehouseEntry> {

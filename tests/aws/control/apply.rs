@@ -119,6 +119,8 @@ async fn one_file_that_is_not_valid_stops_the_whole_apply() {
         (json!({ "schedule": { "cron": "0 9 * * *", "timezone": "Mars/Base" } }), vec!["is not a time zone"]),
         (json!({ "destination": { "connection": "hok" } }), vec!["names the connection `hok`", "did you mean `hook`?"]),
         (json!({ "destination": { "connection": "other" } }), vec!["has no queue and no writer", "add `other` to the destinations"]),
+        (json!({ "destination": { "connection": "file", "object": "customers" } }), vec!["`file` is an SQLite file", "cannot reach", "sluice run"]),
+        (json!({ "destination": { "connection": "crm", "object": "contacts", "options": { "asociations": [] } } }), vec!["destination.options", "asociations"]),
         (json!({ "mode": "upsrt" }), vec!["bad.yaml", "did you mean `upsert`?"]),
         (json!({ "mapping": [{ "from": "id", "to": "id", "identifier": true }], "mode": "update" }), vec!["`bad` has mode update"]),
     ] {

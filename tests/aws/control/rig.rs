@@ -73,7 +73,10 @@ impl Rig {
     pub fn connections(&self, host: &str) {
         let warehouse = json!({ "type": "postgres", "host": host, "database": "analytics", "user": "sluice", "password": "${secret:warehouse#password}" });
         let hook = |address: &str| json!({ "type": "webhook", "url": address, "headers": { "authorization": "Bearer ${secret:hook}" } });
-        let all = json!({ "warehouse": warehouse, "hook": hook("https://hooks.example.com/customers"), "other": hook("https://other.example.com") });
+        let all = json!({
+            "warehouse": warehouse, "hook": hook("https://hooks.example.com/customers"), "other": hook("https://other.example.com"),
+            "crm": { "type": "hubspot", "token": "${secret:crm}" }, "file": { "type": "sqlite", "path": "product.db" },
+        });
         self.write("connections.yaml", &all.to_string());
     }
 

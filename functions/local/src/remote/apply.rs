@@ -116,10 +116,18 @@ async fn validate(project: &Project, sync: &Sync, stack: &str, queues: &[String]
     let warehouse = project.connection(&sync.model.warehouse, &format!("model.warehouse of sync `{name}`"))?;
     let connection = &sync.destination.connection;
     let destination = project.connection(connection, &format!("destination.connection of sync `{name}`"))?;
+    warehouse.must_be_reachable(&sync.model.warehouse)?;
+    destination.must_be_reachable(connection)?;
     // There is no folder on AWS that a path could begin at; a connector that needs one says so when it is opened there.
     let folder = Path::new("/");
     only_a_secret_missing(warehouses::open(&sync.model.warehouse, warehouse, folder, &Unasked).await.err())?;
     only_a_secret_missing(destinations::open(sync, destination, folder, &Unasked).await.err())?;
+    // What comes after the secrets: with a stand-in for them, whatever is wrong with the sync itself.
+    if let Err(fault) = destinations::open(sync, destination, folder, &StandIn).await
+        && fault.code == Code::SyncInvalid
+    {
+        return Err(fault);
+    }
     if !queues.contains(connection) {
         let what = format!("Sync `{name}` writes to the connection `{connection}`, for which the stack `{stack}` has no queue and no writer.");
         let next = match nearest(connection, queues.iter().map(String::as_str)) {
@@ -139,6 +147,16 @@ struct Unasked;
 impl SecretSource for Unasked {
     async fn get(&self, reference: &Reference) -> Result<String, Fault> {
         Err(Fault::new(Code::SecretMissing, format!("{reference} is not asked for on this machine.")))
+    }
+}
+
+/// Something in the place of every secret. Nothing is opened with it that is used.
+struct StandIn;
+
+#[async_trait]
+impl SecretSource for StandIn {
+    async fn get(&self, _: &Reference) -> Result<String, Fault> {
+        Ok("stand-in".to_owned())
     }
 }
 
