@@ -72,7 +72,12 @@ async fn write(house: &House, message: &Message, patience: Duration) -> Result<H
         Fault::new(Code::NotFound, what).with_next("nothing to do: the next run of the sync plans its records again")
     };
     let (context, definition) = context(house, &header.sync, &header.sync_version, patience).await?.ok_or_else(unknown)?;
-    let handled = handle(&context, message).await?;
+    let handled = handle(&context, message).await;
+    let (requests, throttles) = (context.meter.requests(), context.meter.throttles());
+    if requests > 0 {
+        house.metrics.batch(&header.sync, &context.sync.destination.connection, requests, throttles);
+    }
+    let handled = handled?;
     if let Handled::Closed(Some(run)) = &handled {
         run_closed(&house.metrics, house.store.as_ref(), house.clock.as_ref(), &context.sync, run).await;
         tell(&alerting(house, &definition).await, run).await;

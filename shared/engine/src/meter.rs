@@ -23,6 +23,7 @@ pub struct Meter {
     planned: AtomicU64,
     settled: AtomicU64,
     requests: AtomicU64,
+    throttles: AtomicU64,
 }
 
 impl Meter {
@@ -61,6 +62,11 @@ impl Meter {
         self.requests.load(Ordering::Relaxed)
     }
 
+    /// Times the destination asked to slow down.
+    pub fn throttles(&self) -> u64 {
+        self.throttles.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn add_rows(&self, rows: u64) {
         self.rows.fetch_add(rows, Ordering::Relaxed);
     }
@@ -75,5 +81,9 @@ impl Meter {
 
     pub(crate) fn request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn throttle(&self) {
+        self.throttles.fetch_add(1, Ordering::Relaxed);
     }
 }

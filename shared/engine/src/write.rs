@@ -213,6 +213,7 @@ impl Attempt<'_> {
                 }
                 Err(WriteError::Throttled { after }) => {
                     self.state.tally.throttled += 1;
+                    self.context.meter.throttle();
                     self.throttled = true;
                     let pause =
                         after.unwrap_or_else(|| backoff(self.state.tally.throttled as u32, self.context.destination.limits().first_pause, fastrand::f64()));

@@ -155,12 +155,13 @@ async fn a_large_body_goes_through_the_bucket_and_is_removed_when_done() {
 async fn a_body_that_is_gone_and_a_text_that_is_not_ours_are_faults_and_are_set_aside_with_a_reason() {
     let clients = clients().await;
     let (url, dlq) = (queue(VISIBILITY).await, queue(VISIBILITY).await);
-    let read = SqsQueue::new(&clients, &url, &bucket().await, MESSAGE_BYTES);
+    let bucket = bucket().await;
+    let read = SqsQueue::new(&clients, &url, &bucket, MESSAGE_BYTES);
     read.send(message(7, &["x".repeat(MESSAGE_BYTES).as_str()])).await.unwrap();
     let received = clients.sqs().receive_message().queue_url(&url).wait_time_seconds(10).send().await.unwrap();
     let text = received.messages()[0].body().unwrap().to_owned();
     assert!(read.read(&text).await.is_ok());
-    read.forget_body(&text).await;
+    clients.s3().delete_object().bucket(&bucket).key("batches/r1/000007").send().await.unwrap();
     let fault = read.read(&text).await.unwrap_err();
     assert_eq!(fault.code, Code::MessageUnreadable);
     assert!(fault.what.contains("batches/r1/000007") && fault.what.contains("not there"), "{fault}");

@@ -75,14 +75,6 @@ impl SqsQueue {
         }
     }
 
-    /// Removes what a message has in the bucket, after its batch is done and where the message itself is removed by
-    /// another (the event source mapping of a function). A failure is logged: the lifecycle rule removes the rest.
-    pub async fn forget_body(&self, body: &str) {
-        if let Some(key) = text::place(body) {
-            self.remove(key).await;
-        }
-    }
-
     /// Sends a message that nobody can handle to the dead letter queue, with the reason as the attribute [`REASON`].
     /// The message in this queue stays: the caller removes it.
     pub async fn set_aside(&self, dlq_url: &str, body: &str, reason: &str) -> Result<(), Fault> {

@@ -158,6 +158,7 @@ impl Attempt<'_> {
     /// Pauses every writer of the connection. A fault when that is longer than a run waits.
     async fn slow_down(&mut self, after: Option<Duration>) -> Result<Option<Fault>, Fault> {
         self.state.tally.throttled += 1;
+        self.context.meter.throttle();
         self.throttled = true;
         let first = self.context.destination.limits().first_pause;
         let pause = after.unwrap_or_else(|| backoff(self.state.tally.throttled as u32, first, fastrand::f64()));
