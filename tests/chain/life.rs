@@ -19,6 +19,8 @@ const SYNC: &str = "customers";
 const CAUSED: &str = "caused";
 /// Records of the first run.
 const RECORDS: u32 = 2_000;
+/// Records of a request; a message holds five requests.
+const BATCH: u32 = 20;
 /// Names of the secrets; what they hold is made up here.
 const TOKEN: &str = "sluicegate/chain/hook";
 const PASSWORD: &str = "sluicegate/chain/warehouse";
@@ -60,7 +62,7 @@ impl Chain {
         warehouse["type"] = "postgres".into();
         warehouse["password"] = format!("${{secret:{PASSWORD}}}").into();
         let hook = json!({
-            "type": "webhook", "url": self.double.url(), "allow_private": true, "batch_size": 100, "retry_pause": "200ms", "timeout": "20s",
+            "type": "webhook", "url": self.double.url(), "allow_private": true, "batch_size": BATCH, "retry_pause": "200ms", "timeout": "20s",
             "headers": { "authorization": format!("Bearer ${{secret:{TOKEN}#token}}") },
         });
         let line = |name: &str| json!({ "from": name, "to": name });
@@ -136,7 +138,7 @@ impl Chain {
         assert!(matches!(first.trigger, Trigger::Schedule { .. }), "{:?}", first.trigger);
         let first = self.closed(SYNC, &first.id).await;
         assert_eq!((first.status, first.tally.accepted()), (Status::Complete, u64::from(RECORDS)), "{first:?}");
-        assert_eq!(first.tally.requests, u64::from(RECORDS) / 100);
+        assert_eq!((first.tally.requests, first.batches), (u64::from(RECORDS / BATCH), Some(RECORDS / BATCH / 5)));
         self.assert_arrived().await;
         assert_eq!(self.double.duplicates(), 0);
     }
@@ -202,7 +204,7 @@ impl Chain {
         self.stack.put(&self.stack.queue, &["this is no batch".to_owned()]).await;
         self.stack.deliver(true).await;
         let run = self.closed(SYNC, &id).await;
-        assert_eq!((run.status, run.tally.accepted(), run.tally.requests), (Status::Complete, 300, 3), "{run:?}");
+        assert_eq!((run.status, run.tally.accepted(), run.tally.requests), (Status::Complete, 300, 15), "{run:?}");
         self.assert_arrived().await;
         assert_eq!(self.stack.take(&self.stack.dlq, 1).await, ["this is no batch"]);
         until("the queue is empty", async || self.stack.depth(&self.stack.queue).await == 0).await;
