@@ -176,7 +176,7 @@ async fn an_alert_that_is_not_taken_is_a_fault_without_a_secret() {
     let project = Project::webhook(1);
     project.double.answer(Behaviour::status(401));
     let run = project.run().await;
-    let facts = domain::alert::Facts { run: &run, delivered: None, records: 0, before: &[], settings: &alerts, stack: None, now: run.started };
+    let facts = domain::alert::Facts { run: &run, delivered: None, seen: None, records: 0, before: &[], settings: &alerts, stack: None, now: run.started };
     let alert = domain::alert::decide(&facts).alert.unwrap();
     slack.trouble([Trouble::Status(404, "no_service")]);
     other.answer_next(1, Behaviour::status(500));
