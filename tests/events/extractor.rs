@@ -20,6 +20,7 @@ pub const TESTED: &[&str] = &[
     "rule",
     "scheduled",
     "unknown-sync",
+    "watch",
 ];
 
 const MESSAGE: usize = 262_144;

@@ -4,6 +4,7 @@
 
 mod extractor;
 mod house;
+mod watch;
 mod writer;
 
 use std::collections::BTreeSet;

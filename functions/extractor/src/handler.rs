@@ -26,6 +26,7 @@ use serde_json::Value;
 
 use crate::open;
 use crate::trigger::{Answer, Ask, caused_event, read, resume_event};
+use crate::watch::watch;
 
 /// What every invocation uses, made once at cold start.
 pub struct House {
@@ -98,6 +99,7 @@ async fn answer(house: &House, ask: Ask, ends: Millis) -> Result<Answer, Fault> 
         Ask::Plan { sync, full } => told(plan(house, &sync, full, ends).await),
         Ask::Check { sync } => told(check(house, &sync, ends).await),
         Ask::Explain { sync, key } => told(explain(house, &sync, &key, ends).await),
+        Ask::Watch => watch(house, ends).await,
     }
 }
 
