@@ -8,7 +8,8 @@ use domain::clock::SystemClock;
 use domain::fault::{Code, Fault};
 use domain::ports::Notifier;
 use domain::run::Run;
-use engine::alert::{Alerting, tell, tell_of_replaced};
+use domain::watch::{Overdue, Seen};
+use engine::alert::{Alerting, tell, tell_of_replaced, tell_seen};
 use serde_json::json;
 use support::double::{Behaviour, Double};
 use support::project::Project;
@@ -116,6 +117,28 @@ async fn a_run_that_another_took_over_from_is_told_of() {
     assert_eq!(people.told(), ["Sync crm: incomplete (stalled)"]);
     tell_of_replaced(&alerting, next.run()).await;
     assert!(people.told().is_empty());
+}
+
+#[tokio::test]
+async fn what_a_watch_sees_is_told_once_and_by_the_next_watch_if_it_could_not_be() {
+    let project = Project::webhook(10);
+    let people = Recorded::new("people");
+    let alerting = alerting(&project, std::slice::from_ref(&people)).await;
+    let done = run(&project, &alerting).await;
+    let overdue = Seen { overdue: Some(Overdue { since: Some(done.started), due: done.started }), ..Seen::default() };
+    *people.failures.lock().unwrap() = 1;
+    tell_seen(&alerting, &done, &overdue).await;
+    assert!(people.told().is_empty(), "nobody could be told");
+    for expected in [vec!["Sync crm: overdue".to_owned()], vec![]] {
+        tell_seen(&alerting, &done, &overdue).await;
+        assert_eq!(people.told(), expected);
+    }
+    tell_seen(&alerting, &done, &Seen::default()).await;
+    assert_eq!(people.told(), ["Sync crm: no longer overdue"]);
+    tell_seen(&alerting, &done, &overdue).await;
+    people.told();
+    run(&project, &alerting).await;
+    assert_eq!(people.told(), ["Sync crm: no longer overdue"], "a run that is told of is one that has started");
 }
 
 /// The command tells both kinds of channels, with the defaults of connections.yaml under the sync's own settings.
