@@ -147,7 +147,6 @@ def alarm(a: dict, d: dict | None) -> str:
     """One alarm as YAML."""
     name = braces(a["name"], d)
     logical = "".join(word.capitalize() for word in re.split(r"-", name)) + "Alarm"
-    period = sub(braces(str(a["period"]), d)) if isinstance(a["period"], str) else a["period"]
     bound = a["over"] if "over" in a else a["under"]
     if isinstance(bound, dict):
         bound = f"!FindInMap [{bound['of']}, !Ref {bound['of']}, Alarm]"
@@ -155,10 +154,9 @@ def alarm(a: dict, d: dict | None) -> str:
         bound = sub(braces(bound, d))
     namespace, metric = a["of"].rsplit("/", 1)
     by = ", ".join(f"{{ Name: {key}, Value: {sub(braces(value, d))} }}" for key, value in a["by"].items())
-    out = [f"  {logical}:", "    Type: AWS::CloudWatch::Alarm"]
-    if "unless" in a:
-        out.append(f"    Condition: Has{a['unless']}")
-    out += [
+    out = [
+        f"  {logical}:",
+        "    Type: AWS::CloudWatch::Alarm",
         "    Properties:",
         f"      AlarmName: !Sub ${{AWS::StackName}}-{name}",
         f"      AlarmDescription: {json.dumps(braces(a['says'], d))}",
@@ -166,7 +164,7 @@ def alarm(a: dict, d: dict | None) -> str:
         f"      MetricName: {metric}",
         f"      Dimensions: [{by}]",
         f"      Statistic: {a['stat']}",
-        f"      Period: {period}",
+        f"      Period: {a['period']}",
         f"      EvaluationPeriods: {a.get('times', 1)}",
         f"      ComparisonOperator: {'GreaterThanThreshold' if 'over' in a else 'LessThanThreshold'}",
         f"      Threshold: {bound}",

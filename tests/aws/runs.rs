@@ -115,3 +115,21 @@ async fn units_follow_change() {
     let changes = used(&store).await;
     assert!(changes.read_units < 60.0 && changes.write_units < 60.0, "{changes:?}");
 }
+
+/// What the watch reads of the state of a sync with many runs, in units.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the AWS emulator: ./tests/run"]
+async fn a_look_reads_little_and_writes_nothing() {
+    let (project, table) = (project("upsert"), dynamodb::table().await);
+    let store = Arc::new(dynamodb::state_in(&table).await);
+    for id in 1..=12 {
+        project.warehouse(&format!("update customers set name = 'New {id}' where id = {id}"));
+        run(&project, Arc::clone(&store) as Arc<dyn StateStore>).await;
+    }
+    let before = store.consumed();
+    store.head(SYNC).await.unwrap();
+    assert_eq!(store.runs(SYNC, engine::alert::LOOK_BACK).await.unwrap().len(), 10);
+    let look = store.consumed() - before;
+    println!("a look at a sync: {look:?}");
+    assert!(look.read_units <= 10.0 && look.write_units == 0.0, "{look:?}");
+}

@@ -154,6 +154,21 @@ impl Chain {
         assert_eq!(self.double.count(), before);
     }
 
+    pub async fn the_watch_looks_at_every_sync(&mut self) {
+        println!("chain: the watch");
+        let name = format!("{STACK}-watch");
+        // No project has it, and nothing takes it away.
+        self.stack.sluice(self.folder(), &["apply", "--yes", "--prune"]).said(0, &["othing"]);
+        let schedule = self.stack.clients.scheduler().get_schedule().group_name(&name).name(&name).send().await.unwrap();
+        assert_eq!(schedule.schedule_expression(), Some("rate(5 minutes)"));
+        let event = serde_json::from_str(schedule.target().unwrap().input().unwrap()).unwrap();
+        let answer = self.stack.extract(event).await;
+        let watched = answer["watched"].as_array().unwrap_or_else(|| panic!("no look: {answer}"));
+        assert_eq!(watched.iter().map(|w| w["sync"].as_str().unwrap()).collect::<Vec<_>>(), [CAUSED, SYNC]);
+        assert!(watched.iter().all(|w| w["seen"]["overdue"].is_null() && w["seen"]["freshness_missed"] == false && w["fault"].is_null()), "{answer}");
+        assert!(watched[1]["seen"]["freshness_seconds"].is_u64(), "{answer}");
+    }
+
     pub async fn pausing_stops_the_next_tick(&mut self) {
         println!("chain: pausing stops the next tick");
         self.stack.sluice(self.folder(), &["pause", SYNC]).said(0, &[SYNC]);

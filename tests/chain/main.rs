@@ -18,6 +18,7 @@ async fn the_chain_keeps_every_promise() {
     let mut chain = life::Chain::deploy().await;
     chain.a_schedule_fires_the_extractor_and_everything_arrives().await;
     chain.a_second_tick_sends_nothing().await;
+    chain.the_watch_looks_at_every_sync().await;
     chain.pausing_stops_the_next_tick().await;
     chain.changes_and_deletes_arrive_alone().await;
     chain.one_poison_record_ends_as_a_dead_letter_and_its_neighbours_arrive().await;

@@ -20,6 +20,7 @@ pub const TESTED: &[&str] = &[
     "rule",
     "scheduled",
     "unknown-sync",
+    "watch",
 ];
 
 const MESSAGE: usize = 262_144;
@@ -46,7 +47,7 @@ async fn a_tick_begins_one_run_however_often_it_comes() {
 #[ignore = "needs the AWS emulator: ./tests/run"]
 async fn a_run_asked_for_by_hand_happens_also_while_paused() {
     let house = House::new(3, MESSAGE).await;
-    house.extractor.definitions.set_paused(SYNC, true).await.unwrap();
+    house.extractor.definitions.set_paused(SYNC, true, crate::house::now()).await.unwrap();
     let tick = house.extract(event("extractor/scheduled.json"), "i0").await.unwrap();
     assert_eq!(tick["skipped"]["code"], "paused");
     assert!(house.runs().await.is_empty());

@@ -70,7 +70,7 @@ impl House {
         Definitions::new(&clients, &table).put(&definition, SystemClock.now()).await.unwrap();
         let settings = Writer { common: common.clone(), queue_url: queue.clone(), dlq_url: dlq.clone(), destination: CONNECTION.into(), rate: None };
         let house = Self {
-            extractor: extractor::handler::House::new(Extractor { common, queue_prefix: prefix, requests_per_message: 1 }, clients.clone()),
+            extractor: extractor::handler::House::new(Extractor { common, queue_prefix: prefix, requests_per_message: 1, lateness: None }, clients.clone()),
             writer: writer::handler::House::new(settings, &clients),
             clients,
             double,

@@ -5,6 +5,7 @@
 mod extractor;
 mod house;
 mod ticks;
+mod watch;
 mod writer;
 
 use std::collections::BTreeSet;

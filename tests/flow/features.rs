@@ -1,6 +1,7 @@
 //! What a sync can do, seen from outside.
 
 mod cursor;
+mod freshness;
 mod guards;
 mod held;
 mod layout;

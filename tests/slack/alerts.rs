@@ -8,7 +8,8 @@ use domain::clock::SystemClock;
 use domain::fault::{Code, Fault};
 use domain::ports::Notifier;
 use domain::run::Run;
-use engine::alert::{Alerting, tell, tell_of_replaced};
+use domain::watch::{Overdue, Seen};
+use engine::alert::{Alerting, tell, tell_of_replaced, tell_seen};
 use serde_json::json;
 use support::double::{Behaviour, Double};
 use support::project::Project;
@@ -118,6 +119,28 @@ async fn a_run_that_another_took_over_from_is_told_of() {
     assert!(people.told().is_empty());
 }
 
+#[tokio::test]
+async fn what_a_watch_sees_is_told_once_and_by_the_next_watch_if_it_could_not_be() {
+    let project = Project::webhook(10);
+    let people = Recorded::new("people");
+    let alerting = alerting(&project, std::slice::from_ref(&people)).await;
+    let done = run(&project, &alerting).await;
+    let overdue = Seen { overdue: Some(Overdue { since: Some(done.started), due: done.started }), ..Seen::default() };
+    *people.failures.lock().unwrap() = 1;
+    tell_seen(&alerting, &done, &overdue).await;
+    assert!(people.told().is_empty(), "nobody could be told");
+    for expected in [vec!["Sync crm: overdue".to_owned()], vec![]] {
+        tell_seen(&alerting, &done, &overdue).await;
+        assert_eq!(people.told(), expected);
+    }
+    tell_seen(&alerting, &done, &Seen::default()).await;
+    assert_eq!(people.told(), ["Sync crm: no longer overdue"]);
+    tell_seen(&alerting, &done, &overdue).await;
+    people.told();
+    run(&project, &alerting).await;
+    assert_eq!(people.told(), ["Sync crm: no longer overdue"], "a run that is told of is one that has started");
+}
+
 /// The command tells both kinds of channels, with the defaults of connections.yaml under the sync's own settings.
 #[test]
 fn the_command_tells_slack_and_any_address() {
@@ -176,7 +199,7 @@ async fn an_alert_that_is_not_taken_is_a_fault_without_a_secret() {
     let project = Project::webhook(1);
     project.double.answer(Behaviour::status(401));
     let run = project.run().await;
-    let facts = domain::alert::Facts { run: &run, delivered: None, records: 0, before: &[], settings: &alerts, stack: None, now: run.started };
+    let facts = domain::alert::Facts { run: &run, delivered: None, seen: None, records: 0, before: &[], settings: &alerts, stack: None, now: run.started };
     let alert = domain::alert::decide(&facts).alert.unwrap();
     slack.trouble([Trouble::Status(404, "no_service")]);
     other.answer_next(1, Behaviour::status(500));

@@ -27,6 +27,7 @@ use serde_json::Value;
 
 use crate::open;
 use crate::trigger::{Answer, Ask, caused_event, read, resume_event};
+use crate::watch::watch;
 
 /// What every invocation uses, made once at cold start.
 pub struct House {
@@ -99,6 +100,7 @@ async fn answer(house: &House, ask: Ask, ends: Millis) -> Result<Answer, Fault> 
         Ask::Plan { sync, full } => told(plan(house, &sync, full, ends).await),
         Ask::Check { sync } => told(check(house, &sync, ends).await),
         Ask::Explain { sync, key } => told(explain(house, &sync, &key, ends).await),
+        Ask::Watch => watch(house, ends).await,
     }
 }
 
@@ -108,16 +110,20 @@ async fn run(house: &House, active: &Active, request: &Request, ends: Millis) ->
     if active.paused && scheduled {
         return Ok(skipped(house, &active.definition, Fault::new(Code::Paused, format!("Sync `{}` is paused, so this tick did nothing.", sync.name))));
     }
-    house.metrics.run_started(&sync.name, &sync.destination.connection);
+    let started = || house.metrics.run_started(&sync.name, &sync.destination.connection);
     let engine = match open::engine(house, &active.definition, ends).await {
         Ok(engine) => engine,
         Err(fault) => {
             let run = failed(house.store.as_ref(), house.clock.as_ref(), sync, &request.trigger, fault).await?;
+            started();
             return closed(house, &active.definition, run).await;
         }
     };
     match start(&engine, request).await {
-        Ok(started) => tell(house, &active.definition, started).await,
+        Ok(begun) => {
+            started();
+            tell(house, &active.definition, begun).await
+        }
         Err(fault) if matches!(fault.code, Code::RunActive | Code::AlreadyRun) => Ok(skipped(house, &active.definition, fault)),
         Err(fault) => Err(fault),
     }

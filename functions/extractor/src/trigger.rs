@@ -2,6 +2,7 @@
 
 use domain::fault::{Code, Fault};
 use domain::run::Trigger;
+use domain::watch::Seen;
 use engine::resume::Resume;
 use engine::run::Request;
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,8 @@ pub enum Ask {
         /// The event.
         event: Value,
     },
+    /// Look at every sync, for what no run can tell.
+    Watch,
 }
 
 /// An event that names a sync: a schedule's, or a person's.
@@ -77,6 +80,9 @@ struct Named {
 pub fn read(event: &Value, invocation: &str) -> Result<Ask, Fault> {
     if event.get("sync").is_some() {
         return named(event, invocation);
+    }
+    if *event == watch_event() {
+        return Ok(Ask::Watch);
     }
     let text = |name: &str| event.get(name).and_then(Value::as_str);
     match (text("id"), text("source")) {
@@ -137,6 +143,24 @@ pub fn caused_event(sync: &str, id: &str) -> Value {
     serde_json::json!({ "sync": sync, "event": id })
 }
 
+/// The event that makes the extractor look at every sync; what the stack's own schedule sends.
+pub fn watch_event() -> Value {
+    serde_json::json!({ "watch": true })
+}
+
+/// A sync as the watch saw it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Watched {
+    /// The sync.
+    pub sync: String,
+    /// It is paused.
+    pub paused: bool,
+    /// What was seen; none when it could not be looked at.
+    pub seen: Option<Seen>,
+    /// Why not.
+    pub fault: Option<Fault>,
+}
+
 /// What the extractor answers; read by whoever invoked it by hand.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -158,6 +182,8 @@ pub enum Answer {
     Check(Box<engine::report::CheckReport>),
     /// What is known of a record.
     Explain(Box<engine::report::ExplainReport>),
+    /// Every sync as the watch saw it.
+    Watched(Vec<Watched>),
     /// It could not be answered.
     Fault(Fault),
 }
@@ -182,6 +208,7 @@ mod tests {
             (json!({ "sync": "crm", "dry_run": true, "full": true }), Ask::Plan { sync: "crm".into(), full: true }),
             (json!({ "sync": "crm", "check": true }), Ask::Check { sync: "crm".into() }),
             (json!({ "sync": "crm", "explain": "7" }), Ask::Explain { sync: "crm".into(), key: "7".into() }),
+            (watch_event(), Ask::Watch),
             (resume_event("crm", "v1", &rest), Ask::Resume { sync: "crm".into(), version: "v1".into(), rest }),
         ];
         for (event, ask) in cases {
@@ -198,6 +225,8 @@ mod tests {
         for (event, why) in [
             (json!({}), "neither"),
             (json!("crm"), "neither"),
+            (json!({ "watch": false }), "neither"),
+            (json!({ "watch": true, "sync": "crm" }), "watch"),
             (json!({ "sync": 7 }), "string"),
             (json!({ "sync": "crm", "aprove": "x" }), "aprove"),
             (json!({ "sync": "crm", "dry_run": true, "check": true }), "more than one"),

@@ -79,7 +79,6 @@ new ReverseEtl(stack, 'sluicegate', {
   logRetention: number('logRetention'),
   alarmEmail: text('alarmEmail'),
   freshnessTarget: number('freshnessTarget'),
-  runStartedWithin: number('runStartedWithin'),
   oldestMessageSeconds: number('oldestMessageSeconds'),
 });
 

@@ -54,10 +54,8 @@ export interface ReverseEtlProps {
   readonly logRetention?: number;
   /** Address that alarms go to. Default: none; subscribe to `alertTopic` yourself. */
   readonly alarmEmail?: string;
-  /** Alarm when data arrives older than so many seconds; 0: none. Default: 86400. */
+  /** Alarm when a sync delivers so many seconds later than its schedule lets it; its own `alerts.freshness` goes before. 0: only that. Default: 86400. */
   readonly freshnessTarget?: number;
-  /** Alarm when no run started for so many seconds; 0: none. Default: 86400. */
-  readonly runStartedWithin?: number;
   /** Alarm when a batch has waited for so many seconds. Default: 3600. */
   readonly oldestMessageSeconds?: number;
 }
@@ -75,7 +73,6 @@ export const DEFAULTS = {
   logLevel: 'info',
   logRetention: 30,
   freshnessTarget: 86400,
-  runStartedWithin: 86400,
   oldestMessageSeconds: 3600,
 };
 

@@ -10,7 +10,7 @@ import { SqsDestination } from 'aws-cdk-lib/aws-lambda-destinations';
 import { SqsEventSource } from 'aws-cdk-lib/aws-lambda-event-sources';
 import { LogGroup } from 'aws-cdk-lib/aws-logs';
 import { BlockPublicAccess, Bucket, BucketEncryption, ObjectOwnership } from 'aws-cdk-lib/aws-s3';
-import { CfnScheduleGroup } from 'aws-cdk-lib/aws-scheduler';
+import { CfnSchedule, CfnScheduleGroup } from 'aws-cdk-lib/aws-scheduler';
 import { Subscription, SubscriptionProtocol, Topic } from 'aws-cdk-lib/aws-sns';
 import { DeadLetterQueue, Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
 import { RustFunction } from 'cargo-lambda-cdk';
@@ -72,16 +72,11 @@ export class ReverseEtl extends Construct {
     this.makeEventRule(missed);
 
     const infra = join(this.repository(), 'infra');
-    const { extractorTimeout, freshnessTarget, runStartedWithin, oldestMessageSeconds } = this.settings;
+    const { extractorTimeout, oldestMessageSeconds } = this.settings;
     const words = {
       stack,
       table: this.table.tableName,
-      settings: {
-        ExtractorTimeout: extractorTimeout,
-        FreshnessTarget: freshnessTarget,
-        RunStartedWithin: runStartedWithin,
-        OldestMessageSeconds: oldestMessageSeconds,
-      },
+      settings: { ExtractorTimeout: extractorTimeout, OldestMessageSeconds: oldestMessageSeconds },
     };
     makeAlarms(this, infra, destinations, this.alertTopic.topicArn, words);
     makeDashboard(this, infra, destinations, words);
@@ -227,7 +222,7 @@ export class ReverseEtl extends Construct {
 
   private makeExtractor(named: Named, queueArns: string[], failed: Queue): Function {
     const name = `${this.stack}-extractor`;
-    const { eventMaxAge, extractorMemory, extractorStorage, extractorTimeout, spoolMemory } = this.settings;
+    const { eventMaxAge, extractorMemory, extractorStorage, extractorTimeout, freshnessTarget, spoolMemory } = this.settings;
     const extractor = this.makeFunction('extractor', 'extractor', name, forExtractor(this, named, name, queueArns, failed.queueArn), {
       description: 'Plans a run of a sync and enqueues its batches.',
       memorySize: extractorMemory,
@@ -239,6 +234,7 @@ export class ReverseEtl extends Construct {
       environment: {
         SLUICEGATE_QUEUE_PREFIX: `${this.stack}-`,
         SLUICEGATE_SPOOL_MEMORY_MB: String(spoolMemory),
+        SLUICEGATE_FRESHNESS_SECONDS: String(freshnessTarget),
       },
     });
     acknowledged.ofExtractor(extractor);
@@ -271,12 +267,37 @@ export class ReverseEtl extends Construct {
     const role = new Role(this, 'scheduler-role', {
       assumedBy: new ServicePrincipal('scheduler.amazonaws.com', {
         conditions: {
-          StringEquals: { 'aws:SourceAccount': Aws.ACCOUNT_ID, 'aws:SourceArn': arn(this, 'scheduler', `schedule-group/${this.stack}`) },
+          StringEquals: {
+            'aws:SourceAccount': Aws.ACCOUNT_ID,
+            'aws:SourceArn': [this.stack, `${this.stack}-watch`].map((name) => arn(this, 'scheduler', `schedule-group/${name}`)),
+          },
         },
       }),
       inlinePolicies: { scheduler: forScheduler(named, this.extractor.functionArn, missed.queueArn) },
     });
+    this.makeWatch(role, missed);
     return { group, role };
+  }
+
+  /** The stack's own schedule has a group of its own: `sluice apply --prune` empties the other of what no project has. */
+  private makeWatch(role: Role, missed: Queue): void {
+    const name = `${this.stack}-watch`;
+    const group = new CfnScheduleGroup(this, 'watch-group', { name });
+    new CfnSchedule(this, 'watch', {
+      name,
+      groupName: group.ref,
+      description: 'Looks whether runs start, and how old the data of each sync are.',
+      scheduleExpression: 'rate(5 minutes)',
+      flexibleTimeWindow: { mode: 'OFF' },
+      target: {
+        arn: this.extractor.functionArn,
+        roleArn: role.roleArn,
+        input: '{"watch":true}',
+        deadLetterConfig: { arn: missed.queueArn },
+        // A look that is five minutes late is the next one.
+        retryPolicy: { maximumEventAgeInSeconds: 300, maximumRetryAttempts: 2 },
+      },
+    });
   }
 
   /** Events of other systems (say: a dbt run finished); the extractor matches them to syncs. */

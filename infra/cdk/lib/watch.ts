@@ -12,7 +12,7 @@ import { Destination } from './destinations';
 export interface Words {
   readonly stack: string;
   readonly table: string;
-  /** Settings in upper camel case, such as `FreshnessTarget`. */
+  /** Settings in upper camel case, such as `OldestMessageSeconds`. */
   readonly settings: Readonly<Record<string, number>>;
 }
 
@@ -24,10 +24,9 @@ interface Alarm {
   readonly stat: string;
   readonly over?: number | string | { readonly milliseconds: number; readonly of: string };
   readonly under?: number;
-  readonly period: number | string;
+  readonly period: number;
   readonly times?: number;
   readonly missing?: string;
-  readonly unless?: string;
 }
 
 interface Line {
@@ -90,9 +89,6 @@ function split(metric: string): [string, string] {
 export function makeAlarms(scope: Construct, infra: string, destinations: readonly Destination[], topic: string, words: Words): void {
   const { alarms } = page<{ alarms: Alarm[] }>(infra, 'alarms.yaml');
   for (const [alarm, destination] of each(alarms, destinations)) {
-    if (alarm.unless !== undefined && setting(alarm.unless, words) === 0) {
-      continue;
-    }
     const name = fill(alarm.name, words, destination);
     const [namespace, metricName] = split(alarm.of);
     new CfnAlarm(scope, `alarm-${name}`, {
@@ -102,7 +98,7 @@ export function makeAlarms(scope: Construct, infra: string, destinations: readon
       metricName,
       dimensions: Object.entries(alarm.by).map(([key, value]) => ({ name: key, value: fill(value, words, destination) })),
       statistic: alarm.stat,
-      period: figure(alarm.period, words),
+      period: alarm.period,
       evaluationPeriods: alarm.times ?? 1,
       comparisonOperator: alarm.over !== undefined ? 'GreaterThanThreshold' : 'LessThanThreshold',
       threshold: figure(alarm.over ?? alarm.under, words),

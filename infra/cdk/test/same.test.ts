@@ -78,7 +78,6 @@ test('with every setting made', () => {
     LogRetention: 7,
     AlarmEmail: 'data@example.com',
     FreshnessTarget: 0,
-    RunStartedWithin: 900,
     OldestMessageSeconds: 600,
   });
   const cdk = synthesize(join(infra, 'destinations.yaml'), (stack) => ({
@@ -100,7 +99,6 @@ test('with every setting made', () => {
     logRetention: 7,
     alarmEmail: 'data@example.com',
     freshnessTarget: 0,
-    runStartedWithin: 900,
     oldestMessageSeconds: 600,
   }));
   same(sam, cdk);

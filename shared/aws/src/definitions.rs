@@ -53,6 +53,8 @@ pub struct Listed {
     pub paused: bool,
     /// When this version was applied.
     pub applied: Millis,
+    /// When the sync was resumed last.
+    pub resumed: Option<Millis>,
     /// When it runs: what events are matched against.
     pub schedule: Schedule,
 }
@@ -86,7 +88,13 @@ impl Definitions {
 
     /// Every sync that is applied, by name.
     pub async fn list(&self) -> Result<Vec<Listed>, Fault> {
-        self.query(&current_definitions()).await?.iter().map(|item| self.listed(item)).collect()
+        self.each().await?.into_iter().map(|(_, listed)| listed).collect()
+    }
+
+    /// Every sync that is applied, each with its own fault where it cannot be read: one hides no other.
+    pub async fn each(&self) -> Result<Vec<(String, Result<Listed, Fault>)>, Fault> {
+        let items = self.query(&current_definitions()).await?;
+        Ok(items.iter().map(|item| (text(item, SK).unwrap_or_default().to_owned(), self.listed(item))).collect())
     }
 
     /// Makes a definition the active one, whole or not at all. Paused stays paused. Safe to repeat.
@@ -115,14 +123,13 @@ impl Definitions {
     }
 
     /// Pauses or resumes a sync. `false`: no sync of this name is applied.
-    pub async fn set_paused(&self, sync: &str, paused: bool) -> Result<bool, Fault> {
+    pub async fn set_paused(&self, sync: &str, paused: bool, now: Millis) -> Result<bool, Fault> {
         let update = self.client.update_item().table_name(&self.table).key(PK, s(current_definitions())).key(SK, s(sync));
-        let sent = update
-            .update_expression("SET paused = :paused")
-            .condition_expression("attribute_exists(version)")
-            .expression_attribute_values(":paused", AttributeValue::Bool(paused))
-            .send()
-            .await;
+        let update = match paused {
+            true => update.update_expression("SET paused = :paused"),
+            false => update.update_expression("SET paused = :paused, resumed = :now").expression_attribute_values(":now", n(now.0)),
+        };
+        let sent = update.condition_expression("attribute_exists(version)").expression_attribute_values(":paused", AttributeValue::Bool(paused)).send().await;
         match sent {
             Ok(_) => Ok(true),
             Err(e) if e.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => Ok(false),
@@ -189,7 +196,8 @@ impl Definitions {
                 sync: text(item, SK)?.to_owned(),
                 version: text(item, "version")?.to_owned(),
                 paused: *item.get("paused")?.as_bool().ok()?,
-                applied: Millis(item.get("applied")?.as_n().ok()?.parse().ok()?),
+                applied: Millis(number(item, "applied")?),
+                resumed: number(item, "resumed").map(Millis),
                 schedule: serde_json::from_str(text(item, "schedule")?).ok()?,
             })
         };
@@ -235,6 +243,10 @@ fn n(number: i64) -> AttributeValue {
 
 fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
+}
+
+fn number(item: &Item, name: &str) -> Option<i64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
 }
 
 fn json(value: &impl serde::Serialize) -> Result<String, Fault> {

@@ -11,6 +11,8 @@ use domain::fault::{Code, Fault};
 pub const LARGEST_MESSAGE: usize = 1024 * 1024;
 /// The longest time a claim may last: the longest visibility time of SQS, in seconds.
 const LONGEST_CLAIM: u64 = 12 * 3600;
+/// The longest time that data may be late: ten years, in seconds.
+const LONGEST_LATENESS: u64 = 10 * 366 * 86_400;
 
 /// What every function is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +48,9 @@ pub struct Extractor {
     pub queue_prefix: String,
     /// SLUICEGATE_REQUESTS_PER_MESSAGE: requests whose records one message holds, 1 to 5. Default 5.
     pub requests_per_message: usize,
+    /// SLUICEGATE_FRESHNESS_SECONDS: how late the data of a sync may be by its schedule, where its own `alerts` do not say.
+    /// 0 or not set: any time.
+    pub lateness: Option<Duration>,
 }
 
 /// What a writer is told.
@@ -96,9 +101,11 @@ impl Extractor {
     /// The same from anywhere.
     pub fn read(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Fault> {
         let of = Variables(variable);
+        let lateness = of.number("SLUICEGATE_FRESHNESS_SECONDS", 0, LONGEST_LATENESS, 0)?;
         Ok(Self {
             common: Common::read(variable)?,
             queue_prefix: of.needed("SLUICEGATE_QUEUE_PREFIX", "what the names of the queues begin with")?,
+            lateness: (lateness > 0).then(|| Duration::from_secs(lateness)),
             requests_per_message: of.number("SLUICEGATE_REQUESTS_PER_MESSAGE", 1, 5, 5)? as usize,
         })
     }
@@ -216,7 +223,7 @@ mod tests {
     #[test]
     fn settings_are_read_with_their_defaults() {
         let (extractor, writer) = with("X", "").unwrap();
-        assert_eq!((extractor.queue_prefix.as_str(), extractor.requests_per_message), ("crm-", 5));
+        assert_eq!((extractor.queue_prefix.as_str(), extractor.requests_per_message, extractor.lateness), ("crm-", 5, None));
         assert_eq!((writer.destination.as_str(), writer.rate), ("hubspot", Some(RateLimit { requests: 100, per: Span::seconds(10) })));
         let common = writer.common;
         assert_eq!((common.stack.as_str(), common.table.as_str(), common.bucket.as_str()), ("crm", "crm-state", "crm-plans"));
@@ -230,6 +237,9 @@ mod tests {
         assert_eq!(with("SLUICEGATE_SPOOL_MEMORY_MB", "1").unwrap().0.common.spool_memory, 1 << 20);
         assert_eq!(with("SLUICEGATE_REQUESTS_PER_MESSAGE", "1").unwrap().0.requests_per_message, 1);
         assert_eq!(with("SLUICEGATE_RATE", "").unwrap().1.rate, None);
+        for (seconds, lateness) in [("0", None), ("3600", Some(Duration::from_secs(3600)))] {
+            assert_eq!(with("SLUICEGATE_FRESHNESS_SECONDS", seconds).unwrap().0.lateness, lateness);
+        }
         assert_eq!(
             with("SLUICEGATE_ALERT_TOPIC", "arn:aws:sns:eu-west-1:1:alerts").unwrap().1.common.alert_topic.as_deref(),
             Some("arn:aws:sns:eu-west-1:1:alerts")
@@ -249,6 +259,7 @@ mod tests {
             ("SLUICEGATE_CLAIM_SECONDS", "0", "from 1 to 43200"),
             ("SLUICEGATE_SPOOL_MEMORY_MB", "-1", "from 1 to 10240"),
             ("SLUICEGATE_REQUESTS_PER_MESSAGE", "6", "from 1 to 5"),
+            ("SLUICEGATE_FRESHNESS_SECONDS", "a day", "a whole number"),
             ("SLUICEGATE_ALERT_TOPIC", "arn:aws:sqs:eu-west-1:1:q", "SNS topic"),
             ("SLUICEGATE_RATE", "100", "`100/10s`"),
             ("SLUICEGATE_RATE", "0/10s", "`100/10s`"),

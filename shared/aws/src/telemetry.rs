@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use domain::run::{Run, Status};
+use domain::watch::Seen;
 use serde_json::{Map, Value, json};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -107,9 +108,30 @@ impl Metrics {
         self.write(sync, destination, &[("Requests", COUNT, requests as f64), ("Throttles", COUNT, throttled as f64)], &[]);
     }
 
+    /// A look at a sync: how old its data are and whether that is too old, and what no run can tell.
+    pub fn seen(&self, sync: &str, destination: &str, seen: &Seen) {
+        let flag = |is: bool| f64::from(u8::from(is));
+        let mut metrics = vec![
+            ("FreshnessMissed", COUNT, flag(seen.freshness_missed)),
+            ("RunsOverdue", COUNT, flag(seen.overdue.is_some())),
+            ("RunsStalled", COUNT, flag(seen.stalled.is_some())),
+        ];
+        metrics.extend(seen.freshness_seconds.map(|seconds| ("Freshness", "Seconds", seconds as f64)));
+        self.write(sync, destination, &metrics, &[]);
+    }
+
+    /// The watch has looked at so many syncs, and could not look at so many others.
+    pub fn watched(&self, syncs: usize, faults: usize) {
+        self.write_by(&[], &[("Watched", COUNT, syncs as f64), ("WatchFaults", COUNT, faults as f64)], &[]);
+    }
+
     fn write(&self, sync: &str, destination: &str, metrics: &[Metric], facts: &[(&str, Value)]) {
+        self.write_by(&[("Sync", sync), ("Destination", destination)], metrics, facts);
+    }
+
+    fn write_by(&self, by: &[(&str, &str)], metrics: &[Metric], facts: &[(&str, Value)]) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let mut line = line(&self.stack, sync, destination, now.as_millis() as u64, metrics, facts).to_string();
+        let mut line = line(&self.stack, by, now.as_millis() as u64, metrics, facts).to_string();
         line.push('\n');
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         // A metric that cannot be written has nowhere to be reported, and no run fails for it.
@@ -117,19 +139,19 @@ impl Metrics {
     }
 }
 
-/// One line: what the metrics are, then dimensions, facts and values at the top level.
-fn line(stack: &str, sync: &str, destination: &str, timestamp: u64, metrics: &[Metric], facts: &[(&str, Value)]) -> Value {
+/// One line: what the metrics are, then dimensions, facts and values at the top level. The metrics are of the stack, and
+/// where they are of something in it, of that too.
+fn line(stack: &str, by: &[(&str, &str)], timestamp: u64, metrics: &[Metric], facts: &[(&str, Value)]) -> Value {
     let directives: Vec<_> = metrics.iter().map(|(name, unit, _)| json!({ "Name": name, "Unit": unit })).collect();
-    let directive = json!({
-        "Namespace": NAMESPACE,
-        "Dimensions": [["Stack", "Sync", "Destination"], ["Stack"]],
-        "Metrics": directives,
-    });
+    let mut dimensions = vec![vec!["Stack"]];
+    if !by.is_empty() {
+        dimensions.insert(0, std::iter::once("Stack").chain(by.iter().map(|(name, _)| *name)).collect());
+    }
+    let directive = json!({ "Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": directives });
     let mut line = Map::new();
     line.insert("_aws".into(), json!({ "Timestamp": timestamp, "CloudWatchMetrics": [directive] }));
-    for (name, value) in [("Stack", stack), ("Sync", sync), ("Destination", destination)] {
-        line.insert(name.into(), json!(value));
-    }
+    line.insert("Stack".into(), json!(stack));
+    line.extend(by.iter().map(|(name, value)| ((*name).to_owned(), json!(value))));
     line.extend(facts.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
     line.extend(metrics.iter().map(|(name, _, value)| ((*name).to_owned(), json!(value))));
     Value::Object(line)
@@ -191,14 +213,18 @@ mod tests {
         }
     }
 
-    /// What the specification demands of every line; returns the value and unit of each metric.
+    /// What the specification demands of every line about a sync; returns the value and unit of each metric.
     fn metrics_of(line: &Value) -> Vec<(String, String, f64)> {
+        metrics_by(line, &json!([["Stack", "Sync", "Destination"], ["Stack"]]))
+    }
+
+    fn metrics_by(line: &Value, dimensions: &Value) -> Vec<(String, String, f64)> {
         assert!(line["_aws"]["Timestamp"].as_u64().unwrap() > 1_600_000_000_000, "milliseconds since 1970");
         let directives = line["_aws"]["CloudWatchMetrics"].as_array().unwrap();
         assert_eq!(directives.len(), 1);
         assert_eq!(directives[0]["Namespace"], "Sluicegate");
-        assert_eq!(directives[0]["Dimensions"], json!([["Stack", "Sync", "Destination"], ["Stack"]]));
-        for dimension in ["Stack", "Sync", "Destination"] {
+        assert_eq!(&directives[0]["Dimensions"], dimensions);
+        for dimension in dimensions[0].as_array().unwrap().iter().map(|d| d.as_str().unwrap()) {
             assert!(line[dimension].as_str().is_some_and(|value| !value.is_empty() && value.len() <= 1024), "{dimension} is a text at the top level");
         }
         let metrics = directives[0]["Metrics"].as_array().unwrap();
@@ -248,6 +274,22 @@ mod tests {
         assert_eq!(metrics_of(&lines[0]), one("RunsStarted", 1.0));
         assert_eq!((metrics_of(&lines[1]), &lines[1]["Reason"]), (one("TicksSkipped", 1.0), &json!("run_active")));
         assert_eq!(metrics_of(&lines[2]), [one("Requests", 3.0), one("Throttles", 1.0)].concat());
+    }
+
+    #[test]
+    fn a_look_is_a_line_of_each_sync_and_one_of_the_stack() {
+        let page = Page::default();
+        let metrics = Metrics::with_writer("crm", page.clone());
+        let overdue = Some(domain::watch::Overdue { since: None, due: Millis(1) });
+        metrics.seen("s", "d", &Seen { freshness_seconds: Some(90), freshness_missed: true, overdue, stalled: None });
+        metrics.seen("paused", "d", &Seen::default());
+        metrics.watched(2, 1);
+        let lines = page.lines();
+        let count = |name: &str, value| (name.to_owned(), COUNT.to_owned(), value);
+        let expected = [count("FreshnessMissed", 1.0), count("RunsOverdue", 1.0), count("RunsStalled", 0.0)];
+        assert_eq!(metrics_of(&lines[0]), [&expected[..], &[("Freshness".to_owned(), "Seconds".to_owned(), 90.0)]].concat());
+        assert_eq!(metrics_of(&lines[1]), ["FreshnessMissed", "RunsOverdue", "RunsStalled"].map(|name| count(name, 0.0)));
+        assert_eq!(metrics_by(&lines[2], &json!([["Stack"]])), [count("Watched", 2.0), count("WatchFaults", 1.0)]);
     }
 
     #[test]

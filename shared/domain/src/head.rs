@@ -26,7 +26,7 @@ pub struct Head {
     pub cursor: Option<String>,
     /// When the model was last read in full and everything was accepted.
     pub last_full: Option<Millis>,
-    /// When the last run that delivered everything began: how fresh the destination is.
+    /// When the last run that delivered began ([`crate::run::Run::has_delivered`]): how fresh the destination is.
     #[serde(default)]
     pub delivered: Option<Millis>,
     /// The sync version that `cursor` and `last_full` belong to: another one begins with a full read.

@@ -35,3 +35,4 @@ pub mod run;
 pub mod schedule;
 pub mod sync;
 pub mod value;
+pub mod watch;

@@ -274,6 +274,13 @@ impl Run {
             Status::Complete
         }
     }
+
+    /// True when the run leaves nothing behind that is still to arrive: every record to send was accepted, skipped,
+    /// rejected, held or invalid. Whoever is refused is told of apart, and a few of them do not make all the others old.
+    /// A record that was not sent, or ran out of attempts, is data that the destination should have and has not.
+    pub fn has_delivered(&self) -> bool {
+        matches!(self.status, Status::Complete | Status::Partial) && self.tally.exhausted + self.tally.unsent == 0
+    }
 }
 
 /// What a batch has come to so far. Replaces what was stored for it, so writing it twice counts once.
@@ -329,6 +336,30 @@ mod tests {
         assert_eq!((sum.accepted(), sum.reasons["bad"].count), (4, 2));
         sum.sent += 1;
         assert!(!sum.balances());
+    }
+
+    #[test]
+    fn refused_records_do_not_keep_a_run_from_having_delivered_and_missing_ones_do() {
+        let run = |status: Status, tally: &Tally| {
+            let json = serde_json::json!({
+                "id": "r", "sync": "crm", "sync_version": "v", "generation": 1, "trigger": "manual", "status": status, "started": 1, "ended": 2,
+                "progress": 2, "full": true, "counts": Counts { held: 2, invalid: 1, ..Counts::default() }, "plan_hash": null, "batches": 1,
+                "tally": tally, "tripped": [], "invalid": [], "fault": null, "on_success": OnSuccess::default(),
+            });
+            serde_json::from_value::<Run>(json).unwrap().has_delivered()
+        };
+        let tally = |rejected, exhausted, unsent| Tally { sent: 9, created: 5, skipped: 1, rejected, exhausted, unsent, ..Tally::default() };
+        for (status, tally, delivered) in [
+            (Status::Complete, tally(0, 0, 0), true),
+            (Status::Partial, tally(3, 0, 0), true),
+            (Status::Partial, tally(0, 1, 0), false),
+            (Status::Incomplete, tally(0, 0, 1), false),
+            (Status::Failed, tally(0, 0, 0), false),
+            (Status::Blocked, tally(0, 0, 0), false),
+            (Status::Running, tally(0, 0, 0), false),
+        ] {
+            assert_eq!(run(status, &tally), delivered, "{status:?} {tally:?}");
+        }
     }
 
     #[test]

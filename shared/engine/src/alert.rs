@@ -1,5 +1,5 @@
-//! Tells people of a sync's problems after a run. What is told is decided in `domain::alert`; here it is looked up what
-//! was told before, told anew, and kept.
+//! Tells people of a sync's problems after a run, and on AWS from time to time while none runs. What is told is decided in
+//! `domain::alert`; here it is looked up what was told before, told anew, and kept.
 //!
 //! What was told is kept with the run and not in the head: telling takes a while, and a head that changes under the next
 //! run would end it. It is kept after it was told, so a process that ends in between tells it twice, never not at all.
@@ -8,15 +8,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::alert::{Alert, Alerts, Facts, Told, decide};
+use domain::alert::{Alert, Alerts, Decision, Facts, Told, decide};
+use domain::clock::Millis;
 use domain::fault::{Code, Fault};
+use domain::head::Head;
 use domain::ports::{Clock, Notifier, StateStore};
 use domain::run::{Run, Status};
+use domain::watch::Seen;
 
 /// How many of the newest runs are looked at for what was told before.
-const LOOK_BACK: usize = 10;
+pub const LOOK_BACK: usize = 10;
 /// Nobody is waited for longer than this.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Whoever closed a run may be telling of it for so long; a watch does not tell the same beside it.
+const SETTLED: Duration = Duration::from_secs(300);
 
 /// Who is told, and of what.
 #[derive(Clone)]
@@ -33,13 +38,59 @@ pub struct Alerting {
     pub stack: Option<String>,
 }
 
+/// What is decided from, besides the settings.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    /// The run that is told of, closed.
+    pub run: &'a Run,
+    /// The newest runs of the sync, [`LOOK_BACK`] of them, the newest first.
+    pub runs: &'a [Run],
+    /// The sync's head.
+    pub head: &'a Head,
+    /// What a watch sees; none after a run.
+    pub seen: Option<&'a Seen>,
+    /// Now.
+    pub now: Millis,
+}
+
+impl Known<'_> {
+    /// True when a watch has something to tell that nobody else is telling. Opens nobody: their secrets are asked for only
+    /// when there is something to say.
+    pub fn has_news(&self, settings: &Alerts, stack: &str) -> bool {
+        let settled = self.run.ended.is_some_and(|ended| self.now.since(ended) >= SETTLED);
+        let before = self.told_before();
+        settled && settings.channels().iter().any(|channel| self.decide(&before, &channel.name(), settings, Some(stack)).alert.is_some())
+    }
+
+    /// By the name of who was told. The run itself, when it is told of again, knows best.
+    fn told_before(&self) -> BTreeMap<String, Vec<Told>> {
+        self.runs.iter().filter(|old| old.id <= self.run.id).find_map(|old| old.alerted.clone()).unwrap_or_default()
+    }
+
+    fn decide(&self, before: &BTreeMap<String, Vec<Told>>, name: &str, settings: &Alerts, stack: Option<&str>) -> Decision {
+        let before = before.get(name).map(Vec::as_slice).unwrap_or_default();
+        let Self { run, head, seen, now, .. } = *self;
+        decide(&Facts { run, delivered: head.delivered, seen, records: head.records, before, settings, stack, now })
+    }
+}
+
 /// Tells people what has changed with this closed run. Never fails: what cannot be told is logged, and told after the
-/// next run. Does nothing for a run that goes on or never began.
+/// next run or by the next watch. Does nothing for a run that goes on or never began.
 pub async fn tell(alerting: &Alerting, run: &Run) {
+    tell_of(alerting, run, None).await;
+}
+
+/// Tells people what a watch sees of a sync whose newest closed run this is. What was told is kept with that run: once
+/// told, it is not told by the next watch again.
+pub async fn tell_seen(alerting: &Alerting, run: &Run, seen: &Seen) {
+    tell_of(alerting, run, Some(seen)).await;
+}
+
+async fn tell_of(alerting: &Alerting, run: &Run, seen: Option<&Seen>) {
     if alerting.notifiers.is_empty() || !run.status.is_closed() || run.status == Status::Skipped {
         return;
     }
-    if let Err(fault) = try_tell(alerting, run).await {
+    if let Err(fault) = try_tell(alerting, run, seen).await {
         tracing::warn!(sync = run.sync, run = run.id, code = %fault.code, "nobody could be told what became of the run: {}", fault.what);
     }
 }
@@ -60,27 +111,16 @@ pub async fn tell_of_replaced(alerting: &Alerting, run: &Run) {
     }
 }
 
-async fn try_tell(alerting: &Alerting, run: &Run) -> Result<(), Fault> {
+async fn try_tell(alerting: &Alerting, run: &Run, seen: Option<&Seen>) -> Result<(), Fault> {
     let store = alerting.store.as_ref();
-    let runs = store.runs(&run.sync, LOOK_BACK).await?;
-    // This very run, when it is told of again, knows best.
-    let before = runs.into_iter().filter(|old| old.id <= run.id).find_map(|old| old.alerted).unwrap_or_default();
-    let head = store.head(&run.sync).await?;
+    let (runs, head) = (store.runs(&run.sync, LOOK_BACK).await?, store.head(&run.sync).await?);
+    let known = Known { run, runs: &runs, head: &head, seen, now: alerting.clock.now() };
+    let before = known.told_before();
     let mut after: BTreeMap<String, Vec<Told>> = BTreeMap::new();
     for notifier in &alerting.notifiers {
-        let known = before.get(notifier.name()).map(Vec::as_slice).unwrap_or_default();
-        let facts = Facts {
-            run,
-            delivered: head.delivered,
-            records: head.records,
-            before: known,
-            settings: &alerting.settings,
-            stack: alerting.stack.as_deref(),
-            now: alerting.clock.now(),
-        };
-        let decision = decide(&facts);
+        let decision = known.decide(&before, notifier.name(), &alerting.settings, alerting.stack.as_deref());
         let told = match &decision.alert {
-            Some(alert) if !notify(notifier.as_ref(), alert).await => known.to_vec(),
+            Some(alert) if !notify(notifier.as_ref(), alert).await => before.get(notifier.name()).cloned().unwrap_or_default(),
             _ => decision.told,
         };
         if !told.is_empty() {
@@ -92,6 +132,9 @@ async fn try_tell(alerting: &Alerting, run: &Run) -> Result<(), Fault> {
     }
     // As stored: whoever closed the run may have summed it up since.
     let run = store.run(&run.sync, &run.id).await?.unwrap_or_else(|| run.clone());
+    if run.alerted.as_ref() == Some(&after) {
+        return Ok(());
+    }
     store.put_run(&Run { alerted: Some(after), ..run }).await
 }
 
@@ -103,6 +146,11 @@ async fn notify(notifier: &dyn Notifier, alert: &Alert) -> bool {
         Ok(Err(fault)) => fault.what,
         Err(_) => format!("no answer within {} seconds", PATIENCE.as_secs()),
     };
-    tracing::warn!(sync = alert.sync, run = alert.run, to = notifier.name(), "an alert could not be told, and is told after the next run: {why}");
+    tracing::warn!(
+        sync = alert.sync,
+        run = alert.run,
+        to = notifier.name(),
+        "an alert could not be told, and is told after the next run or by the next watch: {why}"
+    );
     false
 }

@@ -44,7 +44,7 @@ async fn close_delivered(context: &Context, mut run: Run, batches: Option<u32>) 
     let ended = context.clock.now();
     let left = run.on_success.clone();
     let (full, version) = (run.full, run.sync_version.clone());
-    let delivered = (run.status == Status::Complete).then_some(run.started);
+    let delivered = run.has_delivered().then_some(run.started);
     let now = finish(store, context.clock.as_ref(), &mut run, |head| {
         head.delivered = delivered.or(head.delivered);
         head.columns = left.columns.clone();

@@ -26,7 +26,10 @@ async fn a_paused_sync_stays_paused_until_it_is_resumed() {
     assert_eq!(rig.schedule("crm").await, Some(("rate(3 hours)".into(), false)));
     assert!(rig.definitions.active("crm").await.unwrap().unwrap().paused);
 
+    let since = async || rig.applied().await.into_iter().find(|(l, _)| l.sync == "crm").unwrap().0.resumed;
+    assert_eq!(since().await, None);
     let resumed = rig.sluice(&["resume", "crm", "--json"]).json();
+    assert!(since().await.is_some(), "from here on its runs are expected again");
     assert_eq!(resumed, json!({ "sync": "crm", "paused": false, "changed": true }));
     assert_eq!(rig.schedule("crm").await, Some(("rate(3 hours)".into(), true)));
     assert!(!rig.definitions.active("crm").await.unwrap().unwrap().paused);

@@ -3,7 +3,9 @@
 
 use std::process::ExitCode;
 
+use domain::clock::SystemClock;
 use domain::fault::Fault;
+use domain::ports::Clock;
 
 use crate::exit;
 use crate::output::Out;
@@ -18,7 +20,7 @@ pub async fn run(remote: &Remote, sync: &str, pause: bool, out: &Out) -> Result<
     let schedule = schedule_step(there.as_ref(), timed.map(|timed| remote.schedules.wanted(sync, &timed, !pause)));
     let changed = active.paused != pause || schedule != ScheduleStep::Keep;
     // The flag first: from here on the extractor refuses the ticks that are on their way.
-    if active.paused != pause && !remote.definitions.set_paused(sync, pause).await? {
+    if active.paused != pause && !remote.definitions.set_paused(sync, pause, SystemClock.now()).await? {
         return Err(remote.unknown(sync).await?);
     }
     if let ScheduleStep::Put(schedule) = &schedule {

@@ -2,8 +2,8 @@
 //!
 //! People are told once per change: what was told is kept with the run (`Run::alerted`), for each of those who are told.
 //! A problem that a run says nothing about (how many records are held, for a run that never came to plan) stays as it
-//! was. All of this is decided when a run is closed. That no run was started at all nobody here can see: on AWS that is
-//! what the alarms of the stack are for.
+//! was. All of this is decided when a run is closed, and on AWS once more by the watch of the stack, with what it saw
+//! ([`crate::watch`]): that no run starts, no run can tell.
 
 mod settings;
 mod text;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use self::settings::{Alerts, Channel, Problem, SlackChannel, SnsChannel, WebhookChannel};
 use crate::clock::Millis;
 use crate::run::{Run, Status};
+use crate::watch::Seen;
 
 /// A problem that people know of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,8 +32,10 @@ pub struct Told {
 pub struct Facts<'a> {
     /// The run, closed.
     pub run: &'a Run,
-    /// When the last run that delivered everything began.
+    /// When the last run that delivered began.
     pub delivered: Option<Millis>,
+    /// What a watch sees now; none when nobody watches and a run is told of.
+    pub seen: Option<&'a Seen>,
     /// Records of the model at the last full read.
     pub records: u64,
     /// What was told before.
@@ -170,7 +173,7 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
         if told.iter().any(|told| told.problem == earlier.problem) {
             continue;
         }
-        if says_of(run, facts.delivered, earlier.problem) {
+        if says_of(facts, earlier) {
             over.push(earlier.problem);
         } else {
             problems.push(Said { problem: earlier.problem, code: None, what: text::still(earlier), new: false });
@@ -187,14 +190,17 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
     Decision { alert: Some(text::alert(facts, kind, problems, over)), told }
 }
 
-/// True when this run tells whether the sync has that problem: one that ended early knows little.
-fn says_of(run: &Run, delivered: Option<Millis>, problem: Problem) -> bool {
+/// True when it is known whether the sync still has that problem: a run that ended early knows little.
+fn says_of(facts: &Facts<'_>, earlier: &Told) -> bool {
+    let run = facts.run;
     let went_through = matches!(run.status, Status::Complete | Status::Partial);
-    match problem {
+    match earlier.problem {
         Problem::Failed | Problem::Blocked | Problem::Incomplete => true,
         Problem::Partial | Problem::Held => went_through,
-        Problem::Stale => delivered.is_some(),
+        Problem::Stale => facts.delivered.is_some(),
         Problem::NotLanded => !run.tally.read_back.is_empty(),
+        // Seen to be over, or this run is another than the one after which it was told: so one has started.
+        Problem::Overdue | Problem::Stalled => facts.seen.is_some() || run.started > earlier.since,
     }
 }
 

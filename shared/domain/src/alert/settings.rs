@@ -28,7 +28,8 @@ pub struct Alerts {
     /// A rejected record may be held this long. Default 3 days.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<Span>,
-    /// How old the newest data that was delivered in full may be. Default: any age.
+    /// How old the data may be that the destination has: since the last run that delivered began. Rejected, held and
+    /// invalid records do not keep a run from having delivered. Default: any age.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freshness: Option<Span>,
 }
@@ -117,15 +118,29 @@ pub enum Problem {
     Partial,
     /// Rejected records are held for too long.
     Held,
-    /// The newest data that was delivered in full is too old.
+    /// What the destination has is too old.
     Stale,
     /// Accepted records that were read back are not as they were sent.
     NotLanded,
+    /// No run has started although one was due; noticed by the watch of a stack on AWS.
+    Overdue,
+    /// A run makes no progress and no other takes over; noticed by the watch of a stack on AWS.
+    Stalled,
 }
 
 impl Problem {
     /// All of them.
-    pub const ALL: [Problem; 7] = [Problem::Failed, Problem::Blocked, Problem::Incomplete, Problem::Partial, Problem::Held, Problem::Stale, Problem::NotLanded];
+    pub const ALL: [Problem; 9] = [
+        Problem::Failed,
+        Problem::Blocked,
+        Problem::Incomplete,
+        Problem::Partial,
+        Problem::Held,
+        Problem::Stale,
+        Problem::NotLanded,
+        Problem::Overdue,
+        Problem::Stalled,
+    ];
 
     /// In a word or two, after "the sync is" or "the run".
     pub fn name(self) -> &'static str {
@@ -137,6 +152,8 @@ impl Problem {
             Problem::Held => "held",
             Problem::Stale => "stale",
             Problem::NotLanded => "not landed",
+            Problem::Overdue => "overdue",
+            Problem::Stalled => "stalled",
         }
     }
 }

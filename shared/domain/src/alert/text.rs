@@ -46,6 +46,27 @@ pub(super) fn problems(facts: &Facts<'_>) -> Vec<(Problem, Option<String>, Strin
         }
         out.push((Problem::NotLanded, None, format!("{what}.")));
     }
+    out.extend(seen(facts));
+    out
+}
+
+/// What a watch sees and no run can tell.
+fn seen(facts: &Facts<'_>) -> Vec<(Problem, Option<String>, String)> {
+    let Some(seen) = facts.seen else { return Vec::new() };
+    let mut out = Vec::new();
+    if let Some(overdue) = seen.overdue {
+        let next = match facts.stack {
+            Some(stack) => format!(
+                "\nNext: `sluice apply --stack {stack}` makes the schedule as the project has it; what failed before a run began is in the extractor's log."
+            ),
+            None => String::new(),
+        };
+        out.push((Problem::Overdue, None, format!("{}{next}", overdue.in_words())));
+    }
+    if let Some(stalled) = &seen.stalled {
+        let next = format!("Next: look at the destination's queue and at the writer's log. The next run of {} takes over.", facts.run.sync);
+        out.push((Problem::Stalled, None, format!("{}\n{next}", stalled.in_words())));
+    }
     out
 }
 
@@ -70,7 +91,7 @@ fn held(facts: &Facts<'_>) -> Option<String> {
 
 fn stale(facts: &Facts<'_>) -> Option<String> {
     let (most, delivered) = (facts.settings.freshness?, facts.delivered?);
-    (facts.now.since(delivered) > most.0).then(|| format!("The last run that delivered everything began at {delivered}; at most {most} are allowed."))
+    (facts.now.since(delivered) > most.0).then(|| format!("The last run that delivered began at {delivered}; at most {most} are allowed."))
 }
 
 /// A problem that this run says nothing about.
@@ -80,7 +101,10 @@ pub(super) fn still(told: &Told) -> String {
 
 pub(super) fn alert(facts: &Facts<'_>, kind: Kind, problems: Vec<Said>, over: Vec<Problem>) -> Alert {
     let run = facts.run;
-    let error = |said: &Said| matches!(said.problem, Problem::Failed | Problem::Blocked | Problem::Incomplete);
+    let error = |said: &Said| {
+        use Problem::{Blocked, Failed, Incomplete, Overdue, Stalled};
+        matches!(said.problem, Failed | Blocked | Incomplete | Overdue | Stalled)
+    };
     let severity = match problems.iter().any(error) {
         true => Severity::Error,
         false if problems.is_empty() => Severity::Resolved,
@@ -164,7 +188,7 @@ fn commands(facts: &Facts<'_>, problems: &[Said]) -> Vec<String> {
             let key = facts.run.tally.read_back.differing.first().map_or("KEY".to_owned(), |d| quoted(&d.key));
             format!("sluice explain {sync} {key}{stack}")
         }
-        Problem::Failed | Problem::Incomplete | Problem::Stale => format!("sluice runs {sync}{stack}"),
+        Problem::Failed | Problem::Incomplete | Problem::Stale | Problem::Overdue | Problem::Stalled => format!("sluice runs {sync}{stack}"),
     });
     for command in verbs.chain([format!("sluice runs {sync}{stack}")]) {
         if !out.contains(&command) {

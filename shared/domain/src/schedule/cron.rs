@@ -33,28 +33,62 @@ struct Part {
     step: u32,
 }
 
-/// The expression for the scheduler.
-pub fn translate(text: &str) -> Result<String, Finding> {
+/// An expression, read: the parts of each field, none where it is not restricted. Never both kinds of days.
+pub struct Expression {
+    minute: Option<Vec<Part>>,
+    hour: Option<Vec<Part>>,
+    day: Option<Vec<Part>>,
+    month: Option<Vec<Part>>,
+    weekday: Option<Vec<Part>>,
+}
+
+/// Reads five fields. The finding says what is wrong with them, or what the scheduler cannot do.
+pub fn read(text: &str) -> Result<Expression, Finding> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let [minute, hour, day, month, weekday] = words[..] else {
         return Err(wrong(text, "has not five fields", "write minute, hour, day of month, month, day of week: `0 9 * * 1-5`"));
     };
     let read = |index: usize, word: &str| FIELDS[index].read(word).map_err(|what| wrong(text, &what, "correct that field, such as in `0 9 * * 1-5`"));
-    let (minute, hour, day, month, weekday) = (read(0, minute)?, read(1, hour)?, read(2, day)?, read(3, month)?, read(4, weekday)?);
+    let expression = Expression { minute: read(0, minute)?, hour: read(1, hour)?, day: read(2, day)?, month: read(3, month)?, weekday: read(4, weekday)? };
+    if expression.day.is_some() && expression.weekday.is_some() {
+        return Err(Finding::warning(
+            "schedule.cron",
+            format!("`{text}` names days of the month and days of the week: cron means either, and the scheduler on AWS cannot say that"),
+            "leave one of the two `*`, and make a second sync if both are needed",
+        ));
+    }
+    Ok(expression)
+}
+
+/// The expression for the scheduler.
+pub fn translate(text: &str) -> Result<String, Finding> {
+    let Expression { minute, hour, day, month, weekday } = read(text)?;
     let days = match (day, weekday) {
-        (Some(_), Some(_)) => {
-            return Err(Finding::warning(
-                "schedule.cron",
-                format!("`{text}` names days of the month and days of the week: cron means either, and the scheduler on AWS cannot say that"),
-                "leave one of the two `*`, and make a second sync if both are needed",
-            ));
-        }
-        (Some(day), None) => (written(&day, 31), "?".into()),
+        (Some(day), _) => (written(&day, 31), "?".into()),
         (None, Some(weekday)) => ("?".into(), week(&weekday)),
         (None, None) => ("*".into(), "?".into()),
     };
     let all = |parts: Option<Vec<Part>>, most: u32| parts.map_or("*".to_owned(), |parts| written(&parts, most));
     Ok(format!("cron({} {} {} {} {} *)", all(minute, 59), all(hour, 23), days.0, all(month, 12), days.1))
+}
+
+impl Expression {
+    /// True on this day: the month and the day of it from 1, the day of the week from 0, Sunday.
+    pub fn has_day(&self, month: u32, day: u32, weekday: u32) -> bool {
+        let of_week = has(self.weekday.as_deref(), weekday) || weekday == 0 && has(self.weekday.as_deref(), 7);
+        has(self.month.as_deref(), month) && has(self.day.as_deref(), day) && of_week
+    }
+
+    /// The times of such a day, hours and minutes, in order.
+    pub fn times(&self) -> Vec<(u32, u32)> {
+        let minutes: Vec<u32> = (0..60).filter(|minute| has(self.minute.as_deref(), *minute)).collect();
+        let hours = (0..24).filter(|hour| has(self.hour.as_deref(), *hour));
+        hours.flat_map(|hour| minutes.iter().map(move |minute| (hour, *minute))).collect()
+    }
+}
+
+fn has(parts: Option<&[Part]>, number: u32) -> bool {
+    parts.is_none_or(|parts| parts.iter().any(|p| (p.from..=p.to).contains(&number) && (number - p.from).is_multiple_of(p.step)))
 }
 
 fn wrong(text: &str, what: &str, fix: &str) -> Finding {

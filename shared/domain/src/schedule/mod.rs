@@ -1,7 +1,9 @@
 //! When a sync runs, as the sync file says it: by hand, every so often, at times, or on the event of another system.
-//! Values and translation only; [`event`] decides whether an event is meant, [`cron`] speaks the scheduler's dialect.
+//! Values and translation only; [`event`] decides whether an event is meant, [`cron`] speaks the scheduler's dialect,
+//! [`due`] knows when the next run is to start.
 
 mod cron;
+mod due;
 mod event;
 
 use schemars::JsonSchema;
@@ -10,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Span;
 use crate::finding::Finding;
 
+pub use due::Due;
 pub use event::{EventPattern, OneOf};
 
 /// When a sync runs: `manual`, `{ every: 15 minutes }`, `{ cron: "0 9 * * 1-5", timezone: Europe/London }` or
@@ -144,10 +147,7 @@ impl Schedule {
             }
             Schedule::Cron(cron) => {
                 let expression = cron::translate(&cron.cron)?;
-                if jiff::tz::TimeZone::get(&cron.timezone).is_err() {
-                    let what = format!("`{}` is not a time zone", cron.timezone);
-                    return Err(Finding::error("schedule.timezone", what, "use an IANA name such as `Europe/London`"));
-                }
+                cron.zone()?;
                 Ok(Some(Timed { expression, timezone: cron.timezone.clone(), window_minutes: window(cron.flexible)? }))
             }
         }
@@ -169,6 +169,13 @@ impl Schedule {
             Schedule::Cron(cron) => format!("{} {}", cron.cron, cron.timezone),
             Schedule::On(on) => format!("on an event of {}", on.on.source),
         }
+    }
+}
+
+impl Cron {
+    fn zone(&self) -> Result<jiff::tz::TimeZone, Finding> {
+        let unknown = |_| Finding::error("schedule.timezone", format!("`{}` is not a time zone", self.timezone), "use an IANA name such as `Europe/London`");
+        jiff::tz::TimeZone::get(&self.timezone).map_err(unknown)
     }
 }
 

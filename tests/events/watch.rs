@@ -1,0 +1,170 @@
+//! The watch: what it sees of syncs of all kinds, and whom it tells.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws::telemetry::Metrics;
+use domain::clock::{Millis, Span};
+use domain::head::{Active, Head};
+use domain::run::Run;
+use serde_json::{Value, json};
+use support::double::Double;
+
+use crate::house::{House, SYNC, event, now};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn hours_ago(hours: u32) -> Millis {
+    Millis(now().0 - i64::try_from((HOUR * hours).as_millis()).unwrap())
+}
+
+/// A sync like that of the events, applied four hours ago.
+async fn apply(house: &House, name: &str, schedule: Value, alerts: Value) {
+    let mut definition = house.definition.clone();
+    definition.sync.name = name.to_owned();
+    definition.sync.schedule = serde_json::from_value(schedule).unwrap();
+    definition.alerts = serde_json::from_value(alerts).unwrap();
+    house.extractor.definitions.put(&definition, hours_ago(4)).await.unwrap();
+}
+
+/// Two syncs that cannot be read: one whose item is damaged, and one whose definition is not there.
+async fn damage(house: &House) {
+    let (client, table) = (house.clients.dynamodb(), &house.extractor.settings.common.table);
+    for name in ["broken", "gone"] {
+        apply(house, name, json!("manual"), json!({})).await;
+    }
+    let items = client.scan().table_name(table).projection_expression("pk, sk").send().await.unwrap().items.unwrap();
+    for key in items {
+        match (key["pk"].as_s().unwrap().as_str(), key["sk"].as_s().unwrap().as_str()) {
+            ("definitions", "broken") => {
+                drop(client.update_item().table_name(table).set_key(Some(key)).update_expression("REMOVE version").send().await.unwrap())
+            }
+            ("definition#gone", _) => drop(client.delete_item().table_name(table).set_key(Some(key)).send().await.unwrap()),
+            _ => {}
+        }
+    }
+}
+
+async fn watch(house: &House) -> Vec<Value> {
+    let answer = house.extract(event("extractor/watch.json"), "i1").await.unwrap();
+    answer["watched"].as_array().unwrap_or_else(|| panic!("{answer}")).clone()
+}
+
+/// Everything that was counted, a line each.
+#[derive(Clone, Default)]
+struct Page(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Page {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Page {
+    fn lines(&self) -> Vec<Value> {
+        String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the AWS emulator: ./tests/run"]
+async fn every_sync_is_looked_at_and_none_hides_another() {
+    let (mut house, page) = (House::new(1, 262_144).await, Page::default());
+    house.extractor.metrics = Metrics::with_writer("sluicegate", page.clone());
+    house.extractor.settings.lateness = Some(HOUR);
+    damage(&house).await;
+    apply(&house, "hourly", json!({ "every": "1 hour" }), json!({})).await;
+    apply(&house, "late", json!("manual"), json!({ "freshness": "1 hour" })).await;
+    apply(&house, "paused", json!({ "every": "1 hour" }), json!({})).await;
+    house.extractor.definitions.set_paused("paused", true, now()).await.unwrap();
+    apply(&house, "resumed", json!({ "every": "1 hour" }), json!({})).await;
+    for paused in [true, false] {
+        house.extractor.definitions.set_paused("resumed", paused, now()).await.unwrap();
+    }
+    apply(&house, "stuck", json!("manual"), json!({})).await;
+    let active = Some(Active { run: "r1".into(), since: hours_ago(2) });
+    for (sync, head) in [("late", Head { delivered: Some(hours_ago(2)), ..Head::default() }), ("stuck", Head { active, ..Head::default() })] {
+        assert!(house.store().put_head(sync, &head).await.unwrap());
+    }
+
+    let watched = watch(&house).await;
+    let names: Vec<&str> = watched.iter().map(|w| w["sync"].as_str().unwrap()).collect();
+    assert_eq!(names, ["broken", SYNC, "gone", "hourly", "late", "paused", "resumed", "stuck"]);
+    let of = |sync: &str| watched.iter().find(|w| w["sync"] == sync).unwrap();
+    for sync in ["broken", "gone"] {
+        assert!(of(sync)["seen"].is_null() && of(sync)["fault"]["code"] == "state_unusable", "{}", of(sync));
+    }
+    assert_eq!(of("hourly")["seen"]["overdue"], json!({ "since": null, "due": of("hourly")["seen"]["overdue"]["due"] }), "{}", of("hourly"));
+    assert_eq!((&of("paused")["paused"], &of("paused")["seen"]["overdue"]), (&json!(true), &Value::Null));
+    assert_eq!(of("stuck")["seen"]["stalled"]["run"], "r1");
+
+    let lines = page.lines();
+    let counted = |sync: &str| {
+        let line = lines.iter().find(|line| line["Sync"] == sync).unwrap();
+        assert_eq!(line["Destination"], "webhook");
+        [&line["RunsOverdue"], &line["FreshnessMissed"], &line["RunsStalled"]].map(|flag| flag.as_f64().unwrap() > 0.0)
+    };
+    let expected = [
+        (SYNC, [false, false, false]),
+        ("hourly", [true, true, false]),
+        ("late", [false, true, false]),
+        ("paused", [false, false, false]),
+        ("resumed", [false, false, false]),
+        ("stuck", [false, false, true]),
+    ];
+    for (sync, flags) in expected {
+        assert_eq!(counted(sync), flags, "{sync}");
+    }
+    let age = lines.iter().find(|line| line["Sync"] == "late").unwrap()["Freshness"].as_f64().unwrap();
+    assert!((7_200.0..7_800.0).contains(&age), "{age} seconds");
+    let stack = lines.last().unwrap();
+    assert_eq!((&stack["Watched"], &stack["WatchFaults"], lines.len()), (&json!(6.0), &json!(2.0), 7));
+    assert!(house.runs().await.is_empty(), "it starts no run");
+}
+
+/// The newest run of a sync, as if it had been three hours ago.
+async fn age(house: &House, sync: &str) {
+    let run = house.store().runs(sync, 1).await.unwrap().remove(0);
+    let (started, ended) = (hours_ago(3), Some(hours_ago(3)));
+    house.store().put_run(&Run { started, ended, progress: started, ..run }).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the AWS emulator: ./tests/run"]
+async fn people_are_told_once_that_nothing_runs_and_once_that_it_does() {
+    let (house, people) = (House::new(3, 262_144).await, Double::start());
+    let told = || people.requests().iter().map(|r| r.json()["title"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let to = json!([
+        { "webhook": { "url": "${secret:sluicegate/none#url}" } },
+        { "webhook": { "url": people.url(), "allow_private": true } },
+    ]);
+    let alerts = json!({ "to": to, "freshness": Span::seconds(2 * 3600) });
+    apply(&house, "hourly", json!({ "every": "1 hour" }), alerts).await;
+    let run = json!({ "sync": "hourly" });
+    house.extract(run.clone(), "i1").await.unwrap();
+    house.deliver().await;
+    watch(&house).await;
+    assert_eq!(told(), Vec::<String>::new(), "all is well");
+
+    age(&house, "hourly").await;
+    let head = house.store().head("hourly").await.unwrap();
+    assert!(house.store().put_head("hourly", &Head { delivered: Some(hours_ago(3)), ..head }).await.unwrap());
+    for _ in 0..2 {
+        let watched = watch(&house).await;
+        assert!(watched.iter().any(|w| w["sync"] == "hourly" && w["seen"]["overdue"].is_object() && w["seen"]["freshness_missed"] == true), "{watched:?}");
+        assert_eq!(told(), ["Sync hourly: stale, overdue"], "told once, although another channel has no secret");
+    }
+    let alert = people.requests()[0].json();
+    assert_eq!((&alert["stack"], &alert["severity"]), (&json!(house.extractor.settings.common.stack), &json!("error")));
+    assert!(alert["text"].as_str().unwrap().contains("No run has started since"), "{alert}");
+
+    house.extract(run, "i2").await.unwrap();
+    house.deliver().await;
+    watch(&house).await;
+    assert_eq!(told(), ["Sync hourly: stale, overdue", "Sync hourly: no longer stale, overdue"]);
+}
