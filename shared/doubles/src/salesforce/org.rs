@@ -131,6 +131,11 @@ impl Org {
         self.calls.get(kind).copied().unwrap_or_default()
     }
 
+    /// How many jobs were opened.
+    pub fn jobs(&self) -> usize {
+        self.jobs.len()
+    }
+
     /// Behaves well again.
     pub fn recover(&mut self) {
         (self.fails_every, self.locks_every, self.leaves_unprocessed, self.storage_full) = (None, None, 0, false);
