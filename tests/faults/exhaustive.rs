@@ -228,7 +228,8 @@ fn a_lost_answer_to_any_call_is_made_good() {
 
 /// Every way in which a destination may take jobs.
 fn with_jobs() -> impl Iterator<Item = (Rig, Model)> {
-    let all = [Mode::Upsert, Mode::Mirror, Mode::Append].into_iter().flat_map(|mode| [(mode, Begin::AtSubmit), (mode, Begin::AtPoll)]);
+    let all =
+        [Mode::Upsert, Mode::Mirror, Mode::Append].into_iter().flat_map(|mode| [Begin::AtSubmit, Begin::AtPoll, Begin::AfterPoll].map(|begin| (mode, begin)));
     all.map(|(mode, begin)| after_a_change(Rig::with_jobs(mode, begin)))
 }
 

@@ -1,4 +1,4 @@
-//! The Salesforce connector against an org in memory: single requests in `direct`, whole syncs in `flow` and `jobs`.
+//! The Salesforce connector against an org in memory: single requests in `direct`, whole syncs in `flow`, `jobs` and `old_jobs`.
 
 #![allow(clippy::unwrap_used, reason = "in a test, whatever does not work out fails it")]
 
@@ -6,5 +6,6 @@ mod direct;
 mod flow;
 mod jobs;
 mod key;
+mod old_jobs;
 mod preflight;
 mod rig;

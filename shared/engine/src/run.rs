@@ -15,7 +15,7 @@ use crate::entries::Entry;
 use crate::meter::Phase;
 use crate::plan::{Plan, better_bits, encode_cursor, max_body, plan};
 use crate::resume::Resume;
-use crate::{Context, Engine, commit, mark};
+use crate::{Context, Engine, commit, mark, old_jobs};
 
 /// How a run is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,6 +194,7 @@ async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) ->
     }
     within_quota(engine, &plan)?;
     still_ours(engine, &run).await?;
+    old_jobs::stop(engine, &plan.jobs).await?;
     if let Some(bits) = better_bits(&head, plan.model.entries.len() as u64) {
         lay_out_anew(engine, &mut head, bits, &mut plan).await?;
     }

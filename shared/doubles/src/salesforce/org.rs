@@ -10,8 +10,10 @@ use super::object::Object;
 use crate::server::{Reply, Request};
 
 /// How a request fails.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fail {
+    /// It does not.
+    Not,
     /// With this status and error code; nothing is done.
     With(u16, &'static str),
     /// The connection breaks before anything is done.
@@ -51,6 +53,8 @@ pub struct Org {
     pub polls_of_a_job: u32,
     /// So many rows of every job are left unprocessed.
     pub leaves_unprocessed: usize,
+    /// So many rows of a job that is aborted were worked through by then.
+    pub rows_before_abort: usize,
     /// Rows on a page of a job's results.
     pub rows_of_a_page: usize,
     /// Records on a page of a query.
@@ -93,6 +97,7 @@ impl Org {
             unknown_field_refuses_all: false,
             polls_of_a_job: 2,
             leaves_unprocessed: 0,
+            rows_before_abort: 0,
             rows_of_a_page: 100_000,
             records_of_a_page: 2_000,
             calls: BTreeMap::new(),
@@ -131,11 +136,6 @@ impl Org {
         self.calls.get(kind).copied().unwrap_or_default()
     }
 
-    /// How many jobs were opened.
-    pub fn jobs(&self) -> usize {
-        self.jobs.len()
-    }
-
     /// Behaves well again.
     pub fn recover(&mut self) {
         (self.fails_every, self.locks_every, self.leaves_unprocessed, self.storage_full) = (None, None, 0, false);
@@ -163,14 +163,14 @@ impl Org {
                 self.route(request);
                 Reply::cut()
             }
-            None => self.route(request),
+            None | Some(Fail::Not) => self.route(request),
         };
         self.with_usage(reply)
     }
 
     fn next_fail(&mut self) -> Option<Fail> {
         self.fallible += 1;
-        let every = self.fails_every.clone().filter(|(nth, _)| self.fallible.is_multiple_of(*nth));
+        let every = self.fails_every.filter(|(nth, _)| self.fallible.is_multiple_of(*nth));
         self.fails.pop_front().or(every.map(|(_, fail)| fail))
     }
 

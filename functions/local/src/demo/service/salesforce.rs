@@ -119,7 +119,7 @@ impl Service for Contacts {
         let most = crate::output::thousands(org.most_requests);
         format!(
             "{} Bulk API jobs carried them; fewer changes go by requests of up to 200. A day has {most} requests, {} were refused.",
-            org.jobs(),
+            org.jobs().len(),
             org.refused_requests
         )
     }
