@@ -212,7 +212,7 @@ async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) ->
         op: sync.mode.write_op(),
         records: 0,
         bucket_bits: head.bucket_bits,
-        read_back_below: sync.readback.below(plan.model.entries.iter().filter(|e| e.is_sent()).map(|e| e.hash.turn())),
+        read_back_below: sync.readback.below(turns(&plan)),
         layout: plan.model.layout.clone(),
     };
     let limits = engine.destination.limits_for(plan.load(sync.mode));
@@ -231,6 +231,12 @@ async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) ->
             Ok(Started::Shelved(run, rest))
         }
     }
+}
+
+/// The places of everything that is sent, written or deleted, by which the sample to read back is chosen.
+fn turns(plan: &Plan) -> impl Iterator<Item = u32> {
+    let written = plan.model.entries.iter().filter(|e| e.is_sent()).map(|e| e.hash.turn());
+    written.chain(plan.difference.removed.iter().map(|r| r.hash.turn()))
 }
 
 fn note_plan(run: &mut Run, plan: &Plan) {

@@ -47,6 +47,8 @@ pub struct Org {
     pub locks_every: Option<u64>,
     /// There is no room for new records.
     pub storage_full: bool,
+    /// An automation of the org puts deleted records back at once.
+    pub puts_back_deleted: bool,
     /// An unknown field refuses the whole request and not the record.
     pub unknown_field_refuses_all: bool,
     /// A job is done at this poll after it was started.
@@ -94,6 +96,7 @@ impl Org {
             fails_every: None,
             locks_every: None,
             storage_full: false,
+            puts_back_deleted: false,
             unknown_field_refuses_all: false,
             polls_of_a_job: 2,
             leaves_unprocessed: 0,
