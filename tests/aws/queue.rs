@@ -1,4 +1,4 @@
-//! Bad days of the queue on SQS and of secrets on AWS: refused requests, requests done in part, deliveries that come twice,
+//! Bad days of the queue on SQS, of secrets and of topics on AWS: refused requests, requests done in part, deliveries that come twice,
 //! in another order, too late or while the first is still worked on. Against the emulator, with a proxy that refuses.
 #![allow(clippy::unwrap_used)]
 
@@ -10,6 +10,8 @@ mod secrets;
 mod sends;
 #[path = "queue/silence.rs"]
 mod silence;
+#[path = "queue/topics.rs"]
+mod topics;
 
 use std::time::Duration;
 

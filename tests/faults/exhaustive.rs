@@ -241,7 +241,8 @@ fn messages_for_several_requests_survive_a_crash_after_every_call() {
 
 /// Every way in which a destination may take jobs.
 fn with_jobs() -> impl Iterator<Item = (Rig, Model)> {
-    let all = [Mode::Upsert, Mode::Mirror, Mode::Append].into_iter().flat_map(|mode| [(mode, Begin::AtSubmit), (mode, Begin::AtPoll)]);
+    let all =
+        [Mode::Upsert, Mode::Mirror, Mode::Append].into_iter().flat_map(|mode| [Begin::AtSubmit, Begin::AtPoll, Begin::AfterPoll].map(|begin| (mode, begin)));
     all.map(|(mode, begin)| after_a_change(Rig::with_jobs(mode, begin)))
 }
 

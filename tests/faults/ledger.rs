@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::batch::{BatchRecord, WriteBatch, read_body};
-use domain::job::{Poll, Ticket};
+use domain::job::{Poll, Stop, Ticket};
 use domain::layout::Layout;
 use domain::mode::Op;
 use domain::outcome::{Effect, Outcome};
@@ -23,6 +23,8 @@ pub enum Begin {
     AtSubmit,
     /// When it is asked for the first time.
     AtPoll,
+    /// Then it is started, and takes effect some time after that, whether it is asked for again or not.
+    AfterPoll,
 }
 
 /// A job as it was submitted.
@@ -31,9 +33,16 @@ struct Pending {
     op: Op,
     layout: Layout,
     body: Vec<u8>,
+    begin: Begin,
     outcomes: Option<Vec<Outcome>>,
     polls: u32,
+    /// Calls of anybody since it was started.
+    waited: u32,
+    stopped: bool,
 }
+
+/// A job that takes effect later does so at this call of anybody.
+const LATER: u32 = 3;
 
 impl Ledger {
     /// One that has this.
@@ -59,29 +68,67 @@ impl Ledger {
     pub fn submit(&self, batch: &WriteBatch<'_>, begin: Begin) -> Ticket {
         let mut body = Vec::new();
         batch.records.iter().for_each(|r| r.push_to(&mut body));
-        let outcomes = (begin == Begin::AtSubmit).then(|| self.take(batch, usize::MAX));
-        let mut jobs = self.1.lock().unwrap_or_else(PoisonError::into_inner);
-        jobs.push(Pending { sync: batch.sync.into(), op: batch.op, layout: batch.layout.clone(), body, outcomes, polls: 0 });
+        let mut jobs = self.passing();
+        let (sync, op, layout) = (batch.sync.into(), batch.op, batch.layout.clone());
+        let mut job = Pending { sync, op, layout, body, begin, outcomes: None, polls: 0, waited: 0, stopped: false };
+        if begin == Begin::AtSubmit {
+            self.work(&mut job);
+        }
+        jobs.push(job);
         Ticket((jobs.len() - 1).to_string())
     }
 
     /// Tells of a job: the first time that it is running, then what came of it.
     pub fn poll(&self, ticket: &Ticket) -> Poll {
-        let mut jobs = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut jobs = self.passing();
         let job = ticket.0.parse::<usize>().ok().and_then(|at| jobs.get_mut(at)).expect("a job that was submitted");
         job.polls += 1;
-        if job.outcomes.is_none() {
-            let records: Vec<BatchRecord<'_>> = read_body(&job.body);
-            job.outcomes = Some(self.take(&WriteBatch { sync: &job.sync, op: job.op, layout: &job.layout, records: &records }, usize::MAX));
+        if job.begin == Begin::AtPoll && !job.stopped {
+            self.work(job);
         }
         match &job.outcomes {
             Some(outcomes) if job.polls > 1 => Poll::Finished(outcomes.clone()),
+            None if job.stopped => Poll::Finished(vec![Outcome::unmentioned(); read_body(&job.body).len()]),
             _ => Poll::Running { after: std::time::Duration::from_millis(1) },
         }
     }
 
+    /// Stops a job that has had no effect yet. Of one that nobody submitted here nothing is known.
+    pub fn stop(&self, ticket: &Ticket) -> Stop {
+        let mut jobs = self.passing();
+        if let Some(job) = ticket.0.parse::<usize>().ok().and_then(|at| jobs.get_mut(at)) {
+            job.stopped = true;
+        }
+        Stop::Over
+    }
+
+    /// Takes a batch that is written.
+    pub fn write(&self, batch: &WriteBatch<'_>, most: usize) -> Vec<Outcome> {
+        drop(self.passing());
+        self.take(batch, most)
+    }
+
+    /// The jobs, after time has passed for those that were started.
+    fn passing(&self) -> MutexGuard<'_, Vec<Pending>> {
+        let mut jobs = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        for job in jobs.iter_mut().filter(|job| job.begin == Begin::AfterPoll && job.polls > 0 && !job.stopped) {
+            job.waited += 1;
+            if job.waited == LATER {
+                self.work(job);
+            }
+        }
+        jobs
+    }
+
+    fn work(&self, job: &mut Pending) {
+        if job.outcomes.is_none() {
+            let records: Vec<BatchRecord<'_>> = read_body(&job.body);
+            job.outcomes = Some(self.take(&WriteBatch { sync: &job.sync, op: job.op, layout: &job.layout, records: &records }, usize::MAX));
+        }
+    }
+
     /// Takes the first `most` records of a batch. One outcome for each that was taken.
-    pub fn take(&self, batch: &WriteBatch<'_>, most: usize) -> Vec<Outcome> {
+    fn take(&self, batch: &WriteBatch<'_>, most: usize) -> Vec<Outcome> {
         let mut view = self.held();
         view.requests += 1;
         let take = |record: &domain::batch::BatchRecord<'_>| {

@@ -14,7 +14,7 @@ use domain::config::RateLimit;
 use domain::dead_letter::DeadLetter;
 use domain::fault::{Code, Fault};
 use domain::head::Head;
-use domain::job::{Jobs, Load, Poll, Ticket};
+use domain::job::{Jobs, Load, Poll, Stop, Ticket, Told};
 use domain::key::KeyHash;
 use domain::limiter::Lease;
 use domain::manifest::ManifestPage;
@@ -125,7 +125,8 @@ pub struct Recording {
 
 impl Recording {
     /// A call about a job, done by `call`; or the end in it.
-    async fn about_job<T>(&self, name: &'static str, call: impl FnOnce(Begin) -> T) -> Result<T, WriteError> {
+    async fn about_job<T>(&self, name: &'static str, call: impl FnOnce(Begin) -> T) -> Told<T> {
+        let told = |said| Told { requests: 1, said };
         let (points, begin) = (&self.points, self.begin.unwrap_or(Begin::AtSubmit));
         if points.dead.load(Ordering::Acquire) {
             return std::future::pending().await;
@@ -134,8 +135,8 @@ impl Recording {
         let done = call(begin);
         match points.point.end {
             End::After if chosen => points.die().await,
-            End::Lost if chosen => Err(WriteError::Unavailable { after: None, detail: "the answer was lost".into() }),
-            _ => Ok(done),
+            End::Lost if chosen => told(Err(WriteError::Unavailable { after: None, detail: "the answer was lost".into() })),
+            _ => told(Ok(done)),
         }
     }
 }
@@ -146,12 +147,16 @@ impl Jobs for Recording {
         batch.records.len() > BATCH
     }
 
-    async fn submit(&self, batch: &WriteBatch<'_>) -> Result<Ticket, WriteError> {
+    async fn submit(&self, batch: &WriteBatch<'_>) -> Told<Ticket> {
         self.about_job("submit", |begin| self.ledger.submit(batch, begin)).await
     }
 
-    async fn poll(&self, ticket: &Ticket, _: &WriteBatch<'_>) -> Result<Poll, WriteError> {
+    async fn poll(&self, ticket: &Ticket, _: &WriteBatch<'_>) -> Told<Poll> {
         self.about_job("poll", |_| self.ledger.poll(ticket)).await
+    }
+
+    async fn stop(&self, ticket: &Ticket) -> Told<Stop> {
+        self.about_job("stop", |_| self.ledger.stop(ticket)).await
     }
 }
 
@@ -180,7 +185,7 @@ impl Destination for Recording {
         }
         let chosen = points.count("write");
         let half = chosen && points.point.end == End::Half;
-        let outcomes = self.ledger.take(batch, if half { batch.records.len() / 2 } else { batch.records.len() });
+        let outcomes = self.ledger.write(batch, if half { batch.records.len() / 2 } else { batch.records.len() });
         match points.point.end {
             End::Half | End::After if chosen => points.die().await,
             End::Lost if chosen => Err(WriteError::Unavailable { after: None, detail: "the answer was lost".into() }),

@@ -112,6 +112,7 @@ async fn quota_and_faults_are_told_as_documented() {
     assert_eq!((header("x-hubspot-ratelimit-interval-milliseconds"), header("x-hubspot-ratelimit-daily-remaining")), ("10000".into(), "249998".into()));
     let reply = send().await;
     assert_eq!((reply.status().as_u16(), reply.headers().get("retry-after")), (429, None));
+    assert_eq!(reply.headers()["x-hubspot-ratelimit-interval-milliseconds"], "10000", "all that says how long");
     let body: Value = serde_json::from_str(&reply.text().await.unwrap()).unwrap();
     assert_eq!((&body["errorType"], &body["policyName"]), (&json!("RATE_LIMIT"), &json!("TEN_SECONDLY_ROLLING")));
     double.portal().gate.quota.daily = Some((10, 0));

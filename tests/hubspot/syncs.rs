@@ -198,3 +198,22 @@ async fn a_sample_is_read_back_as_hubspot_stores_it() {
     assert_eq!((run.tally.read_back.checked, run.tally.read_back.landed), (10, 10), "{:?}", run.tally.read_back);
     assert!(double.portal().count("read") >= 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deletes_are_read_back() {
+    let double = double();
+    let mut project = project(&double, 30);
+    project.sync()["mode"] = json!("mirror");
+    project.sync()["readback"] = json!({ "sample": 10 });
+    project.sync()["guards"] = json!({ "max_delete_percent": 100, "max_change_percent": 100 });
+    complete(&project.run().await, 30);
+    project.warehouse("delete from customers where id <= 3");
+    let honest = project.run().await;
+    assert_eq!((honest.tally.deleted, honest.tally.read_back.checked, honest.tally.read_back.landed), (3, 3, 3));
+    // It says yes, and nothing is done.
+    double.portal().gate.fail_next(1, Fault::Status(204));
+    project.warehouse("delete from customers where id = 4");
+    let told = project.run().await;
+    assert_eq!((told.tally.deleted, told.tally.read_back.checked, told.tally.read_back.landed), (1, 1, 0));
+    assert!(told.tally.read_back.differing[0].still_there && told.tally.read_back.differing[0].key == "4");
+}

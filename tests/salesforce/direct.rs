@@ -178,6 +178,7 @@ async fn every_error_of_a_request_is_a_decision() {
     assert!(matches!(fail(Fail::With(503, "SERVER_UNAVAILABLE")).await, Err(WriteError::Unavailable { .. })));
     assert!(matches!(fail(Fail::With(500, "UNKNOWN_EXCEPTION")).await, Err(WriteError::Unavailable { .. })));
     assert!(matches!(fail(Fail::With(400, "QUERY_TIMEOUT")).await, Err(WriteError::Unavailable { .. })));
+    assert!(matches!(fail(Fail::With(400, "REQUEST_RUNNING_TOO_LONG")).await, Err(WriteError::Unavailable { .. })));
     assert!(matches!(fail(Fail::With(400, "JSON_PARSER_ERROR")).await, Err(WriteError::Refused { .. })));
     assert!(matches!(fail(Fail::With(403, "API_DISABLED_FOR_ORG")).await, Err(WriteError::Unauthorized { .. })));
     assert!(matches!(fail(Fail::Before).await, Err(WriteError::Unavailable { .. })));

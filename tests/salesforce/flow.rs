@@ -156,3 +156,18 @@ async fn a_sample_is_read_back_as_salesforce_stores_it() {
     let run = world.run_well().await;
     assert_eq!((run.tally.read_back.checked, run.tally.read_back.landed), (10, 10), "{:?}", run.tally.read_back);
 }
+
+#[tokio::test]
+async fn deletes_are_read_back() {
+    let mut world = World::new("mirror", 30).await;
+    world.read_back = 10;
+    world.run_well().await;
+    (1..=3).for_each(|id| drop(world.rows.remove(&id)));
+    let honest = world.run_well().await;
+    assert_eq!((honest.tally.deleted, honest.tally.read_back.checked, honest.tally.read_back.landed), (3, 3, 3));
+    world.double.org().puts_back_deleted = true;
+    world.rows.remove(&4);
+    let told = world.run_well().await;
+    assert_eq!((told.tally.deleted, told.tally.read_back.checked, told.tally.read_back.landed), (1, 1, 0));
+    assert!(told.tally.read_back.differing[0].still_there && told.tally.read_back.differing[0].key == "E4");
+}

@@ -50,6 +50,18 @@ async fn every_row_of_every_job_is_accounted_for() {
 }
 
 #[tokio::test]
+async fn every_request_of_a_job_is_counted_and_none_is_for_nothing() {
+    let mut world = by_jobs("upsert", 500).await;
+    let run = world.run_well().await;
+    // Two jobs: create, upload, look and start, look, the last look, and the rows that went well: no row failed.
+    assert_eq!((world.double.org().count("job"), run.tally.requests), (14, 14));
+    world.add(501, 750);
+    world.rows.get_mut(&750).unwrap().name = "forbidden".into();
+    let run = world.run().await;
+    assert_eq!((world.double.org().count("job"), run.tally.requests), (14 + 8, 8), "those that failed are asked for, too");
+}
+
+#[tokio::test]
 async fn a_job_tells_each_bad_row_from_the_good_ones() {
     let mut world = by_jobs("upsert", 400).await;
     world.rows.get_mut(&7).unwrap().name = "forbidden".into();
@@ -94,10 +106,10 @@ fn contacts(count: i64) -> Batch {
 async fn done(to: &dyn Destination, batch: &WriteBatch<'_>) -> Result<Vec<Outcome>, WriteError> {
     let jobs = to.jobs().unwrap();
     assert!(jobs.takes(batch));
-    let ticket = jobs.submit(batch).await?;
+    let ticket = jobs.submit(batch).await.said?;
     loop {
-        if let Poll::Finished(outcomes) = jobs.poll(&ticket, batch).await? {
-            let again = jobs.poll(&ticket, batch).await?;
+        if let Poll::Finished(outcomes) = jobs.poll(&ticket, batch).await.said? {
+            let again = jobs.poll(&ticket, batch).await.said?;
             assert_eq!(again, Poll::Finished(outcomes.clone()), "a poll can be repeated");
             assert_eq!(outcomes.len(), batch.records.len());
             return Ok(outcomes);
@@ -113,7 +125,7 @@ async fn a_job_begins_with_the_first_poll() {
     let records = batch.records();
     let batch = WriteBatch { sync: "crm", op: Op::Upsert, layout: &batch.layout, records: &records };
     let before = double.org().rows;
-    to.jobs().unwrap().submit(&batch).await.unwrap();
+    to.jobs().unwrap().submit(&batch).await.said.unwrap();
     assert_eq!(double.org().rows, before, "a ticket that was lost had no effect");
     let outcomes = done(&*to, &batch).await.unwrap();
     assert!(outcomes.iter().all(|o| matches!(o, Outcome::Accepted { effect: Effect::Created, record_id: Some(id) } if id.starts_with("003"))));
@@ -149,7 +161,7 @@ async fn a_job_that_fails_whole_is_refused_and_one_that_is_gone_is_unknown() {
     let batch = WriteBatch { sync: "crm", op: Op::Upsert, layout: &batch.layout, records: &records };
     let error = done(&*to, &batch).await.unwrap_err();
     assert!(matches!(&error, WriteError::Refused { detail, .. } if detail.contains("Field name not found : LastNam")), "{error:?}");
-    let gone = to.jobs().unwrap().poll(&domain::job::Ticket("750000000000999AAA".into()), &batch).await.unwrap();
+    let gone = to.jobs().unwrap().poll(&domain::job::Ticket("750000000000999AAA".into()), &batch).await.said.unwrap();
     assert_eq!(gone, Poll::Finished(vec![Outcome::unmentioned(); 2]));
 }
 

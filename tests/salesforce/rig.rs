@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::batch::{BatchRecord, WriteBatch};
 use domain::cells::{self, Cells};
+use domain::clock::Millis;
 use domain::config::Reference;
 use domain::fault::{Code, Fault};
 use domain::key::KeyHash;
 use domain::layout::{Field as LayoutField, Layout};
 use domain::mode::Op;
-use domain::ports::{Described, Destination, Opening, Query, RowStream, SecretSource, StateStore, Warehouse};
+use domain::ports::{Clock, Described, Destination, Opening, Query, RowStream, SecretSource, StateStore, Warehouse};
 use domain::row::{Column, RowBatch};
 use domain::run::{Run, Trigger};
 use domain::sync::{Sync, Target};
@@ -132,6 +134,28 @@ impl Batch {
     }
 }
 
+/// A run by hand.
+pub fn request() -> Request {
+    Request { trigger: Trigger::Manual, approve: None, full: false }
+}
+
+/// The system's clock, turned forward.
+#[derive(Clone, Default)]
+pub struct Turned(Arc<AtomicI64>);
+
+impl Turned {
+    /// Turns it.
+    pub fn forward(&self, by: Duration) {
+        self.0.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::Relaxed);
+    }
+}
+
+impl Clock for Turned {
+    fn now(&self) -> Millis {
+        Millis(SystemClock.now().0 + self.0.load(Ordering::Relaxed))
+    }
+}
+
 /// A row of the model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
@@ -148,13 +172,22 @@ pub struct World {
     pub config: Value,
     /// How many accepted records are read back. None, because most tests count requests.
     pub read_back: u64,
+    pub clock: Turned,
     pub folder: tempfile::TempDir,
 }
 
 impl World {
     /// So many rows, and an org without contacts.
     pub async fn new(mode: &'static str, rows: i64) -> Self {
-        let mut world = Self { double: start().await, rows: BTreeMap::new(), mode, config: json!({}), read_back: 0, folder: tempfile::tempdir().unwrap() };
+        let mut world = Self {
+            double: start().await,
+            rows: BTreeMap::new(),
+            mode,
+            config: json!({}),
+            read_back: 0,
+            clock: Turned::default(),
+            folder: tempfile::tempdir().unwrap(),
+        };
         world.add(1, rows);
         world
     }
@@ -167,8 +200,8 @@ impl World {
         }
     }
 
-    /// Runs the sync from start to end.
-    pub async fn run(&self) -> Run {
+    /// Opens the sync.
+    pub async fn engine(&self) -> Engine {
         let sync: Sync = serde_json::from_value(json!({
             "name": "crm", "mode": self.mode,
             "model": { "warehouse": "w", "sql": "select id, ext, name, account, score from rows", "key": ["ext"] },
@@ -182,7 +215,7 @@ impl World {
         }))
         .unwrap();
         let store: Arc<dyn StateStore> = Arc::new(SqliteState::open(self.folder.path().join("state.db")).await.unwrap());
-        let clock = Arc::new(SystemClock);
+        let clock = Arc::new(self.clock.clone());
         let context = Context {
             destination: open(&self.double, "Contact", self.config.clone(), json!({})).await,
             sync: Arc::new(sync),
@@ -196,8 +229,12 @@ impl World {
             stop: Stop::default(),
             settings: Settings { stall: Duration::ZERO, spool_folder: self.folder.path().to_owned(), ..Settings::default() },
         };
-        let engine = Engine { context, warehouse: Arc::new(Memory(self.rows.clone())) };
-        local::drive::run(&engine, &Request { trigger: Trigger::Manual, approve: None, full: false }).await.unwrap()
+        Engine { context, warehouse: Arc::new(Memory(self.rows.clone())) }
+    }
+
+    /// Runs the sync from start to end.
+    pub async fn run(&self) -> Run {
+        local::drive::run(&self.engine().await, &request()).await.unwrap()
     }
 
     /// Runs and panics unless the run is complete and its numbers add up.

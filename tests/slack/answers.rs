@@ -49,6 +49,14 @@ async fn what_is_wrong_with_the_channel_or_the_token_stops_the_run() {
     }
     let error = post(bot_with(&slack, GENERAL, json!({}), "WRONG", "5s").await.as_ref(), "a").await.unwrap_err();
     assert!(matches!(&error, WriteError::Unauthorized { detail } if detail.contains("invalid_auth")), "{error}");
+    for code in ["account_inactive", "token_expired"] {
+        slack.trouble([Trouble::Error(code)]);
+        let error = post(bot(&slack, GENERAL, json!({})).await.as_ref(), "a").await.unwrap_err();
+        assert!(matches!(&error, WriteError::Unauthorized { detail } if detail.contains(code)), "{error}");
+    }
+    slack.trouble([Trouble::Error("restricted_action")]);
+    let error = post(bot(&slack, GENERAL, json!({})).await.as_ref(), "a").await.unwrap_err();
+    assert!(matches!(&error, WriteError::Misconfigured { detail } if detail.contains("restricted_action")), "{error}");
     slack.scopes(&[]);
     let error = post(bot(&slack, GENERAL, json!({})).await.as_ref(), "a").await.unwrap_err();
     assert!(matches!(&error, WriteError::Unauthorized { detail } if detail.contains("missing_scope")), "{error}");

@@ -89,7 +89,9 @@ impl Proxy {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.expect("a whole request").to_bytes();
         let operation = parts.headers.get("x-amz-target").and_then(|name| name.to_str().ok()).unwrap_or_default();
-        let action = operation.rsplit('.').next().unwrap_or_default().to_owned();
+        // SNS speaks another protocol than the others: the action is a field of the form, errors are XML.
+        let form = std::str::from_utf8(&body).ok().filter(|_| operation.is_empty()).and_then(|form| form.split('&').find_map(|f| f.strip_prefix("Action=")));
+        let (xml, action) = (form.is_some(), form.unwrap_or_else(|| operation.rsplit('.').next().unwrap_or_default()).to_owned());
         let sent = body.len();
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let forward = async |body: Bytes| {
@@ -102,6 +104,10 @@ impl Proxy {
         };
         let (status, answer) = match self.next(&action) {
             None => forward(body).await,
+            Some(Harm::Refuse(status, code, message)) if xml => {
+                let error = format!("<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>");
+                (status, error.into())
+            }
             Some(Harm::Refuse(status, code, message)) => (status, json!({ "__type": format!("com.amazonaws#{code}"), "message": message }).to_string().into()),
             Some(Harm::FailEntry(at, code, sender_fault)) => {
                 let (rest, id) = without(&body, at);

@@ -6,6 +6,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use domain::clock::Millis;
 use domain::fault::Fault;
 use domain::finding::Finding;
+use domain::readback::Differing;
 use domain::run::{Run, Status};
 use serde::Serialize;
 
@@ -155,10 +156,14 @@ fn notes(run: &Run) -> Vec<String> {
     }
     let read_back = &run.tally.read_back;
     if read_back.checked > 0 {
-        notes.push(format!("read back: {} of {} sampled records are there as they were sent", read_back.landed, read_back.checked));
+        notes.push(format!("read back: {} of {} sampled records landed as they were sent", read_back.landed, read_back.checked));
     }
     for differing in read_back.differing.iter().take(5) {
-        let what = if differing.fields.is_empty() { "is not there".to_owned() } else { format!("differs in {}", differing.fields.join(", ")) };
+        let what = match differing {
+            Differing { still_there: true, .. } => "was deleted and is still there".to_owned(),
+            Differing { fields, .. } if fields.is_empty() => "is not there".to_owned(),
+            Differing { fields, .. } => format!("differs in {}", fields.join(", ")),
+        };
         notes.push(format!("accepted, but key {} {what}; both sides: sluice explain {} KEY", differing.key, run.sync));
     }
     if run.tally.unsent > 0 {

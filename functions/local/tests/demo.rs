@@ -105,11 +105,11 @@ fn what_the_demo_says_to_try_works() {
     assert!(explained[0]["verdict"].as_str().unwrap().contains("held until"), "{explained:?}");
 }
 
-#[test]
-fn the_demo_of_a_service_shows_what_its_double_holds() {
+/// The demo of a service, with what each step and the connection say.
+fn demo_of(service: &str) -> (Vec<Value>, String) {
     let folder = tempfile::tempdir().unwrap();
     let project = folder.path().join("kept");
-    let demo = sluice(&["demo", "--json", "--destination", "hubspot", "--keep", project.to_str().unwrap()]);
+    let demo = sluice(&["demo", "--json", "--destination", service, "--keep", project.to_str().unwrap()]);
     assert!(demo.status.success(), "{}{}", String::from_utf8_lossy(&demo.stdout), String::from_utf8_lossy(&demo.stderr));
     let steps = lines(&demo);
     assert_eq!(steps.iter().map(|s| s["step"].as_str().unwrap()).collect::<Vec<_>>(), ["project", "first_run", "second_run", "next"]);
@@ -118,9 +118,25 @@ fn the_demo_of_a_service_shows_what_its_double_holds() {
         [(1, row(crm, "partial", [9_991, 0, 0, 0, 0, 9, 9_991, 0]), 9_991), (2, row(crm, "partial", [0, 200, 20, 9_771, 0, 9, 220, 0]), 9_971)]
     {
         assert_eq!((numbers(&steps[step]["runs"][0]), &steps[step]["records"]), (wanted, &json!(records)));
+        let read_back = &steps[step]["runs"][0]["tally"]["read_back"];
+        assert!(read_back["checked"].as_u64().unwrap() > 0 && read_back["checked"] == read_back["landed"], "{read_back}");
     }
+    (steps, std::fs::read_to_string(project.join("connections.yaml")).unwrap())
+}
+
+#[test]
+fn the_demo_of_hubspot_shows_what_its_double_holds() {
+    let (steps, connections) = demo_of("hubspot");
     // 100 contacts to a request, the definitions of the properties, and at most ten that are read back.
     assert!(steps[1]["requests"].as_u64().unwrap() <= 112, "{}", steps[1]["requests"]);
-    let connections = std::fs::read_to_string(project.join("connections.yaml")).unwrap();
     assert!(connections.contains("${env:HUBSPOT_TOKEN}") && !connections.contains("planted"), "{connections}");
+}
+
+#[test]
+fn the_demo_of_salesforce_shows_what_its_double_holds() {
+    let (steps, connections) = demo_of("salesforce");
+    // Two jobs, of 5,000 contacts and of the rest, each asked for until it is done; then changes by collections.
+    assert!(steps[1]["requests"].as_u64().unwrap() <= 40, "{}", steps[1]["requests"]);
+    assert!(steps[2]["requests"].as_u64().unwrap() - steps[1]["requests"].as_u64().unwrap() <= 20, "{}", steps[2]["requests"]);
+    assert!(connections.contains("${env:SALESFORCE_SECRET}") && !connections.contains("planted"), "{connections}");
 }

@@ -30,12 +30,16 @@ impl SnsNotifier {
     }
 
     fn fault(&self, failure: &Failure) -> Fault {
-        let code = match failure.kind {
-            Kind::Denied | Kind::Key => Code::DestinationUnauthorized,
-            Kind::Missing => Code::DestinationMisconfigured,
-            _ => Code::DestinationUnreachable,
+        // SNS says so of an ARN that names no topic, or one of another region.
+        let misnamed = failure.code.contains("InvalidParameter");
+        let (code, next) = match failure.kind {
+            Kind::Denied => (Code::DestinationUnauthorized, "allow the function sns:Publish on this topic, in its role and in the topic's policy"),
+            Kind::Key => (Code::DestinationUnauthorized, "allow the function kms:GenerateDataKey and kms:Decrypt with the key of this topic"),
+            Kind::Missing => (Code::DestinationMisconfigured, "create the topic, or name another one in `alerts`; then apply the sync again"),
+            _ if misnamed => (Code::DestinationMisconfigured, "write the whole ARN of a topic in the stack's region into `alerts`; then apply the sync again"),
+            _ => (Code::DestinationUnreachable, "nothing to do if it passes: it is told after the next run"),
         };
-        Fault::new(code, format!("The topic {} takes no message: {failure}.", self.topic)).with_next("allow the function sns:Publish on the topic of `alerts`")
+        Fault::new(code, format!("The topic {} takes no message: {failure}.", self.topic)).with_next(next)
     }
 }
 

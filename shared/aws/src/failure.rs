@@ -9,7 +9,7 @@ use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 const WORDS: usize = 400;
 /// AWS's words are shown for codes that end or begin like this: they name the principal, the action and the
 /// resource. Words of other errors may repeat what was sent.
-const SAFE: [&str; 7] = ["AccessDenied", "KMS", "Kms", "UnrecognizedClient", "ExpiredToken", "InvalidClientTokenId", "InvalidSignature"];
+const SAFE: [&str; 8] = ["AccessDenied", "AuthorizationError", "KMS", "Kms", "UnrecognizedClient", "ExpiredToken", "InvalidClientTokenId", "InvalidSignature"];
 
 /// What kind of failure it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +61,15 @@ impl Failure {
         let is = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
         let kind = if is(&["KMS", "Kms", "Decryption", "InvalidKeyId"]) && !is(&["Throttl"]) {
             Kind::Key
-        } else if is(&["AccessDenied", "UnrecognizedClient", "ExpiredToken", "InvalidClientTokenId", "InvalidSignature", "SignatureDoesNotMatch"]) {
+        } else if is(&[
+            "AccessDenied",
+            "AuthorizationError",
+            "UnrecognizedClient",
+            "ExpiredToken",
+            "InvalidClientTokenId",
+            "InvalidSignature",
+            "SignatureDoesNotMatch",
+        ]) {
             Kind::Denied
         } else if is(&["NotFound", "NonExistent", "DoesNotExist", "NoSuch"]) {
             Kind::Missing
@@ -101,6 +109,7 @@ mod tests {
         for (code, kind) in [
             ("AccessDeniedException", Kind::Denied),
             ("AccessDenied", Kind::Denied),
+            ("AuthorizationError", Kind::Denied),
             ("KmsAccessDenied", Kind::Key),
             ("KMSAccessDeniedException", Kind::Key),
             ("DecryptionFailure", Kind::Key),

@@ -3,22 +3,36 @@
 //! Their versions may have reached the destination without a commit. So a claim notes which records it is
 //! about, and the next run sends them whatever the state says. A mirror notes the identifier too: a record
 //! that arrived unseen and left the model since must be deleted, and nobody else remembers it.
+//!
+//! Where a job had the records, its ticket stands beside them: it may still be at work.
 
+use crate::clock::Millis;
+use crate::job::{Job, Ticket};
 use crate::key::KeyHash;
 
-/// A record in doubt.
+/// A record in doubt, or a job that nobody has seen the end of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Doubt {
     /// A record whose hash begins so. Few bits are enough: a wrong guess costs one needless write.
     Prefix(u32),
     /// A record of a mirror: its hash, the revision it was sent as, the cells of its identifier.
     Record(KeyHash, u16, Vec<u8>),
+    /// A job, and when it was submitted.
+    Job(Ticket, Millis),
 }
 
 const PREFIX: u8 = 0;
 const RECORD: u8 = 1;
+const JOB: u8 = 2;
 
 impl Doubt {
+    /// The note of a job that a batch is waiting for.
+    pub fn of_job(job: &Job) -> Vec<u8> {
+        let mut note = Vec::new();
+        Doubt::Job(job.ticket.clone(), job.begun).push_to(&mut note);
+        note
+    }
+
     /// Appends the note of this record.
     pub fn push_to(&self, out: &mut Vec<u8>) {
         match self {
@@ -32,6 +46,12 @@ impl Doubt {
                 out.extend_from_slice(&revision.to_le_bytes());
                 out.extend_from_slice(&(identifier.len() as u32).to_le_bytes());
                 out.extend_from_slice(identifier);
+            }
+            Doubt::Job(ticket, begun) => {
+                out.push(JOB);
+                out.extend_from_slice(&begun.0.to_le_bytes());
+                out.extend_from_slice(&(ticket.0.len() as u32).to_le_bytes());
+                out.extend_from_slice(ticket.0.as_bytes());
             }
         }
     }
@@ -61,6 +81,13 @@ fn take(bytes: &[u8]) -> Option<(Doubt, &[u8])> {
             let (identifier, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
             Some((Doubt::Record(KeyHash(*hash), u16::from_le_bytes(*revision), identifier.to_vec()), rest))
         }
+        JOB => {
+            let (begun, rest) = rest.split_first_chunk::<8>()?;
+            let (len, rest) = rest.split_first_chunk::<4>()?;
+            let (ticket, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+            let ticket = String::from_utf8(ticket.to_vec()).ok()?;
+            Some((Doubt::Job(Ticket(ticket), Millis(i64::from_le_bytes(*begun))), rest))
+        }
         _ => None,
     }
 }
@@ -70,6 +97,8 @@ fn take(bytes: &[u8]) -> Option<(Doubt, &[u8])> {
 pub struct Doubts {
     prefixes: Vec<u32>,
     records: Vec<(KeyHash, u16, Vec<u8>)>,
+    /// Jobs that nobody has seen the end of, each with when it was submitted.
+    pub jobs: Vec<(Ticket, Millis)>,
 }
 
 impl Doubts {
@@ -83,6 +112,7 @@ impl Doubts {
                     doubts.prefixes.push(hash.prefix());
                     doubts.records.push((hash, revision, identifier));
                 }
+                Doubt::Job(ticket, begun) => doubts.jobs.push((ticket, begun)),
             }
         }
         doubts.prefixes.sort_unstable();
@@ -92,7 +122,7 @@ impl Doubts {
         doubts
     }
 
-    /// True when nothing is in doubt.
+    /// True when no record is in doubt.
     pub fn is_empty(&self) -> bool {
         self.prefixes.is_empty()
     }
@@ -132,10 +162,11 @@ mod tests {
     fn notes_come_back() {
         let hash = KeyHash::of(b"7");
         let mut note = Vec::new();
-        let all = vec![Doubt::Prefix(9), Doubt::Record(hash, 513, vec![1, 2, 3])];
+        let all = vec![Doubt::Prefix(9), Doubt::Job(Ticket("750-1".into()), Millis(-7)), Doubt::Record(hash, 513, vec![1, 2, 3])];
         all.iter().for_each(|d| d.push_to(&mut note));
         assert_eq!(read(&note), all);
-        assert_eq!(read(&note[..note.len() - 1]), all[..1]);
+        assert_eq!(read(&note[..note.len() - 1]), all[..2]);
+        assert_eq!(Doubts::new(&[note]).jobs, [(Ticket("750-1".into()), Millis(-7))]);
     }
 
     #[test]

@@ -5,6 +5,10 @@
 //! The life of a batch that a job takes: [`Jobs::submit`] → the ticket is stored with the batch → any number of
 //! [`Jobs::poll`], each by whichever writer gets the message next → outcomes, committed as those of a write are.
 //! Nobody holds a function open while the destination works, and polling costs no attempt.
+//!
+//! A job outlives the run that submitted it. So the next run that sends anything first has every job of an earlier run
+//! stopped ([`Jobs::stop`], `engine::old_jobs`), whose tickets it finds with the records in doubt: their older values
+//! cannot come after newer ones, and what they did until then is sent again as everything else in doubt is.
 
 use std::time::Duration;
 
@@ -66,6 +70,27 @@ pub enum Poll {
     Finished(Vec<Outcome>),
 }
 
+/// What a call about a job came to, and what it took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told<T> {
+    /// Requests that were sent for it, whatever became of them.
+    pub requests: u32,
+    /// What was said.
+    pub said: Result<T, WriteError>,
+}
+
+/// What stopping a job came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// It changes nothing any more: it was stopped, had ended, or nobody knows it.
+    Over,
+    /// It cannot be stopped and goes on.
+    GoesOn {
+        /// When to ask again.
+        after: Duration,
+    },
+}
+
 /// A destination with a job API.
 ///
 /// A writer may die between any two of these calls, and between a call and the storing of what it said. So:
@@ -73,6 +98,7 @@ pub enum Poll {
 ///   has such a step: a ticket that was lost then had no effect. Where it has none, the batch is submitted again, and
 ///   the operations must be ones that can be repeated, or the connector's header says what the worst duplicate is.
 /// - `poll` must be repeatable at any time, also after it has given the outcomes.
+/// - after `stop` has said [`Stop::Over`], no call starts the job again: a `poll` that comes late finds it stopped.
 ///
 /// Errors of both are those of a write. What they mean here: a poll that is throttled or unavailable is repeated with
 /// the ticket kept; a job that is `Refused` as a whole is given up, and its records go through
@@ -83,9 +109,17 @@ pub trait Jobs: Send + Sync {
     /// taken is written in parts.
     fn takes(&self, batch: &WriteBatch<'_>) -> bool;
 
+    /// Most requests that one of the calls below usually makes: as many slots of the connection's rate are taken before.
+    fn requests(&self) -> u32 {
+        1
+    }
+
     /// Hands the records over.
-    async fn submit(&self, batch: &WriteBatch<'_>) -> Result<Ticket, WriteError>;
+    async fn submit(&self, batch: &WriteBatch<'_>) -> Told<Ticket>;
 
     /// Asks how far the job is; `batch` holds the records it was submitted with.
-    async fn poll(&self, ticket: &Ticket, batch: &WriteBatch<'_>) -> Result<Poll, WriteError>;
+    async fn poll(&self, ticket: &Ticket, batch: &WriteBatch<'_>) -> Told<Poll>;
+
+    /// Stops a job whose records are going to be sent again. Rows that it has worked through stay as they are.
+    async fn stop(&self, ticket: &Ticket) -> Told<Stop>;
 }

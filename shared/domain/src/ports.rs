@@ -374,8 +374,8 @@ pub trait StateStore: Send + Sync {
     /// The sum over a run's batches.
     async fn tally(&self, run: &str) -> Result<Tally, Fault>;
 
-    /// What batches that were claimed and never done noted of their records, in any run of the sync that was
-    /// not [`StateStore::forget_doubts`].
+    /// What batches that were claimed and never done noted of their records, and the jobs that they wait for, in any run of
+    /// the sync that was not [`StateStore::forget_doubts`].
     async fn doubts(&self, sync: &str) -> Result<Vec<Vec<u8>>, Fault>;
 
     /// Forgets the unfinished claims of runs before `run`: their records have been delivered since.

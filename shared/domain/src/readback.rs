@@ -1,5 +1,5 @@
-//! Reading back: which accepted records of a run are looked up in the destination, when a value counts as landed, and
-//! the numbers of the report. Reading is the engine's.
+//! Reading back: which accepted records of a run are looked up in the destination, deleted ones too, when a value counts as
+//! landed, and the numbers of the report. Reading is the engine's.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ const MOST_SAMPLE: u32 = 1000;
 /// Records that differ are named up to this many.
 pub const MAX_DIFFERING: usize = 10;
 
-/// After a run, accepted records are read back and compared with what was sent.
+/// After a run, accepted records are read back and compared with what was sent; deleted ones must not be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Readback {
@@ -65,19 +65,22 @@ impl Readback {
 pub struct ReadBack {
     /// Accepted records that were looked up.
     pub checked: u64,
-    /// Those of them that the destination has as they were sent.
+    /// Those of them that the destination has as they were sent, or has no more when they were deleted.
     pub landed: u64,
     /// The first that it has not.
     pub differing: Vec<Differing>,
 }
 
-/// An accepted record that the destination does not have as it was sent.
+/// An accepted record that the destination does not have as it was sent, or has although it was deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Differing {
     /// Its key.
     pub key: String,
-    /// The fields that differ; none when the record is not there at all.
+    /// The fields that differ; none when the record is not there at all, or was deleted.
     pub fields: Vec<String>,
+    /// It was deleted and is still there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub still_there: bool,
 }
 
 impl ReadBack {
@@ -92,7 +95,16 @@ impl ReadBack {
         match differing {
             Some(fields) if fields.is_empty() => self.landed += 1,
             _ if self.differing.len() == MAX_DIFFERING => {}
-            fields => self.differing.push(Differing { key: key(), fields: fields.unwrap_or_default() }),
+            fields => self.differing.push(Differing { key: key(), fields: fields.unwrap_or_default(), still_there: false }),
+        }
+    }
+
+    /// Notes a record that was deleted.
+    pub fn note_deleted(&mut self, key: impl FnOnce() -> String, still_there: bool) {
+        self.checked += 1;
+        self.landed += u64::from(!still_there);
+        if still_there && self.differing.len() < MAX_DIFFERING {
+            self.differing.push(Differing { key: key(), fields: Vec::new(), still_there });
         }
     }
 
@@ -195,6 +207,10 @@ mod tests {
         let mut sum = ReadBack::default();
         (0..20).for_each(|_| sum.add(&all));
         assert_eq!((sum.checked, sum.landed, sum.differing.len()), (40, 20, MAX_DIFFERING));
-        assert_eq!(sum.differing[0], Differing { key: "2".into(), fields: vec![] });
+        assert_eq!(sum.differing[0], Differing { key: "2".into(), fields: vec![], still_there: false });
+        let mut deleted = ReadBack::default();
+        deleted.note_deleted(|| "3".into(), false);
+        (0..20).for_each(|_| deleted.note_deleted(|| "4".into(), true));
+        assert_eq!((deleted.checked, deleted.landed, deleted.differing.len(), deleted.differing[0].still_there), (21, 1, MAX_DIFFERING, true));
     }
 }

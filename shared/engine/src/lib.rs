@@ -14,6 +14,7 @@ pub mod explain;
 pub mod extract;
 pub mod mark;
 pub mod meter;
+mod old_jobs;
 pub mod plan;
 pub mod prepare;
 mod readback;

@@ -79,8 +79,8 @@ impl Meter {
         self.settled.fetch_add(records, Ordering::Relaxed);
     }
 
-    pub(crate) fn request(&self) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn add_requests(&self, requests: u32) {
+        self.requests.fetch_add(u64::from(requests), Ordering::Relaxed);
     }
 
     pub(crate) fn throttle(&self) {

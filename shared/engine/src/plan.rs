@@ -4,12 +4,13 @@
 use domain::bucket::{bits_for, outgrown};
 use domain::cells;
 use domain::change::Counts;
+use domain::clock::Millis;
 use domain::doubt::Doubts;
 use domain::fault::Fault;
 use domain::finding::Finding;
 use domain::guard::{self, Evidence, Tripped};
 use domain::head::Head;
-use domain::job::Load;
+use domain::job::{Load, Ticket};
 use domain::manifest::ManifestPage;
 use domain::mode::Mode;
 use domain::ports::{Only, Query};
@@ -37,6 +38,8 @@ pub struct Plan {
     pub tripped: Vec<Tripped>,
     /// The mapped columns, for the drift guard of later runs.
     pub columns: Vec<Column>,
+    /// Jobs of earlier runs that may still be at work, each with when it was submitted.
+    pub jobs: Vec<(Ticket, Millis)>,
     /// Warnings of preflight, and what the destination says of a plan of this size.
     pub findings: Vec<Finding>,
 }
@@ -99,7 +102,7 @@ pub async fn plan(engine: &Engine, head: &Head, force_full: bool) -> Result<Plan
     }
     let evidence = Evidence { counts: &difference.counts, known: difference.known, full, columns: &columns, last_columns: &head.columns };
     let tripped = guard::check(&sync.guards, &evidence);
-    Ok(Plan { model, difference, manifest, full, tripped, columns, findings })
+    Ok(Plan { model, difference, manifest, full, tripped, columns, jobs: doubts.jobs, findings })
 }
 
 /// The bucket count a run should have: `None` when the one it has will do.

@@ -1,5 +1,5 @@
-//! Reads accepted records back and compares them with what was sent: the writer does it for those of its own batch that
-//! are in the run's sample, once they are committed. Nothing depends on what it finds; it is counted and told.
+//! Reads accepted records back and compares them with what was sent; deleted ones must not be there. The writer does it for
+//! those of its own batch that are in the run's sample, once they are committed. Nothing depends on what it finds; it is counted and told.
 
 use domain::batch::{BatchHeader, BatchRecord};
 use domain::cells::Cells;
@@ -15,7 +15,7 @@ use crate::explain::differing;
 /// logged, and the records count as not looked up.
 pub(crate) async fn read_back(context: &Context, destination: &dyn Destination, header: &BatchHeader, sample: &[&BatchRecord<'_>], found: &mut ReadBack) {
     let layout = &header.layout;
-    let readable = header.op != Op::Delete && layout.identifiers().next().is_some() && destination.reads_back();
+    let readable = layout.identifiers().next().is_some() && destination.reads_back();
     if sample.is_empty() || !readable {
         return;
     }
@@ -33,6 +33,10 @@ pub(crate) async fn read_back(context: &Context, destination: &dyn Destination, 
         }
     };
     for (record, there) in sample.iter().zip(there) {
+        if header.op == Op::Delete {
+            found.note_deleted(|| display_key(record.key), there.is_some());
+            continue;
+        }
         let here = destination.as_stored(layout, record.fields);
         let fields = there.map(|there| differing(layout, Cells(&here), Cells(&there)).map(|(field, ..)| field.name.clone()).collect());
         found.note(|| display_key(record.key), fields);

@@ -15,7 +15,7 @@ use crate::entries::Entry;
 use crate::meter::Phase;
 use crate::plan::{Plan, better_bits, encode_cursor, plan};
 use crate::resume::Resume;
-use crate::{Context, Engine, commit, mark};
+use crate::{Context, Engine, commit, mark, old_jobs};
 
 /// How a run is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,6 +200,7 @@ async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) ->
     }
     within_quota(engine, &plan)?;
     still_ours(engine, &run).await?;
+    old_jobs::stop(engine, &plan.jobs).await?;
     if let Some(bits) = better_bits(&head, plan.model.entries.len() as u64) {
         lay_out_anew(engine, &mut head, bits, &mut plan).await?;
     }
@@ -217,7 +218,7 @@ async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) ->
         op: sync.mode.write_op(),
         records: 0,
         bucket_bits: head.bucket_bits,
-        read_back_below: sync.readback.below(plan.model.entries.iter().filter(|e| e.is_sent()).map(|e| e.hash.turn())),
+        read_back_below: sync.readback.below(turns(&plan)),
         layout: plan.model.layout.clone(),
     };
     let limits = engine.destination.limits_for(plan.load(sync.mode));
@@ -236,6 +237,12 @@ async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) ->
             Ok(Started::Shelved(run, rest))
         }
     }
+}
+
+/// The places of everything that is sent, written or deleted, by which the sample to read back is chosen.
+fn turns(plan: &Plan) -> impl Iterator<Item = u32> {
+    let written = plan.model.entries.iter().filter(|e| e.is_sent()).map(|e| e.hash.turn());
+    written.chain(plan.difference.removed.iter().map(|r| r.hash.turn()))
 }
 
 fn note_plan(run: &mut Run, plan: &Plan) {

@@ -1,7 +1,6 @@
 //! Request slots of a connection, for the writers of one process: leased from the store in blocks, handed
 //! out one by one. Also where a writer tells the others of a pause.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -9,7 +8,7 @@ use std::time::Duration;
 use domain::clock::Millis;
 use domain::config::RateLimit;
 use domain::fault::{Code, Fault};
-use domain::limiter;
+use domain::limiter::{self, Held};
 use domain::ports::{Clock, StateStore};
 use domain::retry::MOST_OBEYED;
 use tokio::sync::Mutex;
@@ -29,8 +28,7 @@ pub struct Slots {
 #[derive(Default)]
 struct Shared {
     limit: RwLock<Option<RateLimit>>,
-    /// Starts not yet handed out, in microseconds since 1970.
-    leased: Mutex<VecDeque<i64>>,
+    held: Mutex<Held>,
     /// Nobody starts before this, in milliseconds since 1970.
     paused_until: AtomicI64,
 }
@@ -85,8 +83,7 @@ impl Slots {
         }
         if wait > patience {
             if limit.is_some() {
-                let mut leased = self.shared.leased.lock().await;
-                taken.into_iter().rev().for_each(|start| leased.push_front(start));
+                self.shared.held.lock().await.put_back(taken);
             }
             return Ok(Some(wait));
         }
@@ -104,22 +101,13 @@ impl Slots {
     }
 
     async fn next(&self, limit: RateLimit, count: u32) -> Result<Vec<i64>, Fault> {
-        let mut leased = self.shared.leased.lock().await;
+        let mut held = self.shared.held.lock().await;
         let now = self.clock.now().0.saturating_mul(1000);
-        // A slot whose time is past is still a slot, but slots saved up would be a burst: those are lost.
-        let spacing = limit.per.0.as_micros() as i64 / i64::from(limit.requests.max(1));
-        let earliest = self.shared.paused_until.load(Ordering::Acquire).saturating_mul(1000).max(now - spacing);
-        while leased.front().is_some_and(|start| *start < earliest) {
-            leased.pop_front();
+        let paused_until = self.shared.paused_until.load(Ordering::Acquire).saturating_mul(1000);
+        if let Some(want) = held.wants(limit, now, paused_until, count) {
+            held.add(self.store.lease(&self.connection, limit, now, want).await?, now);
         }
-        let count = count as usize;
-        if leased.len() < count {
-            let missing = u32::try_from(count - leased.len()).unwrap_or(u32::MAX);
-            let lease = self.store.lease(&self.connection, limit, now, limiter::block(limit).max(missing)).await?;
-            leased.extend((0..lease.slots).map(|i| lease.start(i)));
-        }
-        let count = count.min(leased.len());
-        Ok(leased.drain(..count).collect())
+        Ok(held.take(count))
     }
 
     /// The destination asked to slow down: nobody starts a request before `until`.

@@ -4,6 +4,8 @@
 
 mod job;
 
+pub(crate) use self::job::MOST_TIME as MOST_TIME_OF_A_JOB;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -122,6 +124,7 @@ impl Attempt<'_> {
             self.state.attempts += 1;
         }
         self.record_outcomes().await?;
+        self.doubt_job();
         let progress = self.context.store.settle(self.batch, &self.state, self.context.clock.now()).await?;
         if let Some(fault) = stopped {
             let closed = self.stop_run(fault).await?;
@@ -265,7 +268,7 @@ impl Attempt<'_> {
         let wait = self.context.slots.take(requests, &self.context.stop, patience).await?;
         if wait.is_none() {
             self.state.tally.requests += u64::from(requests);
-            (0..requests).for_each(|_| self.context.meter.request());
+            self.context.meter.add_requests(requests);
         }
         Ok(wait)
     }

@@ -88,6 +88,7 @@ impl DynamoState {
             for (number, cell) in noted_cells(&pages) {
                 let cell = self.read_cell(BatchRef { sync, run, number }, cell)?;
                 notes.extend(self.read_note(run, number, &cell.note).await?);
+                notes.extend(cell.state.job.as_deref().map(Doubt::of_job));
             }
         }
         Ok(notes)

@@ -171,6 +171,19 @@ pub fn now() -> Millis {
     Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
+tokio::task_local! {
+    static SENT: std::cell::Cell<u32>;
+}
+
+/// Does `work`, and counts the requests that it sends.
+pub async fn counted<T>(work: impl Future<Output = T>) -> (T, u32) {
+    let counting = async {
+        let done = work.await;
+        (done, SENT.with(std::cell::Cell::get))
+    };
+    SENT.scope(std::cell::Cell::new(0), counting).await
+}
+
 impl Http {
     /// A client. The fault says what the system lacks (trusted certificates).
     pub fn new(settings: HttpSettings) -> Result<Self, Fault> {
@@ -208,6 +221,8 @@ impl Http {
         let mut sent = reqwest::Request::new(request.method, request.url);
         *sent.headers_mut() = request.headers;
         *sent.body_mut() = Some(request.body.into());
+        // Nobody counts outside of `counted`.
+        let _ = SENT.try_with(|sent| sent.set(sent.get() + 1));
         let mut response = self.client.execute(sent).await.map_err(|e| self.tell(&e, &url))?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let mut body = Vec::new();

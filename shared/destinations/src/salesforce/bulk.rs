@@ -1,14 +1,14 @@
 //! Writing by Bulk API 2.0 jobs: records go up as CSV, results come back in any order and are matched by what they echo.
 //!
 //! A job is created and filled by `submit`, and started by the first poll: one whose ticket was lost stays open,
-//! changes nothing, and is cleared away by Salesforce after some days. Source: "Bulk API 2.0 ingest" in the Bulk API
-//! guide.
+//! changes nothing, and is cleared away by Salesforce after some days. One that nobody waits for any more is aborted.
+//! Source: "Bulk API 2.0 ingest" in the Bulk API guide.
 
 use std::collections::HashMap;
 
 use async_trait::async_trait;
 use domain::batch::WriteBatch;
-use domain::job::{Jobs, Poll, Ticket};
+use domain::job::{Jobs, Poll, Stop, Ticket, Told};
 use domain::mode::Op;
 use domain::outcome::{Outcome, WriteError};
 use domain::value::Value as Cell;
@@ -18,7 +18,7 @@ use super::Salesforce;
 use super::classify::{self, STORAGE};
 use super::collections::{effect, identifier_name};
 use super::encode::{self, CLEAR, ID, Lookup};
-use crate::http::{Method, Reply};
+use crate::http::{Method, Reply, counted};
 
 /// The column of a job's results with the record's id.
 const SF_ID: &str = "sf__Id";
@@ -30,6 +30,9 @@ const SF_ERROR: &str = "sf__Error";
 /// A result page is followed at most so often.
 const MOST_PAGES: usize = 1_000;
 
+/// Most requests of one call about a job, where its results are not longer than a page: a look and three results.
+const MOST_REQUESTS: u32 = 4;
+
 /// Which records of a batch go into a job, by what they are found by in the results.
 struct Rows<'a> {
     /// Positions by the text that a result echoes.
@@ -39,6 +42,8 @@ struct Rows<'a> {
     field: Option<&'a str>,
     header: Vec<String>,
     csv: Vec<u8>,
+    /// Rows of the CSV.
+    count: u64,
     rejected: Vec<Option<Outcome>>,
 }
 
@@ -82,16 +87,18 @@ impl Salesforce {
         let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::Any(b'\n')).from_writer(Vec::new());
         writer.write_record(&table.header).map_err(failed)?;
         let mut by_key: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut count = 0;
         for (at, row) in positions.iter().zip(&table.rows) {
             let known = by_key.entry(column.map_or_else(|| whole(row.iter().map(String::as_str)), |c| row[c].clone())).or_default();
             // Two records of one id are deleted by one row.
             if batch.op != Op::Delete || known.is_empty() {
                 writer.write_record(row).map_err(failed)?;
+                count += 1;
             }
             known.push(*at);
         }
         let csv = writer.into_inner().map_err(|_| WriteError::Misconfigured { detail: "the records cannot be written as CSV".into() })?;
-        Ok(Rows { by_key, key, field, header: table.header, csv, rejected })
+        Ok(Rows { by_key, key, field, header: table.header, csv, count, rejected })
     }
 
     /// Records with one parent next to each other: rows that are worked on at the same time then have different ones.
@@ -125,10 +132,14 @@ impl Salesforce {
         Ok(out)
     }
 
-    async fn outcomes(&self, job: &str, batch: &WriteBatch<'_>, refused: Option<String>) -> Result<Vec<Outcome>, WriteError> {
+    /// What became of each record, from a job's results. Those that its own numbers say are empty are not asked for.
+    async fn outcomes(&self, id: &str, job: &Value, batch: &WriteBatch<'_>, refused: Option<String>) -> Result<Vec<Outcome>, WriteError> {
         let mut rows = self.rows(batch)?;
         let mut outcomes = std::mem::take(&mut rows.rejected);
-        let (good, bad) = (self.result(job, "successfulResults").await?, self.result(job, "failedResults").await?);
+        let number = |name: &str| job.get(name).and_then(Value::as_u64).filter(|_| refused.is_none());
+        let (none_bad, all_done) = (number("numberRecordsFailed") == Some(0), number("numberRecordsProcessed") == Some(rows.count));
+        let good = self.result(id, "successfulResults").await?;
+        let bad = if none_bad { Vec::new() } else { self.result(id, "failedResults").await? };
         if let Some(detail) = refused.filter(|_| good.is_empty() && bad.is_empty()) {
             return Err(WriteError::Refused { code: "job_failed".into(), detail });
         }
@@ -141,7 +152,8 @@ impl Salesforce {
             let error = classify::error_of_row(result.get(SF_ERROR).map(String::as_str).unwrap_or_default());
             rows.settle(batch.op, result, &mut outcomes, &classify::record(batch.op, &[error], self.session.http().redactor()));
         }
-        for result in self.result(job, "unprocessedrecords").await? {
+        let left = if all_done { Vec::new() } else { self.result(id, "unprocessedrecords").await? };
+        for result in left {
             rows.settle(batch.op, &result, &mut outcomes, &Outcome::retry("unprocessed"));
         }
         let outcomes: Vec<Outcome> = outcomes.into_iter().map(|o| o.unwrap_or_else(Outcome::unmentioned)).collect();
@@ -149,6 +161,66 @@ impl Salesforce {
             return Err(WriteError::Misconfigured { detail: "the org's storage is full; make room, or give it more".into() });
         }
         Ok(outcomes)
+    }
+
+    async fn open_job(&self, batch: &WriteBatch<'_>) -> Result<Ticket, WriteError> {
+        let mut job = json!({ "object": self.object, "contentType": "CSV", "lineEnding": "LF" });
+        job["operation"] = json!(match batch.op {
+            Op::Upsert => "upsert",
+            Op::Update => "update",
+            Op::Append => "insert",
+            Op::Delete => "delete",
+        });
+        if batch.op == Op::Upsert {
+            job["externalIdFieldName"] = json!(identifier_name(batch));
+        }
+        let csv = self.rows(batch)?.csv;
+        let made = parsed(&self.session.json(Method::POST, "/jobs/ingest", job.to_string().into_bytes()).await?)?;
+        let id = made.get("id").and_then(Value::as_str).filter(|id| super::open::is_name(&format!("j{id}")));
+        let id = id.ok_or_else(|| WriteError::Unavailable { after: None, detail: "the new job has no id".into() })?;
+        self.session.call(Method::PUT, &format!("/jobs/ingest/{id}/batches"), "text/csv", csv).await?;
+        Ok(Ticket(id.to_owned()))
+    }
+
+    /// The job as Salesforce tells of it; `None`: it knows of none. Jobs are cleared away after some days.
+    async fn job(&self, id: &str) -> Result<Option<Value>, WriteError> {
+        self.session.find(&format!("/jobs/ingest/{id}")).await?.as_ref().map(parsed).transpose()
+    }
+
+    async fn look(&self, id: &str, batch: &WriteBatch<'_>) -> Result<Poll, WriteError> {
+        // What became of one that is gone is not known.
+        let Some(job) = self.job(id).await? else { return Ok(Poll::Finished(vec![Outcome::unmentioned(); batch.records.len()])) };
+        let after = self.config.job_poll.0;
+        match state(&job) {
+            "Open" => match self.set_state(id, "UploadComplete").await {
+                // It has another state by now: a newer run has stopped it. The next look sees that.
+                Ok(_) | Err(WriteError::Refused { .. }) => Ok(Poll::Running { after }),
+                Err(error) => Err(error),
+            },
+            "UploadComplete" | "InProgress" => Ok(Poll::Running { after }),
+            "JobComplete" => Ok(Poll::Finished(self.outcomes(id, &job, batch, None).await?)),
+            state @ ("Failed" | "Aborted") => {
+                let said = job.get("errorMessage").and_then(Value::as_str).unwrap_or_default();
+                let detail = self.session.http().redactor().shorten(&format!("job {id} is {state}: {said}"));
+                Ok(Poll::Finished(self.outcomes(id, &job, batch, Some(detail)).await?))
+            }
+            _ => Err(unknown_state(id)),
+        }
+    }
+
+    /// Aborts a job that has not ended. Source: "Abort a job" in the Bulk API guide; what was worked through stays.
+    async fn abort(&self, id: &str) -> Result<Stop, WriteError> {
+        let Some(job) = self.job(id).await? else { return Ok(Stop::Over) };
+        match state(&job) {
+            "JobComplete" | "Failed" | "Aborted" => Ok(Stop::Over),
+            "Open" | "UploadComplete" | "InProgress" => match self.set_state(id, "Aborted").await {
+                Ok(_) => Ok(Stop::Over),
+                // It ended between the two requests, or cannot be stopped just now: the next look tells.
+                Err(WriteError::Refused { .. }) => Ok(Stop::GoesOn { after: self.config.job_poll.0 }),
+                Err(error) => Err(error),
+            },
+            _ => Err(unknown_state(id)),
+        }
     }
 
     async fn set_state(&self, job: &str, state: &str) -> Result<Reply, WriteError> {
@@ -185,6 +257,14 @@ fn whole<'a>(row: impl Iterator<Item = &'a str>) -> String {
     row.flat_map(|cell| [cell, "\u{1f}"]).collect::<String>().replace('\r', "")
 }
 
+fn state(job: &Value) -> &str {
+    job.get("state").and_then(Value::as_str).unwrap_or_default()
+}
+
+fn unknown_state(id: &str) -> WriteError {
+    WriteError::Unavailable { after: None, detail: format!("job {id} is in a state that is not known") }
+}
+
 fn parsed(reply: &Reply) -> Result<Value, WriteError> {
     serde_json::from_slice(&reply.body).map_err(|_| WriteError::Unavailable { after: None, detail: "the answer about a job is not JSON".into() })
 }
@@ -201,46 +281,24 @@ impl Jobs for Salesforce {
             && (batch.op == Op::Delete || !odd())
     }
 
-    async fn submit(&self, batch: &WriteBatch<'_>) -> Result<Ticket, WriteError> {
-        let mut job = json!({ "object": self.object, "contentType": "CSV", "lineEnding": "LF" });
-        job["operation"] = json!(match batch.op {
-            Op::Upsert => "upsert",
-            Op::Update => "update",
-            Op::Append => "insert",
-            Op::Delete => "delete",
-        });
-        if batch.op == Op::Upsert {
-            job["externalIdFieldName"] = json!(identifier_name(batch));
-        }
-        let csv = self.rows(batch)?.csv;
-        let made = parsed(&self.session.json(Method::POST, "/jobs/ingest", job.to_string().into_bytes()).await?)?;
-        let id = made.get("id").and_then(Value::as_str).filter(|id| super::open::is_name(&format!("j{id}")));
-        let id = id.ok_or_else(|| WriteError::Unavailable { after: None, detail: "the new job has no id".into() })?;
-        self.session.call(Method::PUT, &format!("/jobs/ingest/{id}/batches"), "text/csv", csv).await?;
-        Ok(Ticket(id.to_owned()))
+    fn requests(&self) -> u32 {
+        MOST_REQUESTS
     }
 
-    async fn poll(&self, ticket: &Ticket, batch: &WriteBatch<'_>) -> Result<Poll, WriteError> {
-        let id = ticket.0.as_str();
-        // Jobs are cleared away after some days. What became of such a one is not known.
-        let Some(reply) = self.session.find(&format!("/jobs/ingest/{id}")).await? else {
-            return Ok(Poll::Finished(vec![Outcome::unmentioned(); batch.records.len()]));
-        };
-        let job = parsed(&reply)?;
-        let after = self.config.job_poll.0;
-        match job.get("state").and_then(Value::as_str) {
-            Some("Open") => {
-                self.set_state(id, "UploadComplete").await?;
-                Ok(Poll::Running { after })
-            }
-            Some("UploadComplete" | "InProgress") => Ok(Poll::Running { after }),
-            Some("JobComplete") => Ok(Poll::Finished(self.outcomes(id, batch, None).await?)),
-            Some(state @ ("Failed" | "Aborted")) => {
-                let said = job.get("errorMessage").and_then(Value::as_str).unwrap_or_default();
-                let detail = self.session.http().redactor().shorten(&format!("job {id} is {state}: {said}"));
-                Ok(Poll::Finished(self.outcomes(id, batch, Some(detail)).await?))
-            }
-            _ => Err(WriteError::Unavailable { after: None, detail: format!("job {id} is in a state that is not known") }),
-        }
+    async fn submit(&self, batch: &WriteBatch<'_>) -> Told<Ticket> {
+        told(self.open_job(batch)).await
     }
+
+    async fn poll(&self, ticket: &Ticket, batch: &WriteBatch<'_>) -> Told<Poll> {
+        told(self.look(&ticket.0, batch)).await
+    }
+
+    async fn stop(&self, ticket: &Ticket) -> Told<Stop> {
+        told(self.abort(&ticket.0)).await
+    }
+}
+
+async fn told<T>(call: impl Future<Output = Result<T, WriteError>>) -> Told<T> {
+    let (said, requests) = counted(call).await;
+    Told { requests, said }
 }

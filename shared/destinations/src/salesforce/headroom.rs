@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Salesforce;
 
-/// Requests of a job: create, upload, start, three looks, three results.
+/// Requests of a job, at most where nothing takes long: create, upload, start, three looks, three results.
 const OF_A_JOB: u64 = 9;
 
 impl Salesforce {

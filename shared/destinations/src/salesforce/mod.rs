@@ -16,10 +16,10 @@
 //!   an identifier the whole row; equal rows stand for each other). `UNABLE_TO_LOCK_ROW` is sent again, alone; rows of a job are sorted by parent
 //!   so that it is rare. `ENTITY_IS_DELETED` on a delete is done. Identifiers that occur twice in a batch are rejected.
 //! - **Idempotency**: upsert by external id, update and delete by record id can be repeated. Append is at least once: the
-//!   worst duplicate is one request's records (200) when its answer is lost, one job's when its run is given up meanwhile;
-//!   a job whose ticket is lost never starts. A unique external id that the mapping fills turns them into `DUPLICATE_VALUE`.
-//!   A job whose run was given up goes on at Salesforce, and nothing here aborts it: the next run sends its records again,
-//!   and should the old job end after that, it leaves its older values until they change once more.
+//!   worst duplicate is one request's records (200) when its answer is lost, and of a job what it had done when its run was
+//!   given up; a job whose ticket is lost never starts. A unique external id that the mapping fills turns them into
+//!   `DUPLICATE_VALUE`. A job whose run was given up goes on at Salesforce until the next run aborts it, which it does
+//!   before it sends anything; the records of that job are all sent again.
 //! - **API version and sources**: REST and Bulk API 2.0, v67.0 by default (`api_version`); the REST API, Bulk API and OAuth
 //!   guides (developer.salesforce.com, help.salesforce.com). Whether an unknown column fails one record or the whole
 //!   request is not documented: both are understood, and preflight names it first.
@@ -42,7 +42,7 @@ use domain::fault::Fault;
 use domain::finding::Finding;
 use domain::job::{Jobs, Load};
 use domain::layout::Layout;
-use domain::mode::Mode;
+use domain::mode::{Mode, Op};
 use domain::outcome::{Outcome, WriteError};
 use domain::ports::{Destination, DestinationEntry, DestinationSchema, Limits, Need};
 use tokio::sync::OnceCell;
@@ -101,6 +101,15 @@ impl Destination for Salesforce {
     fn limits_for(&self, load: Load) -> Limits {
         let batch_records = if self.by_jobs(load) { self.config.job_records } else { self.limits.batch_records };
         Limits { batch_records, ..self.limits }
+    }
+
+    fn requests(&self, batch: &WriteBatch<'_>) -> u32 {
+        if matches!(batch.op, Op::Upsert | Op::Append) || collections::identifier_name(batch) == Some(encode::ID) {
+            return 1;
+        }
+        // Those that are not known are looked up before.
+        let known = batch.records.iter().filter(|r| r.record_id.is_some()).count();
+        u32::from(known > 0) + 2 * u32::from(known < batch.records.len())
     }
 
     async fn headroom(&self, load: Load) -> Result<Option<Finding>, Fault> {

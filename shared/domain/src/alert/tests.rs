@@ -142,22 +142,24 @@ fn what_did_not_land_is_told_until_all_of_a_sample_landed() {
         run.tally.read_back.checked = checked;
         run.tally.read_back.landed = landed;
         if landed < checked {
-            run.tally.read_back.differing =
-                vec![Differing { key: "it's 7".into(), fields: vec!["name".into()] }, Differing { key: "8".into(), fields: vec![] }];
+            run.tally.read_back.differing = [("it's 7", &["name"][..], false), ("8", &[], false), ("9", &[], true)]
+                .map(|(key, fields, still_there)| Differing { key: key.into(), fields: fields.iter().map(|f| (*f).to_owned()).collect(), still_there })
+                .to_vec();
         }
         run
     };
     assert_eq!(
-        titles(&all(), None, &[of(1, 10, 8), of(2, 10, 8), of(3, 0, 0), of(4, 10, 10)]),
+        titles(&all(), None, &[of(1, 10, 7), of(2, 10, 7), of(3, 0, 0), of(4, 10, 10)]),
         ["Sync crm: not landed", "-", "-", "Sync crm: no longer not landed"]
     );
-    let run = of(1, 10, 8);
+    let run = of(1, 10, 7);
     let facts = Facts { run: &run, delivered: None, seen: None, records: 0, before: &[], settings: &all(), stack: Some("prod"), now: hour(1) };
     let text = decide(&facts).alert.unwrap().text();
     for part in [
         "Of 10 accepted records",
-        "2 are not there as they were sent",
+        "3 are not there as they were sent",
         "1 are not there at all",
+        "1 were deleted and are still there",
         "differ: name",
         r"sluice explain crm 'it'\''s 7' --stack prod",
     ] {

@@ -2,6 +2,7 @@
 //! destination said of a record is, shortened.
 
 use super::{Alert, Facts, Grouped, Kind, Numbers, Problem, Said, Severity, Told};
+use crate::readback::Differing;
 use crate::run::{Run, Status};
 
 /// Reasons in an alert.
@@ -36,10 +37,14 @@ pub(super) fn problems(facts: &Facts<'_>) -> Vec<(Problem, Option<String>, Strin
         let mut fields: Vec<&str> = read_back.differing.iter().flat_map(|d| d.fields.iter().map(String::as_str)).collect();
         fields.sort_unstable();
         fields.dedup();
-        let gone = read_back.differing.iter().filter(|d| d.fields.is_empty()).count();
+        let (stayed, gone) = (|d: &&Differing| d.still_there, |d: &&Differing| d.fields.is_empty() && !d.still_there);
+        let (stayed, gone) = (read_back.differing.iter().filter(stayed).count(), read_back.differing.iter().filter(gone).count());
         let mut what = format!("Of {} accepted records that were read back, {missed} are not there as they were sent", read_back.checked);
         if gone > 0 {
             what.push_str(&format!("; {gone} are not there at all"));
+        }
+        if stayed > 0 {
+            what.push_str(&format!("; {stayed} were deleted and are still there"));
         }
         if !fields.is_empty() {
             what.push_str(&format!("; fields that differ: {}", fields.join(", ")));

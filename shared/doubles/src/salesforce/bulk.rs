@@ -92,13 +92,34 @@ impl Org {
     }
 
     fn set_state(&mut self, request: &Request, id: &str) -> Reply {
-        let Some(job) = self.jobs.get_mut(id) else { return not_found() };
+        let Some(mut job) = self.jobs.get(id).cloned() else { return not_found() };
         match (job.state, request.json().unwrap_or_default()["state"].as_str()) {
             ("Open", Some("UploadComplete")) => job.state = "UploadComplete",
-            ("Open" | "UploadComplete" | "InProgress", Some("Aborted")) => job.state = "Aborted",
+            ("Open", Some("Aborted")) => job.state = "Aborted",
+            ("UploadComplete" | "InProgress", Some("Aborted")) => {
+                // What was worked through by then stays.
+                self.work(&mut job, self.rows_before_abort);
+                job.state = "Aborted";
+            }
             _ => return error(400, "INVALIDJOBSTATE", "the job cannot go to that state"),
         }
-        Reply::json(200, &job.told())
+        let reply = Reply::json(200, &job.told());
+        self.jobs.insert(id.to_owned(), job);
+        reply
+    }
+
+    /// Time passes: every job that was started and not stopped is worked through.
+    pub fn finish_jobs(&mut self) {
+        let started: Vec<Job> = self.jobs.values().filter(|job| matches!(job.state, "UploadComplete" | "InProgress")).cloned().collect();
+        for mut job in started {
+            self.work(&mut job, usize::MAX);
+            self.jobs.insert(job.id.clone(), job);
+        }
+    }
+
+    /// The states of all jobs, in the order in which they were opened.
+    pub fn jobs(&self) -> Vec<&'static str> {
+        self.jobs.values().map(|job| job.state).collect()
     }
 
     /// Tells of a job; time passes with every look.
@@ -109,14 +130,15 @@ impl Org {
             job.polls += 1;
             if job.polls >= self.polls_of_a_job {
                 let mut job = job.clone();
-                self.work(&mut job);
+                self.work(&mut job, usize::MAX);
                 self.jobs.insert(id.to_owned(), job);
             }
         }
         self.jobs.get(id).map_or_else(not_found, |job| Reply::json(200, &job.told()))
     }
 
-    fn work(&mut self, job: &mut Job) {
+    /// Works through a job, or its first `most` rows.
+    fn work(&mut self, job: &mut Job, most: usize) {
         let mut reader = csv::ReaderBuilder::new().from_reader(job.csv.as_slice());
         let failed = |job: &mut Job, what: String| (job.state, job.message) = ("Failed", format!("InvalidBatch : {what}"));
         let Ok(header) = reader.headers().cloned() else { return failed(job, "the header cannot be read".into()) };
@@ -137,7 +159,7 @@ impl Org {
         let mut times: HashMap<String, usize> = HashMap::new();
         let folded = |row: &[String]| key.as_ref().zip(key_column).map(|(k, at)| Object::folded(k, &key_value(k, &row[at])));
         rows.iter().filter_map(|r| folded(r)).for_each(|k| *times.entry(k).or_default() += 1);
-        let done = rows.len().saturating_sub(self.leaves_unprocessed);
+        let done = rows.len().saturating_sub(self.leaves_unprocessed).min(most);
         for (at, row) in rows.iter().enumerate() {
             if at >= done {
                 job.unprocessed.push(row.clone());

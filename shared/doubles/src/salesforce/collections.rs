@@ -98,6 +98,7 @@ impl Org {
         };
         let whole = object.records.keys().find(|k| k.starts_with(&id[..id.len().min(15)])).cloned();
         match whole {
+            Some(_) if self.puts_back_deleted => Ok(()),
             Some(whole) => {
                 object.put(&whole, None);
                 Ok(())

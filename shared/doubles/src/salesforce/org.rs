@@ -10,8 +10,10 @@ use super::object::Object;
 use crate::server::{Reply, Request};
 
 /// How a request fails.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fail {
+    /// It does not.
+    Not,
     /// With this status and error code; nothing is done.
     With(u16, &'static str),
     /// The connection breaks before anything is done.
@@ -45,12 +47,16 @@ pub struct Org {
     pub locks_every: Option<u64>,
     /// There is no room for new records.
     pub storage_full: bool,
+    /// An automation of the org puts deleted records back at once.
+    pub puts_back_deleted: bool,
     /// An unknown field refuses the whole request and not the record.
     pub unknown_field_refuses_all: bool,
     /// A job is done at this poll after it was started.
     pub polls_of_a_job: u32,
     /// So many rows of every job are left unprocessed.
     pub leaves_unprocessed: usize,
+    /// So many rows of a job that is aborted were worked through by then.
+    pub rows_before_abort: usize,
     /// Rows on a page of a job's results.
     pub rows_of_a_page: usize,
     /// Records on a page of a query.
@@ -90,9 +96,11 @@ impl Org {
             fails_every: None,
             locks_every: None,
             storage_full: false,
+            puts_back_deleted: false,
             unknown_field_refuses_all: false,
             polls_of_a_job: 2,
             leaves_unprocessed: 0,
+            rows_before_abort: 0,
             rows_of_a_page: 100_000,
             records_of_a_page: 2_000,
             calls: BTreeMap::new(),
@@ -158,14 +166,14 @@ impl Org {
                 self.route(request);
                 Reply::cut()
             }
-            None => self.route(request),
+            None | Some(Fail::Not) => self.route(request),
         };
         self.with_usage(reply)
     }
 
     fn next_fail(&mut self) -> Option<Fail> {
         self.fallible += 1;
-        let every = self.fails_every.clone().filter(|(nth, _)| self.fallible.is_multiple_of(*nth));
+        let every = self.fails_every.filter(|(nth, _)| self.fallible.is_multiple_of(*nth));
         self.fails.pop_front().or(every.map(|(_, fail)| fail))
     }
 

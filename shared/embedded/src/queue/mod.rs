@@ -19,8 +19,8 @@ use tokio::time::{Instant, sleep_until};
 
 /// Bytes of messages held at once, unless told otherwise.
 pub const BYTES: usize = 16 * 1024 * 1024;
-/// Most bytes of a body, unless told otherwise.
-pub const MAX_BODY_BYTES: usize = 256 * 1024;
+/// Most bytes of a body, unless told otherwise: as much as the queue on AWS takes, so that plans are cut alike.
+pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 /// What a message counts besides its body, so that tiny messages are bounded too.
 const MESSAGE_BYTES: usize = 512;
 

@@ -1,6 +1,7 @@
 //! Runs and their batches in the file.
 
 use domain::clock::Millis;
+use domain::doubt::Doubt;
 use domain::ports::{Claim, Progress};
 use domain::run::{BatchState, Run, Tally};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -133,7 +134,17 @@ pub(super) fn doubts(conn: &Connection, sync: &str) -> Result<Vec<Vec<u8>>, Stat
     // From the doubts to their runs (`CROSS JOIN` keeps that order): a sync has many runs and few doubts.
     let mut statement = conn.prepare_cached("SELECT note FROM doubt CROSS JOIN run ON run.sync = ? AND run.id = doubt.run")?;
     let notes = statement.query_map([sync], |row| row.get(0))?;
-    Ok(notes.collect::<rusqlite::Result<_>>()?)
+    let mut notes: Vec<Vec<u8>> = notes.collect::<rusqlite::Result<_>>()?;
+    // The jobs that have such records. One that is done has none any more.
+    let mut statement = conn.prepare_cached(
+        "SELECT batch.job FROM doubt CROSS JOIN run ON run.sync = ? AND run.id = doubt.run
+         CROSS JOIN batch ON batch.run = doubt.run AND batch.number = doubt.number WHERE batch.job IS NOT NULL AND NOT batch.done",
+    )?;
+    for job in statement.query_map([sync], |row| row.get::<_, String>(0))? {
+        let job = serde_json::from_str(&job?).map_err(|_| StateError::damaged(format!("the job of a batch of sync {sync}")))?;
+        notes.push(Doubt::of_job(&job));
+    }
+    Ok(notes)
 }
 
 /// Also drops the batches of those runs that are closed: a closed run keeps its final tally itself, and its

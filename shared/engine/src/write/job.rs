@@ -8,16 +8,18 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use domain::batch::{BatchRecord, WriteBatch};
+use domain::doubt::Doubt;
 use domain::fault::{Code, Fault};
-use domain::job::{Job, Jobs, Poll};
+use domain::job::{Job, Jobs, Poll, Stop, Ticket, Told};
 use domain::outcome::{Outcome, WriteError};
 use domain::retry::{MOST_OBEYED, backoff};
 
 use super::{Attempt, THROTTLED, UNAVAILABLE};
 
-/// A job that is not done by then is given up: its records wait for the next attempt.
-const MOST_TIME: Duration = Duration::from_secs(24 * 3600);
-/// A job that could not be asked for so long is given up, too.
+/// A job that is not done by then is stopped, and tells what it did until then.
+pub(crate) const MOST_TIME: Duration = Duration::from_secs(24 * 3600);
+/// A job that could not be asked for so long costs an attempt every time. When they run out, its ticket stays with its
+/// records in doubt.
 const MOST_SILENCE: Duration = Duration::from_secs(3600);
 /// The code of records whose job did not come to an end.
 const UNFINISHED: &str = "job_unfinished";
@@ -43,7 +45,7 @@ impl Attempt<'_> {
         if records.is_empty() || job.is_none() && !jobs.takes(&batch) {
             return Ok(Step::Nobody);
         }
-        match self.context.slots.take(1, &self.context.stop, self.context.settings.patience).await {
+        match self.context.slots.take(jobs.requests(), &self.context.stop, self.context.settings.patience).await {
             Ok(None) => {}
             Ok(Some(wait)) => {
                 self.state.job = job;
@@ -58,8 +60,6 @@ impl Attempt<'_> {
             }
             Err(fault) => return Err(fault),
         }
-        self.state.tally.requests += 1;
-        self.context.meter.request();
         match job {
             Some(job) => self.ask(jobs, job, open, &batch).await,
             None => self.hand_over(jobs, open, &batch).await,
@@ -67,11 +67,14 @@ impl Attempt<'_> {
     }
 
     async fn hand_over(&mut self, jobs: &dyn Jobs, open: &[usize], batch: &WriteBatch<'_>) -> Result<Step, Fault> {
-        match jobs.submit(batch).await {
+        let told = jobs.submit(batch).await;
+        match self.sent(told) {
             Ok(ticket) => {
                 let now = self.context.clock.now();
                 self.state.tally.sent = self.records.len() as u64;
-                self.wait(Box::new(Job { ticket, begun: now, heard: now, failures: 0 }), Duration::ZERO).await
+                let step = self.wait(Box::new(Job { ticket: ticket.clone(), begun: now, heard: now, failures: 0 }), Duration::ZERO).await?;
+                self.stop_if_stale(jobs, &ticket).await?;
+                Ok(step)
             }
             // Writing it in parts finds the record to blame.
             Err(WriteError::Refused { .. }) => Ok(Step::Nobody),
@@ -90,11 +93,20 @@ impl Attempt<'_> {
 
     async fn ask(&mut self, jobs: &dyn Jobs, mut job: Box<Job>, open: &[usize], batch: &WriteBatch<'_>) -> Result<Step, Fault> {
         let now = self.context.clock.now();
-        match jobs.poll(&job.ticket, batch).await {
-            Ok(Poll::Running { .. }) if now.since(job.begun) > MOST_TIME => {
+        let told = jobs.poll(&job.ticket, batch).await;
+        match self.sent(told) {
+            Ok(Poll::Running { after }) if now.since(job.begun) > MOST_TIME => {
                 tracing::warn!(sync = self.header.sync, batch = self.header.number, job = job.ticket.0, "a job does not come to an end");
-                self.wait_for(open, VecDeque::new(), UNFINISHED);
-                Ok(Step::Over(None))
+                let told = jobs.stop(&job.ticket).await;
+                match self.sent(told) {
+                    Ok(Stop::Over) => self.wait(job, Duration::ZERO).await,
+                    _ => {
+                        self.wait = self.wait.max(Some(after.min(MOST_OBEYED)));
+                        self.state.job = Some(job);
+                        self.wait_for(open, VecDeque::new(), UNFINISHED);
+                        Ok(Step::Over(None))
+                    }
+                }
             }
             Ok(Poll::Running { after }) => {
                 (job.heard, job.failures) = (now, 0);
@@ -130,6 +142,7 @@ impl Attempt<'_> {
                 }
             },
             Err(WriteError::Unavailable { after, detail }) if now.since(job.heard) > MOST_SILENCE => {
+                self.state.job = Some(job);
                 self.unavailable(open, after, detail);
                 Ok(Step::Over(None))
             }
@@ -143,6 +156,37 @@ impl Attempt<'_> {
                 self.state.job = Some(job);
                 Ok(Step::Over(self.refuses_all(&error)))
             }
+        }
+    }
+
+    /// Counts what a call took.
+    fn sent<T>(&mut self, told: Told<T>) -> Result<T, WriteError> {
+        self.state.tally.requests += u64::from(told.requests);
+        self.context.meter.add_requests(told.requests);
+        told.said
+    }
+
+    /// A newer run looks for the jobs of older ones before it sends: one that was submitted while it looked is stopped here.
+    async fn stop_if_stale(&mut self, jobs: &dyn Jobs, ticket: &Ticket) -> Result<(), Fault> {
+        if self.context.store.head(&self.header.sync).await?.generation == self.header.generation {
+            return Ok(());
+        }
+        let told = jobs.stop(ticket).await;
+        if let Err(error) = self.sent(told) {
+            tracing::warn!(
+                sync = self.header.sync,
+                batch = self.header.number,
+                job = ticket.0,
+                "a job of a run that was taken over cannot be stopped: {error}"
+            );
+        }
+        Ok(())
+    }
+
+    /// A batch that is done without its job having come to an end leaves the job to the next run.
+    pub(super) fn doubt_job(&mut self) {
+        if let Some(job) = self.state.job.take_if(|_| self.state.done) {
+            self.state.doubt.extend(Doubt::of_job(&job));
         }
     }
 

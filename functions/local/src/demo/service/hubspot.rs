@@ -84,8 +84,12 @@ impl Service for Contacts {
         SYNC
     }
 
-    fn secret(&self) -> (&'static str, &'static str) {
-        ("HUBSPOT_TOKEN", TOKEN)
+    fn secret(&self) -> (&'static str, String) {
+        ("HUBSPOT_TOKEN", TOKEN.to_owned())
+    }
+
+    fn yours(&self) -> &'static str {
+        "the connection has no `url` and no `allow_private`"
     }
 
     fn held(&self) -> Held {
@@ -103,8 +107,13 @@ impl Service for Contacts {
         &[KEY, "email", "firstname", "plan", "lifetime_value", "signed_up"]
     }
 
-    fn requests(&self) -> (usize, usize) {
+    fn requests(&self) -> u64 {
+        self.0.portal().requests.len() as u64
+    }
+
+    fn how(&self) -> String {
         let portal = self.0.portal();
-        (portal.requests.len(), portal.refused())
+        let sent = portal.requests.iter().filter(|r| r.operation == "upsert").count();
+        format!("{sent} of them carried up to 100 contacts each, {} were refused for being too fast.", portal.refused())
     }
 }

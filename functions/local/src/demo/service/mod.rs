@@ -5,6 +5,7 @@
 //! A service is one implementation of [`Service`] and one arm of [`start`].
 
 mod hubspot;
+mod salesforce;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -33,8 +34,10 @@ const SHOWN: usize = 5;
 /// A service that the demo can send to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Name {
-    /// HubSpot: customers become contacts.
+    /// Customers become contacts of HubSpot.
     Hubspot,
+    /// Customers become contacts of Salesforce.
+    Salesforce,
 }
 
 /// What a service holds of each customer, as texts by field; empty fields are left out.
@@ -51,20 +54,25 @@ pub(super) trait Service {
     /// The sync's file, whose name is `crm-contacts`; its mode is mirror.
     fn sync(&self) -> &'static str;
     /// The secret that the connection refers to: its variable, and its value.
-    fn secret(&self) -> (&'static str, &'static str);
+    fn secret(&self) -> (&'static str, String);
+    /// What else is different in the connection of an account of one's own, as a part of a sentence.
+    fn yours(&self) -> &'static str;
     /// What it holds, by the customers' keys.
     fn held(&self) -> Held;
     /// What it should hold of these customers.
     fn wanted(&self, model: &Seen) -> Held;
     /// The fields that are shown, in order.
     fn shown(&self) -> &'static [&'static str];
-    /// Requests so far, and those that it refused because of its quota.
-    fn requests(&self) -> (usize, usize);
+    /// Requests so far.
+    fn requests(&self) -> u64;
+    /// What they were for, and how many were refused because of its quota: a sentence.
+    fn how(&self) -> String;
 }
 
 fn start(name: Name) -> Result<Box<dyn Service>, Fault> {
     match name {
         Name::Hubspot => hubspot::start(),
+        Name::Salesforce => salesforce::start(),
     }
 }
 
@@ -78,7 +86,7 @@ pub(super) async fn run(name: Name, keep: Option<&Path>, out: &Out) -> Result<Ex
     let folder = blocking(move || Folder::make(keep.as_deref()).and_then(|folder| folder.write_service(&connection, sync).map(|()| folder))).await?;
     let mut project = Project::load(&folder.path)?;
     let (variable, value) = service.secret();
-    project.secrets.own.insert(variable.into(), value.into());
+    project.secrets.own.insert(variable.into(), value);
     let demo = Demo { out, stop, service: service.as_ref(), folder, project };
     demo.open();
     demo.first().await?;
@@ -118,13 +126,16 @@ impl Demo<'_> {
         )?;
         let held = self.compare().await?;
         self.tell("first_run", &run, &held);
+        self.out.notes(&[&run]);
         self.show(&held);
-        let (requests, refused) = self.service.requests();
         self.out.line(format!(
-            "✓ {} {} equal the model, field by field. It took {requests} requests, of which {refused} were refused for being too fast.\n\
+            "✓ {} {} equal the model, field by field. It took {} requests.\n\
+             \x20 {}\n\
              \x20 {INVALID} rows are invalid and were not sent.\n",
             thousands(held.len() as u64),
             self.service.records_are(),
+            self.service.requests(),
+            self.service.how(),
         ));
         Ok(())
     }
@@ -133,17 +144,17 @@ impl Demo<'_> {
         self.out.line(format!("2. Overnight {CHANGED} customers change, {DELETED} are deleted, and every row is loaded anew (`loaded_at`). It runs again."));
         let warehouse = self.folder.warehouse();
         let deleted = blocking(move || sample::change(&warehouse)).await?;
-        let (before, _) = self.service.requests();
+        let before = self.service.requests();
         let run = self.run().await?;
         let (changed, gone) = (CHANGED as u64, DELETED as u64);
         let accepted = ("accepted", run.tally.accepted(), changed + gone);
         came_out(&run, Status::Partial, &[("changed", run.counts.changed, changed), ("removed", run.counts.removed, gone), accepted])?;
         let held = self.compare().await?;
         self.tell("second_run", &run, &held);
-        let (after, _) = self.service.requests();
+        let after = self.service.requests();
         self.out.line(format!(
-            "✓ Only what changed was sent, in {} requests, definitions that it asked for included. The {} deleted ones are gone there, and again\n\
-             \x20 {} {} equal the model.\n",
+            "✓ Only what changed was sent, in {} requests, those for definitions included. The {} deleted customers are gone there,\n\
+             \x20 and the {} {} that it has equal the model.\n",
             after - before,
             deleted.len(),
             thousands(held.len() as u64),
@@ -169,7 +180,7 @@ impl Demo<'_> {
     }
 
     fn tell(&self, step: &str, run: &Run, held: &Held) {
-        self.out.value(&json!({ "step": step, "runs": [run], "records": held.len(), "requests": self.service.requests().0 }));
+        self.out.value(&json!({ "step": step, "runs": [run], "records": held.len(), "requests": self.service.requests() }));
         self.out.runs(&[run]);
     }
 
@@ -184,8 +195,9 @@ impl Demo<'_> {
         self.out.value(&json!({ "step": "next", "folder": folder }));
         let variable = self.service.secret().0;
         self.out.line(format!(
-            "Next, for an account of your own: the connection needs no `url` and no `allow_private`, and {variable} holds a real key.\n\
-             The files that the demo used are those that you would write: keep them with --keep DIR."
+            "Next, for an account of your own: {}, and {variable} holds a real key.\n\
+             The files that the demo used are those that you would write: keep them with --keep DIR.",
+            self.service.yours(),
         ));
     }
 }
