@@ -171,7 +171,7 @@ fn is_topic(text: &str) -> bool {
 }
 
 fn is_filter(text: &str) -> bool {
-    tracing_subscriber::EnvFilter::builder().parse(text).is_ok()
+    text.parse::<tracing_subscriber::filter::Targets>().is_ok()
 }
 
 fn rate(text: &str) -> Result<RateLimit, Fault> {

@@ -10,8 +10,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use domain::run::{Run, Status};
 use domain::watch::Seen;
 use serde_json::{Map, Value, json};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 /// The namespace of every metric.
 pub const NAMESPACE: &str = "Sluicegate";
@@ -31,14 +33,11 @@ pub fn subscriber<W>(filter: &str, writer: W) -> impl tracing::Subscriber + Send
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let mut filter = EnvFilter::builder().parse(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    for target in QUIET {
-        if let Ok(directive) = format!("{target}=info").parse() {
-            filter = filter.add_directive(directive);
-        }
-    }
+    let filter = filter.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+    let filter = filter.with_targets(QUIET.map(|target| (target, LevelFilter::INFO)));
     // Fields stand at the top level, so that a query finds `sync` and not `fields.sync`.
-    tracing_subscriber::fmt().json().flatten_event(true).with_ansi(false).with_env_filter(filter).with_writer(writer).finish()
+    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_ansi(false).with_writer(writer);
+    tracing_subscriber::registry().with(lines.with_filter(filter))
 }
 
 /// Writes metrics. Every line is written whole, so that it does not mix with log records.
