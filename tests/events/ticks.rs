@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use aws::telemetry::Metrics;
 use domain::fault::Code;
 use domain::run::Status;
 
 use crate::house::{House, event, with_bodies};
+use crate::writer::Said;
 
 const MESSAGE: usize = 262_144;
 
@@ -41,6 +43,8 @@ async fn a_run_that_nobody_goes_on_with_is_taken_over_and_its_messages_change_no
     let early = house.extract(event("extractor/rule.json"), "i2").await.unwrap();
     assert_eq!(early["skipped"]["code"], "run_active", "{early}");
     house.extractor.settings.common.stall = Duration::ZERO;
+    let said = Said::default();
+    house.extractor.metrics = Metrics::with_writer("sluicegate", said.clone());
     house.sql("update contacts set email = 'newer' where id <= 10");
     let later = house.extract(event("extractor/manual.json"), "i3").await.unwrap();
     assert_eq!(later["run"]["counts"]["changed"].as_u64().unwrap() + later["run"]["counts"]["added"].as_u64().unwrap(), 10, "{later}");
@@ -49,6 +53,7 @@ async fn a_run_that_nobody_goes_on_with_is_taken_over_and_its_messages_change_no
     assert_eq!((runs[0].status, runs[0].tally.accepted(), runs[1].status), (Status::Complete, 10, Status::Incomplete));
     assert_eq!(runs[1].fault.as_ref().map(|fault| fault.code), Some(Code::Stalled));
     assert!(runs[1].tally.accepted() == 5 && runs[1].tally.unsent == 5, "{:?}", runs[1].tally);
+    assert_eq!((said.sum("RunsStarted"), said.sum("RunsIncomplete"), said.sum("RecordsUnsent")), (1.0, 1.0, 5.0), "who watches is told of it");
     // The message that was lost comes after all, with what the records were then.
     let count = house.double.count();
     assert_eq!(house.write(with_bodies("writer/redriven.json", &[&texts[1]])).await, Vec::<String>::new());

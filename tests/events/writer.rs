@@ -101,10 +101,11 @@ async fn a_throttled_batch_waits_and_uses_up_no_attempt() {
 
 /// Where metrics are written.
 #[derive(Clone, Default)]
-struct Said(Arc<Mutex<Vec<u8>>>);
+pub struct Said(Arc<Mutex<Vec<u8>>>);
 
 impl Said {
-    fn sum(&self, metric: &str) -> f64 {
+    /// The sum of a metric's values so far.
+    pub fn sum(&self, metric: &str) -> f64 {
         let lines = self.0.lock().unwrap().clone();
         serde_json::Deserializer::from_slice(&lines).into_iter::<Value>().filter_map(|line| line.unwrap()[metric].as_f64()).sum()
     }

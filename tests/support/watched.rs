@@ -69,7 +69,7 @@ impl WatchedStore {
         Arc::new(Self { inner, log, failing: Mutex::default() })
     }
 
-    /// From now on this call fails, before anything is written: as if the process ended then. One of `commit`, `put_head` and `tally`.
+    /// From now on this call fails, before anything is written: as if the process ended then. One of `commit`, `put_head`, `tally` and `pause`.
     pub fn fail(&self, call: &'static str) {
         *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = call;
     }
@@ -164,6 +164,7 @@ impl StateStore for WatchedStore {
         self.inner.lease(connection, limit, now_micros, want).await
     }
     async fn pause(&self, connection: &str, until: Millis) -> Result<(), Fault> {
+        self.check("pause")?;
         self.log.add(Event::Other("pause"));
         self.inner.pause(connection, until).await
     }

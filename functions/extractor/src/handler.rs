@@ -122,6 +122,10 @@ async fn run(house: &House, active: &Active, request: &Request, ends: Millis) ->
     match start(&engine, request).await {
         Ok(begun) => {
             started();
+            // Whoever had that one is gone, so it is counted here.
+            if let Some(replaced) = alert::replaced_by(house.store.as_ref(), begun.run()).await {
+                aws::report::run_closed(&house.metrics, house.store.as_ref(), house.clock.as_ref(), sync, &replaced).await;
+            }
             tell(house, &active.definition, begun).await
         }
         Err(fault) if matches!(fault.code, Code::RunActive | Code::AlreadyRun) => Ok(skipped(house, &active.definition, fault)),

@@ -95,18 +95,21 @@ async fn tell_of(alerting: &Alerting, run: &Run, seen: Option<&Seen>) {
     }
 }
 
-/// Tells of the run before this one, if this one took over from it because it made no progress: nobody else closed it, so
-/// nobody has told of it. For those who start a run and leave its end to others.
+/// The run that this one took over from because it made no progress, if there is one: nobody else closed it, so nobody
+/// has told of it. For those who start a run.
+pub async fn replaced_by(store: &dyn StateStore, run: &Run) -> Option<Run> {
+    let runs = store.runs(&run.sync, LOOK_BACK).await.ok()?;
+    let before = runs.into_iter().find(|old| old.id < run.id && old.status != Status::Skipped)?;
+    let stalled = before.fault.as_ref().is_some_and(|fault| fault.code == Code::Stalled) && before.ended >= Some(run.started);
+    (stalled && before.status == Status::Incomplete).then_some(before)
+}
+
+/// Tells of the run that this one took over from. For those who start a run and leave its end to others.
 pub async fn tell_of_replaced(alerting: &Alerting, run: &Run) {
     if alerting.notifiers.is_empty() {
         return;
     }
-    let replaced = match alerting.store.runs(&run.sync, LOOK_BACK).await {
-        Ok(runs) => runs.into_iter().find(|old| old.id < run.id),
-        Err(_) => None,
-    };
-    let stalled = |old: &Run| old.status == Status::Incomplete && old.fault.as_ref().is_some_and(|f| f.code == Code::Stalled) && old.alerted.is_none();
-    if let Some(replaced) = replaced.filter(stalled) {
+    if let Some(replaced) = replaced_by(alerting.store.as_ref(), run).await.filter(|replaced| replaced.alerted.is_none()) {
         tell(alerting, &replaced).await;
     }
 }

@@ -26,7 +26,7 @@ pub async fn close_if_done(context: &Context, run: &str, progress: Progress) -> 
         return Ok(None);
     }
     let Some(run) = context.store.run(&context.sync.name, run).await? else { return Ok(None) };
-    // Whoever closed it may have ended before the head was free: then it is closed once more.
+    // Whoever closed it may have ended before the head was free: then only that is left to do.
     let half_closed = matches!(run.status, Status::Complete | Status::Partial) && is_active(context.store.as_ref(), &run).await?;
     if run.status.is_closed() && !half_closed {
         return Ok(Some(Closed { run, now: false }));
@@ -36,16 +36,19 @@ pub async fn close_if_done(context: &Context, run: &str, progress: Progress) -> 
 
 async fn close_delivered(context: &Context, mut run: Run, batches: Option<u32>) -> Result<Closed, Fault> {
     let store = context.store.as_ref();
-    run.batches = batches;
-    run.tally = store.tally(&run.id).await?;
-    run.status = Run::delivered_status(&run.counts, &run.tally, false);
+    if !run.status.is_closed() {
+        run.batches = batches;
+        run.tally = store.tally(&run.id).await?;
+        run.status = Run::delivered_status(&run.counts, &run.tally, false);
+        put_closed(store, context.clock.as_ref(), &mut run).await?;
+    }
     let all_sent_arrived = run.tally.rejected + run.tally.exhausted + run.tally.skipped + run.tally.unsent == 0;
     let none_held = run.counts.held == 0;
     let ended = context.clock.now();
     let left = run.on_success.clone();
     let (full, version) = (run.full, run.sync_version.clone());
     let delivered = run.has_delivered().then_some(run.started);
-    let now = finish(store, context.clock.as_ref(), &mut run, |head| {
+    let now = free_head(store, &run, |head| {
         head.delivered = delivered.or(head.delivered);
         head.columns = left.columns.clone();
         head.records = left.records.unwrap_or(head.records);
@@ -94,15 +97,19 @@ pub async fn close_early(store: &dyn StateStore, clock: &dyn Clock, mut run: Run
     run.tally.unsent = if status == Status::Blocked { 0 } else { unaccounted(&run) };
     run.fault = fault;
     // Writers still at work see by the generation that their run is over.
-    finish(store, clock, &mut run, |head| head.generation += 1).await?;
+    put_closed(store, clock, &mut run).await?;
+    free_head(store, &run, |head| head.generation += 1).await?;
     Ok(run)
 }
 
-/// Writes the closed run and gives the head free. `false`: the head was free already.
-async fn finish(store: &dyn StateStore, clock: &dyn Clock, run: &mut Run, change: impl Fn(&mut Head)) -> Result<bool, Fault> {
+async fn put_closed(store: &dyn StateStore, clock: &dyn Clock, run: &mut Run) -> Result<(), Fault> {
     run.ended = Some(clock.now());
     run.progress = clock.now();
-    store.put_run(run).await?;
+    store.put_run(run).await
+}
+
+/// Gives the head free of a closed run. `false`: it was free already.
+async fn free_head(store: &dyn StateStore, run: &Run, change: impl Fn(&mut Head)) -> Result<bool, Fault> {
     for _ in 0..TRIES {
         let mut head = store.head(&run.sync).await?;
         if head.active.as_ref().is_none_or(|a| a.run != run.id) {

@@ -287,11 +287,13 @@ impl Cutter {
         let (before, size) = (self.body.len(), self.cut.size);
         record.push_to(&mut self.body);
         self.records += 1;
+        let last = self.body.len() - before;
         if self.records > size.request && self.body.len() > size.carried {
             // What does not fill a request goes into the next batch, so that no request is smaller than it could be.
             self.flush_up_to(self.whole, (self.records - 1) / size.request * size.request, op, layout)?;
-        } else if self.records > 1 && self.body.len() > size.bytes {
-            self.flush_up_to(before, self.records - 1, op, layout)?;
+        }
+        if self.records > 1 && self.body.len() > size.bytes {
+            self.flush_up_to(self.body.len() - last, self.records - 1, op, layout)?;
         }
         if self.records.is_multiple_of(size.request) {
             self.whole = self.body.len();

@@ -36,9 +36,6 @@ async fn stop_one(engine: &Engine, face: &dyn Jobs, ticket: &Ticket) -> Result<(
     let first = engine.destination.limits().first_pause;
     let (mut failures, mut looks) = (0, 0);
     loop {
-        engine.slots.take(face.requests(), &engine.stop, Duration::MAX).await?;
-        let told = face.stop(ticket).await;
-        engine.meter.add_requests(told.requests);
         let fault = |code, why: &str| {
             let what = format!(
                 "Job {} of an earlier run of sync `{}` {why}. Nothing was sent: its older values could come after newer ones.",
@@ -46,6 +43,15 @@ async fn stop_one(engine: &Engine, face: &dyn Jobs, ticket: &Ticket) -> Result<(
             );
             Fault::new(code, what)
         };
+        let late = || {
+            fault(Code::DestinationLimit, "could not be stopped in the time that is left").with_next("Run again, or end the job at the destination by hand.")
+        };
+        let left = time_left(engine);
+        if engine.slots.take(face.requests(), &engine.stop, left).await?.is_some() {
+            return Err(late());
+        }
+        let told = face.stop(ticket).await;
+        engine.meter.add_requests(told.requests);
         let pause = match told.said {
             Ok(Stop::Over) => {
                 tracing::info!(sync = engine.sync.name, job = ticket.0, "a job of an earlier run is over");
@@ -72,10 +78,18 @@ async fn stop_one(engine: &Engine, face: &dyn Jobs, ticket: &Ticket) -> Result<(
                 return Err(fault(code, &format!("cannot be stopped: {error}")).with_next(next));
             }
         };
+        if pause.min(MOST_OBEYED) > time_left(engine) {
+            return Err(late());
+        }
         tokio::select! {
             () = tokio::time::sleep(pause.min(MOST_OBEYED)) => {}
             () = engine.stop.stopped() => {}
         }
         engine.stop.check()?;
     }
+}
+
+/// Until this process must begin to enqueue.
+fn time_left(engine: &Engine) -> Duration {
+    engine.settings.deadline.map_or(Duration::MAX, |deadline| deadline.of_enqueueing(0).since(engine.clock.now()))
 }

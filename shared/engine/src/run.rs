@@ -60,8 +60,13 @@ impl Started {
 /// Runs the first half, until the last batch is enqueued.
 /// A returned fault means that no run came to be, or that it could not be closed.
 pub async fn start(engine: &Engine, request: &Request) -> Result<Started, Fault> {
-    let (head, run) = take_head(engine, request).await?;
-    match go(engine, request, head, run.clone()).await {
+    let (head, run, replaced) = take_head(engine, request).await?;
+    // From here on the head names the run: whatever happens ends it.
+    let gone = async {
+        close_replaced(engine, &run, replaced).await?;
+        go(engine, request, head, run.clone()).await
+    };
+    match gone.await {
         Ok(started) => Ok(started),
         Err(fault) => end(engine, run, fault).await,
     }
@@ -78,11 +83,11 @@ pub(crate) async fn end(context: &Context, run: Run, fault: Fault) -> Result<Sta
     close_early(context.store.as_ref(), context.clock.as_ref(), known, status, Some(fault)).await.map(Started::Closed)
 }
 
-async fn take_head(engine: &Engine, request: &Request) -> Result<(Head, Run), Fault> {
+async fn take_head(engine: &Engine, request: &Request) -> Result<(Head, Run, Option<String>), Fault> {
     let (store, sync) = (engine.store.as_ref(), &engine.sync.name);
-    refuse_repeated(store, sync, &request.trigger).await?;
-    let now = engine.clock.now();
     let head = store.head(sync).await?;
+    refuse_repeated(store, sync, &request.trigger, head.generation).await?;
+    let now = engine.clock.now();
     let progress = match &head.active {
         Some(active) => store.last_progress(&active.run).await?,
         None => None,
@@ -104,8 +109,7 @@ async fn take_head(engine: &Engine, request: &Request) -> Result<(Head, Run), Fa
         }
         return Err(fault);
     }
-    close_replaced(engine, &run, replaced).await?;
-    Ok((Head { version: taken.version + 1, ..taken }, run))
+    Ok((Head { version: taken.version + 1, ..taken }, run, replaced))
 }
 
 fn busy(sync: &str, run: &str) -> Fault {
@@ -140,19 +144,21 @@ fn new_run(id: String, sync: &Sync, generation: u64, trigger: &Trigger, now: Mil
 /// Notes a run that failed before it could begin: a secret that is missing, a connection that cannot be opened. Else
 /// nobody would see it in the history. It holds nothing, so a run that is active goes on.
 pub async fn failed(store: &dyn StateStore, clock: &dyn Clock, sync: &Sync, trigger: &Trigger, fault: Fault) -> Result<Run, Fault> {
-    refuse_repeated(store, &sync.name, trigger).await?;
-    let now = clock.now();
     let generation = store.head(&sync.name).await?.generation;
+    refuse_repeated(store, &sync.name, trigger, generation).await?;
+    let now = clock.now();
     let run = new_run(run_id(now, generation), sync, generation, trigger, now);
     let run = Run { status: Status::Failed, ended: Some(now), fault: Some(fault), ..run };
     store.put_run(&run).await?;
     Ok(run)
 }
 
-/// A trigger that was delivered twice makes one run.
-async fn refuse_repeated(store: &dyn StateStore, sync: &str, trigger: &Trigger) -> Result<(), Fault> {
+/// A trigger that was delivered twice makes one run. One that never began is none: its process ended, or was refused,
+/// between writing it down and taking the head.
+async fn refuse_repeated(store: &dyn StateStore, sync: &str, trigger: &Trigger, generation: u64) -> Result<(), Fault> {
     let Some(id) = trigger.id() else { return Ok(()) };
-    let known = store.runs(sync, LOOK_BACK).await?.into_iter().find(|run| run.trigger.id() == Some(id));
+    let began = |run: &Run| run.status != Status::Skipped && (run.status.is_closed() || run.generation <= generation);
+    let known = store.runs(sync, LOOK_BACK).await?.into_iter().find(|run| run.trigger.id() == Some(id) && began(run));
     known.map_or(Ok(()), |run| Err(Fault::new(Code::AlreadyRun, format!("This trigger of sync `{sync}` has made run {} already.", run.id))))
 }
 

@@ -72,6 +72,7 @@ pub async fn handle(context: &Context, message: &Message) -> Result<Handled, Fau
         state,
         wait: None,
         throttled: false,
+        refused: false,
         said: ("", String::new()),
         renewed: None,
     };
@@ -102,6 +103,8 @@ struct Attempt<'a> {
     /// The longest wait a destination asked for.
     wait: Option<Duration>,
     throttled: bool,
+    /// A request of several records was refused whole.
+    refused: bool,
     /// What the destination said to a whole request, under the code its records wait by.
     said: (&'static str, String),
     /// The destination with newer credentials, once those it was opened with were refused.
@@ -112,20 +115,33 @@ impl Attempt<'_> {
     async fn run(&mut self) -> Result<Handled, Fault> {
         let open: Vec<usize> = (0..self.records.len()).filter(|i| !self.state.is_settled(*i)).collect();
         let first = self.state.tally.sent == 0;
+        let mut broken = None;
         let stopped = match self.by_job(&open).await? {
             job::Step::Waiting(pause) => return Ok(Handled::Later(pause)),
             job::Step::Over(stopped) => stopped,
-            job::Step::Nobody => self.send(&open).await?,
+            job::Step::Nobody => match self.send(&open).await {
+                Ok(stopped) => stopped,
+                // What is known by now is noted first: nothing of it is sent again because of a fault of ours.
+                Err(fault) if self.has_outcomes() => {
+                    broken = Some(fault);
+                    None
+                }
+                Err(fault) => return Err(fault),
+            },
         };
-        if first && self.outcomes.iter().any(Option::is_some) {
+        if first && self.has_outcomes() {
             self.state.tally.sent = self.records.len() as u64;
         }
         if self.was_attempt() {
             self.state.attempts += 1;
         }
+        let failed = self.outcomes.iter().flatten().any(has_failed);
         self.record_outcomes().await?;
         self.doubt_job();
         let progress = self.context.store.settle(self.batch, &self.state, self.context.clock.now()).await?;
+        if let Some(fault) = broken {
+            return Err(fault);
+        }
         if let Some(fault) = stopped {
             let closed = self.stop_run(fault).await?;
             return Ok(Handled::Closed(closed.map(Box::new)));
@@ -136,17 +152,20 @@ impl Attempt<'_> {
         }
         let limits = self.context.destination.limits();
         let pause = backoff(self.state.attempts.max(1), limits.first_pause, fastrand::f64());
-        Ok(Handled::Later(if self.throttled { self.wait.unwrap_or(pause) } else { self.wait.map_or(pause, |w| w.max(pause)) }))
+        Ok(Handled::Later(if self.throttled && !failed { self.wait.unwrap_or(pause) } else { self.wait.map_or(pause, |w| w.max(pause)) }))
+    }
+
+    fn has_outcomes(&self) -> bool {
+        self.outcomes.iter().any(Option::is_some)
     }
 
     /// A delivery is an attempt unless the destination asked for a pause before it looked at anything, or some requests
-    /// went well and the others only wait for their turn.
+    /// went well and the others only wait for their turn. One that was refused and came to nothing is one, too: it would
+    /// come to nothing for ever.
     fn was_attempt(&self) -> bool {
-        let waits = |outcome: &Outcome| matches!(outcome, Outcome::Retry { code, .. } if code == THROTTLED);
-        let failed = |outcome: &Outcome| matches!(outcome, Outcome::Retry { .. }) && !waits(outcome);
         let outcomes = || self.outcomes.iter().flatten();
         let goes_on = outcomes().any(waits) && self.state.attempts > 0;
-        outcomes().any(failed) || outcomes().any(|outcome| !waits(outcome)) && !goes_on
+        outcomes().any(has_failed) || outcomes().any(|outcome| !waits(outcome)) && !goes_on || self.refused && outcomes().all(waits)
     }
 
     /// Sends the open records, halving a batch that is refused whole. A fault means that the run must stop.
@@ -163,9 +182,13 @@ impl Attempt<'_> {
             if part.is_empty() {
                 continue;
             }
-            let patience = patience.saturating_sub(self.context.clock.now().since(began));
-            if patience.is_zero() && requests > 0 {
-                // This process may be ended soon, and there is more for it to do: the rest is for another delivery.
+            // This process may be ended soon, and there is more for it to do: once something has come of it, the rest is for
+            // another delivery.
+            let patience = match self.has_outcomes() {
+                true => patience.saturating_sub(self.context.clock.now().since(began)),
+                false => patience,
+            };
+            if patience.is_zero() && self.has_outcomes() {
                 self.wait = self.wait.max(Some(Duration::ZERO));
                 self.throttled = true;
                 self.wait_for(&part, parts, THROTTLED);
@@ -210,6 +233,7 @@ impl Attempt<'_> {
                 }
                 Err(WriteError::Refused { code, detail }) if part.len() == 1 => self.outcomes[part[0]] = Some(Outcome::Rejected { code, detail }),
                 Err(WriteError::Refused { .. }) => {
+                    self.refused = true;
                     let (left, right) = part.split_at(part.len() / 2);
                     parts.push_front(right.to_vec());
                     parts.push_front(left.to_vec());
@@ -308,7 +332,8 @@ impl Attempt<'_> {
                     settled += 1;
                     continue;
                 }
-                Some(Outcome::Retry { code, .. }) if !last => {
+                // What only waited for its turn has not had its last attempt.
+                Some(Outcome::Retry { code, .. }) if !last || code == THROTTLED => {
                     self.state.tally.retried += u64::from(self.state.attempts == 1 && code != THROTTLED);
                     continue;
                 }
@@ -397,6 +422,14 @@ impl Attempt<'_> {
         let status = if fault.code == Code::DestinationLimit { Status::Incomplete } else { Status::Failed };
         close_early(store, self.context.clock.as_ref(), run, status, Some(fault)).await.map(Some)
     }
+}
+
+fn waits(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Retry { code, .. } if code == THROTTLED)
+}
+
+fn has_failed(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Retry { .. }) && !waits(outcome)
 }
 
 /// The code of a record that waits because the destination asked to slow down.

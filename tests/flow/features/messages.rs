@@ -1,13 +1,20 @@
 //! Messages that hold the records of several requests, as the extractor on AWS makes them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use domain::clock::Span;
+use domain::config::RateLimit;
 use domain::run::{Run, Status};
 use engine::Engine;
+use engine::run::{Started, start};
+use engine::slots::Slots;
+use engine::write::{Handled, handle};
 use local::drive;
 use serde_json::json;
 use support::double::{Behaviour, Quota, RetryAfter};
 use support::project::{Project, assert_balances, request};
+use support::watched::{Log, WatchedStore};
 
 /// 95 customers, ten to a request, one writer.
 fn project() -> Project {
@@ -88,4 +95,35 @@ async fn a_throttled_message_goes_on_where_it_stopped() {
     assert_eq!((run.status, run.tally.accepted(), run.tally.exhausted), (Status::Complete, 95, 0));
     assert_eq!(project.double.duplicates(), 0, "what was taken is not sent again");
     project.assert_arrived();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_is_refused_whole_comes_to_an_end_however_little_time_there_is() {
+    let project = project();
+    project.double.answer(Behaviour::refuse_keys(1..=95));
+    let mut engine = engine(&project, 5).await;
+    engine.context.settings.patience = Duration::ZERO;
+    let run = run(&engine).await;
+    assert_eq!((run.status, run.tally.rejected, run.tally.exhausted), (Status::Partial, 95, 0), "{:?}", run.tally);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_between_two_requests_of_a_message_keeps_what_is_known() {
+    let project = project();
+    let mut engine = engine(&project, 5).await;
+    let failing = WatchedStore::new(Arc::clone(&engine.store), Log::default());
+    let rate = RateLimit { requests: 1_000, per: Span::seconds(1) };
+    engine.context.slots = Arc::new(Slots::new("there", Some(rate), failing.clone(), Arc::clone(&engine.clock)));
+    engine.context.settings.rate = Some(rate);
+    assert!(matches!(start(&engine, &request()).await.unwrap(), Started::Running(_)));
+    let delivery = engine.queue.receive(1, Duration::from_secs(5)).await.unwrap().remove(0);
+    // The destination asks for a pause after the second request, and nobody can be told of it.
+    failing.fail("pause");
+    project.double.answer_every(3, Behaviour::retry_after(429, RetryAfter::Seconds(0.1)));
+    handle(&engine.context, &delivery.message).await.unwrap_err();
+    assert_eq!(project.double.records().len(), 20);
+    project.double.recover();
+    let again = handle(&engine.context, &delivery.message).await.unwrap();
+    assert_eq!((again, project.double.records().len()), (Handled::Done, 50));
+    assert_eq!(project.double.duplicates(), 0, "what was taken is not sent again");
 }

@@ -81,6 +81,24 @@ async fn a_run_whose_last_writer_ended_is_closed_by_whoever_gets_its_message() {
     }
 }
 
+/// The state does not answer when the head is to be taken, and the same tick comes again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tick_whose_run_never_began_is_not_lost() {
+    let project = Project::webhook(20);
+    let engine = project.engine().await.unwrap();
+    let tick = Request { trigger: Trigger::Schedule { tick: "t1".into() }, approve: None, full: false };
+    let failing = WatchedStore::new(Arc::clone(&engine.store), Log::default());
+    failing.fail("put_head");
+    let mut first = engine.clone();
+    first.context.store = failing;
+    assert_eq!(start(&first, &tick).await.unwrap_err().code, Code::StateUnusable);
+    let run = drive::run(&engine, &tick).await.unwrap();
+    assert_eq!((run.status, run.tally.accepted()), (Status::Complete, 20));
+    let runs = engine.store.runs("crm", 10).await.unwrap();
+    assert_eq!(runs.iter().map(|run| run.status).collect::<Vec<_>>(), [Status::Complete, Status::Skipped]);
+    assert_eq!(drive::run(&engine, &tick).await.unwrap_err().code, Code::AlreadyRun);
+}
+
 /// A destination that refuses the credentials it was opened with.
 struct Locked(Arc<dyn Destination>);
 

@@ -127,6 +127,8 @@ impl Attempt<'_> {
                 }
                 Ok(Step::Over(None))
             }
+            // A newer run may have stopped it: then that run sends the records, as they are now.
+            Err(WriteError::Refused { .. }) if self.is_stale().await? => self.wait(job, Duration::ZERO).await,
             Err(WriteError::Refused { code, detail }) => {
                 tracing::warn!(sync = self.header.sync, batch = self.header.number, code, detail, "a job was refused whole; its records are written in parts");
                 Ok(Step::Nobody)
@@ -166,9 +168,13 @@ impl Attempt<'_> {
         told.said
     }
 
+    async fn is_stale(&self) -> Result<bool, Fault> {
+        Ok(self.context.store.head(&self.header.sync).await?.generation != self.header.generation)
+    }
+
     /// A newer run looks for the jobs of older ones before it sends: one that was submitted while it looked is stopped here.
     async fn stop_if_stale(&mut self, jobs: &dyn Jobs, ticket: &Ticket) -> Result<(), Fault> {
-        if self.context.store.head(&self.header.sync).await?.generation == self.header.generation {
+        if !self.is_stale().await? {
             return Ok(());
         }
         let told = jobs.stop(ticket).await;
