@@ -5,9 +5,9 @@ use std::time::Duration;
 use aws::telemetry::Metrics;
 use domain::fault::Code;
 use domain::run::Status;
+use support::page::Page;
 
 use crate::house::{House, event, with_bodies};
-use crate::writer::Said;
 
 const MESSAGE: usize = 262_144;
 
@@ -43,7 +43,7 @@ async fn a_run_that_nobody_goes_on_with_is_taken_over_and_its_messages_change_no
     let early = house.extract(event("extractor/rule.json"), "i2").await.unwrap();
     assert_eq!(early["skipped"]["code"], "run_active", "{early}");
     house.extractor.settings.common.stall = Duration::ZERO;
-    let said = Said::default();
+    let said = Page::default();
     house.extractor.metrics = Metrics::with_writer("sluicegate", said.clone());
     house.sql("update contacts set email = 'newer' where id <= 10");
     let later = house.extract(event("extractor/manual.json"), "i3").await.unwrap();

@@ -1,7 +1,5 @@
 //! The watch: what it sees of syncs of all kinds, and whom it tells.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws::telemetry::Metrics;
@@ -10,6 +8,7 @@ use domain::head::{Active, Head};
 use domain::run::Run;
 use serde_json::{Value, json};
 use support::double::Double;
+use support::page::Page;
 
 use crate::house::{House, SYNC, event, now};
 
@@ -49,26 +48,6 @@ async fn damage(house: &House) {
 async fn watch(house: &House) -> Vec<Value> {
     let answer = house.extract(event("extractor/watch.json"), "i1").await.unwrap();
     answer["watched"].as_array().unwrap_or_else(|| panic!("{answer}")).clone()
-}
-
-/// Everything that was counted, a line each.
-#[derive(Clone, Default)]
-struct Page(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Page {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Page {
-    fn lines(&self) -> Vec<Value> {
-        String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,13 +1,12 @@
 //! The events of the writer. The texts of the messages are those of a run that the extractor has just planned.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws::telemetry::Metrics;
 use domain::run::Status;
-use serde_json::Value;
 use support::double::{Behaviour, RetryAfter};
+use support::page::Page;
 
 use crate::house::{House, event, ids, with_bodies};
 
@@ -82,7 +81,7 @@ async fn a_batch_that_is_larger_than_a_message_comes_out_of_the_bucket() {
 #[ignore = "needs the AWS emulator: ./tests/run"]
 async fn a_throttled_batch_waits_and_uses_up_no_attempt() {
     let (mut house, texts) = planned(5, MESSAGE).await;
-    let said = Said::default();
+    let said = Page::default();
     house.writer.metrics = Arc::new(Metrics::with_writer("sluicegate", said.clone()));
     let throttled = with_bodies("writer/throttled.json", &[&texts[0]]);
     house.double.answer(Behaviour::retry_after(429, RetryAfter::Seconds(0.1)));
@@ -97,28 +96,6 @@ async fn a_throttled_batch_waits_and_uses_up_no_attempt() {
     assert_eq!((run.status, run.tally.accepted(), run.tally.throttled), (Status::Complete, 5, 12), "{run:?}");
     // Who watches sees every request, and every time that it was too many.
     assert_eq!((said.sum("Requests"), said.sum("Throttles"), said.sum("RecordsAccepted")), (13.0, 12.0, 5.0));
-}
-
-/// Where metrics are written.
-#[derive(Clone, Default)]
-pub struct Said(Arc<Mutex<Vec<u8>>>);
-
-impl Said {
-    /// The sum of a metric's values so far.
-    pub fn sum(&self, metric: &str) -> f64 {
-        let lines = self.0.lock().unwrap().clone();
-        serde_json::Deserializer::from_slice(&lines).into_iter::<Value>().filter_map(|line| line.unwrap()[metric].as_f64()).sum()
-    }
-}
-
-impl Write for Said {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

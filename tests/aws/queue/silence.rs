@@ -1,31 +1,14 @@
 //! No secret and no value of a record is in anything that is logged, at any level, or in the text of any fault.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
-
 use aws::secrets::AwsSecrets;
 use domain::config::Reference;
 use domain::ports::SecretSource as _;
 use engine::write::handle;
+use support::page::Page;
 use support::proxy::Harm;
 
 use super::deliveries::Rig;
 use super::*;
-
-/// Where log records go.
-#[derive(Clone, Default)]
-struct Page(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Page {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 #[tokio::test]
 #[ignore = "needs the AWS emulator: ./tests/run"]
@@ -78,7 +61,7 @@ async fn nothing_planted_is_said_anywhere() {
     for fault in faults {
         assert!(!format!("{fault} {fault:?}").contains("planted"), "{fault}");
     }
-    let logged = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+    let logged = page.text();
     assert!(logged.contains("the end of the test") && logged.contains("SQS did not take some messages"), "{logged}");
     // Neither as it is nor in the base64 of a body, whichever of three ways it is aligned.
     for planted in ["planted", "cGxhbnRlZ", "BsYW50ZW", "wbGFudGVk"] {
