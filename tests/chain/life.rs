@@ -249,8 +249,10 @@ impl Chain {
         for _ in 0..2 {
             assert_eq!(self.stack.extract(event("success")).await, json!({ "started": [CAUSED] }));
         }
-        until("the sync runs", async || self.runs(CAUSED).await.first().is_some_and(|run| run.status.is_closed())).await;
-        let runs = self.runs(CAUSED).await;
+        // Of two that begin at the same moment, one is skipped.
+        let begun = async || self.runs(CAUSED).await.into_iter().filter(|run| run.status != Status::Skipped).collect::<Vec<_>>();
+        until("the sync runs", async || begun().await.first().is_some_and(|run| run.status.is_closed())).await;
+        let runs = begun().await;
         assert_eq!((runs.len(), &runs[0].trigger), (1, &Trigger::Event { id: "e-success".into() }), "the event came twice and counts once");
         assert_eq!(runs[0].status, Status::Complete);
     }
