@@ -9,7 +9,7 @@ use domain::fault::{Code, Fault};
 use domain::ports::Notifier;
 use domain::run::Run;
 use domain::watch::{Overdue, Seen};
-use engine::alert::{Alerting, tell, tell_of_replaced, tell_seen};
+use engine::alert::{Alerting, replaced_by, tell, tell_seen};
 use serde_json::json;
 use support::double::{Behaviour, Double};
 use support::project::Project;
@@ -113,9 +113,11 @@ async fn a_run_that_another_took_over_from_is_told_of() {
     let left = engine::run::start(&engine, &support::project::request()).await.unwrap();
     let next = engine::run::start(&project.engine().await.unwrap(), &support::project::request()).await.unwrap();
     assert_ne!(left.run().id, next.run().id);
-    tell_of_replaced(&alerting, next.run()).await;
+    let replaced = replaced_by(alerting.store.as_ref(), next.run()).await.unwrap();
+    assert_eq!(replaced.id, left.run().id);
+    tell(&alerting, &replaced).await;
     assert_eq!(people.told(), ["Sync crm: incomplete (stalled)"]);
-    tell_of_replaced(&alerting, next.run()).await;
+    tell(&alerting, &replaced).await;
     assert!(people.told().is_empty());
 }
 

@@ -18,7 +18,7 @@ use domain::fault::{Code, Fault};
 use domain::ports::{Clock, Shelf, StateStore};
 use domain::run::Run;
 use domain::schedule::Schedule;
-use engine::alert::{self, tell_of_replaced};
+use engine::alert;
 use engine::resume::{Resume, resume};
 use engine::run::{Request, Started, failed, start};
 use engine::{Engine, report};
@@ -122,9 +122,9 @@ async fn run(house: &House, active: &Active, request: &Request, ends: Millis) ->
     match start(&engine, request).await {
         Ok(begun) => {
             started();
-            // Whoever had that one is gone, so it is counted here.
+            // Whoever had that one is gone, so it is counted and told of here.
             if let Some(replaced) = alert::replaced_by(house.store.as_ref(), begun.run()).await {
-                aws::report::run_closed(&house.metrics, house.store.as_ref(), house.clock.as_ref(), sync, &replaced).await;
+                closed(house, &active.definition, replaced).await?;
             }
             tell(house, &active.definition, begun).await
         }
@@ -194,7 +194,6 @@ async fn tell(house: &House, definition: &Definition, started: Started) -> Resul
     match started {
         Started::Closed(run) => closed(house, definition, run).await,
         Started::Running(run) => {
-            tell_of_replaced(&open::alerting(house, definition).await, &run).await;
             tracing::info!(sync = sync.name, run = run.id, batches = run.batches, records = run.counts.to_send(), "everything is enqueued");
             Ok(Answer::Run(Box::new(run)))
         }
@@ -208,9 +207,7 @@ async fn tell(house: &House, definition: &Definition, started: Started) -> Resul
 
 async fn closed(house: &House, definition: &Definition, run: Run) -> Result<Answer, Fault> {
     aws::report::run_closed(&house.metrics, house.store.as_ref(), house.clock.as_ref(), &definition.sync, &run).await;
-    let alerting = open::alerting(house, definition).await;
-    tell_of_replaced(&alerting, &run).await;
-    alert::tell(&alerting, &run).await;
+    alert::tell(&open::alerting(house, definition).await, &run).await;
     Ok(Answer::Run(Box::new(run)))
 }
 

@@ -104,16 +104,6 @@ pub async fn replaced_by(store: &dyn StateStore, run: &Run) -> Option<Run> {
     (stalled && before.status == Status::Incomplete).then_some(before)
 }
 
-/// Tells of the run that this one took over from. For those who start a run and leave its end to others.
-pub async fn tell_of_replaced(alerting: &Alerting, run: &Run) {
-    if alerting.notifiers.is_empty() {
-        return;
-    }
-    if let Some(replaced) = replaced_by(alerting.store.as_ref(), run).await.filter(|replaced| replaced.alerted.is_none()) {
-        tell(alerting, &replaced).await;
-    }
-}
-
 async fn try_tell(alerting: &Alerting, run: &Run, seen: Option<&Seen>) -> Result<(), Fault> {
     let store = alerting.store.as_ref();
     let (runs, head) = (store.runs(&run.sync, LOOK_BACK).await?, store.head(&run.sync).await?);
