@@ -21,7 +21,7 @@ async fn findings(object: &str, mode: Mode, fields: &[(&str, bool)]) -> String {
 async fn fields_are_described() {
     let schema = schema("Contact", Mode::Upsert, &[("Ext__c", true), ("LastName", false), ("Account.Code__c", false)]).await;
     assert_eq!(schema.findings, []);
-    assert!(schema.identifier_ignores_case);
+    assert_eq!(schema.equality("Ext__c"), domain::equality::Equality::IgnoresCase);
     let fields = schema.fields.unwrap();
     let field = |name: &str| fields.iter().find(|f| f.name == name).unwrap();
     assert!(field("LastName").required && field("LastName").max_length == Some(80));

@@ -15,6 +15,7 @@ pub mod config;
 pub mod connection;
 pub mod dead_letter;
 pub mod doubt;
+pub mod equality;
 pub mod fault;
 pub mod finding;
 pub mod guard;

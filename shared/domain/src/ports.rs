@@ -14,6 +14,7 @@ use crate::cells::Cells;
 use crate::clock::Millis;
 use crate::config::{RateLimit, Reference};
 use crate::dead_letter::DeadLetter;
+use crate::equality::Equality;
 use crate::fault::Fault;
 use crate::finding::Finding;
 use crate::head::Head;
@@ -131,6 +132,8 @@ pub struct DestinationField {
     pub range: Option<(i64, i64)>,
     /// The only values it takes.
     pub one_of: Option<Vec<String>>,
+    /// How its values are compared when records are found by it.
+    pub equality: Equality,
 }
 
 /// What a destination says of the object a sync writes to.
@@ -138,11 +141,16 @@ pub struct DestinationField {
 pub struct DestinationSchema {
     /// Its fields; `None` when it takes any field (a webhook).
     pub fields: Option<Vec<DestinationField>>,
-    /// The identifier is compared without regard to case.
-    pub identifier_ignores_case: bool,
     /// What is wrong on the destination's side (an identifier that is not unique, a missing table …). One about a
     /// mapped field is made by [`Finding::on_field`]: the engine puts the mapping's line in its place.
     pub findings: Vec<Finding>,
+}
+
+impl DestinationSchema {
+    /// How the destination compares the values of the field named `name` when it finds records by them.
+    pub fn equality(&self, name: &str) -> Equality {
+        self.fields.iter().flatten().find(|field| field.name == name).map_or(Equality::Exact, |field| field.equality)
+    }
 }
 
 /// What a sync needs of its destination.
@@ -192,6 +200,23 @@ pub trait Destination: Send + Sync {
     /// field types are compared by the mapping.
     /// Faults: `DestinationUnreachable`, `DestinationUnauthorized`, `DestinationMisconfigured`.
     async fn preflight(&self, need: Need<'_>) -> Result<DestinationSchema, Fault>;
+
+    /// Which place this is, as the destination itself identifies it: host, database and table; portal and object; org and
+    /// object; a URL without its secrets. The same place has the same text however the connection is named or reached, and two
+    /// places never share one. Shown to people; never a secret. Asked once a run, after [`Destination::preflight`].
+    /// Faults: as of [`Destination::preflight`].
+    async fn place(&self) -> Result<String, Fault> {
+        Ok(String::new())
+    }
+
+    /// Of identifiers (cells in the layout's order) that may be one record there, which are: equal numbers mean one record.
+    /// Asked only where a field's equality is [`Equality::Destination`], and only about identifiers whose folded forms are
+    /// the same.
+    /// Faults: as of [`Destination::preflight`].
+    async fn same_identity(&self, layout: &Layout, identifiers: &[Vec<u8>]) -> Result<Vec<u32>, Fault> {
+        let _ = (layout, identifiers);
+        Ok(vec![0; identifiers.len()])
+    }
 
     /// Writes a batch: exactly one outcome for every record, in order, or one error for the whole batch.
     async fn write(&self, batch: &WriteBatch<'_>) -> Result<Vec<Outcome>, WriteError>;

@@ -52,12 +52,13 @@ pub struct Extracted {
 pub async fn extract(engine: &Engine, prepared: Prepared, query: &Query, max_body: usize) -> Result<Extracted, Fault> {
     let watch = Watch::new(engine);
     let stream = watch.within(0, engine.warehouse.rows(query)).await??;
+    let fold_case = prepared.mapper.layout().identifiers().any(|(_, field)| prepared.schema.equality(&field.name).may_ignore_case());
     let reader = Reader {
         key: prepared.key,
         cursor: prepared.cursor,
         rollout: engine.sync.rollout,
         identifiers: identifiers_apart(engine, &prepared.mapper).then(Vec::new),
-        fold_case: prepared.schema.identifier_ignores_case,
+        fold_case,
         seed: prepared.mapper.layout().seed(),
         mapper: prepared.mapper,
         max_record: max_body.saturating_sub(RECORD_OVERHEAD),

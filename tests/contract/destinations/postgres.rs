@@ -1,6 +1,7 @@
 //! What only PostgreSQL does: which error lands on which record, types there and back, what preflight sees.
 
 use domain::cells::{self, Cells};
+use domain::equality::Equality;
 use domain::mode::{Mode, Op};
 use domain::outcome::{Effect, Outcome, WriteError};
 use domain::ports::{DestinationSchema, Need};
@@ -132,7 +133,7 @@ async fn a_closed_connection_is_replaced() {
 async fn identifiers_compare_as_the_database_compares_them() {
     let fixture =
         postgres("create extension citext; create table t (email citext primary key, name citext); insert into t values ('Ada@x.com', 'ada')", json!({})).await;
-    assert!(preflight(&fixture, Mode::Upsert, &[("email", true), ("name", false)]).await.identifier_ignores_case);
+    assert_eq!(preflight(&fixture, Mode::Upsert, &[("email", true), ("name", false)]).await.equality("email"), Equality::IgnoresCase);
     let fields = [("email", Type::Text, true), ("name", Type::Text, false)];
     let record = |email: &'static str, name: &'static str| vec![Value::Text(email), Value::Text(name)];
     let outcomes = write(&*fixture.destination, Op::Upsert, &fields, &[record("b@x.com", "b"), record("ADA@X.COM", "Ada")]).await.unwrap();

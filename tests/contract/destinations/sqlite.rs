@@ -1,5 +1,6 @@
 //! What only SQLite does: which error lands on which record, strict tables, locking, collations.
 
+use domain::equality::Equality;
 use domain::mode::{Mode, Op};
 use domain::outcome::{Effect, Outcome, WriteError};
 use domain::ports::Need;
@@ -81,7 +82,7 @@ async fn identifiers_compare_as_their_index_compares_them() {
     let fields = [("email", Type::Text, true), ("name", Type::Text, false)];
     let need = [("email".to_owned(), true), ("name".to_owned(), false)];
     let schema = fixture.destination.preflight(Need { mode: Mode::Mirror, fields: &need }).await.unwrap();
-    assert!(schema.identifier_ignores_case && schema.findings.is_empty(), "{schema:?}");
+    assert!(schema.equality("email") == Equality::IgnoresCase && schema.findings.is_empty(), "{schema:?}");
     let record = |email: &'static str, name: &'static str| vec![Value::Text(email), Value::Text(name)];
     let outcomes = write(&*fixture.destination, Op::Upsert, &fields, &[record("ADA", "Ada"), record("b", "1"), record("B", "2")]).await.unwrap();
     assert!(accepted(&outcomes[0], Effect::Updated), "{outcomes:?}");

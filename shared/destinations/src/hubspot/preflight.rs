@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use domain::equality::Equality;
 use domain::fault::Fault;
 use domain::finding::{Finding, nearest};
 use domain::mode::Mode;
@@ -39,10 +40,13 @@ impl HubSpot {
         for field in &mut fields {
             // It finds the record, and is not written.
             field.read_only &= !(field.name == RECORD_ID && identifiers.contains(&RECORD_ID));
+            if field.name == EMAIL {
+                field.equality = Equality::IgnoresCase;
+            }
         }
         let linked = |name: &str| DestinationField { name: name.to_owned(), kind: Some(Type::Text), ..DestinationField::default() };
         fields.extend(self.options.associations.iter().filter(|link| properties.get(&link.field).is_none()).map(|link| linked(&link.field)));
-        Ok(DestinationSchema { fields: Some(fields), identifier_ignores_case: identifiers.contains(&EMAIL), findings })
+        Ok(DestinationSchema { fields: Some(fields), findings })
     }
 
     /// The properties that a new record must have.

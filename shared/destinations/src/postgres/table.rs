@@ -2,6 +2,7 @@
 //! for a sync. Not here: how values are written into it.
 
 use clients::postgres::Connected;
+use domain::equality::Equality;
 use domain::finding::Finding;
 use domain::mode::Mode;
 use domain::ports::{DestinationField, DestinationSchema, Need};
@@ -162,6 +163,7 @@ fn column(row: &Row) -> Column {
             _ => None,
         },
         one_of: row.get(10),
+        equality: Equality::Exact,
     };
     Column {
         exact: matches!(typname.as_str(), "int2" | "int4" | "int8" | "uuid" | "bool" | "date")
@@ -232,14 +234,12 @@ impl Table {
             // To find a row by a column is not to write it.
             field.read_only &= !(need.mode == Mode::Update && mapped(&column.name).is_some_and(|(_, identifier)| *identifier));
             field.required &= need.mode != Mode::Update;
+            if column.sql_type.ends_with("citext") {
+                field.equality = Equality::IgnoresCase;
+            }
             field
         });
-        let ignores_case = need.fields.iter().filter(|(_, identifier)| *identifier).filter_map(|(name, _)| self.column(name));
-        DestinationSchema {
-            fields: Some(fields.collect()),
-            identifier_ignores_case: ignores_case.into_iter().any(|c| c.sql_type.ends_with("citext")),
-            findings: self.findings(need),
-        }
+        DestinationSchema { fields: Some(fields.collect()), findings: self.findings(need) }
     }
 
     fn findings(&self, need: Need<'_>) -> Vec<Finding> {

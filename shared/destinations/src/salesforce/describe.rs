@@ -1,5 +1,6 @@
 //! Preflight: what the object is like, by its describe. Not here: comparing types, which the mapping does.
 
+use domain::equality::Equality;
 use domain::fault::{Code, Fault};
 use domain::finding::{Finding, nearest};
 use domain::mode::Mode;
@@ -108,6 +109,10 @@ impl Field {
             precision: (number && self.precision > 0).then_some((self.precision, self.scale)),
             range: (self.kind == "int").then_some((i64::from(i32::MIN), i64::from(i32::MAX))),
             one_of: picks.then(|| self.picklist_values.iter().filter(|p| p.active).map(|p| p.value.clone()).collect()),
+            equality: match kind {
+                Some(Type::Text) if self.name != ID && !self.case_sensitive => Equality::IgnoresCase,
+                _ => Equality::Exact,
+            },
         }
     }
 }
@@ -145,7 +150,7 @@ impl Salesforce {
                 schema.findings.push(Finding::error(about(name), format!("{} has no relationship `{}`", self.object, lookup.relationship), fix));
             }
         }
-        schema.identifier_ignores_case = self.identifier(&object, need, &mut schema.findings);
+        self.identifier(&object, need, &mut schema.findings);
         schema.fields = Some(fields);
         Ok(schema)
     }
@@ -162,18 +167,18 @@ impl Salesforce {
         }
     }
 
-    /// The identifier: findings about it, and whether its case is ignored.
-    fn identifier(&self, object: &Described, need: Need<'_>, findings: &mut Vec<Finding>) -> bool {
+    /// Findings about the identifier.
+    fn identifier(&self, object: &Described, need: Need<'_>, findings: &mut Vec<Finding>) {
         let identifiers: Vec<&str> = need.fields.iter().filter(|(_, identifier)| *identifier).map(|(name, _)| name.as_str()).collect();
         if need.mode == Mode::Append {
-            return false;
+            return;
         }
         let [name] = identifiers[..] else {
             let what = format!("mode {} finds records by exactly one field, and the mapping has {} identifiers", need.mode, identifiers.len());
             findings.push(Finding::error("mapping", what, "mark one external id as `identifier: true`"));
-            return false;
+            return;
         };
-        let Some(field) = object.fields.iter().find(|f| f.name == name) else { return false };
+        let Some(field) = object.fields.iter().find(|f| f.name == name) else { return };
         let keys: Vec<&str> = object.fields.iter().filter(|f| f.external_id).map(|f| f.name.as_str()).collect();
         let others = || if keys.is_empty() { format!("make a field of {} an external id", self.object) } else { format!("use one of {}", keys.join(", ")) };
         if name == ID && need.mode != Mode::Update {
@@ -187,7 +192,6 @@ impl Salesforce {
         } else if name != ID && !field.external_id && need.mode != Mode::Update {
             findings.push(Finding::warning(about(name), "it can be looked up by and is not an external id; collections may refuse it", others()));
         }
-        field.kind() == Some(Type::Text) && name != ID && !field.case_sensitive
     }
 
     /// A parent's external id as a field of the object.

@@ -132,7 +132,7 @@ impl Destination for Slack {
     async fn preflight(&self, need: Need<'_>) -> Result<DestinationSchema, Fault> {
         let mut findings = self.message.findings(need, &self.about);
         findings.extend(preflight::look(&self.client, &self.about).await?);
-        Ok(DestinationSchema { fields: None, identifier_ignores_case: false, findings })
+        Ok(DestinationSchema { fields: None, findings })
     }
 
     async fn write(&self, batch: &WriteBatch<'_>) -> Result<Vec<Outcome>, WriteError> {

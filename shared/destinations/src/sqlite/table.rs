@@ -1,5 +1,6 @@
 //! A table as SQLite describes it, and what is wrong with it for a sync. Not here: how values are written into it.
 
+use domain::equality::Equality;
 use domain::finding::Finding;
 use domain::mode::Mode;
 use domain::ports::{DestinationField, DestinationSchema, Need};
@@ -144,18 +145,18 @@ impl Table {
     /// The table as preflight tells it.
     pub(super) fn schema(&self, need: Need<'_>) -> DestinationSchema {
         let identifiers: Vec<&str> = need.fields.iter().filter(|(_, identifier)| *identifier).map(|(name, _)| name.as_str()).collect();
+        let collations = self.collations(&identifiers);
         let fields = self.columns.iter().map(|column| {
             let mut field = column.field.clone();
+            if identifiers.iter().zip(&collations).any(|(name, collation)| *name == column.name && *collation == Collation::NoCase) {
+                field.equality = Equality::IgnoresCase;
+            }
             // To find a row by a column is not to write it.
             field.read_only &= !(need.mode == Mode::Update && identifiers.contains(&column.name.as_str()));
             field.required &= need.mode != Mode::Update;
             field
         });
         let uniques: Vec<Vec<String>> = self.uniques.iter().map(|u| u.0.iter().map(|(name, _)| name.clone()).collect()).collect();
-        DestinationSchema {
-            fields: Some(fields.collect()),
-            identifier_ignores_case: self.collations(&identifiers).contains(&Collation::NoCase),
-            findings: sql::identifier_not_unique(&self.name, need, &uniques).into_iter().collect(),
-        }
+        DestinationSchema { fields: Some(fields.collect()), findings: sql::identifier_not_unique(&self.name, need, &uniques).into_iter().collect() }
     }
 }

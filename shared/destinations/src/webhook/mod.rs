@@ -152,7 +152,7 @@ impl Destination for Webhook {
     async fn preflight(&self, need: Need<'_>) -> Result<DestinationSchema, Fault> {
         let mut findings: Vec<Finding> = preflight::findings(self, need);
         findings.extend(self.http.look_at(&self.upsert.url.probe, &self.about).await?);
-        Ok(DestinationSchema { fields: None, identifier_ignores_case: false, findings })
+        Ok(DestinationSchema { fields: None, findings })
     }
 
     async fn write(&self, batch: &WriteBatch<'_>) -> Result<Vec<Outcome>, WriteError> {

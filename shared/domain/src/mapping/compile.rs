@@ -274,7 +274,7 @@ impl<'a> Line<'a> {
     fn case(&mut self, kind: Type) {
         let line = self.line;
         let one_case = line.transform.iter().any(|t| matches!(t, Transform::Lowercase | Transform::Uppercase | Transform::Sha256));
-        if self.schema.identifier_ignores_case && line.identifier && !one_case && matches!(kind, Type::Text | Type::Any) {
+        if self.schema.equality(&line.to).may_ignore_case() && line.identifier && !one_case && matches!(kind, Type::Text | Type::Any) {
             self.findings.push(Finding::warning(
                 &self.about,
                 "the destination finds records by this field without regard to case, and the mapping keeps it",

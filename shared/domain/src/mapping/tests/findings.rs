@@ -166,10 +166,13 @@ fn every_mistake_is_found_at_once() {
 #[test]
 fn an_identifier_in_two_spellings_is_warned_of() {
     let columns = [column("id", Type::Text)];
-    let schema = DestinationSchema { identifier_ignores_case: true, ..DestinationSchema::default() };
+    let schema = DestinationSchema {
+        fields: Some(vec![DestinationField { equality: crate::equality::Equality::IgnoresCase, ..field("email", None) }, field("other", None)]),
+        ..DestinationSchema::default()
+    };
     let of = |line: Json| Mapper::compile(&sync(json!({ "mapping": [line] })), &columns, &schema);
     let (mapper, findings) = of(json!({ "from": "id", "to": "email", "identifier": true }));
     assert!(mapper.is_some() && findings.len() == 1 && findings[0].fix.contains("lowercase"), "{findings:?}");
     assert_eq!(of(json!({ "from": "id", "to": "email", "identifier": true, "transform": ["lowercase"] })).1, []);
-    assert_eq!(of(json!({ "from": "id", "to": "email" })).1, []);
+    assert_eq!(of(json!({ "from": "id", "to": "other" })).1, []);
 }

@@ -1,0 +1,60 @@
+//! How a destination tells whether two identifiers are one record. Two keys that are one record there get one verdict
+//! for the whole model, before anything is sent.
+
+/// How a field's values are compared at the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Equality {
+    /// As they are; also where the destination does not say (a webhook).
+    #[default]
+    Exact,
+    /// `A` and `a` are one.
+    IgnoresCase,
+    /// Spaces at the end do not count.
+    IgnoresTrailingSpace,
+    /// Neither case nor spaces at the end.
+    IgnoresCaseAndTrailingSpace,
+    /// By a rule that only the destination knows, such as a collation of its own: it is asked
+    /// ([`crate::ports::Destination::same_identity`]) about values that may be one.
+    Destination,
+}
+
+impl Equality {
+    /// True when `A` and `a` may be one.
+    pub fn may_ignore_case(self) -> bool {
+        !matches!(self, Equality::Exact | Equality::IgnoresTrailingSpace)
+    }
+
+    /// A form of `text` that two values share when they are one there. For [`Equality::Destination`] two values may share it
+    /// that are not one: the destination has the last word.
+    pub fn fold(self, text: &str) -> String {
+        match self {
+            Equality::Exact => text.to_owned(),
+            Equality::IgnoresCase => text.to_lowercase(),
+            Equality::IgnoresTrailingSpace => text.trim_end_matches(' ').to_owned(),
+            Equality::IgnoresCaseAndTrailingSpace => text.trim_end_matches(' ').to_lowercase(),
+            // Letters and digits of ASCII alone: accents, width, case and punctuation are what such rules ignore.
+            Equality::Destination => text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_are_one_share_a_form() {
+        for (equality, a, b, one) in [
+            (Equality::Exact, "a", "A", false),
+            (Equality::IgnoresCase, "\u{c4}da", "\u{e4}DA", true),
+            (Equality::IgnoresCase, "a", "a ", false),
+            (Equality::IgnoresTrailingSpace, "a", "a  ", true),
+            (Equality::IgnoresTrailingSpace, "a", "A", false),
+            (Equality::IgnoresCaseAndTrailingSpace, "a", "A ", true),
+            (Equality::Destination, "caf-1", "Caf 1", true),
+            (Equality::Destination, "a", "b", false),
+        ] {
+            assert_eq!(equality.fold(a) == equality.fold(b), one, "{equality:?} {a:?} {b:?}");
+        }
+    }
+}
