@@ -310,6 +310,7 @@ fn run(sync: &str, id: &str, status: Status) -> Run {
         fault: None,
         refused: Default::default(),
         alerted: None,
+        notes: vec![],
         on_success: OnSuccess::default(),
     }
 }

@@ -154,6 +154,7 @@ fn notes(run: &Run) -> Vec<String> {
     if run.invalid.len() > 5 {
         notes.push(format!("… and {} more invalid records", thousands(run.counts.invalid.saturating_sub(5))));
     }
+    notes.extend(run.notes.iter().cloned());
     let read_back = &run.tally.read_back;
     if read_back.checked > 0 {
         notes.push(format!("read back: {} of {} sampled records landed as they were sent", read_back.landed, read_back.checked));

@@ -109,7 +109,9 @@ impl Trouble {
 
     /// True when a record of this checksum is not to be sent at `now`.
     pub fn holds(&self, checksum: u64, now: Millis) -> bool {
-        self.checksum == checksum && now < self.next_retry
+        // A pause that no rule gives was noted by a clock that was ahead.
+        let believed = self.is_unknown() || self.next_retry.since(now) <= HOLD_MOST.0;
+        self.checksum == checksum && now < self.next_retry && believed
     }
 }
 

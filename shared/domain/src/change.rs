@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bucket::{Entry, Trouble};
+use crate::bucket::{Entry, Trouble, TroubleKind};
 use crate::clock::Millis;
 use crate::mode::Mode;
 
@@ -37,17 +37,16 @@ pub fn decide(mode: Mode, wanted: Wanted, stored: Option<&Entry>, now: Millis) -
         return Change::Unchanged;
     }
     let failed = stored.and_then(|e| e.trouble.as_ref()).is_some_and(|t| t.checksum == wanted.checksum);
-    let up_to_date = accepted.is_some_and(|a| {
-        // A mirror must be able to delete what it sent: an entry without identifier is sent once more.
-        a.checksum == wanted.checksum && (mode != Mode::Mirror || a.identifier.is_some())
-    });
+    let up_to_date = accepted.is_some_and(|a| a.checksum == wanted.checksum);
     // Sending this very version failed after the accepted one: what the destination holds is not known.
     if up_to_date && !wanted.in_doubt && !failed {
         return Change::Unchanged;
     }
     // What is sent once may have been sent, whichever version it was.
     let held_for_good = |t: &Trouble| mode == Mode::Append && t.is_unknown() && t.holds(t.checksum, now);
-    let held = stored.and_then(|e| e.trouble.as_ref()).is_some_and(|t| t.holds(wanted.checksum, now) || held_for_good(t));
+    // A record that was absent is absent for updates only: every other mode creates it.
+    let absent = |t: &Trouble| t.kind == TroubleKind::Skipped && mode != Mode::Update;
+    let held = stored.and_then(|e| e.trouble.as_ref()).is_some_and(|t| t.holds(wanted.checksum, now) && !absent(t) || held_for_good(t));
     match (held, accepted) {
         (true, _) => Change::Held,
         (false, None) => Change::Added,
@@ -79,6 +78,17 @@ pub struct Counts {
     pub invalid: u64,
     /// Outside the rollout's share of keys.
     pub outside_rollout: u64,
+    /// Keys that are gone from the model and whose identifier a record of the model has: the key is spelt anew, and nothing
+    /// is deleted.
+    #[serde(default)]
+    pub respelt: u64,
+    /// Records of a mirror that are gone from the model and cannot be deleted: they were sent before it was one, or under
+    /// another identifier.
+    #[serde(default)]
+    pub undeletable: u64,
+    /// Deletes that wait because some rows of the model have no key: which records those are nobody can tell.
+    #[serde(default)]
+    pub deletes_held: u64,
 }
 
 impl Counts {
@@ -91,7 +101,7 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bucket::{Accepted, TroubleKind};
+    use crate::bucket::Accepted;
 
     fn stored(checksum: u64) -> Entry {
         Entry { accepted: Some(Accepted { checksum, ..Accepted::default() }), trouble: None }
@@ -109,7 +119,7 @@ mod tests {
             assert_eq!(decide_(mode, 2, Some(&stored(1))), Change::Changed);
         }
         assert_eq!(decide_(Mode::Append, 2, Some(&stored(1))), Change::Unchanged, "append never touches a record again");
-        assert_eq!(decide_(Mode::Mirror, 1, Some(&stored(1))), Change::Changed, "a mirror needs the identifier");
+        assert_eq!(decide_(Mode::Mirror, 1, Some(&stored(1))), Change::Unchanged);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::change::Counts;
+use crate::mode::Mode;
 use crate::row::Column;
 use crate::value::Type;
 
@@ -11,7 +12,7 @@ use crate::value::Type;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Guards {
-    /// Fewer rows than this in a full read block the run. Default 1: an empty model deletes nothing.
+    /// Fewer records than this in a full read block the run; rows without a key are none. Default 1: an empty model deletes nothing.
     pub min_rows: Option<u64>,
     /// More deletes than this block the run.
     pub max_deletes: Option<u64>,
@@ -21,6 +22,13 @@ pub struct Guards {
     pub max_changes: Option<u64>,
     /// More updates than this percentage of the records accepted so far block the run. Default 50.
     pub max_change_percent: Option<f64>,
+    /// More new records than this block the run.
+    pub max_added: Option<u64>,
+    /// More new records than this percentage of the records accepted so far block the run. Default in mode append, where every
+    /// new record is sent once and for all: 100; elsewhere off.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<f64>")]
+    pub max_added_percent: Option<Option<f64>>,
     /// Up to so many records no percentage is asked for: in a small table one record is many percent. Default 10.
     pub percent_from: u64,
     /// Block the run when a mapped column's type has changed since the last run. Default true.
@@ -35,10 +43,22 @@ impl Default for Guards {
             max_delete_percent: Some(5.0),
             max_changes: None,
             max_change_percent: Some(50.0),
+            max_added: None,
+            max_added_percent: None,
             percent_from: 10,
             column_drift: true,
         }
     }
+}
+
+/// More new records than this percentage of what is known, in mode append.
+const APPEND_PERCENT: f64 = 100.0;
+/// A first run in mode append that sends more than this asks once.
+pub const FIRST_APPEND: u64 = 10_000;
+
+/// A value that is given, `null` included.
+fn given<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Option<f64>>, D::Error> {
+    Option::<f64>::deserialize(d).map(Some)
 }
 
 /// What the guards look at.
@@ -48,6 +68,10 @@ pub struct Evidence<'a> {
     pub counts: &'a Counts,
     /// Records that the destination had accepted before this run.
     pub known: u64,
+    /// The sync's mode.
+    pub mode: Mode,
+    /// Keys that the model has, valid records and others.
+    pub records: u64,
     /// True when the model was read in full (an incremental read may well be empty).
     pub full: bool,
     /// The mapped columns now.
@@ -69,8 +93,9 @@ pub struct Tripped {
 pub fn check(guards: &Guards, e: &Evidence<'_>) -> Vec<Tripped> {
     let mut tripped = Vec::new();
     let mut trip = |guard: &str, why: String| tripped.push(Tripped { guard: guard.into(), why });
-    if let Some(min) = guards.min_rows.filter(|min| e.full && e.counts.rows < *min) {
+    if let Some(min) = guards.min_rows.filter(|min| e.full && e.records < *min) {
         match e.counts.rows {
+            rows if rows > e.records => trip("min_rows", format!("the model gave {rows} rows and {} of them have a key; at least {min} are expected", e.records)),
             0 => trip("min_rows", format!("the model gave no rows at all; at least {min} are expected")),
             rows => trip("min_rows", format!("the model gave {rows} rows; at least {min} are expected")),
         }
@@ -86,6 +111,18 @@ pub fn check(guards: &Guards, e: &Evidence<'_>) -> Vec<Tripped> {
     };
     limit("deleted", "delete", e.counts.removed, guards.max_deletes, guards.max_delete_percent);
     limit("changed", "change", e.counts.changed, guards.max_changes, guards.max_change_percent);
+    let added_percent = guards.max_added_percent.unwrap_or((e.mode == Mode::Append).then_some(APPEND_PERCENT));
+    if let Some(most) = guards.max_added.filter(|most| e.counts.added > *most) {
+        trip("max_added", format!("{} records would be added; at most {most} may be", e.counts.added));
+    }
+    let share = if e.known == 0 { 0.0 } else { e.counts.added as f64 * 100.0 / e.known as f64 };
+    if let Some(most) = added_percent.filter(|most| e.counts.added > guards.percent_from && share > *most) {
+        let known = e.known;
+        trip("max_added_percent", format!("{} records would be added to {known} ({share:.1} %); at most {most} % may be", e.counts.added));
+    }
+    if e.mode == Mode::Append && e.known == 0 && e.counts.added > FIRST_APPEND && guards.max_added.is_none() {
+        trip("first_append", format!("{} records would be sent for the first time, once and for all: mode append cannot take them back", e.counts.added));
+    }
     if guards.column_drift {
         for now in e.columns {
             let before = e.last_columns.iter().find(|c| c.name == now.name);
@@ -102,7 +139,7 @@ mod tests {
     use super::*;
 
     fn names(guards: &Guards, counts: Counts, known: u64, full: bool) -> Vec<String> {
-        let e = Evidence { counts: &counts, known, full, columns: &[], last_columns: &[] };
+        let e = Evidence { counts: &counts, known, mode: Mode::Upsert, records: counts.rows, full, columns: &[], last_columns: &[] };
         check(guards, &e).into_iter().map(|t| t.guard).collect()
     }
 
@@ -120,6 +157,30 @@ mod tests {
     }
 
     #[test]
+    fn additions_are_guarded_where_they_cannot_be_taken_back() {
+        let names = |guards: &Guards, mode, added, known| {
+            let counts = Counts { rows: 50_000, added, ..Counts::default() };
+            let e = Evidence { counts: &counts, known, mode, records: 50_000, full: true, columns: &[], last_columns: &[] };
+            check(guards, &e).into_iter().map(|t| t.guard).collect::<Vec<_>>()
+        };
+        let of = |json| serde_json::from_value::<Guards>(json).unwrap();
+        let default = of(serde_json::json!({}));
+        assert_eq!(names(&default, Mode::Append, 101, 100), ["max_added_percent"]);
+        assert!(names(&default, Mode::Append, 100, 100).is_empty() && names(&default, Mode::Upsert, 1000, 100).is_empty());
+        assert!(names(&default, Mode::Append, 10, 1).is_empty(), "small tables are not blocked by percentages");
+        assert_eq!(names(&default, Mode::Append, FIRST_APPEND + 1, 0), ["first_append"]);
+        assert!(names(&of(serde_json::json!({ "max_added_percent": null })), Mode::Append, 101, 100).is_empty());
+        assert_eq!(names(&of(serde_json::json!({ "max_added_percent": 5, "max_added": 50 })), Mode::Upsert, 51, 100), ["max_added", "max_added_percent"]);
+    }
+
+    #[test]
+    fn rows_without_a_key_are_no_records() {
+        let counts = Counts { rows: 8, removed: 8, ..Counts::default() };
+        let e = Evidence { counts: &counts, known: 8, mode: Mode::Mirror, records: 0, full: true, columns: &[], last_columns: &[] };
+        assert_eq!(check(&Guards::default(), &e)[0].guard, "min_rows");
+    }
+
+    #[test]
     fn counts_are_absolute_limits() {
         let g = Guards { max_deletes: Some(2), max_changes: Some(1), min_rows: None, ..Guards::default() };
         assert_eq!(names(&g, Counts { removed: 3, changed: 2, ..Counts::default() }, 1000, true), ["max_deletes", "max_changes"]);
@@ -130,7 +191,7 @@ mod tests {
         let column = |kind| [Column { name: "ltv".into(), kind }];
         let counts = Counts { rows: 5, ..Counts::default() };
         let tripped =
-            |before, now| check(&Guards::default(), &Evidence { counts: &counts, known: 5, full: true, columns: &column(now), last_columns: &column(before) });
+            |before, now| check(&Guards::default(), &Evidence { counts: &counts, known: 5, mode: Mode::Upsert, records: 5, full: true, columns: &column(now), last_columns: &column(before) });
         assert_eq!(tripped(Type::Decimal, Type::Text)[0].why, "column `ltv` was decimal and is now text");
         assert!(tripped(Type::Any, Type::Text).is_empty() && tripped(Type::Text, Type::Text).is_empty());
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Millis;
+use crate::meaning::Meaning;
 use crate::row::Column;
 
 /// One per sync; every write of it is conditional on `version`.
@@ -29,6 +30,19 @@ pub struct Head {
     /// When the last run that delivered began ([`crate::run::Run::has_delivered`]): how fresh the destination is.
     #[serde(default)]
     pub delivered: Option<Millis>,
+    /// Records that the destination had accepted after the last run that was delivered, about: what percentages are of.
+    #[serde(default)]
+    pub known: u64,
+    /// What the entries of the state mean; `None` before the first run, and in the state of an earlier build.
+    #[serde(default)]
+    pub meaning: Option<Meaning>,
+    /// The next read must be a full one, cursor or not: something may differ in rows that an incremental read leaves out. The
+    /// generation in which that was found out: a full run of a later one clears it.
+    #[serde(default)]
+    pub must_read_full: Option<u64>,
+    /// When refused records are looked at again, which an incremental read does not see.
+    #[serde(default)]
+    pub look_again: Option<Millis>,
     /// The sync version that `cursor` and `last_full` belong to: another one begins with a full read.
     pub sync_version: String,
 }
@@ -63,16 +77,29 @@ pub fn acquire(head: &Head, run: &str, now: Millis, progress: Option<Millis>, st
     next.active = Some(Active { run: run.to_owned(), since: now });
     match &head.active {
         None => Acquire::Take { head: next, replaced: None },
-        Some(active) if now.since(progress.unwrap_or(active.since).max(active.since)) >= stall => {
+        // A run that got somewhere in the future did so by a clock that was ahead: it is not waited for until then.
+        Some(active) if now.since(last(active, progress)) >= stall || last(active, progress).since(now) >= stall => {
             Acquire::Take { head: next, replaced: Some(active.run.clone()) }
         }
         Some(active) => Acquire::Busy(active.clone()),
     }
 }
 
+/// When the active run was last heard of.
+fn last(active: &Active, progress: Option<Millis>) -> Millis {
+    progress.unwrap_or(active.since).max(active.since)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_of_a_clock_that_was_ahead_does_not_block_for_as_long() {
+        let stall = Duration::from_secs(60);
+        let ahead = Head { active: Some(Active { run: "r1".into(), since: Millis(31_536_000_000) }), ..Head::default() };
+        assert!(matches!(acquire(&ahead, "r2", Millis(5), None, stall), Acquire::Take { replaced: Some(_), .. }));
+    }
 
     #[test]
     fn a_live_run_keeps_the_head_and_a_stalled_one_loses_it() {

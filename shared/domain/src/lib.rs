@@ -26,6 +26,7 @@ pub mod layout;
 pub mod limiter;
 pub mod manifest;
 pub mod mapping;
+pub mod meaning;
 pub mod mode;
 pub mod outcome;
 pub mod ports;

@@ -48,6 +48,11 @@ impl ManifestPage {
 pub struct BucketDigest(Xxh3);
 
 impl BucketDigest {
+    /// A digest of entries that mean what `seed` stands for ([`crate::meaning::Meaning::seed`]).
+    pub fn under(seed: u64) -> Self {
+        Self(Xxh3::with_seed(seed))
+    }
+
     /// Adds an entry. `kind` tells a valid entry from an invalid one or one outside the rollout.
     pub fn add(&mut self, hash: &KeyHash, checksum: u64, kind: u8) {
         let mut bytes = [0; 21];

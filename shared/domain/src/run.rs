@@ -231,6 +231,9 @@ pub struct Run {
     /// for after this run, so the run before says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alerted: Option<BTreeMap<String, Vec<Told>>>,
+    /// What people should know of the plan, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// What the head keeps if the run is delivered in full.
     pub on_success: OnSuccess,
 }
@@ -261,6 +264,12 @@ pub struct OnSuccess {
     pub records: Option<u64>,
     /// The columns for the drift guard.
     pub columns: Vec<crate::row::Column>,
+    /// Records that were accepted before the run, deletes of the plan taken off.
+    #[serde(default)]
+    pub known: u64,
+    /// When the first of the held records is due.
+    #[serde(default)]
+    pub look_again: Option<Millis>,
 }
 
 impl Run {

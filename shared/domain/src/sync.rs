@@ -84,24 +84,20 @@ pub struct CursorSettings {
     #[serde(default = "full_check_default")]
     pub full_check: Span,
     /// Read this much before the last value again, for rows that were committed late. Only for columns
-    /// that hold a time. Default 10 minutes.
-    #[serde(default = "lookback_default")]
-    pub lookback: Span,
+    /// that hold a time, as text in ISO 8601 too. Default 1 hour; 2 hours for times without a zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lookback: Option<Span>,
 }
 
 fn full_check_default() -> Span {
     Span::seconds(86_400)
 }
 
-fn lookback_default() -> Span {
-    Span::seconds(600)
-}
-
 impl Cursor {
     /// The settings, defaults filled in.
     pub fn settings(&self) -> CursorSettings {
         match self {
-            Cursor::Column(column) => CursorSettings { column: column.clone(), full_check: full_check_default(), lookback: lookback_default() },
+            Cursor::Column(column) => CursorSettings { column: column.clone(), full_check: full_check_default(), lookback: None },
             Cursor::Detailed(settings) => settings.clone(),
         }
     }

@@ -1,11 +1,19 @@
 //! Closes a run: sums up what became of its records, gives the head free, leaves what the next run needs.
 
+use std::time::Duration;
+
+use domain::bucket::HOLD_FIRST;
+use domain::clock::Millis;
 use domain::fault::{Code, Fault};
 use domain::head::Head;
 use domain::ports::{Clock, Progress, StateStore};
 use domain::run::{Run, Status};
 
 use crate::Context;
+
+/// An invalid record may become a good one without changing (an option that is added there, a twin that goes): it is looked at
+/// again after this time.
+const INVALID_AGAIN: Duration = Duration::from_secs(6 * 3600);
 
 /// Tries to write a head that others write too.
 const TRIES: u32 = 20;
@@ -42,23 +50,31 @@ async fn close_delivered(context: &Context, mut run: Run, batches: Option<u32>) 
         run.status = Run::delivered_status(&run.counts, &run.tally, false);
         put_closed(store, context.clock.as_ref(), &mut run).await?;
     }
-    let all_sent_arrived = run.tally.rejected + run.tally.exhausted + run.tally.skipped + run.tally.unsent == 0;
-    let none_held = run.counts.held == 0;
+    // Refused records are looked at again when they are due, by a full read; what did not arrive is read again by the next.
+    let all_sent_arrived = run.tally.exhausted + run.tally.unsent == 0;
     let ended = context.clock.now();
+    let look_again = look_again(&run, ended);
     let left = run.on_success.clone();
-    let (full, version) = (run.full, run.sync_version.clone());
+    let (full, version, generation) = (run.full, run.sync_version.clone(), run.generation);
+    let known = left.known + run.tally.created + run.tally.accepted_unknown.min(run.counts.added);
     let delivered = run.has_delivered().then_some(run.started);
     let now = free_head(store, &run, |head| {
         head.delivered = delivered.or(head.delivered);
         head.columns = left.columns.clone();
         head.records = left.records.unwrap_or(head.records);
-        // The cursor must not pass a record that did not arrive, now or before: an incremental read would not see it again.
-        if all_sent_arrived && none_held {
-            head.cursor = left.cursor.clone().or_else(|| head.cursor.take());
+        head.known = known;
+        // The cursor must not pass a record that did not arrive: an incremental read would not see it again.
+        if all_sent_arrived {
+            let before = if full { None } else { head.cursor.take() };
+            head.cursor = left.cursor.clone().or(before);
             head.sync_version = version.clone();
         }
         if all_sent_arrived && full {
             head.last_full = Some(ended);
+            head.look_again = look_again;
+            head.must_read_full = head.must_read_full.filter(|since| *since >= generation);
+        } else {
+            head.look_again = [head.look_again, look_again].into_iter().flatten().min();
         }
     })
     .await?;
@@ -67,6 +83,13 @@ async fn close_delivered(context: &Context, mut run: Run, batches: Option<u32>) 
         store.forget_doubts(&run.sync, &run.id).await?;
     }
     Ok(Closed { run, now })
+}
+
+/// When records that this run refused or met as refused are looked at again: those that an incremental read would not see.
+fn look_again(run: &Run, now: Millis) -> Option<Millis> {
+    let refused = (run.tally.rejected + run.tally.skipped > 0).then(|| now.plus(HOLD_FIRST.0));
+    let invalid = (run.counts.invalid > 0).then(|| now.plus(INVALID_AGAIN));
+    [run.on_success.look_again, refused, invalid].into_iter().flatten().min()
 }
 
 async fn is_active(store: &dyn StateStore, run: &Run) -> Result<bool, Fault> {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use domain::batch::{BatchHeader, BatchRecord};
 use domain::bucket::{Accepted, Entry, EntryWrite, Trouble};
 use domain::clock::Millis;
-use domain::fault::Fault;
+use domain::fault::{Code, Fault};
 use domain::key::KeyHash;
 use domain::mode::{Mode, Op};
 use domain::ports::StateStore;
@@ -40,8 +40,28 @@ pub async fn commit(store: &dyn StateStore, header: &BatchHeader, writes: Vec<(K
         }
         let buckets: BTreeSet<u32> = writes.iter().map(|(hash, _)| hash.bucket(bits)).collect();
         mark::clear(store, &header.sync, bits, &buckets.into_iter().collect::<Vec<_>>()).await?;
+        // An incremental read does not look at buckets.
+        read_in_full(store, &header.sync).await?;
     }
     Ok(())
+}
+
+/// Tries to write a head that others write too.
+const TRIES: u32 = 20;
+
+/// Makes the next run read the whole model, cursor or not.
+pub async fn read_in_full(store: &dyn StateStore, sync: &str) -> Result<(), Fault> {
+    for _ in 0..TRIES {
+        let mut head = store.head(sync).await?;
+        if head.must_read_full == Some(head.generation) {
+            return Ok(());
+        }
+        head.must_read_full = Some(head.generation);
+        if store.put_head(sync, &head).await? {
+            return Ok(());
+        }
+    }
+    Err(Fault::new(Code::StateUnusable, format!("The head of `{sync}` changed {TRIES} times while a full read was to be asked for.")))
 }
 
 /// Forgets trouble that is over without anything being sent, and the dead letters that tell of it.
@@ -79,5 +99,6 @@ pub async fn release(store: &dyn StateStore, sync: &str, hashes: &[KeyHash]) -> 
     let troubled = stored.into_iter().flat_map(|b| b.entries).filter(|(hash, _)| chosen.contains(hash));
     let over = |(hash, entry): (KeyHash, Entry)| Some((hash, EntryWrite::Trouble(Trouble { next_retry: Millis(0), ..entry.trouble? })));
     store.commit(sync, bits, troubled.filter_map(over).collect()).await?;
-    mark::clear(store, sync, bits, &buckets).await
+    mark::clear(store, sync, bits, &buckets).await?;
+    read_in_full(store, sync).await
 }

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use domain::bucket::{Accepted, Bucket, Entry as Stored, Trouble, TroubleKind};
+use domain::cells::Cells;
 use domain::change::{Change, Counts, Wanted, decide, removes};
 use domain::clock::Millis;
 use domain::doubt::Doubts;
 use domain::fault::Fault;
 use domain::key::KeyHash;
 use domain::manifest::ManifestPage;
+use domain::meaning::Shift;
 use domain::mode::{Mode, Op};
 use domain::ports::StateStore;
 use domain::run::Refused;
@@ -17,6 +19,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::entries::{Entry, Kind, digest};
 use crate::extract::Extracted;
+use crate::identity::{Identities, Rule};
 
 /// Buckets read from the state at a time.
 const CHUNK: usize = 512;
@@ -63,6 +66,12 @@ pub struct Difference {
     /// and not which. Else a record that is not sent now (it left the model, or is invalid, or is refused) would count
     /// as delivered when it goes back to the version that was accepted before.
     pub unsure: Vec<(KeyHash, Accepted)>,
+    /// Keys that are spelt anew: the old one, and the key of the record that owns its identifier now.
+    pub respelt: Vec<(KeyHash, KeyHash)>,
+    /// Accepted records of a mirror whose identifier the state does not know yet.
+    pub unnamed: Vec<(KeyHash, Accepted)>,
+    /// When the first of the held records is due.
+    pub look_again: Option<Millis>,
     /// The destination's ids of changed records, where it gave some.
     pub record_ids: HashMap<KeyHash, Box<str>>,
     /// Hash of everything that would be sent.
@@ -96,6 +105,10 @@ pub struct Basis<'a> {
     pub manifest: &'a [ManifestPage],
     /// Records in doubt.
     pub doubts: &'a Doubts,
+    /// What an entry and its agreement mean now ([`domain::meaning::Meaning::seed`]).
+    pub meaning: u64,
+    /// What has changed of that since the state was written.
+    pub shift: Shift,
     /// True when the model was read in full.
     pub full: bool,
     /// Now.
@@ -116,7 +129,7 @@ pub async fn diff(store: &dyn StateStore, basis: &Basis<'_>, model: &mut Extract
         if !basis.full && range.is_empty() {
             continue;
         }
-        let digest = if basis.full { digest(&model.entries[range.clone()]) } else { 0 };
+        let digest = if basis.full { digest(&model.entries[range.clone()], basis.meaning) } else { 0 };
         if basis.full && noted(basis.manifest, bucket) == Some(digest) && !basis.doubts.touches(bucket, basis.bits) {
             for entry in &model.entries[range] {
                 match entry.kind() {
@@ -136,8 +149,19 @@ pub async fn diff(store: &dyn StateStore, basis: &Basis<'_>, model: &mut Extract
         }
     }
     compare(store, basis, model, &mut asked, &mut out).await?;
-    out.hash = plan_hash(basis.sync_version, &model.entries, &out.removed);
+    forget_respelt(model, &mut out);
+    out.hash = plan_hash(basis, &model.entries, &out.removed);
     Ok(out)
+}
+
+/// An old spelling of a key is forgotten once the record is accepted under the new one.
+fn forget_respelt(model: &Extracted, out: &mut Difference) {
+    for (old, owner) in &out.respelt {
+        let owner = model.entries.binary_search_by(|e| e.hash.cmp(owner)).ok().map(|at| model.entries[at].kind());
+        if owner == Some(Kind::Valid) {
+            out.forget.push((*old, Forget::Record));
+        }
+    }
 }
 
 fn noted(manifest: &[ManifestPage], bucket: u32) -> Option<u64> {
@@ -159,37 +183,57 @@ async fn compare(
     let stored = store.buckets(basis.sync, basis.bits, &numbers).await?;
     out.buckets_read += numbers.len() as u64;
     for ((bucket, range, digest), stored) in asked.drain(..).zip(&stored) {
-        let before = (out.counts.to_send(), out.counts.held);
-        merge(basis, &mut model.entries[range], stored, out);
+        let waiting = |counts: &Counts| counts.held + counts.respelt + counts.deletes_held;
+        let before = (out.counts.to_send(), waiting(&out.counts));
+        let owners = Owners { identities: &model.identities, keyless: model.keyless > 0 };
+        merge(basis, &mut model.entries[range], stored, &owners, &mut model.rule, out);
         if out.counts.to_send() > before.0 {
             out.touched.push(bucket);
-        } else if basis.full && out.counts.held == before.1 && noted(basis.manifest, bucket) != Some(digest) {
+        } else if basis.full && waiting(&out.counts) == before.1 && noted(basis.manifest, bucket) != Some(digest) {
             out.agreed.push((bucket, digest));
         }
     }
     Ok(())
 }
 
+/// Who owns the records of the destination.
+struct Owners<'a> {
+    identities: &'a Identities,
+    /// Some rows of the model have no key: they may own any record.
+    keyless: bool,
+}
+
 /// Merges a bucket of the model with the same bucket of the state; both are in the order of their hashes.
-fn merge(basis: &Basis<'_>, model: &mut [Entry], stored: &Bucket, out: &mut Difference) {
+fn merge(basis: &Basis<'_>, model: &mut [Entry], stored: &Bucket, owners: &Owners<'_>, rule: &mut Rule, out: &mut Difference) {
+    if basis.shift.place {
+        return begin_anew(basis, model, stored, out);
+    }
     let mut state = stored.entries.iter().peekable();
     for wanted in model.iter_mut() {
         while let Some((hash, entry)) = state.next_if(|(hash, _)| *hash < wanted.hash) {
-            only_stored(basis, hash, entry, out);
+            only_stored(basis, hash, entry, owners, rule, out);
         }
         let found = state.next_if(|(hash, _)| *hash == wanted.hash).map(|(_, entry)| entry);
         in_model(basis, wanted, found, out);
     }
     for (hash, entry) in state {
-        only_stored(basis, hash, entry, out);
+        only_stored(basis, hash, entry, owners, rule, out);
     }
     if basis.full && basis.mode == Mode::Mirror {
-        unseen_arrivals(basis, model, stored, out);
+        unseen_arrivals(basis, model, stored, owners, rule, out);
     }
     // What was appended is never sent again, whichever version it was.
     if basis.mode != Mode::Append && basis.doubts.touches(stored.number, basis.bits) {
         unsure_versions(basis, stored, out);
     }
+}
+
+/// At another place nothing was accepted yet, and whatever was learnt at the old one is forgotten.
+fn begin_anew(basis: &Basis<'_>, model: &mut [Entry], stored: &Bucket, out: &mut Difference) {
+    for wanted in model {
+        in_model(basis, wanted, None, out);
+    }
+    out.forget.extend(stored.entries.iter().map(|(hash, _)| (*hash, Forget::Record)));
 }
 
 /// Records in doubt of which the state says that a certain version was accepted; of a mirror also those that the state
@@ -229,10 +273,14 @@ fn in_model(basis: &Basis<'_>, wanted: &mut Entry, stored: Option<&Stored>, out:
             if trouble.is_some() {
                 out.forget.push((wanted.hash, Forget::Trouble));
             }
+            if let Some(accepted) = accepted.filter(|a| basis.mode == Mode::Mirror && (a.identifier.is_none() || basis.shift.identifiers)) {
+                out.unnamed.push((wanted.hash, accepted.clone()));
+            }
             return;
         }
         Change::Held => {
             out.counts.held += 1;
+            out.due(trouble);
             note_refused(trouble, wanted.checksum, true, out);
             wanted.set_kind(Kind::Held);
             return;
@@ -247,7 +295,7 @@ fn in_model(basis: &Basis<'_>, wanted: &mut Entry, stored: Option<&Stored>, out:
         }
     }
     note_refused(trouble, wanted.checksum, false, out);
-    if let Some(id) = accepted.and_then(|a| a.record_id.clone()) {
+    if let Some(id) = accepted.filter(|_| !basis.shift.identifiers).and_then(|a| a.record_id.clone()) {
         out.record_ids.insert(wanted.hash, id);
     }
     let revision = accepted.map_or_else(|| basis.first_revision(&wanted.hash), |a| a.revision.wrapping_add(1));
@@ -267,41 +315,68 @@ impl Basis<'_> {
     fn first_revision(&self, hash: &KeyHash) -> u16 {
         match self.mode {
             Mode::Mirror => self.doubts.revision(hash).unwrap_or(self.generation as u16),
+            _ if self.shift.place => self.generation as u16,
             _ => 0,
         }
     }
 }
 
-fn only_stored(basis: &Basis<'_>, hash: &KeyHash, entry: &Stored, out: &mut Difference) {
-    out.known += u64::from(entry.accepted.is_some());
-    if !basis.full {
-        return;
-    }
-    if entry.accepted.is_none() {
-        out.forget.push((*hash, Forget::Record));
-    } else if removes(basis.mode, entry) {
-        let Some(accepted) = &entry.accepted else { return };
-        if entry.trouble.as_ref().is_some_and(|t| t.holds(GONE, basis.now)) {
-            out.counts.held += 1;
-            note_refused(entry.trouble.as_ref(), GONE, true, out);
-            return;
-        }
-        // Without its identifier (sent before the sync was a mirror) nobody can say what to delete.
-        if let Some(identifier) = &accepted.identifier {
-            out.counts.removed += 1;
-            let had_trouble = entry.trouble.is_some();
-            let revision = accepted.revision.wrapping_add(1);
-            out.removed.push(Removed { hash: *hash, identifier: identifier.clone(), record_id: accepted.record_id.clone(), revision, had_trouble });
+impl Difference {
+    /// Notes when a held record is due.
+    fn due(&mut self, trouble: Option<&Trouble>) {
+        if let Some(at) = trouble.filter(|t| !t.is_unknown()).map(|t| t.next_retry) {
+            self.look_again = Some(self.look_again.map_or(at, |first| first.min(at)));
         }
     }
 }
 
+fn only_stored(basis: &Basis<'_>, hash: &KeyHash, entry: &Stored, owners: &Owners<'_>, rule: &mut Rule, out: &mut Difference) {
+    out.known += u64::from(entry.accepted.is_some());
+    if !basis.full {
+        return;
+    }
+    let no_key_of_now = basis.shift.key && basis.mode != Mode::Mirror;
+    if entry.accepted.is_none() || no_key_of_now {
+        out.forget.push((*hash, Forget::Record));
+    } else if removes(basis.mode, entry) {
+        let Some(accepted) = &entry.accepted else { return };
+        // Without its identifier (sent before the sync was a mirror, or found by other fields) nobody can say what to delete.
+        let Some(identifier) = accepted.identifier.as_ref().filter(|_| !basis.shift.identifiers) else {
+            out.counts.undeletable += 1;
+            if basis.shift.identifiers && accepted.identifier.is_some() {
+                out.unsure.push((*hash, Accepted { identifier: None, ..accepted.clone() }));
+            }
+            return;
+        };
+        if let Some(owner) = owners.identities.owner(rule.identity(Cells(identifier))) {
+            out.counts.respelt += 1;
+            out.respelt.push((*hash, *owner));
+            return;
+        }
+        if owners.keyless {
+            out.counts.deletes_held += 1;
+            return;
+        }
+        if entry.trouble.as_ref().is_some_and(|t| t.holds(GONE, basis.now)) {
+            out.counts.held += 1;
+            out.due(entry.trouble.as_ref());
+            note_refused(entry.trouble.as_ref(), GONE, true, out);
+            return;
+        }
+        out.counts.removed += 1;
+        let had_trouble = entry.trouble.is_some();
+        let revision = accepted.revision.wrapping_add(1);
+        out.removed.push(Removed { hash: *hash, identifier: identifier.clone(), record_id: accepted.record_id.clone(), revision, had_trouble });
+    }
+}
+
 /// Records of a mirror that may have arrived without a commit and that neither the model nor the state has.
-fn unseen_arrivals(basis: &Basis<'_>, model: &[Entry], stored: &Bucket, out: &mut Difference) {
+fn unseen_arrivals(basis: &Basis<'_>, model: &[Entry], stored: &Bucket, owners: &Owners<'_>, rule: &mut Rule, out: &mut Difference) {
     for (hash, revision, identifier) in basis.doubts.records_in(stored.number, basis.bits) {
         let in_model = model.binary_search_by(|e| e.hash.cmp(hash)).is_ok();
         let in_state = stored.entries.binary_search_by(|(h, _)| h.cmp(hash)).is_ok_and(|at| stored.entries[at].1.accepted.is_some());
-        if !in_model && !in_state {
+        let mut owned = || owners.keyless || owners.identities.owner(rule.identity(Cells(identifier))).is_some();
+        if !in_model && !in_state && !basis.shift.identifiers && !owned() {
             out.counts.removed += 1;
             let removed =
                 Removed { hash: *hash, identifier: identifier.clone().into(), record_id: None, revision: revision.wrapping_add(1), had_trouble: false };
@@ -312,9 +387,9 @@ fn unseen_arrivals(basis: &Basis<'_>, model: &[Entry], stored: &Bucket, out: &mu
 }
 
 /// Names a plan: everything that would be sent, and under which definition.
-fn plan_hash(sync_version: &str, entries: &[Entry], removed: &[Removed]) -> String {
-    let mut hash = Xxh3::new();
-    hash.update(sync_version.as_bytes());
+fn plan_hash(basis: &Basis<'_>, entries: &[Entry], removed: &[Removed]) -> String {
+    let mut hash = Xxh3::with_seed(basis.meaning);
+    hash.update(basis.sync_version.as_bytes());
     let mut add = |op: Op, key: &KeyHash, checksum: u64| {
         let mut bytes = [0; 21];
         bytes[0] = op as u8;

@@ -87,9 +87,10 @@ impl Entry {
     }
 }
 
-/// The digest of a bucket's entries, which are in the order of their hashes.
-pub fn digest(entries: &[Entry]) -> u64 {
-    let mut digest = BucketDigest::default();
+/// The digest of a bucket's entries, which are in the order of their hashes. `meaning` is what agreement means
+/// ([`domain::meaning::Meaning::seed`]).
+pub fn digest(entries: &[Entry], meaning: u64) -> u64 {
+    let mut digest = BucketDigest::under(meaning);
     for entry in entries {
         let kind = match entry.kind() {
             Kind::Invalid => 1,

@@ -59,7 +59,7 @@ pub async fn explain(engine: &Engine, key: &[String]) -> Result<Explained, Fault
     let prepared = prepare(engine).await?;
     let only = Only::Key(sync.model.key.iter().cloned().zip(key.iter().cloned()).collect());
     let query = Query { sql: sync.model.sql.clone(), only: Some(only) };
-    let mut model = extract(engine, prepared, &query, max_body(engine, &engine.destination.limits())).await?;
+    let mut model = extract(engine, prepared, &query, None, max_body(engine, &engine.destination.limits())).await?;
     let mut out = Explained { hash: None, rows: model.rows, record: None, invalid: None, differs: None, stored: None, verdict: String::new() };
     out.invalid = model.invalid_first.first().map(|i| i.why.clone());
     let Some(entry) = model.entries.first().copied() else {

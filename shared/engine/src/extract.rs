@@ -3,6 +3,7 @@
 //! Nothing is decided here but whether a record is valid. The work is done on a blocking thread, which
 //! takes batches of rows off the warehouse's stream, so that reading and mapping overlap.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::batch::RECORD_OVERHEAD;
@@ -11,17 +12,21 @@ use domain::fault::{Code, Fault};
 use domain::key::{KeyHash, checksum, display_key};
 use domain::layout::Layout;
 use domain::mapping::{Invalid, Mapper};
-use domain::ports::{Query, RowStream};
+use domain::mode::Mode;
+use domain::ports::{Destination, Query, RowStream};
 use domain::row::{RowBatch, RowRef};
 use domain::run::InvalidRecord;
 use domain::sync::Rollout;
+use domain::value::Type;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::Engine;
+use crate::cursor::Seen;
 use crate::deadline::Deadline;
 use crate::entries::{Entry, Kind};
+use crate::identity::{Identities, Rule, identifier_into, is_whole};
 use crate::meter::Meter;
 use crate::prepare::Prepared;
 use crate::spool::Spool;
@@ -42,23 +47,34 @@ pub struct Extracted {
     pub invalid: u64,
     /// The first of them.
     pub invalid_first: Vec<InvalidRecord>,
-    /// The greatest cursor value seen, as a cell.
-    pub cursor: Option<Vec<u8>>,
+    /// Rows without a readable key: which stored records they are nobody can tell.
+    pub keyless: u64,
+    /// Whose identifier is whose, in mode mirror.
+    pub identities: Identities,
+    /// How identifiers are compared.
+    pub rule: Rule,
+    /// What was seen of the cursor's column.
+    pub cursor: Seen,
     /// The records' layout.
     pub layout: Layout,
 }
 
 /// Runs the query and maps every row. `max_body` is the most bytes a message's body may have.
-pub async fn extract(engine: &Engine, prepared: Prepared, query: &Query, max_body: usize) -> Result<Extracted, Fault> {
+/// `before` is the cursor that the read goes on from.
+pub async fn extract(engine: &Engine, prepared: Prepared, query: &Query, before: Option<&[u8]>, max_body: usize) -> Result<Extracted, Fault> {
     let watch = Watch::new(engine);
     let stream = watch.within(0, engine.warehouse.rows(query)).await??;
-    let fold_case = prepared.mapper.layout().identifiers().any(|(_, field)| prepared.schema.equality(&field.name).may_ignore_case());
+    let rule = Rule::new(prepared.mapper.layout(), &prepared.schema);
+    let mirror = engine.sync.mode == Mode::Mirror;
+    let apart = mirror || rule.folds() || identifiers_apart(engine, &prepared);
     let reader = Reader {
         key: prepared.key,
         cursor: prepared.cursor,
         rollout: engine.sync.rollout,
-        identifiers: identifiers_apart(engine, &prepared.mapper).then(Vec::new),
-        fold_case,
+        identifiers: (apart && prepared.mapper.layout().identifiers().next().is_some()).then(Vec::new),
+        rule,
+        mirror,
+        destination: Arc::clone(&engine.destination),
         seed: prepared.mapper.layout().seed(),
         mapper: prepared.mapper,
         max_record: max_body.saturating_sub(RECORD_OVERHEAD),
@@ -67,7 +83,8 @@ pub async fn extract(engine: &Engine, prepared: Prepared, query: &Query, max_bod
         rows: 0,
         invalid: 0,
         invalid_first: Vec::new(),
-        cursor_most: None,
+        keyless: 0,
+        seen: Seen::new(engine.clock.now(), before),
         record: Vec::new(),
         scratch: Vec::new(),
     };
@@ -84,18 +101,18 @@ const AHEAD: usize = 4;
 /// Takes batches off the stream while earlier ones are mapped: a warehouse that is polled batch by batch from the
 /// mapping thread would wait for it, and it for the warehouse. Ends, and with it the statement, when nobody listens
 /// or when the time for reading is over.
-fn ahead(mut stream: RowStream, watch: Watch) -> mpsc::Receiver<Result<RowBatch, Fault>> {
+/// The end of the rows is said: a task that broke off must not look like the last row.
+fn ahead(mut stream: RowStream, watch: Watch) -> mpsc::Receiver<Result<Option<RowBatch>, Fault>> {
     let (sender, batches) = mpsc::channel(AHEAD);
     tokio::spawn(async move {
         let mut rows = 0;
         loop {
             let batch = match watch.within(rows, stream.next()).await {
-                Ok(Some(batch)) => batch,
-                Ok(None) => break,
+                Ok(batch) => batch.transpose(),
                 Err(late) => Err(late),
             };
-            rows += batch.as_ref().map_or(0, |b| b.len() as u64);
-            let over = batch.is_err();
+            rows += batch.as_ref().map_or(0, |b| b.as_ref().map_or(0, |b| b.len() as u64));
+            let over = !matches!(batch, Ok(Some(_)));
             // The mapping may be what is slow: waiting for it counts too.
             match watch.within(rows, sender.send(batch)).await {
                 Ok(Ok(())) if !over => {}
@@ -155,24 +172,30 @@ impl Watch {
 
 /// True when records are found at the destination by something other than the model's key: then two keys
 /// may meet in one record there, and that must be found out here.
-fn identifiers_apart(engine: &Engine, mapper: &Mapper) -> bool {
-    let sync = &engine.sync;
+fn identifiers_apart(engine: &Engine, prepared: &Prepared) -> bool {
+    let (sync, layout) = (&engine.sync, prepared.mapper.layout());
     let mut columns: Vec<_> = sync.identifiers().filter_map(|m| m.from.as_deref()).collect();
     let mut key: Vec<_> = sync.model.key.iter().map(String::as_str).collect();
     columns.sort_unstable();
     key.sort_unstable();
     // A transformed key may lose what tells two keys apart (case, white space).
     let transformed = sync.identifiers().any(|m| !m.transform.is_empty() || !m.values.is_empty());
-    mapper.layout().identifiers().next().is_some() && (columns != key || transformed)
+    // So may one that the destination wants in another type: `7` and `007` are one number.
+    let field = |to: &str| layout.position(to).map(|at| layout.fields()[at].kind);
+    let kind = |from: &str| prepared.columns.iter().find(|c| c.name == from).map(|c| c.kind);
+    let coerced = sync.identifiers().any(|m| field(&m.to).is_some_and(|to| to != Type::Any && m.from.as_deref().and_then(kind) != Some(to)));
+    columns != key || transformed || coerced
 }
 
 struct Reader {
     key: Vec<usize>,
     cursor: Option<usize>,
     rollout: Rollout,
-    /// Hash of each entry's identifier, when it is not the key: parallel to `entries`.
-    identifiers: Option<Vec<u64>>,
-    fold_case: bool,
+    /// The identity of each entry's identifier, when that may be another's too: parallel to `entries`.
+    identifiers: Option<Vec<Option<u64>>>,
+    rule: Rule,
+    mirror: bool,
+    destination: Arc<dyn Destination>,
     seed: u64,
     mapper: Mapper,
     max_record: usize,
@@ -181,17 +204,23 @@ struct Reader {
     rows: u64,
     invalid: u64,
     invalid_first: Vec<InvalidRecord>,
-    cursor_most: Option<Vec<u8>>,
+    keyless: u64,
+    seen: Seen,
     /// The record being made.
     record: Vec<u8>,
     scratch: Vec<u8>,
 }
 
 impl Reader {
-    fn read(mut self, mut batches: mpsc::Receiver<Result<RowBatch, Fault>>, stop: &Stop, meter: &Meter) -> Result<Extracted, Fault> {
-        while let Some(batch) = batches.blocking_recv() {
+    fn read(mut self, mut batches: mpsc::Receiver<Result<Option<RowBatch>, Fault>>, stop: &Stop, meter: &Meter) -> Result<Extracted, Fault> {
+        loop {
+            let batch = batches.blocking_recv();
             stop.check()?;
-            let batch = batch?;
+            let Some(batch) = batch else {
+                let what = format!("The reading of the model broke off after {} rows. Nothing was sent.", self.rows);
+                return Err(Fault::new(Code::Internal, what));
+            };
+            let Some(batch) = batch? else { break };
             for row in batch.rows() {
                 self.row(&row)?;
             }
@@ -199,7 +228,7 @@ impl Reader {
         }
         drop(batches);
         self.spool.finish()?;
-        self.refuse_shared_identifiers()?;
+        let identities = self.refuse_shared_identifiers()?;
         self.entries.sort_unstable_by_key(|e| e.hash);
         self.refuse_duplicate_keys()?;
         Ok(Extracted {
@@ -208,7 +237,10 @@ impl Reader {
             rows: self.rows,
             invalid: self.invalid,
             invalid_first: self.invalid_first,
-            cursor: self.cursor_most,
+            keyless: self.keyless,
+            identities,
+            rule: self.rule,
+            cursor: self.seen,
             layout: self.mapper.layout().clone(),
         })
     }
@@ -217,7 +249,7 @@ impl Reader {
     fn row(&mut self, row: &RowRef<'_>) -> Result<(), Fault> {
         self.rows += 1;
         if let Some(column) = self.cursor {
-            self.see_cursor(row.cell(column));
+            self.seen.see(row.cell(column));
         }
         let mut record = std::mem::take(&mut self.record);
         record.clear();
@@ -243,12 +275,14 @@ impl Reader {
         if let Some((rule, got)) = refused {
             // Which stored record this was nobody can tell: it gets no entry.
             let key = display_key(Cells(&record[4..]));
+            self.keyless += 1;
             self.note_invalid(key, Invalid { field: "key".into(), rule: rule.into(), got: got.into() });
             return Ok(());
         }
         let hash = KeyHash::of(&record[4..]);
         if !self.rollout.includes(&hash) {
-            return self.push(hash, 0, record, Kind::Outside, 0);
+            let identity = self.identity_of_row(row, record);
+            return self.push(hash, 0, record, Kind::Outside, identity);
         }
         let mapped = match self.mapper.map(row, record) {
             Ok(()) if record.len() > self.max_record => {
@@ -261,25 +295,38 @@ impl Reader {
             Ok(()) => {
                 let fields = &record[key_end..];
                 let sum = checksum(fields, self.seed);
-                let identifier = match &self.identifiers {
-                    None => 0,
-                    Some(_) => identifier_hash(self.mapper.layout(), Cells(fields), self.fold_case, &mut self.scratch),
-                };
-                self.push(hash, sum, record, Kind::Valid, identifier)
+                let identity = self.identifiers.is_some().then(|| {
+                    identifier_into(self.mapper.layout(), Cells(fields), &mut self.scratch);
+                    self.rule.identity(Cells(&self.scratch))
+                });
+                self.push(hash, sum, record, Kind::Valid, identity)
             }
             Err(why) => {
                 record.truncate(key_end);
                 self.note_invalid(display_key(Cells(&record[4..])), why);
-                self.push(hash, 0, record, Kind::Invalid, 0)
+                let identity = self.identity_of_row(row, record);
+                self.push(hash, 0, record, Kind::Invalid, identity)
             }
         }
     }
 
-    fn push(&mut self, hash: KeyHash, checksum: u64, record: &[u8], kind: Kind, identifier: u64) -> Result<(), Fault> {
+    /// The identity of a row that is not sent: in a mirror it owns its record all the same. `record` is left as it was.
+    fn identity_of_row(&mut self, row: &RowRef<'_>, record: &mut Vec<u8>) -> Option<u64> {
+        if !self.mirror || self.identifiers.is_none() {
+            return None;
+        }
+        let start = record.len();
+        let whole = self.mapper.map_identifiers(row, record) && is_whole(&record[start..]);
+        let identity = whole.then(|| self.rule.identity(Cells(&record[start..])));
+        record.truncate(start);
+        identity
+    }
+
+    fn push(&mut self, hash: KeyHash, checksum: u64, record: &[u8], kind: Kind, identity: Option<u64>) -> Result<(), Fault> {
         let offset = self.spool.append(&hash, record)?;
         self.entries.push(Entry::new(hash, checksum, offset, record.len() as u32, kind));
         if let Some(identifiers) = &mut self.identifiers {
-            identifiers.push(identifier);
+            identifiers.push(identity);
         }
         Ok(())
     }
@@ -291,39 +338,49 @@ impl Reader {
         }
     }
 
-    fn see_cursor(&mut self, cell: &[u8]) {
-        if cells::is_empty(cell) || cells::is_unreadable(cell) {
-            return;
-        }
-        match &mut self.cursor_most {
-            None => self.cursor_most = Some(cell.to_vec()),
-            Some(most) => {
-                if crate::plan::cursor_greater(cells::value(cell), cells::value(most)) {
-                    most.clear();
-                    most.extend_from_slice(cell);
-                }
-            }
-        }
-    }
-
-    /// Different keys that would write the same record at the destination: none of them is sent.
-    fn refuse_shared_identifiers(&mut self) -> Result<(), Fault> {
-        let Some(identifiers) = self.identifiers.take() else { return Ok(()) };
-        let mut order: Vec<u32> = (0..identifiers.len() as u32).filter(|i| self.entries[*i as usize].kind() == Kind::Valid).collect();
-        order.sort_unstable_by_key(|i| identifiers[*i as usize]);
-        for group in order.chunk_by(|a, b| identifiers[*a as usize] == identifiers[*b as usize]) {
+    /// Different keys that would write the same record at the destination: none of them is sent. Returns who owns what.
+    fn refuse_shared_identifiers(&mut self) -> Result<Identities, Fault> {
+        let Some(identifiers) = self.identifiers.take() else { return Ok(Identities::default()) };
+        let mut order: Vec<(u64, u32)> = identifiers.iter().zip(0..).filter_map(|(identity, i)| Some(((*identity)?, i))).collect();
+        order.sort_unstable();
+        let mut shared: Vec<Vec<u32>> = Vec::new();
+        for group in order.chunk_by(|a, b| a.0 == b.0).filter(|group| group.len() > 1) {
+            let valid = |i: &u32| self.entries[*i as usize].kind() == Kind::Valid;
+            let group: Vec<u32> = group.iter().map(|(_, i)| *i).filter(valid).collect();
             // The same key twice is told as that.
-            let first = self.entries[group[0] as usize].hash;
-            if group.len() < 2 || group.iter().all(|i| self.entries[*i as usize].hash == first) {
-                continue;
+            if group.iter().any(|i| self.entries[*i as usize].hash != self.entries[group[0] as usize].hash) {
+                shared.extend(self.really_shared(group)?);
             }
-            for &i in group {
+        }
+        for group in shared {
+            for &i in &group {
                 let rule = format!("must differ between records: {} rows of the model share it", group.len());
                 let field = self.mapper.layout().identifiers().map(|(_, f)| f.name.as_str()).collect::<Vec<_>>().join(", ");
                 self.refuse(i as usize, Invalid { field, rule, got: "a duplicate identifier".into() })?;
             }
         }
-        Ok(())
+        let owners = order.into_iter().map(|(identity, i)| (identity, self.entries[i as usize].hash));
+        Ok(if self.mirror { Identities::new(owners.collect()) } else { Identities::default() })
+    }
+
+    /// Of entries that seem to be one record at the destination, those that are, as far as only it knows.
+    fn really_shared(&mut self, group: Vec<u32>) -> Result<Vec<Vec<u32>>, Fault> {
+        if !self.rule.asks() {
+            return Ok(vec![group]);
+        }
+        let layout = self.mapper.layout().identifier_layout();
+        let mut identifiers = Vec::with_capacity(group.len());
+        for &i in &group {
+            let entry = self.entries[i as usize];
+            let record = self.spool.read(&entry.hash, entry.offset(), entry.len as usize)?;
+            identifiers.push(self.mapper.layout().identifier_cells(split(record).1));
+        }
+        // This is a blocking thread: it may wait.
+        let said = tokio::runtime::Handle::current().block_on(self.destination.same_identity(&layout, &identifiers))?;
+        let mut by_number: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        group.iter().zip(said).for_each(|(i, number)| by_number.entry(number).or_default().push(*i));
+        let hash = |i: &u32| self.entries[*i as usize].hash;
+        Ok(by_number.into_values().filter(|one| one.iter().any(|i| hash(i) != hash(&one[0]))).collect())
     }
 
     /// One key in several rows: none of them is sent, and one entry stands for all.
@@ -373,18 +430,4 @@ pub fn split(record: &[u8]) -> (Cells<'_>, Cells<'_>) {
     let rest = record.get(4..).unwrap_or_default();
     let (key, fields) = rest.split_at(len.min(rest.len()));
     (Cells(key), Cells(fields))
-}
-
-fn identifier_hash(layout: &Layout, record: Cells<'_>, fold_case: bool, scratch: &mut Vec<u8>) -> u64 {
-    scratch.clear();
-    for (field, cell) in layout.fields().iter().zip(record.cells()) {
-        if !field.identifier {
-            continue;
-        }
-        match cells::value(cell) {
-            domain::value::Value::Text(text) if fold_case => cells::push(scratch, domain::value::Value::Text(&text.to_lowercase())),
-            _ => scratch.extend_from_slice(cell),
-        }
-    }
-    checksum(scratch, 0)
 }

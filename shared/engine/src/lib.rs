@@ -6,13 +6,16 @@
 pub mod alert;
 pub mod close;
 pub mod commit;
+pub mod cursor;
 pub mod deadline;
 pub mod diff;
 pub mod enqueue;
 pub mod entries;
 pub mod explain;
 pub mod extract;
+pub mod identity;
 pub mod mark;
+mod meaning;
 pub mod meter;
 mod old_jobs;
 pub mod plan;

@@ -23,11 +23,9 @@ pub async fn mark(store: &dyn StateStore, sync: &str, bits: u8, manifest: &[Mani
     }
     for (number, changes) in changes {
         let Some(mut page) = manifest.get(number as usize).cloned() else { continue };
-        let before = page.digests.clone();
+        // Written even where nothing changes: the raised version tells a plan that read this page before that it may no longer
+        // note what it found to agree.
         changes.iter().for_each(|(position, digest)| page.digests[*position] = *digest);
-        if page.digests == before {
-            continue;
-        }
         let durable = changes.iter().any(|(_, digest)| *digest == CLEARED);
         if !store.put_page(sync, bits, &page, durable).await? {
             // Someone cleared digests here since: what we found to agree may no longer.
@@ -57,9 +55,6 @@ async fn clear_positions(store: &dyn StateStore, sync: &str, bits: u8, number: u
     }
     for _ in 0..TRIES {
         let Some(mut page) = store.manifest(sync, bits).await?.into_iter().nth(number as usize) else { return Ok(()) };
-        if page.version > 0 && positions.iter().all(|p| page.digests[*p] == CLEARED) {
-            return Ok(());
-        }
         positions.iter().for_each(|p| page.digests[*p] = CLEARED);
         if store.put_page(sync, bits, &page, true).await? {
             return Ok(());

@@ -2,7 +2,6 @@
 //! exactly this.
 
 use domain::bucket::{bits_for, outgrown};
-use domain::cells;
 use domain::change::Counts;
 use domain::clock::Millis;
 use domain::doubt::Doubts;
@@ -12,17 +11,18 @@ use domain::guard::{self, Evidence, Tripped};
 use domain::head::Head;
 use domain::job::{Load, Ticket};
 use domain::manifest::ManifestPage;
+use domain::meaning::{Meaning, Shift};
 use domain::mode::Mode;
-use domain::ports::{Only, Query};
+use domain::ports::Query;
 use domain::row::Column;
-use domain::value::Value;
 
 use crate::Engine;
+use crate::cursor;
 use crate::diff::{Basis, Difference, diff};
 use crate::enqueue::max_body;
 use crate::extract::{Extracted, extract};
 use crate::meter::Phase;
-use crate::prepare::prepare;
+use crate::prepare::{Prepared, prepare};
 
 /// A plan: the model as read, what differs, and the guards' verdict.
 pub struct Plan {
@@ -36,10 +36,18 @@ pub struct Plan {
     pub full: bool,
     /// Guards that tripped.
     pub tripped: Vec<Tripped>,
+    /// What the state will mean once this plan is begun.
+    pub meaning: Meaning,
+    /// What differs from what it means now.
+    pub shift: Shift,
     /// The mapped columns, for the drift guard of later runs.
     pub columns: Vec<Column>,
     /// Jobs of earlier runs that may still be at work, each with when it was submitted.
     pub jobs: Vec<(Ticket, Millis)>,
+    /// True when records are in doubt: sent by a run that nobody heard the end of.
+    pub has_doubts: bool,
+    /// What people should know, a sentence each.
+    pub notes: Vec<String>,
     /// Warnings of preflight, and what the destination says of a plan of this size.
     pub findings: Vec<Finding>,
 }
@@ -74,12 +82,16 @@ pub async fn plan(engine: &Engine, head: &Head, force_full: bool) -> Result<Plan
     let mut findings = prepared.findings.clone();
     let columns = mapped_columns(engine, &prepared.columns);
     let doubts = Doubts::new(&store.doubts(&sync.name).await?);
-    let only = if force_full || !doubts.is_empty() { None } else { incremental(engine, head) };
+    let meaning = meaning(engine, &prepared).await?;
+    let shift = head.meaning.as_ref().map(|before| meaning.shift(before)).unwrap_or_default();
+    let now = engine.clock.now();
+    let only = if force_full || !doubts.is_empty() || shift.any() { None } else { cursor::incremental(sync, head, now) };
     let full = only.is_none();
+    let before = cursor::remembered(head).filter(|_| !full);
     let manifest = store.manifest(&sync.name, head.bucket_bits).await?;
     engine.meter.enter(Phase::Reading);
     let query = Query { sql: sync.model.sql.clone(), only };
-    let mut model = extract(engine, prepared, &query, max_body(engine, &engine.destination.limits())).await?;
+    let mut model = extract(engine, prepared, &query, before.as_deref(), max_body(engine, &engine.destination.limits())).await?;
     engine.meter.enter(Phase::Comparing);
     let basis = Basis {
         sync: &sync.name,
@@ -89,20 +101,60 @@ pub async fn plan(engine: &Engine, head: &Head, force_full: bool) -> Result<Plan
         bits: head.bucket_bits,
         manifest: &manifest,
         doubts: &doubts,
+        meaning: meaning.seed(),
+        shift,
         full,
-        now: engine.clock.now(),
+        now,
     };
     let mut difference = diff(store, &basis, &mut model).await?;
     if !full {
-        difference.known = head.records.max(difference.known);
+        difference.known = head.known.max(difference.known);
     }
     let load = load(sync.mode, &difference.counts);
     if load.records() > 0 {
         findings.extend(engine.destination.headroom(load).await?);
     }
-    let evidence = Evidence { counts: &difference.counts, known: difference.known, full, columns: &columns, last_columns: &head.columns };
-    let tripped = guard::check(&sync.guards, &evidence);
-    Ok(Plan { model, difference, manifest, full, tripped, columns, jobs: doubts.jobs, findings })
+    let evidence = Evidence {
+        counts: &difference.counts,
+        known: difference.known,
+        mode: sync.mode,
+        records: model.entries.len() as u64,
+        full,
+        columns: &columns,
+        last_columns: &head.columns,
+    };
+    let mut tripped = head.meaning.as_ref().map(|before| meaning.tell(before, &sync.name, difference.counts.undeletable)).unwrap_or_default();
+    tripped.extend(guard::check(&sync.guards, &evidence));
+    let notes = notes(engine, &model, &difference);
+    let has_doubts = !doubts.is_empty();
+    Ok(Plan { model, difference, manifest, full, tripped, meaning, shift, columns, jobs: doubts.jobs, has_doubts, notes, findings })
+}
+
+/// What the state of this sync means, as its file, the warehouse and the destination have it now.
+async fn meaning(engine: &Engine, prepared: &Prepared) -> Result<Meaning, Fault> {
+    let key = prepared.key.iter().filter_map(|at| prepared.columns.get(*at).cloned()).collect();
+    let identifiers = prepared.mapper.layout().identifiers().map(|(_, field)| field.name.clone()).collect();
+    Ok(Meaning { place: engine.destination.place().await?, mode: engine.sync.mode, key, identifiers })
+}
+
+/// What the numbers of a plan do not say.
+fn notes(engine: &Engine, model: &Extracted, difference: &Difference) -> Vec<String> {
+    let mut notes = Vec::new();
+    let counts = &difference.counts;
+    if counts.respelt > 0 {
+        notes.push(format!("{} keys are spelt anew: a record of the model has their identifier, so nothing is deleted", counts.respelt));
+    }
+    if counts.deletes_held > 0 {
+        let (held, keyless) = (counts.deletes_held, model.keyless);
+        notes.push(format!("{held} deletes wait: {keyless} rows of the model have no key, and which records those are nobody can tell"));
+    }
+    if counts.undeletable > 0 {
+        notes.push(format!("{} records are gone from the model and cannot be deleted: they were sent before this was a mirror by this identifier", counts.undeletable));
+    }
+    if let Some(settings) = engine.sync.model.cursor.as_ref().map(|c| c.settings()) {
+        model.cursor.notes(&settings, &mut notes);
+    }
+    notes
 }
 
 /// The bucket count a run should have: `None` when the one it has will do.
@@ -117,71 +169,9 @@ fn mapped_columns(engine: &Engine, columns: &[Column]) -> Vec<Column> {
     columns.iter().filter(|c| used(&c.name)).cloned().collect()
 }
 
-/// The condition of an incremental read; `None` when everything must be read.
-fn incremental(engine: &Engine, head: &Head) -> Option<Only> {
-    use base64::Engine as _;
-    let settings = engine.sync.model.cursor.as_ref()?.settings();
-    if head.sync_version != engine.sync.version() || engine.clock.now().since(head.last_full?) >= settings.full_check.0 {
-        return None;
-    }
-    let cell = base64::engine::general_purpose::STANDARD.decode(head.cursor.as_ref()?).ok()?;
-    let lookback = i64::try_from(settings.lookback.0.as_micros()).unwrap_or(i64::MAX);
-    let mut from = Vec::new();
-    match cells::value(&cell) {
-        Value::Timestamp(at) => cells::push(&mut from, Value::Timestamp(at.saturating_sub(lookback))),
-        Value::DateTime(at) => cells::push(&mut from, Value::DateTime(at.saturating_sub(lookback))),
-        Value::Date(at) => cells::push(&mut from, Value::Date(at.saturating_sub((lookback / 86_400_000_000) as i32))),
-        value => cells::push(&mut from, value),
-    }
-    Some(Only::From { column: settings.column, cell: from })
-}
-
-/// A cursor's cell as the head keeps it.
-pub fn encode_cursor(cell: &[u8]) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(cell)
-}
-
-/// True when `a` is greater than `b`, as the warehouse orders a cursor column; values of different types are not compared.
-pub fn cursor_greater(a: Value<'_>, b: Value<'_>) -> bool {
-    match (a, b) {
-        (Value::Int(a), Value::Int(b)) => a > b,
-        (Value::Float(a), Value::Float(b)) => a > b,
-        (Value::Text(a), Value::Text(b)) => a > b,
-        (Value::Date(a), Value::Date(b)) => a > b,
-        (Value::DateTime(a), Value::DateTime(b)) | (Value::Timestamp(a), Value::Timestamp(b)) => a > b,
-        (Value::Decimal(a), Value::Decimal(b)) => decimal_greater(a, b),
-        _ => false,
-    }
-}
-
-/// Compares two decimals in their canonical spelling.
-fn decimal_greater(a: &str, b: &str) -> bool {
-    match (a.strip_prefix('-'), b.strip_prefix('-')) {
-        (None, Some(_)) => true,
-        (Some(_), None) => false,
-        (Some(a), Some(b)) => magnitude(b) > magnitude(a),
-        (None, None) => magnitude(a) > magnitude(b),
-    }
-}
-
-fn magnitude(text: &str) -> (usize, &str, &str) {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    (whole.len(), whole, fraction)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cursors_compare_as_the_warehouse_orders_them() {
-        for (small, great) in [("9", "10"), ("-10", "-9"), ("-1", "0"), ("1.05", "1.5"), ("1", "1.5")] {
-            assert!(cursor_greater(Value::Decimal(great), Value::Decimal(small)), "{great} > {small}");
-            assert!(!cursor_greater(Value::Decimal(small), Value::Decimal(great)), "{small} > {great}");
-        }
-        assert!(cursor_greater(Value::Timestamp(2), Value::Timestamp(1)) && !cursor_greater(Value::Int(1), Value::Text("0")));
-    }
 
     #[test]
     fn buckets_are_laid_out_once_and_again_when_outgrown() {

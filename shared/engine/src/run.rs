@@ -13,9 +13,9 @@ use crate::diff::Difference;
 use crate::enqueue::{Cut, Enqueued, Size, enqueue};
 use crate::entries::Entry;
 use crate::meter::Phase;
-use crate::plan::{Plan, better_bits, encode_cursor, plan};
+use crate::plan::{Plan, better_bits, plan};
 use crate::resume::Resume;
-use crate::{Context, Engine, commit, mark, old_jobs};
+use crate::{Context, Engine, commit, cursor, mark, meaning, old_jobs};
 
 /// How a run is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,6 +137,7 @@ fn new_run(id: String, sync: &Sync, generation: u64, trigger: &Trigger, now: Mil
         fault: None,
         refused: Default::default(),
         alerted: None,
+        notes: vec![],
         on_success: OnSuccess::default(),
     }
 }
@@ -206,12 +207,16 @@ async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) ->
     }
     within_quota(engine, &plan)?;
     still_ours(engine, &run).await?;
-    old_jobs::stop(engine, &plan.jobs).await?;
+    if !plan.shift.place {
+        old_jobs::stop(engine, &plan.jobs).await?;
+    }
     if let Some(bits) = better_bits(&head, plan.model.entries.len() as u64) {
         lay_out_anew(engine, &mut head, bits, &mut plan).await?;
     }
     commit::forget(store, &sync.name, head.bucket_bits, &plan.difference.forget).await?;
     commit::unsure(store, &sync.name, head.bucket_bits, &plan.difference.unsure).await?;
+    meaning::name(store, &sync.name, head.bucket_bits, &mut plan).await?;
+    meaning::take_over(engine, &mut head, &run, &plan).await?;
     mark::mark(store, &sync.name, head.bucket_bits, &plan.manifest, &plan.difference.touched, &plan.difference.agreed).await?;
     engine.meter.plan(plan.difference.counts.to_send());
     engine.meter.enter(Phase::Sending);
@@ -258,10 +263,13 @@ fn note_plan(run: &mut Run, plan: &Plan) {
     run.refused = plan.difference.refused;
     run.tripped = plan.tripped.clone();
     run.invalid = plan.model.invalid_first.clone();
+    run.notes = plan.notes.clone();
     run.on_success = OnSuccess {
-        cursor: plan.model.cursor.as_deref().map(encode_cursor),
+        cursor: plan.model.cursor.next().map(cursor::encode),
         records: plan.full.then_some(plan.model.entries.len() as u64),
         columns: plan.columns.clone(),
+        known: plan.difference.known.saturating_sub(plan.difference.counts.removed),
+        look_again: plan.difference.look_again,
     };
 }
 

@@ -171,7 +171,7 @@ fn statement(model: &str, only: Option<&Only>) -> Result<(sql::Statement, Vec<Ow
                 v @ (Value::Text(_) | Value::Date(_) | Value::Time(_) | Value::DateTime(_) | Value::Timestamp(_)) => Owned::Text(v.to_text().into_owned()),
                 v => return Err(format!("the cursor `{column}` cannot continue from a value of type {}.", v.type_name())),
             };
-            Ok((sql::filtered(model, &format!("{} >= ?1", sql::identifier(column))), vec![from]))
+            Ok((sql::filtered(model, &format!("{0} >= ?1 or {0} is null", sql::identifier(column))), vec![from]))
         }
         Some(Only::Key(key)) => {
             let conditions: Vec<_> = key.iter().enumerate().map(|(i, (column, _))| format!("cast({} as text) = ?{}", sql::identifier(column), i + 1)).collect();
