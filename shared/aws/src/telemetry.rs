@@ -208,6 +208,7 @@ mod tests {
             tripped: Vec::new(),
             invalid: Vec::new(),
             fault: Some(Fault::new(Code::DestinationUnauthorized, "x")),
+            notes: vec![],
             on_success: OnSuccess::default(),
         }
     }
