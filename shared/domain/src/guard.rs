@@ -95,7 +95,9 @@ pub fn check(guards: &Guards, e: &Evidence<'_>) -> Vec<Tripped> {
     let mut trip = |guard: &str, why: String| tripped.push(Tripped { guard: guard.into(), why });
     if let Some(min) = guards.min_rows.filter(|min| e.full && e.records < *min) {
         match e.counts.rows {
-            rows if rows > e.records => trip("min_rows", format!("the model gave {rows} rows and {} of them have a key; at least {min} are expected", e.records)),
+            rows if rows > e.records => {
+                trip("min_rows", format!("the model gave {rows} rows and {} of them have a key; at least {min} are expected", e.records))
+            }
             0 => trip("min_rows", format!("the model gave no rows at all; at least {min} are expected")),
             rows => trip("min_rows", format!("the model gave {rows} rows; at least {min} are expected")),
         }
@@ -190,8 +192,12 @@ mod tests {
     fn a_column_of_another_type_is_drift() {
         let column = |kind| [Column { name: "ltv".into(), kind }];
         let counts = Counts { rows: 5, ..Counts::default() };
-        let tripped =
-            |before, now| check(&Guards::default(), &Evidence { counts: &counts, known: 5, mode: Mode::Upsert, records: 5, full: true, columns: &column(now), last_columns: &column(before) });
+        let tripped = |before, now| {
+            check(
+                &Guards::default(),
+                &Evidence { counts: &counts, known: 5, mode: Mode::Upsert, records: 5, full: true, columns: &column(now), last_columns: &column(before) },
+            )
+        };
         assert_eq!(tripped(Type::Decimal, Type::Text)[0].why, "column `ltv` was decimal and is now text");
         assert!(tripped(Type::Any, Type::Text).is_empty() && tripped(Type::Text, Type::Text).is_empty());
     }

@@ -149,7 +149,10 @@ fn notes(engine: &Engine, model: &Extracted, difference: &Difference) -> Vec<Str
         notes.push(format!("{held} deletes wait: {keyless} rows of the model have no key, and which records those are nobody can tell"));
     }
     if counts.undeletable > 0 {
-        notes.push(format!("{} records are gone from the model and cannot be deleted: they were sent before this was a mirror by this identifier", counts.undeletable));
+        notes.push(format!(
+            "{} records are gone from the model and cannot be deleted: they were sent before this was a mirror by this identifier",
+            counts.undeletable
+        ));
     }
     if let Some(settings) = engine.sync.model.cursor.as_ref().map(|c| c.settings()) {
         model.cursor.notes(&settings, &mut notes);

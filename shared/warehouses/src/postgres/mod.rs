@@ -131,7 +131,9 @@ fn describe(columns: &[tokio_postgres::Column]) -> Described {
 fn statement(model: &str, only: Option<&Only>) -> Result<sql::Statement, String> {
     Ok(match only {
         None => sql::plain(model),
-        Some(Only::From { column, cell }) => sql::filtered(model, &format!("{0} >= {1} or {0} is null", sql::identifier(column), literal::of_cell(column, cell)?)),
+        Some(Only::From { column, cell }) => {
+            sql::filtered(model, &format!("{0} >= {1} or {0} is null", sql::identifier(column), literal::of_cell(column, cell)?))
+        }
         Some(Only::Key(key)) => {
             let conditions: Vec<_> =
                 key.iter().map(|(column, text)| format!("cast({} as text) = {}", sql::identifier(column), literal::quoted(text))).collect();
