@@ -68,6 +68,8 @@ pub struct Evidence<'a> {
     pub counts: &'a Counts,
     /// Records that the destination had accepted before this run.
     pub known: u64,
+    /// True when a run of this sync has delivered before: what is known is a whole, not what a broken first run left.
+    pub delivered: bool,
     /// The sync's mode.
     pub mode: Mode,
     /// Keys that the model has, valid records and others.
@@ -118,7 +120,7 @@ pub fn check(guards: &Guards, e: &Evidence<'_>) -> Vec<Tripped> {
         trip("max_added", format!("{} records would be added; at most {most} may be", e.counts.added));
     }
     let share = if e.known == 0 { 0.0 } else { e.counts.added as f64 * 100.0 / e.known as f64 };
-    if let Some(most) = added_percent.filter(|most| e.counts.added > guards.percent_from && share > *most) {
+    if let Some(most) = added_percent.filter(|most| e.delivered && e.counts.added > guards.percent_from && share > *most) {
         let known = e.known;
         trip("max_added_percent", format!("{} records would be added to {known} ({share:.1} %); at most {most} % may be", e.counts.added));
     }
@@ -141,7 +143,7 @@ mod tests {
     use super::*;
 
     fn names(guards: &Guards, counts: Counts, known: u64, full: bool) -> Vec<String> {
-        let e = Evidence { counts: &counts, known, mode: Mode::Upsert, records: counts.rows, full, columns: &[], last_columns: &[] };
+        let e = Evidence { counts: &counts, known, delivered: true, mode: Mode::Upsert, records: counts.rows, full, columns: &[], last_columns: &[] };
         check(guards, &e).into_iter().map(|t| t.guard).collect()
     }
 
@@ -162,7 +164,7 @@ mod tests {
     fn additions_are_guarded_where_they_cannot_be_taken_back() {
         let names = |guards: &Guards, mode, added, known| {
             let counts = Counts { rows: 50_000, added, ..Counts::default() };
-            let e = Evidence { counts: &counts, known, mode, records: 50_000, full: true, columns: &[], last_columns: &[] };
+            let e = Evidence { counts: &counts, known, delivered: known > 0, mode, records: 50_000, full: true, columns: &[], last_columns: &[] };
             check(guards, &e).into_iter().map(|t| t.guard).collect::<Vec<_>>()
         };
         let of = |json| serde_json::from_value::<Guards>(json).unwrap();
@@ -172,13 +174,17 @@ mod tests {
         assert!(names(&default, Mode::Append, 10, 1).is_empty(), "small tables are not blocked by percentages");
         assert_eq!(names(&default, Mode::Append, FIRST_APPEND + 1, 0), ["first_append"]);
         assert!(names(&of(serde_json::json!({ "max_added_percent": null })), Mode::Append, 101, 100).is_empty());
+        let counts = Counts { rows: 500, added: 450, ..Counts::default() };
+        let broken_off =
+            Evidence { counts: &counts, known: 50, delivered: false, mode: Mode::Append, records: 500, full: true, columns: &[], last_columns: &[] };
+        assert!(check(&default, &broken_off).is_empty(), "a first run that was broken off goes on");
         assert_eq!(names(&of(serde_json::json!({ "max_added_percent": 5, "max_added": 50 })), Mode::Upsert, 51, 100), ["max_added", "max_added_percent"]);
     }
 
     #[test]
     fn rows_without_a_key_are_no_records() {
         let counts = Counts { rows: 8, removed: 8, ..Counts::default() };
-        let e = Evidence { counts: &counts, known: 8, mode: Mode::Mirror, records: 0, full: true, columns: &[], last_columns: &[] };
+        let e = Evidence { counts: &counts, known: 8, delivered: true, mode: Mode::Mirror, records: 0, full: true, columns: &[], last_columns: &[] };
         assert_eq!(check(&Guards::default(), &e)[0].guard, "min_rows");
     }
 
@@ -195,7 +201,16 @@ mod tests {
         let tripped = |before, now| {
             check(
                 &Guards::default(),
-                &Evidence { counts: &counts, known: 5, mode: Mode::Upsert, records: 5, full: true, columns: &column(now), last_columns: &column(before) },
+                &Evidence {
+                    counts: &counts,
+                    known: 5,
+                    delivered: true,
+                    mode: Mode::Upsert,
+                    records: 5,
+                    full: true,
+                    columns: &column(now),
+                    last_columns: &column(before),
+                },
             )
         };
         assert_eq!(tripped(Type::Decimal, Type::Text)[0].why, "column `ltv` was decimal and is now text");

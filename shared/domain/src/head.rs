@@ -62,7 +62,7 @@ pub enum Acquire {
     /// Write this head, and the run holds it. `replaced` is the stalled run it takes over from.
     Take {
         /// The new head.
-        head: Head,
+        head: Box<Head>,
         /// The run that made no progress.
         replaced: Option<String>,
     },
@@ -76,10 +76,10 @@ pub fn acquire(head: &Head, run: &str, now: Millis, progress: Option<Millis>, st
     next.generation += 1;
     next.active = Some(Active { run: run.to_owned(), since: now });
     match &head.active {
-        None => Acquire::Take { head: next, replaced: None },
+        None => Acquire::Take { head: Box::new(next), replaced: None },
         // A run that got somewhere in the future did so by a clock that was ahead: it is not waited for until then.
         Some(active) if now.since(last(active, progress)) >= stall || last(active, progress).since(now) >= stall => {
-            Acquire::Take { head: next, replaced: Some(active.run.clone()) }
+            Acquire::Take { head: Box::new(next), replaced: Some(active.run.clone()) }
         }
         Some(active) => Acquire::Busy(active.clone()),
     }

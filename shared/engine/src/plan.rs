@@ -117,6 +117,7 @@ pub async fn plan(engine: &Engine, head: &Head, force_full: bool) -> Result<Plan
     let evidence = Evidence {
         counts: &difference.counts,
         known: difference.known,
+        delivered: head.delivered.is_some(),
         mode: sync.mode,
         records: model.entries.len() as u64,
         full,

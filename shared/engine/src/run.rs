@@ -94,7 +94,7 @@ async fn take_head(engine: &Engine, request: &Request) -> Result<(Head, Run, Opt
     };
     let id = run_id(now, head.generation + 1);
     let (taken, replaced) = match acquire(&head, &id, now, progress, engine.settings.stall) {
-        Acquire::Take { head, replaced } => (head, replaced),
+        Acquire::Take { head, replaced } => (*head, replaced),
         Acquire::Busy(active) => return Err(busy(sync, &active.run)),
     };
     let run = new_run(id, &engine.sync, taken.generation, &request.trigger, now);
