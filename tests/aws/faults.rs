@@ -107,12 +107,12 @@ async fn a_write_whose_answer_is_lost_counts_once() {
     assert_eq!(store.claim(BATCH, 0, b"note", Millis(0), Millis(9)).await.unwrap(), Claim::Granted(BatchState::default()));
     assert_eq!(beside.claim(BATCH, 0, b"note", Millis(0), Millis(9)).await.unwrap(), Claim::InProgress(Millis(9)));
     lose();
-    assert_eq!(store.settle(BATCH, &done(), Millis(5)).await.unwrap(), Progress { done: 1, total: None });
+    assert_eq!(store.settle(BATCH, &done(), Some(Millis(5))).await.unwrap(), Progress { done: 1, total: None });
     // How many there are, and that the one page of them is full.
     lose();
     lose();
     assert!(store.seal("r1", 1).await.unwrap().is_complete());
-    assert_eq!(store.settle(BATCH, &done(), Millis(6)).await.unwrap(), Progress { done: 1, total: Some(1) });
+    assert_eq!(store.settle(BATCH, &done(), Some(Millis(6))).await.unwrap(), Progress { done: 1, total: Some(1) });
     assert_eq!(store.tally("r1").await.unwrap(), done().tally);
     lose();
     lose();
@@ -250,7 +250,7 @@ async fn a_process_that_ends_between_two_writes_of_a_settlement_hangs_nothing() 
     assert_eq!(store.claim(BATCH, 0, b"note", Millis(0), Millis(9)).await.unwrap(), Claim::Granted(BatchState::default()));
     // The batch is settled, and the process ends before it notes that this was the last one.
     proxy.plan("GetItem", Harm::Refuse(500, "InternalServerError", "as told"), 1);
-    store.settle(BATCH, &done(), Millis(5)).await.unwrap_err();
+    store.settle(BATCH, &done(), Some(Millis(5))).await.unwrap_err();
     assert_eq!(beside.claim(BATCH, 0, b"note", Millis(6), Millis(9)).await.unwrap(), Claim::Done(Progress { done: 1, total: Some(1) }));
     assert_eq!(beside.seal("r1", 1).await.unwrap(), Progress { done: 1, total: Some(1) });
     assert_eq!(beside.doubts("s").await.unwrap(), Vec::<Vec<u8>>::new());
@@ -278,7 +278,7 @@ async fn large_notes_and_letters_are_kept() {
     let note: Vec<u8> = (0..700_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 7) as u8).collect();
     assert_eq!(store.claim(BATCH, 0, &note, Millis(0), Millis(9)).await.unwrap(), Claim::Granted(BatchState::default()));
     assert_eq!(beside.doubts("s").await.unwrap(), std::slice::from_ref(&note));
-    store.settle(BATCH, &done(), Millis(5)).await.unwrap();
+    store.settle(BATCH, &done(), Some(Millis(5))).await.unwrap();
     assert_eq!(beside.doubts("s").await.unwrap(), Vec::<Vec<u8>>::new());
     let letter = |size: usize| DeadLetter {
         sync: "s".into(),

@@ -79,6 +79,8 @@ pub async fn deploy() -> Deployed {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO") && name != "CARGO_HOME" && name != "CARGO_TARGET_DIR") {
         build.env_remove(name);
     }
+    // The functions as they are deployed are made small, which takes longer than all that is tested here.
+    build.envs([("CARGO_PROFILE_RELEASE_LTO", "off"), ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"), ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")]);
     well(build);
     let mut deploy = tool("sam");
     deploy.args([

@@ -352,17 +352,23 @@ async fn batches_are_counted_once(store: Store) {
     assert_eq!(store.last_progress("r1").await.unwrap(), None);
     assert_eq!(store.tally("r1").await.unwrap(), Tally::default());
     let open = Progress { done: 0, total: None };
-    assert_eq!(store.settle(batch_ref("r1", 0), &batch(3, false), Millis(10)).await.unwrap(), open);
+    assert_eq!(store.settle(batch_ref("r1", 0), &batch(3, false), Some(Millis(10))).await.unwrap(), open);
+    assert_eq!(store.settle(batch_ref("r1", 0), &batch(3, false), None).await.unwrap(), open);
+    assert_eq!(store.last_progress("r1").await.unwrap(), Some(Millis(10)), "waiting is no progress");
     assert_eq!(store.tally("r1").await.unwrap().sent, 3);
     for now in [20, 30] {
-        assert_eq!(store.settle(batch_ref("r1", 0), &batch(5, true), Millis(now)).await.unwrap(), Progress { done: 1, total: None }, "twice counts once");
+        assert_eq!(store.settle(batch_ref("r1", 0), &batch(5, true), Some(Millis(now))).await.unwrap(), Progress { done: 1, total: None }, "twice counts once");
     }
-    assert_eq!(store.settle(batch_ref("r1", 0), &batch(1, false), Millis(40)).await.unwrap(), Progress { done: 1, total: None }, "a done batch stays done");
+    assert_eq!(
+        store.settle(batch_ref("r1", 0), &batch(1, false), Some(Millis(40))).await.unwrap(),
+        Progress { done: 1, total: None },
+        "a done batch stays done"
+    );
     assert_eq!(store.claim(batch_ref("r1", 0), 0, b"note", Millis(41), Millis(50)).await.unwrap(), Claim::Done(Progress { done: 1, total: None }));
     let sealed = store.seal("r1", 2).await.unwrap();
     assert_eq!(sealed, Progress { done: 1, total: Some(2) });
     assert!(!sealed.is_complete());
-    assert!(store.settle(batch_ref("r1", 1), &batch(2, true), Millis(60)).await.unwrap().is_complete());
+    assert!(store.settle(batch_ref("r1", 1), &batch(2, true), Some(Millis(60))).await.unwrap().is_complete());
     let mut sum = batch(5, true).tally;
     sum.add(&batch(2, true).tally);
     assert_eq!(store.tally("r1").await.unwrap(), sum);
@@ -378,11 +384,11 @@ async fn a_claim_holds_until_its_time(store: Store) {
     assert_eq!(claim(0, 100).await, Claim::Granted(BatchState::default()));
     assert_eq!(claim(99, 200).await, Claim::InProgress(Millis(100)));
     assert_eq!(claim(100, 200).await, Claim::Granted(BatchState::default()), "it ran out");
-    store.settle(batch_ref("r1", 7), &batch(4, false), Millis(150)).await.unwrap();
+    store.settle(batch_ref("r1", 7), &batch(4, false), Some(Millis(150))).await.unwrap();
     assert_eq!(claim(151, 300).await, Claim::Granted(batch(4, false)), "given up before its time, with what it came to");
     assert_eq!(claim(301, 400).await, Claim::Granted(batch(4, false)), "what it came to outlives a claim");
     assert_eq!(store.tally("r1").await.unwrap(), batch(4, false).tally);
-    store.settle(batch_ref("r1", 7), &batch(6, true), Millis(350)).await.unwrap();
+    store.settle(batch_ref("r1", 7), &batch(6, true), Some(Millis(350))).await.unwrap();
     assert_eq!(claim(360, 500).await, Claim::Done(Progress { done: 1, total: None }));
     assert_eq!(store.claim(batch_ref("r1", 8), 0, b"note", Millis(360), Millis(500)).await.unwrap(), Claim::Granted(BatchState::default()), "another batch");
 }
@@ -411,16 +417,16 @@ async fn doubts_appear_and_are_forgotten(store: Store) {
     claim("r1", 1, &[3]).await;
     claim("r2", 0, &[4]).await;
     claim_of("t", "r3", 0, &[5]).await;
-    store.settle(batch_ref("r1", 0), &batch(1, false), Millis(5)).await.unwrap();
+    store.settle(batch_ref("r1", 0), &batch(1, false), Some(Millis(5))).await.unwrap();
     let of_job = Doubt::of_job(batch(1, false).job.as_deref().unwrap());
     let notes = BTreeSet::from_iter(store.doubts("s").await.unwrap());
     assert_eq!(notes, BTreeSet::from([vec![1, 255], of_job, vec![3], vec![4]]), "settled is not done, and its job may be at work");
-    store.settle(batch_ref("r1", 0), &batch(2, true), Millis(6)).await.unwrap();
+    store.settle(batch_ref("r1", 0), &batch(2, true), Some(Millis(6))).await.unwrap();
     assert_eq!(doubts("s").await, BTreeSet::from([3, 4]));
     store.forget_doubts("s", "r1").await.unwrap();
     assert_eq!(doubts("s").await, BTreeSet::from([3, 4]), "only of runs before");
     claim("r1", 5, &[7, 8]).await;
-    store.settle(batch_ref("r1", 5), &BatchState { doubt: vec![8], ..batch(2, true) }, Millis(6)).await.unwrap();
+    store.settle(batch_ref("r1", 5), &BatchState { doubt: vec![8], ..batch(2, true) }, Some(Millis(6))).await.unwrap();
     assert_eq!(doubts("s").await, BTreeSet::from([3, 4, 8]), "done, with a record whose fate is unknown");
     store.forget_doubts("s", "r2").await.unwrap();
     assert_eq!(doubts("s").await, BTreeSet::from([4]));
@@ -482,4 +488,8 @@ async fn a_pause_moves_every_lease(store: Store) {
     assert_eq!(store.lease("crm", RATE, 1_000_000, 2).await.unwrap().first_micros, 5_000_000, "a shorter pause does not end a longer one");
     assert_eq!(store.lease("crm", RATE, 1_000_000, 1).await.unwrap().first_micros, 5_200_000);
     assert_eq!(store.lease("other", RATE, 1_000_000, 1).await.unwrap().first_micros, 1_000_000, "of another connection");
+    assert_eq!(store.limiter("crm").await.unwrap().next_slot_micros, 5_300_000);
+    store.lift("crm").await.unwrap();
+    assert_eq!(store.limiter("crm").await.unwrap().next_slot_micros, 0);
+    assert_eq!(store.lease("crm", RATE, 1_000_000, 1).await.unwrap().first_micros, 1_000_000, "a pause that was lifted is over");
 }

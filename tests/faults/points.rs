@@ -16,7 +16,7 @@ use domain::fault::{Code, Fault};
 use domain::head::Head;
 use domain::job::{Jobs, Load, Poll, Stop, Ticket, Told};
 use domain::key::KeyHash;
-use domain::limiter::Lease;
+use domain::limiter::{Lease, LimiterState};
 use domain::manifest::ManifestPage;
 use domain::outcome::{Outcome, WriteError};
 use domain::ports::{BatchQueue, BatchRef, Claim, Delivery, Destination, DestinationSchema, Limits, Need, Progress, Receipt, StateStore};
@@ -255,8 +255,8 @@ impl StateStore for Counted<dyn StateStore> {
     async fn claim(&self, batch: BatchRef<'_>, generation: u64, doubt: &[u8], now: Millis, until: Millis) -> Result<Claim, Fault> {
         counted!(self.claim(batch, generation, doubt, now, until))
     }
-    async fn settle(&self, batch: BatchRef<'_>, state: &BatchState, now: Millis) -> Result<Progress, Fault> {
-        counted!(self.settle(batch, state, now))
+    async fn settle(&self, batch: BatchRef<'_>, state: &BatchState, progress: Option<Millis>) -> Result<Progress, Fault> {
+        counted!(self.settle(batch, state, progress))
     }
     async fn seal(&self, run: &str, batches: u32) -> Result<Progress, Fault> {
         counted!(self.seal(run, batches))
@@ -287,5 +287,11 @@ impl StateStore for Counted<dyn StateStore> {
     }
     async fn pause(&self, connection: &str, until: Millis) -> Result<(), Fault> {
         counted!(self.pause(connection, until))
+    }
+    async fn limiter(&self, connection: &str) -> Result<LimiterState, Fault> {
+        counted!(self.limiter(connection))
+    }
+    async fn lift(&self, connection: &str) -> Result<(), Fault> {
+        counted!(self.lift(connection))
     }
 }

@@ -3,5 +3,6 @@
 
 mod answers;
 mod failures;
+mod poison;
 mod refusals;
 mod stops;

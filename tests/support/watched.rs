@@ -13,7 +13,7 @@ use domain::dead_letter::DeadLetter;
 use domain::fault::{Code, Fault};
 use domain::head::Head;
 use domain::key::KeyHash;
-use domain::limiter::Lease;
+use domain::limiter::{Lease, LimiterState};
 use domain::manifest::{CLEARED, ManifestPage};
 use domain::ports::{BatchQueue, BatchRef, Claim, Delivery, Progress, Receipt, StateStore};
 use domain::run::{BatchState, Run, Tally};
@@ -126,9 +126,9 @@ impl StateStore for WatchedStore {
         self.log.add(Event::Other("claim"));
         self.inner.claim(batch, generation, doubt, now, until).await
     }
-    async fn settle(&self, batch: BatchRef<'_>, state: &BatchState, now: Millis) -> Result<Progress, Fault> {
+    async fn settle(&self, batch: BatchRef<'_>, state: &BatchState, progress: Option<Millis>) -> Result<Progress, Fault> {
         self.log.add(Event::Settle(batch.number));
-        self.inner.settle(batch, state, now).await
+        self.inner.settle(batch, state, progress).await
     }
     async fn seal(&self, run: &str, batches: u32) -> Result<Progress, Fault> {
         self.log.add(Event::Other("seal"));
@@ -167,6 +167,12 @@ impl StateStore for WatchedStore {
         self.check("pause")?;
         self.log.add(Event::Other("pause"));
         self.inner.pause(connection, until).await
+    }
+    async fn limiter(&self, connection: &str) -> Result<LimiterState, Fault> {
+        self.inner.limiter(connection).await
+    }
+    async fn lift(&self, connection: &str) -> Result<(), Fault> {
+        self.inner.lift(connection).await
     }
 }
 

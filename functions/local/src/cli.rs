@@ -28,7 +28,7 @@ pub struct Cli {
 }
 
 const AFTER: &str = "\
-Exit codes: 0 all accepted, 3 delivered with rejected or invalid records, 4 blocked by a guard,
+Exit codes: 0 all accepted, 3 delivered with rejected, held or invalid records, 4 blocked by a guard,
             2 wrong usage, 1 any other failure.
 
 Begin with `sluice demo`, or with `sluice init` in an empty folder.";
@@ -126,6 +126,9 @@ pub enum Command {
     /// Records that could not be delivered.
     #[command(subcommand, name = "dead-letters")]
     DeadLetters(DeadLetters),
+    /// The rate and the pauses of a connection.
+    #[command(subcommand)]
+    Limits(Limits),
     /// Print the JSON Schema of the sync file (or of connections.yaml).
     Schema {
         /// Print the schema of connections.yaml instead.
@@ -140,6 +143,21 @@ pub enum Command {
         /// Send to a double of this service instead of an HTTP endpoint and a database.
         #[arg(long, value_name = "NAME")]
         destination: Option<DemoDestination>,
+    },
+}
+
+/// What to do with the limits of a connection.
+#[derive(Debug, Subcommand)]
+pub enum Limits {
+    /// Show when the next request may be sent.
+    Show {
+        /// The connection.
+        connection: String,
+    },
+    /// End the pause that a destination asked for, and let the next run send at once.
+    Lift {
+        /// The connection.
+        connection: String,
     },
 }
 

@@ -1,4 +1,4 @@
-//! Exit codes: 0 all accepted, 1 any other failure, 2 wrong usage, 3 delivered with rejected or invalid
+//! Exit codes: 0 all accepted, 1 any other failure, 2 wrong usage, 3 delivered with rejected, held or invalid
 //! records, 4 blocked by a guard.
 
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ pub const OK: u8 = 0;
 pub const FAILED: u8 = 1;
 /// The command was not used as it should be.
 pub const USAGE: u8 = 2;
-/// Delivered, with records rejected, exhausted or invalid.
+/// Delivered, with records rejected, exhausted, held or invalid.
 pub const PARTIAL: u8 = 3;
 /// Stopped by a guard.
 pub const BLOCKED: u8 = 4;

@@ -80,7 +80,7 @@ impl Out {
             write_line(&runs_table(&[run], &RUN, &[]));
         }
         notes(run).iter().for_each(|n| write_line(&format!("  {n}")));
-        if run.tally.rejected + run.tally.exhausted > 0 {
+        if run.tally.rejected + run.tally.exhausted + run.refused.held > 0 {
             write_line(&format!("  look at them: sluice dead-letters list {}", run.sync));
         }
         if let Some(fault) = &run.fault {
@@ -147,6 +147,9 @@ fn notes(run: &Run) -> Vec<String> {
     }
     if run.tally.skipped > 0 {
         notes.push(format!("{} skipped on purpose", thousands(run.tally.skipped)));
+    }
+    if run.refused.held > 0 {
+        notes.push(format!("{} were refused by earlier runs and are held until they change, or for a while", thousands(run.refused.held)));
     }
     for invalid in run.invalid.iter().take(5) {
         notes.push(format!("invalid: key {}: `{}` {} (got {})", invalid.key, invalid.why.field, invalid.why.rule, invalid.why.got));

@@ -31,14 +31,16 @@ pub struct SyncFile {
     pub path: PathBuf,
     /// What it holds, or why it cannot be read.
     pub sync: Result<Sync, Fault>,
+    /// The name that the file gives, where it gives one that is none.
+    misnamed: Option<String>,
 }
 
 impl SyncFile {
-    /// The sync's name, or the file's when the sync cannot be read.
+    /// The name that the file gives, or the file's own when it cannot be read.
     pub fn name(&self) -> &str {
         match &self.sync {
             Ok(sync) => &sync.name,
-            Err(_) => self.path.file_stem().and_then(|s| s.to_str()).unwrap_or("?"),
+            Err(_) => self.misnamed.as_deref().or_else(|| self.path.file_stem()?.to_str()).unwrap_or("?"),
         }
     }
 }
@@ -59,8 +61,9 @@ impl Project {
             }
         }
         paths.sort();
-        let mut files: Vec<SyncFile> = paths.into_iter().map(|path| SyncFile { sync: read_sync(&path), path }).collect();
+        let mut files: Vec<SyncFile> = paths.into_iter().map(|path| SyncFile { sync: read_sync(&path), path, misnamed: None }).collect();
         refuse_same_names(&mut files);
+        files.iter_mut().for_each(refuse_no_name);
         Ok(Project { folder, secrets: Secrets::default(), connections, alerts, syncs: files })
     }
 
@@ -190,6 +193,17 @@ fn refuse_same_names(files: &mut [SyncFile]) {
             let what = format!("{} has the same name `{}` as {}.", this.path.display(), this.name(), first.path.display());
             this.sync = Err(Fault::new(Code::SyncInvalid, what).with_next("give every sync a name of its own: its state is kept under it"));
         }
+    }
+}
+
+/// A name becomes the name of files and of places in the state: it is looked at before.
+fn refuse_no_name(file: &mut SyncFile) {
+    if let Ok(sync) = &file.sync
+        && let Some(finding) = sync.name_finding()
+    {
+        file.misnamed = Some(sync.name.clone());
+        file.sync =
+            Err(Fault::new(Code::SyncInvalid, format!("{} is not valid: {}: {}.", file.path.display(), finding.about, finding.what)).with_next(finding.fix));
     }
 }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Millis;
 use crate::config::RateLimit;
+use crate::retry::MOST_OBEYED;
 
 /// What is remembered for a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -41,10 +42,23 @@ impl Lease {
 /// so the rate holds over every window and not only on average.
 pub fn lease(state: LimiterState, limit: RateLimit, now_micros: i64, want: u32) -> (LimiterState, Lease) {
     let spacing = spacing(limit);
-    let first = state.next_slot_micros.max(now_micros);
+    let first = believed(state, limit, now_micros).max(now_micros);
     let slots = want.max(1);
     let lease = Lease { slots, first_micros: first, spacing_micros: spacing };
     (LimiterState { next_slot_micros: first + spacing * i64::from(slots) }, lease)
+}
+
+/// When the next slot begins, in microseconds since 1970, if that can be so: neither a pause nor the turns of many writers are
+/// longer than this. What lies beyond was written by a clock that was ahead.
+pub fn believed(state: LimiterState, limit: RateLimit, now_micros: i64) -> i64 {
+    let most = MOST_OBEYED + turns(limit);
+    let most = now_micros.saturating_add(i64::try_from(most.as_micros()).unwrap_or(i64::MAX));
+    if state.next_slot_micros > most { 0 } else { state.next_slot_micros }
+}
+
+/// How far ahead the writers of a slow rate may have leased.
+pub fn turns(limit: RateLimit) -> Duration {
+    limit.per.0.saturating_mul(16)
 }
 
 /// Time from one start to the next, in microseconds.
@@ -133,7 +147,7 @@ impl Held {
     }
 }
 
-/// Nobody starts a request before `until`.
+/// Nobody starts a request before `until`, which is at most [`MOST_OBEYED`] ahead.
 pub fn pause(state: LimiterState, until: Millis) -> LimiterState {
     LimiterState { next_slot_micros: state.next_slot_micros.max(until.0.saturating_mul(1000)) }
 }
@@ -234,6 +248,16 @@ mod tests {
         assert_eq!(sizes, [1, 2, 4, 8, 16], "all are used, so more are leased");
         assert_eq!(want(60_000_000, &mut held), Some(1), "what was left over is long past");
         assert_eq!(want(60_010_000, &mut held), Some(2));
+    }
+
+    #[test]
+    fn a_slot_that_no_rule_has_put_so_far_ahead_is_not_believed() {
+        let limit = RateLimit { requests: 5, per: Span::seconds(1) };
+        let (now, minute) = (1_700_000_000_000_000, 60_000_000);
+        for (ahead, first) in [(10 * minute, now + 10 * minute), (120 * minute, now), (365 * 24 * 60 * minute, now), (i64::MAX - now, now), (-minute, now)] {
+            let (_, lease) = lease(LimiterState { next_slot_micros: now + ahead }, limit, now, 1);
+            assert_eq!(lease.first_micros, first, "{ahead}");
+        }
     }
 
     #[test]

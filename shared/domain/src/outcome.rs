@@ -46,6 +46,8 @@ pub enum Outcome {
         after: Option<Duration>,
         /// A short stable code, kept for the dead letter should the attempts run out.
         code: String,
+        /// What the destination said, for people, kept like the code; empty when it said nothing.
+        detail: String,
     },
 }
 
@@ -62,12 +64,17 @@ impl Outcome {
 
     /// To be sent again.
     pub fn retry(code: impl Into<String>) -> Self {
-        Outcome::Retry { after: None, code: code.into() }
+        Outcome::retry_because(code, "")
+    }
+
+    /// To be sent again, with what the destination said.
+    pub fn retry_because(code: impl Into<String>, detail: impl Into<String>) -> Self {
+        Outcome::Retry { after: None, code: code.into(), detail: detail.into() }
     }
 
     /// The outcome of a record that the response does not mention: unknown, so to be sent again.
     pub fn unmentioned() -> Self {
-        Outcome::retry(crate::bucket::UNKNOWN_OUTCOME)
+        Outcome::retry_because(crate::bucket::UNKNOWN_OUTCOME, "the answer does not mention this record")
     }
 }
 

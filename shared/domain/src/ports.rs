@@ -21,7 +21,7 @@ use crate::head::Head;
 use crate::job::{Jobs, Load};
 use crate::key::KeyHash;
 use crate::layout::Layout;
-use crate::limiter::Lease;
+use crate::limiter::{Lease, LimiterState};
 use crate::manifest::ManifestPage;
 use crate::mode::Mode;
 use crate::outcome::{Outcome, WriteError};
@@ -387,8 +387,8 @@ pub trait StateStore: Send + Sync {
     async fn claim(&self, batch: BatchRef<'_>, generation: u64, doubt: &[u8], now: Millis, until: Millis) -> Result<Claim, Fault>;
 
     /// Replaces what a batch has come to and gives up the claim. A batch that is done stays as it is; of its
-    /// doubts those in `state.doubt` are kept. Also notes at `now` that its run got somewhere.
-    async fn settle(&self, batch: BatchRef<'_>, state: &BatchState, now: Millis) -> Result<Progress, Fault>;
+    /// doubts those in `state.doubt` are kept. `progress` is when its run got somewhere, if it did.
+    async fn settle(&self, batch: BatchRef<'_>, state: &BatchState, progress: Option<Millis>) -> Result<Progress, Fault>;
 
     /// Says how many batches a run has, once all are enqueued.
     async fn seal(&self, run: &str, batches: u32) -> Result<Progress, Fault>;
@@ -420,6 +420,12 @@ pub trait StateStore: Send + Sync {
 
     /// Nobody starts a request of the connection before `until`.
     async fn pause(&self, connection: &str, until: Millis) -> Result<(), Fault>;
+
+    /// What is remembered of a connection's slots and pauses.
+    async fn limiter(&self, connection: &str) -> Result<LimiterState, Fault>;
+
+    /// Forgets that: whoever asks next may send at once.
+    async fn lift(&self, connection: &str) -> Result<(), Fault>;
 }
 
 /// Names one delivery of a message.

@@ -273,11 +273,11 @@ pub struct OnSuccess {
 }
 
 impl Run {
-    /// The status of a delivered run from its numbers.
-    pub fn delivered_status(counts: &Counts, tally: &Tally, stopped: bool) -> Status {
-        if stopped || tally.unsent > 0 {
+    /// The status of a delivered run from its numbers. `refused`: records that were refused by earlier runs and are held.
+    pub fn delivered_status(counts: &Counts, tally: &Tally, refused: u64) -> Status {
+        if tally.unsent > 0 {
             Status::Incomplete
-        } else if tally.rejected + tally.exhausted + counts.invalid > 0 {
+        } else if tally.rejected + tally.exhausted + counts.invalid + refused > 0 {
             Status::Partial
         } else {
             Status::Complete

@@ -269,13 +269,17 @@ impl Sync {
         self.mapping.iter().filter(|m| m.identifier)
     }
 
+    /// What is wrong with the name, if it is none.
+    pub fn name_finding(&self) -> Option<Finding> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        let good = !self.name.is_empty() && self.name.len() <= 64 && self.name.chars().all(plain);
+        (!good).then(|| Finding::error("name", format!("`{}` is not a name", self.name), "use 1 to 64 letters, digits, `-` and `_`"))
+    }
+
     /// What is wrong with the file on its own, before anything is connected to.
     pub fn findings(&self) -> Vec<Finding> {
         let mut out = Vec::new();
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if self.name.is_empty() || self.name.len() > 64 || !self.name.chars().all(plain) {
-            out.push(Finding::error("name", format!("`{}` is not a name", self.name), "use 1 to 64 letters, digits, `-` and `_`"));
-        }
+        out.extend(self.name_finding());
         if self.model.key.is_empty() {
             out.push(Finding::error("model.key", "the model has no key", "name the column that identifies a row, such as `key: [id]`"));
         }

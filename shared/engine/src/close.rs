@@ -47,7 +47,7 @@ async fn close_delivered(context: &Context, mut run: Run, batches: Option<u32>) 
     if !run.status.is_closed() {
         run.batches = batches;
         run.tally = store.tally(&run.id).await?;
-        run.status = Run::delivered_status(&run.counts, &run.tally, false);
+        run.status = Run::delivered_status(&run.counts, &run.tally, run.refused.held);
         put_closed(store, context.clock.as_ref(), &mut run).await?;
     }
     // Refused records are looked at again when they are due, by a full read; what did not arrive is read again by the next.

@@ -21,6 +21,7 @@ mod old_jobs;
 pub mod plan;
 pub mod prepare;
 mod readback;
+pub mod refusals;
 pub mod report;
 pub mod resume;
 pub mod run;

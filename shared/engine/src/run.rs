@@ -1,10 +1,13 @@
 //! The first half of a run, in order: acquire, plan, guard, mark, enqueue. What the extractor does.
 
+use std::time::Duration;
+
 use domain::batch::BatchHeader;
 use domain::clock::Millis;
 use domain::fault::{Code, Fault};
 use domain::head::{Acquire, Head, acquire};
 use domain::ports::{Clock, StateStore};
+use domain::retry::MOST_OBEYED;
 use domain::run::{OnSuccess, Run, Status, Trigger};
 use domain::sync::Sync;
 
@@ -15,7 +18,7 @@ use crate::entries::Entry;
 use crate::meter::Phase;
 use crate::plan::{Plan, better_bits, plan};
 use crate::resume::Resume;
-use crate::{Context, Engine, commit, cursor, mark, meaning, old_jobs};
+use crate::{Context, Engine, commit, cursor, mark, meaning, old_jobs, slots};
 
 /// How a run is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,6 +188,8 @@ async fn close_replaced(engine: &Engine, run: &Run, replaced: Option<String>) ->
     Ok(())
 }
 
+/// A run that finds its connection paused for longer does not begin.
+const MOST_WAIT: Duration = Duration::from_secs(120);
 /// How many of the newest runs a run looks at for some that were left open.
 const LOOK_BACK: usize = 5;
 
@@ -206,6 +211,7 @@ async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) ->
         return Ok(Started::Closed(blocked));
     }
     within_quota(engine, &plan)?;
+    not_paused(engine, &plan).await?;
     still_ours(engine, &run).await?;
     if !plan.shift.place {
         old_jobs::stop(engine, &plan.jobs).await?;
@@ -298,6 +304,23 @@ fn within_quota(engine: &Engine, plan: &Plan) -> Result<(), Fault> {
             Err(Fault::new(Code::DestinationLimit, format!("Sync `{}` sent nothing: {finding}.", engine.sync.name)).with_next(finding.fix.clone()))
         }
         None => Ok(()),
+    }
+}
+
+/// A run does not begin what it would have to wait for longer than a person does.
+async fn not_paused(engine: &Engine, plan: &Plan) -> Result<(), Fault> {
+    if plan.counts().to_send() == 0 {
+        return Ok(());
+    }
+    let connection = &engine.sync.destination.connection;
+    let now = engine.clock.now();
+    let next = Millis(engine.store.limiter(connection).await?.next_slot_micros / 1000);
+    let rate = engine.settings.rate.or(engine.destination.limits().rate);
+    let turns = rate.map_or(Duration::ZERO, domain::limiter::turns);
+    // Further ahead than any pause: that is no pause but a clock that was ahead.
+    match next.since(now) {
+        wait if wait > MOST_WAIT + turns && wait <= MOST_OBEYED + turns => Err(slots::paused(connection, next)),
+        _ => Ok(()),
     }
 }
 

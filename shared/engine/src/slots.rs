@@ -1,7 +1,7 @@
 //! Request slots of a connection, for the writers of one process: leased from the store in blocks, handed
 //! out one by one. Also where a writer tells the others of a pause.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -10,9 +10,10 @@ use domain::config::RateLimit;
 use domain::fault::{Code, Fault};
 use domain::limiter::{self, Held};
 use domain::ports::{Clock, StateStore};
-use domain::retry::MOST_OBEYED;
+use domain::retry::{MOST_OBEYED, backoff};
 use tokio::sync::Mutex;
 
+use crate::refusals::Refusals;
 use crate::stop::Stop;
 
 /// One per connection and process; [`Slots::again`] for work that is halted apart.
@@ -31,6 +32,9 @@ struct Shared {
     held: Mutex<Held>,
     /// Nobody starts before this, in milliseconds since 1970.
     paused_until: AtomicI64,
+    /// Pauses in a row that were asked for, without an answer in between.
+    pauses: AtomicU32,
+    refusals: Refusals,
 }
 
 impl Slots {
@@ -76,10 +80,8 @@ impl Slots {
         let start_micros = taken.last().copied().unwrap_or_default();
         let wait = limiter::wait(start_micros, self.clock.now().0.saturating_mul(1000));
         // A slow rate makes its writers wait for each other; only what is far beyond that is a pause.
-        let turns = limit.map_or(Duration::ZERO, |limit| limit.per.0.saturating_mul(16));
-        if wait > MOST_OBEYED + turns {
-            let what = format!("Connection `{}` is paused for {} more seconds: its destination asked for that.", self.connection, wait.as_secs());
-            return Err(Fault::new(Code::DestinationLimit, what));
+        if wait > MOST_OBEYED + limit.map_or(Duration::ZERO, limiter::turns) {
+            return Err(paused(&self.connection, Millis(start_micros / 1000)));
         }
         if wait > patience {
             if limit.is_some() {
@@ -110,13 +112,34 @@ impl Slots {
         Ok(held.take(count))
     }
 
-    /// The destination asked to slow down: nobody starts a request before `until`.
-    pub async fn pause(&self, until: Millis) -> Result<(), Fault> {
+    /// The destination asked to slow down, `times` times for this work, and to wait for `after` where it said so: nobody
+    /// starts a request for as long, at least for a time that grows from `first` as long as nothing else is answered, and at most
+    /// for [`MOST_OBEYED`]. Returns how long that is.
+    pub async fn slow_down(&self, times: u32, first: Duration, after: Option<Duration>) -> Result<Duration, Fault> {
+        let now = self.clock.now();
+        // Requests that were under way together are told so together: that is one pause.
+        let again = u32::from(self.shared.paused_until.load(Ordering::Acquire) <= now.0);
+        let pauses = self.shared.pauses.fetch_add(again, Ordering::AcqRel) + again;
+        // A destination that names no time, or one that is over before it began, is asked less and less often.
+        let grown = backoff(times.max(pauses), first, fastrand::f64());
+        let pause = after.map_or(grown, |after| after.max(grown)).min(MOST_OBEYED);
+        let until = now.plus(pause);
         self.shared.paused_until.fetch_max(until.0, Ordering::AcqRel);
-        match self.limit() {
-            Some(_) => self.store.pause(&self.connection, until).await,
-            None => Ok(()),
+        // Without a rate there is nobody who asks the store before each request.
+        if self.limit().is_some() {
+            self.store.pause(&self.connection, until).await?;
         }
+        Ok(pause)
+    }
+
+    /// The destination has answered a request: a row of pauses ends.
+    pub fn answered(&self) {
+        self.shared.pauses.store(0, Ordering::Release);
+    }
+
+    /// What is known of refused requests.
+    pub fn refusals(&self) -> &Refusals {
+        &self.shared.refusals
     }
 
     /// Nothing more is to be sent in this process: the run was closed under the writers.
@@ -133,4 +156,11 @@ impl Slots {
     pub fn halted(&self) -> bool {
         self.halted.is_stopped()
     }
+}
+
+/// A pause that is too long to be waited for.
+pub(crate) fn paused(connection: &str, until: Millis) -> Fault {
+    let what = format!("Connection `{connection}` is paused until {until}: its destination asked for that.");
+    let next = format!("Run again after that: nothing is lost. `sluice limits lift {connection}` ends the pause now.");
+    Fault::new(Code::DestinationLimit, what).with_next(next)
 }

@@ -9,7 +9,7 @@ use crate::rig::Rig;
 async fn the_extractor_is_asked_and_its_report_shown() {
     let plan = json!({
         "sync": "crm", "plan_hash": "abc123", "full": true,
-        "counts": { "rows": 3, "added": 2, "changed": 1, "removed": 0, "unchanged": 0, "held": 0, "invalid": 0, "outside_rollout": 0 },
+        "counts": { "rows": 3, "added": 2, "changed": 1, "removed": 0, "unchanged": 0, "held": 0, "invalid": 0, "outside_rollout": 0, "respelt": 0, "undeletable": 0, "deletes_held": 0 },
         "requests": 1, "known": 1, "tripped": [{ "guard": "max_change_percent", "why": "100 percent" }], "invalid": [],
         "samples": [{ "change": "added", "key": "7", "fields": [{ "field": "email", "there": "", "here": "a@h.test" }], "compared": false }], "findings": [],
     });

@@ -87,6 +87,6 @@ fn a_pause_of_hours_is_remembered_with_the_rate() {
     project.double.recover();
     project.double.forget();
     let asked = project.double.count();
-    project.sluice(&["run", "crm"]).failed(1, &["[destination_limit]", "is paused for", "quota is back"]).said(1, &["20 were not delivered"]);
+    project.sluice(&["run", "crm"]).failed(1, &["[destination_limit]", "is paused until", "Run again after that"]).said(1, &["20 were not delivered"]);
     assert_eq!(project.double.count(), asked, "nothing is asked of a destination that is paused");
 }

@@ -25,7 +25,8 @@ async fn the_run_stops_and_the_next_one_delivers() {
         let run = project.run().await;
         assert_eq!((run.status, run.fault.as_ref().map(|f| f.code)), (Status::Failed, Some(code)), "{status}");
         assert_eq!((run.tally.accepted(), run.tally.rejected, run.tally.unsent), (50, 0, 150), "{status}: {:?}", run.tally);
-        assert_eq!(project.double.count(), 6, "{status}: nobody asks again");
+        // Some records are tried alone, in case it was one of them; then nobody asks again.
+        assert!((7..=20).contains(&project.double.count()), "{status}: {} requests", project.double.count());
         project.double.recover();
         let run = project.run().await;
         assert_eq!((run.status, run.counts.added, run.tally.accepted()), (Status::Complete, 150, 150), "{status}");

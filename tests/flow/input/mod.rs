@@ -5,4 +5,5 @@ mod files;
 mod model;
 mod places;
 mod records;
+mod state;
 mod values;

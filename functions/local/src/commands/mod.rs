@@ -7,6 +7,7 @@ mod dead_letters;
 mod delete;
 mod explain;
 mod init;
+mod limits;
 mod pause;
 mod plan;
 mod run;
@@ -49,6 +50,7 @@ async fn here(cli: &Cli, out: &Out) -> Result<ExitCode, Fault> {
         Command::Runs { sync, most } => runs::run(&project()?, sync, *most, out).await,
         Command::Explain { sync, key } => explain::run(&project()?, sync, key, out).await,
         Command::DeadLetters(what) => dead_letters::run(&project()?, what, out).await,
+        Command::Limits(what) => limits::run(&project()?, what, out).await,
         Command::Schema { connections } => schema::run(*connections),
         Command::Demo { keep, destination } => crate::demo::run(keep.as_deref(), *destination, out).await,
         Command::Apply { .. } | Command::Pause { .. } | Command::Resume { .. } | Command::Trigger { .. } | Command::Delete { .. } => {

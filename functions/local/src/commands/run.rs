@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::fault::Fault;
 use domain::ports::StateStore;
@@ -55,27 +56,46 @@ async fn tell_of_failure(project: &Project, sync: &Sync, store: Arc<dyn StateSto
     Ok(())
 }
 
-/// Stops at the first signal; at the second, ends the process.
+/// Whoever terminates a process kills it some time later: a request that is not answered by then is given up.
+const AFTER_TERMINATE: Duration = Duration::from_secs(8);
+
+/// Stops at the first signal; at the second, or some time after one that terminates, ends the process.
 pub async fn stop_on_signal(stop: Stop) {
-    if wait_for_signal().await.is_ok() {
-        stop.stop();
-        if wait_for_signal().await.is_ok() {
-            // What was accepted and not yet committed is sent again by the next run.
-            std::process::exit(i32::from(exit::FAILED));
+    let Ok(signal) = wait_for_signal().await else { return };
+    stop.stop();
+    let ends = match signal {
+        Signal::Interrupt => wait_for_signal().await.is_ok(),
+        Signal::Terminate => {
+            tokio::time::timeout(AFTER_TERMINATE, wait_for_signal()).await.is_ok_and(|second| second.is_ok()) || {
+                tracing::warn!("the destination does not answer: what was sent to it and not answered is sent again by the next run");
+                true
+            }
         }
+    };
+    if ends {
+        // What was accepted and not yet committed is sent again by the next run.
+        std::process::exit(i32::from(exit::FAILED));
     }
 }
 
+/// Why a process is to stop.
+enum Signal {
+    /// A person asks.
+    Interrupt,
+    /// The system does.
+    Terminate,
+}
+
 #[cfg(unix)]
-async fn wait_for_signal() -> std::io::Result<()> {
+async fn wait_for_signal() -> std::io::Result<Signal> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted,
-        _ = terminate.recv() => Ok(()),
+        interrupted = tokio::signal::ctrl_c() => interrupted.map(|()| Signal::Interrupt),
+        _ = terminate.recv() => Ok(Signal::Terminate),
     }
 }
 
 #[cfg(not(unix))]
-async fn wait_for_signal() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
+async fn wait_for_signal() -> std::io::Result<Signal> {
+    tokio::signal::ctrl_c().await.map(|()| Signal::Interrupt)
 }

@@ -6,7 +6,7 @@ use domain::fault::{Code, Fault};
 use engine::report::{CheckReport, ExplainReport, PlanReport};
 use serde_json::json;
 
-use super::{apply, check, dead_letters, delete, explain, pause, plan, runs, trigger};
+use super::{apply, check, dead_letters, delete, explain, limits, pause, plan, runs, trigger};
 use crate::cli::{Cli, Command};
 use crate::output::Out;
 use crate::project::Project;
@@ -40,6 +40,7 @@ pub async fn run(cli: &Cli, remote: &Remote, out: &Out) -> Result<ExitCode, Faul
             known(remote, what.sync()).await?;
             dead_letters::on(state(remote).await?.as_ref(), what, &trigger(what.sync()), out).await
         }
+        Command::Limits(what) => limits::on(state(remote).await?.as_ref(), what, out).await,
         Command::Init | Command::Run { .. } | Command::Schema { .. } | Command::Demo { .. } => {
             Err(Fault::new(Code::Internal, "A command of this machine was taken for one of a stack."))
         }

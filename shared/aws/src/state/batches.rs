@@ -126,7 +126,7 @@ impl DynamoState {
         Cell::decode(cell).ok_or_else(|| self.table.damaged(format!("Batch {} of run {}", batch.number, batch.run)))
     }
 
-    pub(super) async fn settle_batch(&self, batch: BatchRef<'_>, state: &BatchState, now: Millis) -> Result<Progress, Fault> {
+    pub(super) async fn settle_batch(&self, batch: BatchRef<'_>, state: &BatchState, at: Option<Millis>) -> Result<Progress, Fault> {
         let reasons = self.put_reasons(batch, &state.tally).await?;
         let kept = if state.done && !state.doubt.is_empty() { self.put_note(batch, &state.doubt).await? } else { Note::Nothing };
         let page = page_of(batch.number);
@@ -135,16 +135,20 @@ impl DynamoState {
             let before = seen.as_deref().map(|cell| self.read_cell(batch, cell)).transpose()?.unwrap_or_default();
             if before.state.done {
                 // It stays as it is; that it was heard of again is noted.
+                let Some(at) = at else { return self.note_full(batch).await };
                 let request = self.table.update(&keys::batch_page(batch.run, page)).update_expression("SET #at = :at");
-                let request = request.expression_attribute_names("#at", "at").expression_attribute_values(":at", number(now.0));
+                let request = request.expression_attribute_names("#at", "at").expression_attribute_values(":at", number(at.0));
                 break self.table.write_blindly(request.return_values(ReturnValue::AllNew)).await?;
             }
             let state = BatchState { settled: if state.done { Vec::new() } else { state.settled.clone() }, ..state.clone() };
             let note = if state.done { kept.clone() } else { before.note };
             let token = if state.done { 0 } else { fastrand::u32(..) };
             let new = Cell { token, until: Millis(0), state, reasons, note }.encode();
-            let request = self.cell_update(batch, seen.as_deref(), Some(&new)).expression_attribute_names("#at", "at");
-            let request = request.update_expression("SET #c = :new, sync = :sync, #ttl = :ttl, #at = :at").expression_attribute_values(":at", number(now.0));
+            let mut request = self.cell_update(batch, seen.as_deref(), Some(&new));
+            if let Some(at) = at {
+                request = request.update_expression("SET #c = :new, sync = :sync, #ttl = :ttl, #at = :at");
+                request = request.expression_attribute_names("#at", "at").expression_attribute_values(":at", number(at.0));
+            }
             match self.table.write(request.return_values(ReturnValue::AllNew)).await? {
                 Written::Done(item) => break item,
                 Written::Refused(item) => {

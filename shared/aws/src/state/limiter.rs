@@ -26,6 +26,17 @@ impl DynamoState {
         self.change_limiter(connection, |state| (limiter::pause(state, until), ())).await
     }
 
+    pub(super) async fn read_limiter(&self, connection: &str) -> Result<LimiterState, Fault> {
+        let stored = self.table.get(&keys::limiter(connection)).await?.and_then(|item| get_number(&item, "n"));
+        self.remember_slot(connection, stored);
+        Ok(stored.map_or_else(LimiterState::default, |next_slot_micros| LimiterState { next_slot_micros }))
+    }
+
+    pub(super) async fn delete_limiter(&self, connection: &str) -> Result<(), Fault> {
+        self.remember_slot(connection, None);
+        self.table.delete_all(&[keys::limiter(connection)]).await
+    }
+
     async fn change_limiter<T>(&self, connection: &str, decide: impl Fn(LimiterState) -> (LimiterState, T)) -> Result<T, Fault> {
         let key = keys::limiter(connection);
         // What it was when this process last looked: right most of the time, and if not, the answer says what it is.

@@ -32,7 +32,7 @@ use domain::dead_letter::DeadLetter;
 use domain::fault::Fault;
 use domain::head::Head;
 use domain::key::KeyHash;
-use domain::limiter::Lease;
+use domain::limiter::{Lease, LimiterState};
 use domain::manifest::ManifestPage;
 use domain::ports::{BatchRef, Claim, Progress, StateStore};
 use domain::run::{BatchState, Run, Tally};
@@ -193,8 +193,8 @@ impl StateStore for DynamoState {
 
     /// While a run goes on, `done` counts whole pages of batches and that of this batch: it may lag behind, and is exact
     /// when the run is through.
-    async fn settle(&self, batch: BatchRef<'_>, state: &BatchState, now: Millis) -> Result<Progress, Fault> {
-        self.settle_batch(batch, state, now).await
+    async fn settle(&self, batch: BatchRef<'_>, state: &BatchState, progress: Option<Millis>) -> Result<Progress, Fault> {
+        self.settle_batch(batch, state, progress).await
     }
 
     async fn seal(&self, run: &str, batches: u32) -> Result<Progress, Fault> {
@@ -235,5 +235,13 @@ impl StateStore for DynamoState {
 
     async fn pause(&self, connection: &str, until: Millis) -> Result<(), Fault> {
         self.pause_slots(connection, until).await
+    }
+
+    async fn limiter(&self, connection: &str) -> Result<LimiterState, Fault> {
+        self.read_limiter(connection).await
+    }
+
+    async fn lift(&self, connection: &str) -> Result<(), Fault> {
+        self.delete_limiter(connection).await
     }
 }

@@ -87,6 +87,11 @@ impl Reply {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
+
+    /// The time by the clock of whoever answered, where it told it; else ours. What it says of times is meant by its own.
+    pub fn clock(&self) -> Millis {
+        self.header("date").and_then(domain::retry::http_date).unwrap_or_else(now)
+    }
 }
 
 /// Why there is no answer. Details name the host at most, never a path, a body or a secret.

@@ -77,7 +77,7 @@ async fn mint(http: &Http, url: &Url, form: &str, cached: &mut Option<(String, M
     headers.insert("content-type", HeaderValue::from_static("application/x-www-form-urlencoded"));
     let reply = http.send(Request { method: Method::POST, url: url.clone(), headers, body: form.as_bytes().to_vec() }).await?;
     let said = || detail::detail(&reply.body, http.redactor());
-    match classify_status(reply.status, reply.header("retry-after"), http::now(), &Statuses::default()) {
+    match classify_status(reply.status, reply.header("retry-after"), reply.clock(), &Statuses::default()) {
         Verdict::Ok => {}
         verdict @ (Verdict::Throttled(_) | Verdict::Unavailable(_)) => return Err(unusable(verdict, reply.status, &said())),
         _ => return Err(WriteError::Unauthorized { detail: format!("no access token is given for the refresh token ({}): {}", reply.status, said()) }),

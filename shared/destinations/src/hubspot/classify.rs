@@ -8,9 +8,9 @@ use domain::mode::Op;
 use domain::outcome::{Effect, Outcome, WriteError};
 use serde_json::Value;
 
+use crate::http::Reply;
 use crate::http::detail::is_code;
 use crate::http::status::{Statuses, Verdict, classify_status};
-use crate::http::{self, Reply};
 
 /// The category of a record that is not there.
 pub(super) const NOT_FOUND: &str = "OBJECT_NOT_FOUND";
@@ -171,7 +171,7 @@ pub(super) fn refusal(reply: &Reply, body: &Value, said: &str, shorten: impl Fn(
     let category = body.get("category").and_then(Value::as_str).unwrap_or_default();
     let (code, says) = if body.is_object() { told(body, &shorten) } else { (format!("http_{}", reply.status), shorten(said)) };
     let detail = if says.is_empty() { format!("it answers {}", reply.status) } else { format!("it answers {}: {says}", reply.status) };
-    let after = reply.header("retry-after").and_then(|header| domain::retry::retry_after(header, http::now()));
+    let after = reply.header("retry-after").and_then(|header| domain::retry::retry_after(header, reply.clock()));
     match reply.status {
         423 => WriteError::Unavailable { after: Some(after.unwrap_or(LOCKED).max(LOCKED)), detail },
         // The account is being moved to another region; this can take a day.
@@ -180,7 +180,7 @@ pub(super) fn refusal(reply: &Reply, body: &Value, said: &str, shorten: impl Fn(
         404 if category == NOT_FOUND => WriteError::Refused { code: NOT_FOUND.into(), detail },
         400 if ABOUT_THE_OBJECT.contains(&code.as_str()) || says.contains("by non-unique") => WriteError::Misconfigured { detail },
         status => {
-            let verdict = classify_status(status, reply.header("retry-after"), http::now(), &Statuses::default());
+            let verdict = classify_status(status, reply.header("retry-after"), reply.clock(), &Statuses::default());
             match verdict {
                 Verdict::Refused => WriteError::Refused { code, detail },
                 other => other.error(reply, code, says).unwrap_or(WriteError::Unavailable { after: None, detail }),

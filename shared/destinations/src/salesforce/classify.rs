@@ -8,9 +8,9 @@ use domain::mode::Op;
 use domain::outcome::{Effect, Outcome, WriteError};
 use serde_json::Value;
 
+use crate::http::Reply;
 use crate::http::detail::{self, Redactor, is_code};
 use crate::http::status::{Statuses, classify_status};
-use crate::http::{self, Reply};
 
 /// One error of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +97,7 @@ pub(super) fn request(reply: &Reply, redactor: &Redactor, limit_pause: Duration)
         // Every record of a sync has the same fields of the same object.
         STORAGE | "INVALID_FIELD" | "INVALID_TYPE" | "NOT_FOUND" | "UNSUPPORTED_API_VERSION" => WriteError::Misconfigured { detail },
         _ => {
-            let verdict = classify_status(reply.status, reply.header("retry-after"), http::now(), &Statuses::default());
+            let verdict = classify_status(reply.status, reply.header("retry-after"), reply.clock(), &Statuses::default());
             let code = if code.is_empty() { format!("http_{}", reply.status) } else { code };
             verdict.error(reply, code, said).unwrap_or(WriteError::Unavailable { after: None, detail })
         }
@@ -166,8 +166,8 @@ mod tests {
     #[test]
     fn every_error_of_a_request_is_a_decision() {
         let of = |status: u16, body: &str| {
-            let url = http::Url::parse("https://x.test/").unwrap();
-            let reply = Reply { url, status, headers: http::HeaderMap::new(), body: body.as_bytes().to_vec() };
+            let url = crate::http::Url::parse("https://x.test/").unwrap();
+            let reply = Reply { url, status, headers: crate::http::HeaderMap::new(), body: body.as_bytes().to_vec() };
             request(&reply, &Redactor::default(), Duration::from_secs(3600))
         };
         let json = |code: &str| format!(r#"[{{"errorCode":"{code}","message":"m"}}]"#);

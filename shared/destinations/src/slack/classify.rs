@@ -6,8 +6,8 @@ use domain::bucket::UNKNOWN_OUTCOME;
 use domain::outcome::{Effect, Outcome, WriteError};
 
 use super::client::{Posted, Said};
+use crate::http::SendError;
 use crate::http::status::{Statuses, Verdict, classify_status};
-use crate::http::{self, SendError};
 
 /// The token or what it may do is wrong: for every message.
 const UNAUTHORIZED: [&str; 14] = [
@@ -46,7 +46,7 @@ const UNSURE: [&str; 2] = ["fatal_error", "internal_error"];
 /// The outcome of a message that was answered. `send_again`: also when nobody knows whether it arrived.
 pub(super) fn outcome(posted: Posted, send_again: bool) -> Result<Outcome, WriteError> {
     let Posted { reply, said } = posted;
-    let verdict = classify_status(reply.status, reply.header("retry-after"), http::now(), &Statuses::default());
+    let verdict = classify_status(reply.status, reply.header("retry-after"), reply.clock(), &Statuses::default());
     if let Verdict::Throttled(after) = verdict {
         return Err(WriteError::Throttled { after });
     }
@@ -56,7 +56,7 @@ pub(super) fn outcome(posted: Posted, send_again: bool) -> Result<Outcome, Write
             let is = |list: &[&str]| list.contains(&code.as_str());
             let detail = if more.is_empty() { format!("Slack says {code}") } else { format!("Slack says {code}: {more}") };
             if is(&["ratelimited", "rate_limited"]) {
-                let after = reply.header("retry-after").and_then(|header| domain::retry::retry_after(header, http::now()));
+                let after = reply.header("retry-after").and_then(|header| domain::retry::retry_after(header, reply.clock()));
                 return Err(WriteError::Throttled { after });
             }
             if is(&UNAUTHORIZED) {
@@ -66,7 +66,7 @@ pub(super) fn outcome(posted: Posted, send_again: bool) -> Result<Outcome, Write
                 return Err(WriteError::Misconfigured { detail });
             }
             if is(&LATER) || reply.status == 503 {
-                let after = reply.header("retry-after").and_then(|header| domain::retry::retry_after(header, http::now()));
+                let after = reply.header("retry-after").and_then(|header| domain::retry::retry_after(header, reply.clock()));
                 return Err(WriteError::Unavailable { after, detail });
             }
             if is(&UNSURE) || reply.status >= 500 {

@@ -179,7 +179,7 @@ impl Destination for Webhook {
         if gone && !self.statuses.permanent.contains(&reply.status) && !self.statuses.retry.contains(&reply.status) {
             return Ok(vec![Outcome::accepted(Effect::Deleted); batch.records.len()]);
         }
-        let verdict = classify_status(reply.status, reply.header("retry-after"), http::now(), &self.statuses);
+        let verdict = classify_status(reply.status, reply.header("retry-after"), reply.clock(), &self.statuses);
         if verdict == Verdict::Ok {
             return Ok(classify::outcomes(&reply.body, &ids, batch.op, self.results.as_ref(), redactor));
         }

@@ -36,7 +36,7 @@ pub(super) fn remove_dead_letters(conn: &Connection, sync: &str, hashes: &[KeyHa
     Ok(())
 }
 
-fn limiter(conn: &Connection, connection: &str) -> Result<LimiterState, StateError> {
+pub(super) fn limiter(conn: &Connection, connection: &str) -> Result<LimiterState, StateError> {
     let mut statement = conn.prepare_cached("SELECT next_slot_micros FROM limiter WHERE connection = ?")?;
     let next = statement.query_row([connection], |row| row.get(0)).optional()?;
     Ok(next.map_or_else(LimiterState::default, |next_slot_micros| LimiterState { next_slot_micros }))
@@ -55,4 +55,9 @@ pub(super) fn lease(conn: &Connection, connection: &str, limit: RateLimit, now_m
 
 pub(super) fn pause(conn: &Connection, connection: &str, until: Millis) -> Result<(), StateError> {
     put_limiter(conn, connection, limiter::pause(limiter(conn, connection)?, until))
+}
+
+pub(super) fn lift(conn: &Connection, connection: &str) -> Result<(), StateError> {
+    conn.prepare_cached("DELETE FROM limiter WHERE connection = ?")?.execute([connection])?;
+    Ok(())
 }

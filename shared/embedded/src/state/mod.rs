@@ -24,7 +24,7 @@ use domain::dead_letter::DeadLetter;
 use domain::fault::{Code, Fault};
 use domain::head::Head;
 use domain::key::KeyHash;
-use domain::limiter::Lease;
+use domain::limiter::{Lease, LimiterState};
 use domain::manifest::ManifestPage;
 use domain::ports::{BatchRef, Claim, Progress, StateStore};
 use domain::run::{BatchState, Run, Tally};
@@ -164,12 +164,12 @@ impl StateStore for SqliteState {
         .await
     }
 
-    async fn settle(&self, batch: BatchRef<'_>, state: &BatchState, now: Millis) -> Result<Progress, Fault> {
+    async fn settle(&self, batch: BatchRef<'_>, state: &BatchState, progress: Option<Millis>) -> Result<Progress, Fault> {
         let (run, number, state) = (batch.run.to_owned(), batch.number, state.clone());
         let unwritten = |e| Fault::new(Code::Internal, format!("A tally or a job cannot be written: {e}."));
         let tally = serde_json::to_string(&state.tally).map_err(unwritten)?;
         let job = state.job.as_ref().map(serde_json::to_string).transpose().map_err(unwritten)?;
-        self.write(move |conn| runs::settle(conn, &run, number, &state, (&tally, job.as_deref()), now)).await
+        self.write(move |conn| runs::settle(conn, &run, number, &state, (&tally, job.as_deref()), progress)).await
     }
 
     async fn seal(&self, run: &str, batches: u32) -> Result<Progress, Fault> {
@@ -219,5 +219,15 @@ impl StateStore for SqliteState {
     async fn pause(&self, connection: &str, until: Millis) -> Result<(), Fault> {
         let connection = connection.to_owned();
         self.write(move |conn| apart::pause(conn, &connection, until)).await
+    }
+
+    async fn limiter(&self, connection: &str) -> Result<LimiterState, Fault> {
+        let connection = connection.to_owned();
+        self.read(move |conn| apart::limiter(conn, &connection)).await
+    }
+
+    async fn lift(&self, connection: &str) -> Result<(), Fault> {
+        let connection = connection.to_owned();
+        self.write(move |conn| apart::lift(conn, &connection)).await
     }
 }

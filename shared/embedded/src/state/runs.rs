@@ -77,7 +77,7 @@ pub(super) fn settle(
     batch: u32,
     state: &BatchState,
     (tally, job): (&str, Option<&str>),
-    now: Millis,
+    at: Option<Millis>,
 ) -> Result<Progress, StateError> {
     let written = conn
         .prepare_cached(
@@ -94,9 +94,9 @@ pub(super) fn settle(
     }
     let mut statement = conn.prepare_cached(
         "INSERT INTO progress (run, done, last) VALUES (?1, ?2, ?3)
-         ON CONFLICT DO UPDATE SET done = done + ?2, last = max(?3, coalesce(last, ?3)) RETURNING done, total",
+         ON CONFLICT DO UPDATE SET done = done + ?2, last = max(coalesce(?3, last), coalesce(last, ?3)) RETURNING done, total",
     )?;
-    Ok(statement.query_row(params![run, newly_done, now.0], progress)?)
+    Ok(statement.query_row(params![run, newly_done, at.map(|at| at.0)], progress)?)
 }
 
 fn so_far(conn: &Connection, run: &str) -> Result<Progress, StateError> {

@@ -103,7 +103,7 @@ async fn a_file_of_version_1_learns_of_jobs() {
         let batch = BatchRef { sync: "s", run: "r", number: 0 };
         let job = Some(Box::new(Job { ticket: Ticket("750".into()), begun: Millis(1), heard: Millis(2), failures: 0 }));
         let going_on = BatchState { job, ..BatchState::default() };
-        state.settle(batch, &going_on, Millis(3)).await.unwrap();
+        state.settle(batch, &going_on, Some(Millis(3))).await.unwrap();
         assert_eq!(state.claim(batch, 0, &[], Millis(4), Millis(5)).await.unwrap(), Claim::Granted(going_on));
     }
 }

@@ -4,17 +4,19 @@
 //! The ticket is stored before the message goes back to the queue. A writer that dies before that leaves the batch
 //! as it was, to be submitted again: its records stay in doubt with the claim, as those of any other request do.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use domain::batch::{BatchRecord, WriteBatch};
+use domain::clock::Millis;
 use domain::doubt::Doubt;
 use domain::fault::{Code, Fault};
 use domain::job::{Job, Jobs, Poll, Stop, Ticket, Told};
 use domain::outcome::{Outcome, WriteError};
 use domain::retry::{MOST_OBEYED, backoff};
 
-use super::{Attempt, THROTTLED, UNAVAILABLE};
+use super::attempt::{Attempt, Fate};
+use super::refusal::Action;
+use super::send::UNAVAILABLE;
 
 /// A job that is not done by then is stopped, and tells what it did until then.
 pub(crate) const MOST_TIME: Duration = Duration::from_secs(24 * 3600);
@@ -37,7 +39,8 @@ pub(super) enum Step {
 impl Attempt<'_> {
     /// Submits the open records or asks for their job.
     pub(super) async fn by_job(&mut self, open: &[usize]) -> Result<Step, Fault> {
-        let Some(jobs) = self.context.destination.jobs() else { return Ok(Step::Nobody) };
+        let destination = self.destination();
+        let Some(jobs) = destination.jobs() else { return Ok(Step::Nobody) };
         let records: Vec<BatchRecord<'_>> = open.iter().map(|i| self.records[*i]).collect();
         let layout = self.header.layout.clone();
         let batch = WriteBatch { sync: &self.header.sync, op: self.header.op, layout: &layout, records: &records };
@@ -50,8 +53,7 @@ impl Attempt<'_> {
             Ok(Some(wait)) => {
                 self.state.job = job;
                 self.wait = Some(wait);
-                self.throttled = true;
-                self.wait_for(open, VecDeque::new(), THROTTLED);
+                self.let_wait(open);
                 return Ok(Step::Over(None));
             }
             Err(fault) if fault.code == Code::DestinationLimit => {
@@ -72,22 +74,30 @@ impl Attempt<'_> {
             Ok(ticket) => {
                 let now = self.context.clock.now();
                 self.state.tally.sent = self.records.len() as u64;
-                let step = self.wait(Box::new(Job { ticket: ticket.clone(), begun: now, heard: now, failures: 0 }), Duration::ZERO).await?;
+                let step = self.wait(Box::new(Job { ticket: ticket.clone(), begun: now, heard: now, failures: 0 }), Duration::ZERO, Some(now)).await?;
                 self.stop_if_stale(jobs, &ticket).await?;
                 Ok(step)
             }
-            // Writing it in parts finds the record to blame.
-            Err(WriteError::Refused { .. }) => Ok(Step::Nobody),
-            Err(WriteError::Throttled { after }) => {
-                let stopping = self.slow_down(after).await?;
-                self.wait_for(open, VecDeque::new(), THROTTLED);
-                Ok(Step::Over(stopping))
-            }
-            Err(WriteError::Unavailable { after, detail }) => {
-                self.unavailable(open, after, detail);
-                Ok(Step::Over(None))
-            }
-            Err(error) => Ok(Step::Over(self.refuses_all(&error))),
+            Err(error) => match self.decide(error, open).await? {
+                // Writing it in parts finds the record to blame.
+                Action::Reject { .. } | Action::Halve | Action::Probe | Action::Suspect { .. } => Ok(Step::Nobody),
+                Action::Wait { after } => {
+                    self.let_wait(open);
+                    Ok(Step::Over(self.slow_down(after).await?))
+                }
+                Action::Fail { after, detail } => {
+                    self.unavailable(after, &detail);
+                    self.retry(open, UNAVAILABLE, &detail);
+                    Ok(Step::Over(None))
+                }
+                // With the newer credentials that are there now.
+                Action::Renew => {
+                    self.let_wait(open);
+                    self.wait = Some(Duration::ZERO);
+                    Ok(Step::Over(None))
+                }
+                Action::Stop { code, detail } => Ok(Step::Over(Some(self.stopping(code, &detail)))),
+            },
         }
     }
 
@@ -99,18 +109,18 @@ impl Attempt<'_> {
                 tracing::warn!(sync = self.header.sync, batch = self.header.number, job = job.ticket.0, "a job does not come to an end");
                 let told = jobs.stop(&job.ticket).await;
                 match self.sent(told) {
-                    Ok(Stop::Over) => self.wait(job, Duration::ZERO).await,
+                    Ok(Stop::Over) => self.wait(job, Duration::ZERO, None).await,
                     _ => {
                         self.wait = self.wait.max(Some(after.min(MOST_OBEYED)));
                         self.state.job = Some(job);
-                        self.wait_for(open, VecDeque::new(), UNFINISHED);
+                        self.retry(open, UNFINISHED, "its job does not come to an end and cannot be stopped");
                         Ok(Step::Over(None))
                     }
                 }
             }
             Ok(Poll::Running { after }) => {
                 (job.heard, job.failures) = (now, 0);
-                self.wait(job, after.min(MOST_OBEYED)).await
+                self.wait(job, after.min(MOST_OBEYED), Some(now)).await
             }
             Ok(Poll::Finished(outcomes)) => {
                 if outcomes.len() != open.len() {
@@ -121,14 +131,14 @@ impl Attempt<'_> {
                 for index in open {
                     let outcome = outcomes.next().unwrap_or_else(Outcome::unmentioned);
                     if let Outcome::Retry { after, .. } = &outcome {
-                        self.wait = self.wait.max(*after);
+                        self.wait = self.wait.max(after.map(|after| after.min(MOST_OBEYED)));
                     }
-                    self.outcomes[*index] = Some(outcome);
+                    self.fates[*index] = Fate::Answered(outcome);
                 }
                 Ok(Step::Over(None))
             }
             // A newer run may have stopped it: then that run sends the records, as they are now.
-            Err(WriteError::Refused { .. }) if self.is_stale().await? => self.wait(job, Duration::ZERO).await,
+            Err(WriteError::Refused { .. }) if self.is_stale().await? => self.wait(job, Duration::ZERO, None).await,
             Err(WriteError::Refused { code, detail }) => {
                 tracing::warn!(sync = self.header.sync, batch = self.header.number, code, detail, "a job was refused whole; its records are written in parts");
                 Ok(Step::Nobody)
@@ -140,23 +150,30 @@ impl Attempt<'_> {
                 }
                 None => {
                     let pause = self.wait.unwrap_or_default();
-                    self.wait(job, pause).await
+                    self.wait(job, pause, None).await
                 }
             },
             Err(WriteError::Unavailable { after, detail }) if now.since(job.heard) > MOST_SILENCE => {
                 self.state.job = Some(job);
-                self.unavailable(open, after, detail);
+                self.unavailable(after, &detail);
+                self.retry(open, UNAVAILABLE, &detail);
                 Ok(Step::Over(None))
             }
             Err(WriteError::Unavailable { after, detail }) => {
                 tracing::warn!(sync = self.header.sync, batch = self.header.number, detail, "a job cannot be asked for");
                 job.failures += 1;
                 let pause = backoff(job.failures, self.context.destination.limits().first_pause, fastrand::f64());
-                self.wait(job, after.map_or(pause, |a| a.min(MOST_OBEYED).max(pause))).await
+                self.wait(job, after.map_or(pause, |a| a.min(MOST_OBEYED).max(pause)), None).await
             }
             Err(error) => {
+                // Whatever it is, the job is not to blame: it goes on, and is asked again or left to the next run.
+                let (code, detail) = match error {
+                    WriteError::Unauthorized { .. } if self.is_renewable() && self.renew().await? => return self.wait(job, Duration::ZERO, None).await,
+                    WriteError::Unauthorized { detail } => (Code::DestinationUnauthorized, format!("refuses the credentials: {detail}")),
+                    other => (Code::DestinationMisconfigured, format!("cannot be written to as configured: {other}")),
+                };
                 self.state.job = Some(job);
-                Ok(Step::Over(self.refuses_all(&error)))
+                Ok(Step::Over(Some(self.stopping(code, &detail))))
             }
         }
     }
@@ -196,59 +213,11 @@ impl Attempt<'_> {
         }
     }
 
-    /// Stores the ticket and gives the batch up until `after`. Only what the destination said counts as progress of
+    /// Stores the ticket and gives the batch up until `after`. Only what the destination said, and when, counts as progress of
     /// the run: one that never answers again stalls it.
-    async fn wait(&mut self, job: Box<Job>, after: Duration) -> Result<Step, Fault> {
-        let heard = job.heard;
+    async fn wait(&mut self, job: Box<Job>, after: Duration, heard: Option<Millis>) -> Result<Step, Fault> {
         self.state.job = Some(job);
         self.context.store.settle(self.batch, &self.state, heard).await?;
         Ok(Step::Waiting(after))
-    }
-
-    /// Pauses every writer of the connection. A fault when that is longer than a run waits.
-    async fn slow_down(&mut self, after: Option<Duration>) -> Result<Option<Fault>, Fault> {
-        self.state.tally.throttled += 1;
-        self.context.meter.throttle();
-        self.throttled = true;
-        let first = self.context.destination.limits().first_pause;
-        let pause = after.unwrap_or_else(|| backoff(self.state.tally.throttled as u32, first, fastrand::f64()));
-        self.context.slots.pause(self.context.clock.now().plus(pause)).await?;
-        self.wait = self.wait.max(Some(pause));
-        let what = || format!("The destination of `{}` asks to wait {} seconds, longer than a run waits.", self.header.sync, pause.as_secs());
-        Ok((pause > MOST_OBEYED).then(|| Fault::new(Code::DestinationLimit, what())))
-    }
-
-    fn unavailable(&mut self, open: &[usize], after: Option<Duration>, detail: String) {
-        tracing::warn!(sync = self.header.sync, batch = self.header.number, detail, "the destination is unavailable");
-        self.wait = self.wait.max(after.map(|a| a.min(MOST_OBEYED)));
-        self.wait_for(open, VecDeque::new(), UNAVAILABLE);
-        self.said = (UNAVAILABLE, detail);
-    }
-
-    fn refuses_all(&self, error: &WriteError) -> Option<Fault> {
-        match error {
-            WriteError::Unauthorized { detail } => Some(self.stopping(Code::DestinationUnauthorized, "refuses the credentials", detail)),
-            other => Some(self.stopping(Code::DestinationMisconfigured, "cannot be written to as configured", &other.to_string())),
-        }
-    }
-
-    /// The open records in parts that one write takes: a batch that was cut for a job is larger.
-    pub(super) fn parts(&self, open: &[usize]) -> VecDeque<Vec<usize>> {
-        let limits = self.context.destination.limits();
-        let (mut parts, mut bytes) = (VecDeque::<Vec<usize>>::new(), 0);
-        for index in open {
-            let size = self.records[*index].fields.bytes().len();
-            match parts.back_mut() {
-                Some(part) if part.len() < limits.batch_records.max(1) && bytes + size <= limits.batch_bytes => {
-                    part.push(*index);
-                    bytes += size;
-                }
-                _ => {
-                    parts.push_back(vec![*index]);
-                    bytes = size;
-                }
-            }
-        }
-        parts
     }
 }

@@ -1,0 +1,85 @@
+//! What everyone of this process knows of refused requests: whether anything of a run has passed, which records were
+//! refused alone since, and how often the same words came in a row.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use domain::key::KeyHash;
+
+/// Runs that are remembered. One that is forgotten begins anew.
+const MOST_RUNS: usize = 64;
+/// Records that are remembered.
+const MOST_RECORDS: usize = 16;
+
+/// By run.
+#[derive(Debug, Default)]
+pub struct Refusals(Mutex<HashMap<String, OfRun>>);
+
+#[derive(Debug, Default)]
+struct OfRun {
+    passed: bool,
+    alone: BTreeSet<KeyHash>,
+    words: (String, String),
+    in_a_row: u32,
+}
+
+/// What is known after a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Something has passed.
+    pub passed: bool,
+    /// Records that were refused alone since something passed last.
+    pub alone: u32,
+    /// Requests in a row that were refused with the same words.
+    pub in_a_row: u32,
+}
+
+impl Refusals {
+    /// Something of the run was accepted.
+    pub fn passed(&self, run: &str) {
+        let mut all = self.all();
+        match all.get_mut(run) {
+            Some(of) => *of = OfRun { passed: true, ..OfRun::default() },
+            None => drop(all.insert(run.to_owned(), OfRun { passed: true, ..OfRun::default() })),
+        }
+    }
+
+    /// A request was refused whole, with this code and these words; `alone` is its record when it had only one.
+    pub fn refused(&self, run: &str, code: &str, detail: &str, alone: Option<KeyHash>) -> Known {
+        let mut all = self.all();
+        if all.len() >= MOST_RUNS && !all.contains_key(run) {
+            all.clear();
+        }
+        let of = all.entry(run.to_owned()).or_default();
+        if of.alone.len() < MOST_RECORDS {
+            of.alone.extend(alone);
+        }
+        if (of.words.0.as_str(), of.words.1.as_str()) != (code, detail) {
+            (of.words, of.in_a_row) = ((code.to_owned(), detail.to_owned()), 0);
+        }
+        of.in_a_row += 1;
+        Known { passed: of.passed, alone: u32::try_from(of.alone.len()).unwrap_or(u32::MAX), in_a_row: of.in_a_row }
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<String, OfRun>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_accepted_ends_a_row() {
+        let refusals = Refusals::default();
+        let hash = |n: u8| KeyHash([n; 12]);
+        assert_eq!(refusals.refused("r", "a", "x", None), Known { passed: false, alone: 0, in_a_row: 1 });
+        assert_eq!(refusals.refused("r", "a", "x", Some(hash(1))), Known { passed: false, alone: 1, in_a_row: 2 });
+        assert_eq!(refusals.refused("r", "a", "x", Some(hash(1))), Known { passed: false, alone: 1, in_a_row: 3 });
+        assert_eq!(refusals.refused("r", "a", "y", Some(hash(2))), Known { passed: false, alone: 2, in_a_row: 1 });
+        assert_eq!(refusals.refused("other", "a", "y", None), Known { passed: false, alone: 0, in_a_row: 1 });
+        refusals.passed("r");
+        assert_eq!(refusals.refused("r", "a", "y", Some(hash(3))), Known { passed: true, alone: 1, in_a_row: 1 });
+    }
+}

@@ -1,0 +1,82 @@
+//! The second half of a run: one message of the queue, from fence to commit. What a writer does.
+//!
+//! ```text
+//! message ─► fence and claim ─► send (halves, probes, waits) ─► one fate a record ─► record ─► settle ─► close, when it was the last
+//!            here               send, job; answers in refusal    attempt             record
+//! ```
+//!
+//! - [`attempt`]: one delivery of a message, and what the queue does with it afterwards.
+//! - [`send`]: its requests, one after the other.
+//! - [`job`]: its job, where the destination takes batches so.
+//! - [`refusal`]: what a request that came to nothing means, as a table.
+//! - [`record`]: what became of each record, written down.
+
+mod attempt;
+mod job;
+mod record;
+mod refusal;
+mod send;
+
+pub(crate) use self::job::MOST_TIME as MOST_TIME_OF_A_JOB;
+
+use std::time::Duration;
+
+use domain::batch::{BatchHeader, BatchRecord, Message, read_body};
+use domain::doubt::Doubt;
+use domain::fault::{Code, Fault};
+use domain::mode::{Mode, Op};
+use domain::ports::{BatchRef, Claim};
+use domain::run::Run;
+
+use self::attempt::Attempt;
+use crate::Context;
+use crate::close::close_if_done;
+
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Handled {
+    /// Remove it from the queue: its batch is done, or nobody may do it any more.
+    Done,
+    /// Remove it from the queue: its run is closed. The run is here when it was closed by this very message, so
+    /// that it is reported once.
+    Closed(Option<Box<Run>>),
+    /// Make it visible again after this time.
+    Later(Duration),
+}
+
+/// Handles one message. A fault leaves the message as it is: the queue delivers it again.
+pub async fn handle(context: &Context, message: &Message) -> Result<Handled, Fault> {
+    let header = &message.header;
+    let records = read_body(&message.body);
+    if records.len() != header.records as usize {
+        let what = format!("Message {} of run {} is damaged: {} records of {} can be read.", header.number, header.run, records.len(), header.records);
+        return Err(Fault::new(Code::MessageUnreadable, what));
+    }
+    let batch = BatchRef { sync: &header.sync, run: &header.run, number: header.number };
+    let now = context.clock.now();
+    let doubt = doubts_of(context.sync.mode, header, &records);
+    let state = match context.store.claim(batch, header.generation, &doubt, now, now.plus(context.settings.claim)).await? {
+        Claim::Granted(state) => state,
+        Claim::Stale(_) => return Ok(Handled::Done),
+        // Whoever did the last batch may have ended before it closed the run.
+        Claim::Done(progress) => {
+            let closed = close_if_done(context, &header.run, progress).await?.filter(|closed| closed.now);
+            return Ok(closed.map_or(Handled::Done, |closed| Handled::Closed(Some(Box::new(closed.run)))));
+        }
+        Claim::InProgress(until) => return Ok(Handled::Later(until.since(now).max(Duration::from_secs(1)))),
+    };
+    Attempt::new(context, header, &records, batch, state).run().await
+}
+
+/// Which records a later run must not trust the state about, should this writer never be heard of again.
+fn doubts_of(mode: Mode, header: &BatchHeader, records: &[BatchRecord<'_>]) -> Vec<u8> {
+    let mut note = Vec::with_capacity(records.len() * 5);
+    for record in records {
+        if mode == Mode::Mirror && header.op != Op::Delete {
+            Doubt::Record(record.hash, record.revision, header.layout.identifier_cells(record.fields)).push_to(&mut note);
+        } else {
+            Doubt::Prefix(record.hash.prefix()).push_to(&mut note);
+        }
+    }
+    note
+}

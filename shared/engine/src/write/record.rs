@@ -1,0 +1,128 @@
+//! What an attempt came to, written down: checksums of what was accepted, trouble and dead letters of what was not, and the
+//! batch's numbers. This order keeps the promises: nothing counts before it is committed, and a process that ends in
+//! between leaves only what is done once more.
+
+use std::collections::HashMap;
+
+use domain::batch::BatchRecord;
+use domain::bucket::{EntryWrite, Trouble, TroubleKind};
+use domain::clock::Millis;
+use domain::dead_letter::DeadLetter;
+use domain::fault::Fault;
+use domain::key::{KeyHash, display_key};
+use domain::outcome::Outcome;
+use domain::retry::MAX_ATTEMPTS;
+
+use super::attempt::{Attempt, Fate};
+use super::doubts_of;
+use crate::{commit, readback};
+
+impl Attempt<'_> {
+    /// Commits the accepted records, notes the others, counts all of them. How many need no more sending.
+    pub(super) async fn record_fates(&mut self) -> Result<u64, Fault> {
+        let now = self.context.clock.now();
+        let last = self.state.attempts >= MAX_ATTEMPTS;
+        let history = self.troubles(last).await?;
+        let (mut writes, mut letters, mut delivered, mut sample) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut settled = 0;
+        for (index, fate) in std::mem::take(&mut self.fates).into_iter().enumerate() {
+            let record = &self.records[index];
+            // What only waited for its turn has not had its last attempt.
+            let Fate::Answered(outcome) = fate else { continue };
+            let (kind, code, detail) = match outcome {
+                Outcome::Accepted { effect, record_id } => {
+                    self.state.tally.accept(effect);
+                    writes.push((record.hash, commit::accepted(self.context.sync.mode, self.header, record, record_id.as_deref())));
+                    if record.had_trouble {
+                        delivered.push(record.hash);
+                    }
+                    if u64::from(record.hash.turn()) < self.header.read_back_below {
+                        sample.push(record);
+                    }
+                    self.state.settle(index);
+                    settled += 1;
+                    continue;
+                }
+                Outcome::Retry { .. } if !last => {
+                    self.state.tally.retried += u64::from(self.state.attempts == 1);
+                    continue;
+                }
+                Outcome::Retry { code, detail, .. } => {
+                    self.state.tally.exhausted += 1;
+                    // It may have arrived all the same: the next run must not trust the state about it.
+                    self.state.doubt.extend(doubts_of(self.context.sync.mode, self.header, std::slice::from_ref(record)));
+                    (TroubleKind::Exhausted, code, if detail.is_empty() { "the attempts ran out".into() } else { detail })
+                }
+                Outcome::Skipped { reason } => {
+                    self.state.tally.skipped += 1;
+                    (TroubleKind::Skipped, reason, String::new())
+                }
+                Outcome::Rejected { code, detail } => {
+                    self.state.tally.rejected += 1;
+                    (TroubleKind::Rejected, code, detail)
+                }
+            };
+            self.state.tally.reason(&code, &detail, || display_key(record.key));
+            let trouble = Trouble::after(history.get(&record.hash), kind, record.checksum, &code, now);
+            // A skip is no failure: nobody has to look at it.
+            if kind != TroubleKind::Skipped {
+                letters.push(self.letter(record, &trouble, detail, now));
+            }
+            writes.push((record.hash, EntryWrite::Trouble(trouble)));
+            self.state.settle(index);
+            settled += 1;
+        }
+        commit::commit(self.context.store.as_ref(), self.header, writes).await?;
+        if !letters.is_empty() {
+            self.context.store.put_dead_letters(letters).await?;
+        }
+        if !delivered.is_empty() {
+            self.context.store.remove_dead_letters(&self.header.sync, &delivered).await?;
+        }
+        let destination = self.destination();
+        readback::read_back(self.context, destination.as_ref(), self.header, &sample, &mut self.state.tally.read_back).await;
+        self.context.meter.settle(settled);
+        self.state.done = (0..self.records.len()).all(|i| self.state.is_settled(i));
+        if self.state.done && !self.state.tally.balances() {
+            tracing::error!(sync = self.header.sync, batch = self.header.number, tally = ?self.state.tally, "a batch does not balance");
+        }
+        Ok(settled)
+    }
+
+    /// The troubles of records that failed again, so that their pauses grow. Failures are few: this read is rare.
+    async fn troubles(&self, last: bool) -> Result<HashMap<KeyHash, Trouble>, Fault> {
+        let bits = self.header.bucket_bits;
+        let fails = |fate: &Fate| match fate {
+            Fate::Answered(Outcome::Rejected { .. } | Outcome::Skipped { .. }) => true,
+            Fate::Answered(Outcome::Retry { .. }) => last,
+            _ => false,
+        };
+        let failed = self.records.iter().zip(&self.fates).filter(|(record, fate)| record.had_trouble && fails(fate));
+        let mut buckets: Vec<u32> = failed.map(|(record, _)| record.hash.bucket(bits)).collect();
+        buckets.sort_unstable();
+        buckets.dedup();
+        if buckets.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let read = self.context.store.buckets(&self.header.sync, bits, &buckets).await?;
+        Ok(read.into_iter().flat_map(|b| b.entries).filter_map(|(hash, entry)| Some((hash, entry.trouble?))).collect())
+    }
+
+    fn letter(&self, record: &BatchRecord<'_>, trouble: &Trouble, detail: String, now: Millis) -> DeadLetter {
+        let mut json = Vec::new();
+        self.header.layout.write_json(record.fields, &mut json);
+        DeadLetter {
+            sync: self.header.sync.clone(),
+            hash: record.hash,
+            key: display_key(record.key),
+            op: self.header.op,
+            kind: trouble.kind,
+            code: trouble.code.clone(),
+            detail,
+            at: now,
+            run: self.header.run.clone(),
+            attempts: self.state.attempts,
+            record: serde_json::from_slice(&json).unwrap_or_default(),
+        }
+    }
+}
