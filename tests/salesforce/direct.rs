@@ -183,7 +183,14 @@ async fn every_error_of_a_request_is_a_decision() {
     assert!(matches!(fail(Fail::With(403, "API_DISABLED_FOR_ORG")).await, Err(WriteError::Unauthorized { .. })));
     assert!(matches!(fail(Fail::Before).await, Err(WriteError::Unavailable { .. })));
     let hour = std::time::Duration::from_secs(3600);
-    assert_eq!(fail(Fail::With(403, "REQUEST_LIMIT_EXCEEDED")).await, Err(WriteError::Throttled { after: Some(hour) }));
+    let limit = |message| Fail::Says(403, "REQUEST_LIMIT_EXCEEDED", message);
+    assert_eq!(fail(limit("TotalRequests Limit exceeded.")).await, Err(WriteError::Throttled { after: Some(hour) }));
+    for at_once in ["ConcurrentPerOrgLongTxn Limit exceeded.", "ConcurrentRequests (Concurrent API Requests) Limit exceeded."] {
+        assert_eq!(fail(limit(at_once)).await, Err(WriteError::Throttled { after: None }), "{at_once}");
+    }
+    // A token that was minted a moment ago is as secret as what it was minted with.
+    let error = fail(Fail::Says(400, "JSON_PARSER_ERROR", "authorization=Bearer {token}")).await.unwrap_err().to_string();
+    assert!(error.contains("authorization=Bearer [secret]"), "{error}");
     assert!(matches!(fail(Fail::After).await, Err(WriteError::Unavailable { .. })));
     assert_eq!(codes(&contacts(&["1"]).write(&*to, Op::Upsert).await.unwrap()), ["updated"], "the request whose answer was lost had been done");
 }

@@ -34,7 +34,7 @@ async fn given_up(world: &World) -> Run {
     let failed = {
         let mut org = world.double.org();
         org.fails.extend([Fail::Not; 4]);
-        org.fails.push_back(Fail::With(403, "REQUEST_LIMIT_EXCEEDED"));
+        org.fails.push_back(Fail::Says(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded."));
         org.jobs().len()
     };
     let run = world.run().await;

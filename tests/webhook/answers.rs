@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
 use domain::mode::{Mode, Op};
 use domain::outcome::{Effect, Outcome, WriteError};
 use domain::ports::Need;
 use serde_json::json;
 use support::double::{Behaviour, Double, RetryAfter};
 
-use crate::rig::{PLANTED, Records, open};
+use crate::rig::{PLANTED, Records, open, refused};
 
 /// The error that two records come to when the double answers like this, `url` and settings as usual.
 async fn error(behaviour: Behaviour) -> WriteError {
@@ -132,7 +133,7 @@ async fn failures_inside_a_good_answer_are_found() {
         let list = outcomes(Behaviour::fail_keys(["\"b\""], "invalid"), results.clone()).await;
         assert_eq!(list, [accepted.clone(), bad.clone(), accepted.clone()]);
         let list = outcomes(Behaviour::fail_keys(["\"c\""], "retry"), results).await;
-        assert_eq!(list, [accepted.clone(), accepted.clone(), Outcome::retry("retry")]);
+        assert_eq!(list, [accepted.clone(), accepted.clone(), Outcome::retry_because("retry", "the record is retry")]);
     }
 }
 
@@ -143,17 +144,128 @@ async fn a_record_without_a_result_is_unknown() {
     assert_eq!(outcomes(Behaviour::TooFewResults, by_id.clone()).await, [accepted.clone(), accepted.clone(), unknown.clone()]);
     assert_eq!(outcomes(Behaviour::TooManyResults, by_id).await, vec![accepted; 3]);
     // By position, a list of another length says nothing of any record.
-    assert_eq!(outcomes(Behaviour::TooFewResults, json!({})).await, vec![unknown.clone(); 3]);
-    assert_eq!(outcomes(Behaviour::TooManyResults, json!({})).await, vec![unknown.clone(); 3]);
-    assert_eq!(outcomes(Behaviour::Results(vec![]), json!({})).await, vec![unknown; 3]);
+    for (behaviour, count) in [(Behaviour::TooFewResults, 2), (Behaviour::TooManyResults, 4), (Behaviour::Results(vec![]), 0)] {
+        let unknown = Outcome::retry_because("unknown_outcome", format!("the answer has {count} results for 3 records"));
+        assert_eq!(outcomes(behaviour, json!({})).await, vec![unknown; 3]);
+    }
 }
 
 #[tokio::test]
 async fn an_answer_nobody_can_read_accepts_nothing() {
-    let unreadable = vec![Outcome::retry("unreadable_response"); 3];
-    assert_eq!(outcomes(Behaviour::Html(200), json!({})).await, unreadable);
-    assert_eq!(outcomes(Behaviour::status(204), json!({})).await, unreadable);
-    assert_eq!(outcomes(Behaviour::Status(200, vec![], "[1,2".into()), json!({})).await, unreadable);
+    for (behaviour, said) in [
+        (Behaviour::Html(200), "HTML instead of JSON"),
+        (Behaviour::status(204), "answers 204 with nothing"),
+        (Behaviour::Status(200, vec![], "[1,2".into()), "4 bytes that are no JSON"),
+    ] {
+        for outcome in outcomes(behaviour, json!({})).await {
+            assert!(matches!(&outcome, Outcome::Retry { code, detail, .. } if code == "unreadable_response" && detail.contains(said)), "{outcome:?}");
+        }
+    }
+}
+
+/// A server that answers every request with these bytes.
+fn answering(answer: Vec<u8>) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        while let Ok((mut socket, _)) = listener.accept() {
+            let _ = std::io::Read::read(&mut socket, &mut [0; 16 * 1024]);
+            let _ = std::io::Write::write_all(&mut socket, &answer);
+        }
+    });
+    url
+}
+
+fn encoded(status: &str, encoding: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!("HTTP/1.1 {status}\r\ncontent-encoding: {encoding}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+/// `{"results":[{"status":"ok"}]}`, compressed.
+const GZIP: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xab\x56\x2a\x4a\x2d\x2e\xcd\x29\x29\x56\xb2\x8a\xae\x56\x2a\x2e\x49\x2c\x29\x05\x32\x95\xf2\xb3\x95\x6a\x63\x6b\x01\x11\x63\xea\x70\x1d\x00\x00\x00";
+const DEFLATE: &[u8] =
+    b"\x78\x9c\xab\x56\x2a\x4a\x2d\x2e\xcd\x29\x29\x56\xb2\x8a\xae\x56\x2a\x2e\x49\x2c\x29\x05\x32\x95\xf2\xb3\x95\x6a\x63\x6b\x01\x9f\xcf\x0a\x79";
+/// `{"message":"bad email"}`, compressed.
+const GZIP_ERROR: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xab\x56\xca\x4d\x2d\x2e\x4e\x4c\x4f\x55\xb2\x52\x4a\x4a\x4c\x51\x48\xcd\x4d\xcc\xcc\x51\xaa\x05\x00\xe7\x4c\x3d\xbe\x17\x00\x00\x00";
+
+#[tokio::test]
+async fn compressed_answers_are_read() {
+    let records = Records::new(&["a"]);
+    let write = async |answer| {
+        let hook = open(&answering(answer), json!({}), "", json!({"results": {}})).await;
+        records.write(hook.as_ref(), Op::Upsert).await
+    };
+    for (encoding, body) in [("gzip", GZIP), ("deflate", DEFLATE)] {
+        assert_eq!(write(encoded("200 OK", encoding, body)).await.unwrap(), [Outcome::accepted(Effect::Unknown)], "{encoding}");
+    }
+    let error = write(encoded("422 No", "gzip", GZIP_ERROR)).await.unwrap_err();
+    assert!(matches!(&error, WriteError::Refused { detail, .. } if detail.contains("bad email")), "{error}");
+    let error = write(encoded("200 OK", "gzip", &GZIP[..20])).await.unwrap_err();
+    assert!(matches!(&error, WriteError::Unavailable { .. }), "{error}");
+    let error = write(encoded("200 OK", "br", b"x")).await.unwrap_err();
+    assert!(matches!(&error, WriteError::Unavailable { detail, .. } if detail.contains("encoding `br`")), "{error}");
+}
+
+#[tokio::test]
+async fn a_good_status_is_not_always_a_yes() {
+    let double = Double::start();
+    let write = async |config, behaviour| {
+        double.answer(behaviour);
+        let hook = open(&double.url(), config, "", json!({})).await;
+        Records::new(&["a", "b"]).write(hook.as_ref(), Op::Upsert).await
+    };
+    let body = |text: &str| Behaviour::Status(200, vec![], text.into());
+    assert!(matches!(write(json!({}), Behaviour::Html(200)).await, Err(WriteError::Misconfigured { .. })));
+    assert!(matches!(write(json!({}), Behaviour::status(207)).await, Err(WriteError::Misconfigured { .. })));
+    let refused = write(json!({}), body(r#"{"success":false,"error":"no such list"}"#)).await.unwrap_err();
+    assert!(matches!(&refused, WriteError::Refused { detail, .. } if detail.contains("no such list")), "{refused}");
+    let accepted = vec![Outcome::accepted(Effect::Unknown); 2];
+    assert_eq!(write(json!({}), body(r#"{"success":true}"#)).await.unwrap(), accepted);
+    for behaviour in [Behaviour::Html(200), body(r#"{"success":false}"#)] {
+        assert_eq!(write(json!({"statuses": {"success": [200]}}), behaviour).await.unwrap(), accepted, "where the settings say so");
+    }
+}
+
+/// Where the URL names the record, nothing at that address is about the record.
+#[tokio::test]
+async fn an_address_of_one_record_is_about_that_record() {
+    let double = Double::start();
+    for status in [404, 410] {
+        double.answer(Behaviour::message(status, "no such customer"));
+        let of = async |url: String| {
+            let hook = open(&url, json!({}), "", json!({})).await;
+            Records::new(&["a"]).write(hook.as_ref(), Op::Upsert).await.unwrap_err()
+        };
+        let one = of(format!("{}/{{{{id}}}}", double.url().trim_end_matches('/'))).await;
+        assert!(matches!(&one, WriteError::Refused { detail, .. } if detail.contains("no such customer")), "{status} {one}");
+        assert!(matches!(of(double.url()).await, WriteError::Misconfigured { .. }), "{status}: of an address for all it is about all");
+    }
+}
+
+/// User and password of the URL are sent as every other client sends them.
+#[tokio::test]
+async fn user_and_password_of_the_url_are_sent() {
+    let double = Double::start();
+    let at = |user: &str| double.url().replacen("://", &format!("://{user}@"), 1);
+    // The planted secret has `/` and `+` in it.
+    for (user, expected) in [("user:${env:TOKEN}", format!("user:{PLANTED}")), ("a%40b", "a@b:".to_owned()), ("${env:TOKEN}:", format!("{PLANTED}:"))] {
+        let hook = open(&at(user), json!({"headers": {}}), "", json!({})).await;
+        Records::new(&["a"]).write(hook.as_ref(), Op::Upsert).await.unwrap();
+        let sent = double.requests().pop().unwrap();
+        let encoded = base64::engine::general_purpose::STANDARD.encode(expected);
+        assert_eq!(sent.header("authorization"), Some(format!("Basic {encoded}").as_str()), "{user}");
+        // And hidden, should it come back.
+        double.answer(Behaviour::message(422, &format!("who is {encoded}, {PLANTED}?")));
+        let error = Records::new(&["a"]).write(hook.as_ref(), Op::Upsert).await.unwrap_err().to_string();
+        let hidden = !error.contains(PLANTED) && !error.contains(&encoded);
+        assert!(hidden || !user.contains("TOKEN"), "{error}");
+        double.recover();
+    }
+    for (user, what) in [("user:plain", "write it as a reference"), ("user:${env:TOKEN}", "only one of them")] {
+        let headers = if user.contains("plain") { json!({}) } else { json!({"authorization": "Bearer ${env:TOKEN}"}) };
+        let said = refused(json!({"url": at(user), "headers": headers})).await;
+        assert!(said.contains(what), "{said}");
+    }
 }
 
 #[tokio::test]

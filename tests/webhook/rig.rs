@@ -43,12 +43,24 @@ impl SecretSource for Secrets {
 
 /// Opens a webhook; `config` is added to a URL and a planted secret in a header.
 pub async fn open(url: &str, config: Value, object: &str, options: Value) -> Arc<dyn Destination> {
+    try_open(url, config, object, options).await.unwrap()
+}
+
+/// Why settings are refused.
+pub async fn refused(config: Value) -> String {
+    match try_open("http://127.0.0.1:1/", config, "", json!({})).await {
+        Ok(_) => panic!("it opens"),
+        Err(fault) => fault.to_string(),
+    }
+}
+
+async fn try_open(url: &str, config: Value, object: &str, options: Value) -> Result<Arc<dyn Destination>, Fault> {
     let mut whole = json!({ "url": url, "allow_private": true, "timeout": "5s", "headers": { "authorization": "Bearer ${env:TOKEN}" } });
     whole.as_object_mut().unwrap().extend(config.as_object().unwrap().clone());
     let target = Target { connection: "hook".into(), object: object.into(), options: options.as_object().unwrap().clone() };
     let entry = destinations::find("webhook").unwrap();
     let secrets = Secrets::new();
-    (entry.open)(Opening { name: "hook", config: &whole, folder: Path::new("."), secrets: &secrets }, &target).await.unwrap()
+    (entry.open)(Opening { name: "hook", config: &whole, folder: Path::new("."), secrets: &secrets }, &target).await
 }
 
 /// Records with the fields email and id.

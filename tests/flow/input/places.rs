@@ -90,3 +90,37 @@ fn a_second_run_while_one_is_active() {
     assert_eq!(project.double.count(), 1, "the first run delivered everything");
     project.assert_arrived();
 }
+
+/// A machine whose only way out is a proxy: as every other program there, by the environment.
+#[test]
+fn a_proxy_of_the_environment_is_used_and_told_of() {
+    let mut project = Project::webhook(5);
+    let proxy = format!("http://user:planted-word@127.0.0.1:{}", project.double.port());
+    project.connections["there"]["url"] = json!("http://api.partner.invalid/hook");
+    project.connections["there"]["allow_private"] = json!(false);
+    project.connections["there"]["retry_pause"] = json!("1ms");
+    let run = |command: &str, variables: &[(&str, &str)]| {
+        let mut command = project.command(&[command, "crm"]);
+        for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"] {
+            command.env_remove(name);
+        }
+        command.envs(variables.iter().copied());
+        Said::of(command.spawn().unwrap())
+    };
+    run("check", &[]).said(1, &["api.partner.invalid cannot be resolved"]);
+    run("check", &[("HTTP_PROXY", &proxy)]).said(0, &[]);
+    run("run", &[("HTTP_PROXY", &proxy), ("NO_PROXY", "partner.invalid")]).failed(1, &["api.partner.invalid cannot be resolved"]);
+    assert_eq!(project.double.count(), 0);
+    project.double.answer(Behaviour::message(503, "planted-word says no"));
+    let said = run("run", &[("http_proxy", &proxy)]);
+    assert!(said.out.contains("503") && !said.out.contains("planted"), "{said:#?}");
+    project.double.recover();
+    project.double.forget();
+    run("run", &[("all_proxy", &proxy)]).said(0, &["complete"]);
+    let sent = project.double.requests();
+    let seen = sent.iter().map(|request| (request.header("host"), request.header("proxy-authorization"))).collect::<Vec<_>>();
+    assert_eq!(seen, [(Some("api.partner.invalid"), Some("Basic dXNlcjpwbGFudGVkLXdvcmQ="))]);
+    run("run", &[("HTTP_PROXY", "socks5://p")]).failed(1, &["HTTP_PROXY is not the address of an HTTP proxy", "http://HOST:PORT"]);
+    let closed = run("plan", &[("HTTP_PROXY", "http://127.0.0.1:1")]);
+    closed.said(0, &[]);
+}

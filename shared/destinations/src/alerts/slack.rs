@@ -27,6 +27,8 @@ pub(super) async fn open(settings: &SlackChannel, name: String, secrets: &dyn Se
         api_url: settings.api_url.as_ref(),
         timeout: TIMEOUT,
         allow_private: settings.allow_private,
+        ca: None,
+        client_certificate: None,
     };
     let client = Client::open(&format!("alerts, {name}"), settings, secrets).await?;
     Ok(Arc::new(Slack { client, name }))

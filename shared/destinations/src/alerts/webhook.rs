@@ -31,7 +31,7 @@ pub(super) async fn open(settings: &WebhookChannel, name: String, secrets: &dyn 
         value.set_sensitive(true);
         headers.insert(header, value);
     }
-    let http = Http::new(HttpSettings { timeout: TIMEOUT, allow_private: settings.allow_private, redactor: secrets.redactor() })?;
+    let http = Http::new(HttpSettings { timeout: TIMEOUT, allow_private: settings.allow_private, redactor: secrets.redactor(), ..HttpSettings::default() })?;
     Ok(Arc::new(Webhook { http, url, headers, name }))
 }
 

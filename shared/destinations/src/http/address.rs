@@ -121,11 +121,13 @@ pub(super) async fn look_up(url: &Url, allow_private: bool) -> Result<Vec<IpAddr
 pub(super) struct Filtered {
     /// Leaves nothing out.
     pub(super) allow_private: bool,
+    /// Hosts of proxies, which are where the environment says they are.
+    pub(super) proxies: Vec<String>,
 }
 
 impl Resolve for Filtered {
     fn resolve(&self, name: Name) -> Resolving {
-        let allow_private = self.allow_private;
+        let allow_private = self.allow_private || self.proxies.iter().any(|host| host == name.as_str());
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
             let kept = filter(name.as_str(), found, allow_private)?;

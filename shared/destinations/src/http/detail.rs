@@ -2,7 +2,7 @@
 //! means.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -32,9 +32,14 @@ impl<'a> Remembering<'a> {
         Self { inner, seen: Mutex::default() }
     }
 
+    /// Remembers another one, which was made from those.
+    pub fn remember(&self, secret: &str) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(secret.to_owned());
+    }
+
     /// Hides every secret that was given out so far.
     pub fn redactor(&self) -> Redactor {
-        let seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         Redactor::new(seen.iter().map(String::as_str))
     }
 }
@@ -43,15 +48,15 @@ impl<'a> Remembering<'a> {
 impl SecretSource for Remembering<'_> {
     async fn get(&self, reference: &Reference) -> Result<String, Fault> {
         let secret = self.inner.get(reference).await?;
-        self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(secret.clone());
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(secret.clone());
         Ok(secret)
     }
 }
 
-/// Hides secrets in texts. Prints as nothing.
+/// Hides secrets in texts. Prints as nothing. Clones share what they know: a token that is minted later is hidden everywhere.
 #[derive(Clone, Default)]
 pub struct Redactor {
-    secrets: Vec<String>,
+    secrets: Arc<RwLock<Vec<String>>>,
 }
 
 impl std::fmt::Debug for Redactor {
@@ -63,7 +68,15 @@ impl std::fmt::Debug for Redactor {
 impl Redactor {
     /// Hides these, also percent-encoded, in base64 and as JSON text.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut all = BTreeSet::new();
+        let redactor = Self::default();
+        redactor.add(secrets);
+        redactor
+    }
+
+    /// Hides these, too, from now on.
+    pub fn add<'a>(&self, secrets: impl IntoIterator<Item = &'a str>) {
+        let mut known = self.secrets.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all: BTreeSet<String> = known.drain(..).collect();
         for secret in secrets {
             for form in [secret, secret.trim(), secret.trim().trim_start_matches("whsec_")] {
                 all.insert(form.to_owned());
@@ -73,16 +86,15 @@ impl Redactor {
                 all.insert(Value::from(form).to_string().trim_matches('"').to_owned());
             }
         }
-        let mut secrets: Vec<_> = all.into_iter().filter(|s| s.len() >= LEAST_SECRET).collect();
+        known.extend(all.into_iter().filter(|s| s.len() >= LEAST_SECRET));
         // The longest first, so that no part of one is left because a shorter one was hidden within it.
-        secrets.sort_by_key(|s| std::cmp::Reverse(s.len()));
-        Self { secrets }
+        known.sort_by_key(|s| std::cmp::Reverse(s.len()));
     }
 
     /// The text with every secret hidden.
     pub fn hide(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        for secret in &self.secrets {
+        for secret in self.secrets.read().unwrap_or_else(PoisonError::into_inner).iter() {
             if text.contains(secret.as_str()) {
                 text = text.replace(secret.as_str(), "[secret]");
             }
@@ -218,5 +230,8 @@ mod tests {
         assert!(!redactor.shorten(&long).contains("s3c"));
         assert_eq!(redactor.shorten("abc"), "abc", "a word of three letters is no secret");
         assert_eq!(format!("{redactor:?}"), "Redactor");
+        let clone = redactor.clone();
+        redactor.add(["minted-later"]);
+        assert_eq!(clone.hide("Bearer minted-later, s3cr=t/value"), "Bearer [secret], [secret]");
     }
 }

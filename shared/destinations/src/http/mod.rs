@@ -1,5 +1,5 @@
-//! The one way destinations talk HTTP: one client per connection, no redirects, no proxy, time limits, and
-//! no connection to an address that is not public unless the connection allows it.
+//! The one way destinations talk HTTP: one client per connection, no redirects, time limits, the proxy of the environment where
+//! it names one, and no connection to an address that is not public unless the connection allows it.
 //!
 //! A destination builds a [`Request`], sends it and gets a [`Reply`] with any status, or a [`SendError`] when
 //! there is no answer. What a status means is in [`status`], what a body says in [`detail`]. No attempt is
@@ -7,7 +7,10 @@
 
 pub mod address;
 pub mod detail;
+mod proxy;
+mod settings;
 pub mod status;
+pub mod tls;
 
 use std::error::Error;
 use std::sync::Once;
@@ -22,6 +25,7 @@ pub use reqwest::{Method, Url};
 
 use self::address::{Filtered, Refused};
 use self::detail::Redactor;
+use self::proxy::Proxies;
 
 /// No connection within this time: the destination is unavailable.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -33,7 +37,7 @@ pub const MOST_BODY: usize = 8 * 1024 * 1024;
 const USER_AGENT: &str = concat!("sluicegate/", env!("CARGO_PKG_VERSION"));
 
 /// How a connection talks.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct HttpSettings {
     /// The longest time from the first byte sent to the last byte read.
     pub timeout: Duration,
@@ -41,6 +45,8 @@ pub struct HttpSettings {
     pub allow_private: bool,
     /// What must never show in a message.
     pub redactor: Redactor,
+    /// Certificates beyond those of the system.
+    pub tls: tls::Certificates,
 }
 
 /// A client for one connection.
@@ -48,6 +54,7 @@ pub struct HttpSettings {
 pub struct Http {
     client: reqwest::Client,
     settings: HttpSettings,
+    proxies: Proxies,
 }
 
 /// What is sent.
@@ -127,6 +134,12 @@ pub enum SendError {
         /// After how long.
         detail: String,
     },
+    /// The answer is there and cannot be read: what was sent may have been taken.
+    #[error("{detail}")]
+    Encoding {
+        /// Which encoding it has.
+        detail: String,
+    },
     /// The connection broke before the whole answer was there: what was sent may have been taken.
     #[error("{detail}")]
     Broken {
@@ -170,6 +183,26 @@ pub fn percent_encode(text: &str) -> String {
     out
 }
 
+/// The text with `%XX` decoded.
+pub fn percent_decode(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let digit = |at: usize| tail.get(at).and_then(|c| char::from(*c).to_digit(16));
+        match (first, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high * 16 + low) as u8);
+                rest = &tail[2..];
+            }
+            _ => {
+                out.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 /// Now, by the system's clock.
 pub fn now() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -198,9 +231,9 @@ impl Http {
         PROVIDER.call_once(|| {
             let _ = rustls::crypto::ring::default_provider().install_default();
         });
+        let proxies = Proxies::from_environment(&settings.redactor)?;
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
             .referer(false)
             .retry(reqwest::retry::never())
             .connect_timeout(CONNECT.min(settings.timeout))
@@ -208,10 +241,10 @@ impl Http {
             .pool_idle_timeout(IDLE)
             .tcp_nodelay(true)
             .user_agent(USER_AGENT)
-            .dns_resolver(Filtered { allow_private: settings.allow_private })
-            .build()
-            .map_err(|e| Fault::new(Code::DestinationMisconfigured, format!("The HTTP client cannot be built: {}.", root(&e))))?;
-        Ok(Self { client, settings })
+            .dns_resolver(Filtered { allow_private: settings.allow_private, proxies: proxies.hosts() });
+        let client = settings.tls.apply(proxies.apply(client))?;
+        let client = client.build().map_err(|e| Fault::new(Code::DestinationMisconfigured, format!("The HTTP client cannot be built: {}.", root(&e))))?;
+        Ok(Self { client, settings, proxies })
     }
 
     /// What must never show in a message.
@@ -231,6 +264,11 @@ impl Http {
         let mut response = self.client.execute(sent).await.map_err(|e| self.tell(&e, &url))?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let mut body = Vec::new();
+        // What the client can decode is decoded by now, and says nothing of it any more.
+        if let Some(encoding) = headers.get("content-encoding").and_then(|e| e.to_str().ok()).filter(|e| !e.eq_ignore_ascii_case("identity")) {
+            let detail = format!("it answers {status} in the encoding `{}`, which nobody asked for", self.settings.redactor.shorten(encoding));
+            return Err(SendError::Encoding { detail });
+        }
         while body.len() < MOST_BODY {
             match response.chunk().await {
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(MOST_BODY - body.len())]),
@@ -247,6 +285,11 @@ impl Http {
     /// a public one; `about` names the connection.
     pub async fn look_at(&self, url: &Url, about: &str) -> Result<Vec<Finding>, SendError> {
         let redactor = &self.settings.redactor;
+        if let Some(proxy) = self.proxies.of(url) {
+            // Which address that is, the proxy decides; whether there is one is seen when something is sent.
+            tracing::info!(proxy, "{about} is reached through a proxy");
+            return Ok(Vec::new());
+        }
         let addresses = match address::look_up(url, self.settings.allow_private).await {
             Ok(addresses) => addresses,
             Err(SendError::Address { detail }) => {
@@ -267,7 +310,10 @@ impl Http {
     /// An error of the client in our words. Its own text would repeat the URL.
     fn tell(&self, error: &reqwest::Error, url: &Url) -> SendError {
         let redactor = &self.settings.redactor;
-        let host = redactor.hide(url.host_str().unwrap_or_default());
+        let mut host = redactor.hide(url.host_str().unwrap_or_default());
+        if let Some(proxy) = self.proxies.of(url) {
+            host = format!("{host} (through the proxy {proxy})");
+        }
         if let Some(refusal) = find::<Refused>(error) {
             return SendError::Address { detail: redactor.hide(&refusal.to_string()) };
         }
@@ -320,7 +366,7 @@ mod tests {
     use super::*;
 
     fn http(allow_private: bool) -> Http {
-        Http::new(HttpSettings { timeout: Duration::from_secs(5), allow_private, redactor: Redactor::new(["/hush-hush"]) }).unwrap()
+        Http::new(HttpSettings { timeout: Duration::from_secs(5), allow_private, redactor: Redactor::new(["/hush-hush"]), ..HttpSettings::default() }).unwrap()
     }
 
     async fn get(http: &Http, url: &str) -> Result<Reply, SendError> {

@@ -6,7 +6,7 @@ use domain::outcome::WriteError;
 use domain::retry::MOST_OBEYED;
 use serde_json::Value;
 
-use super::auth::{self, Tokens};
+use super::auth::Tokens;
 use super::classify;
 use super::quota::Quota;
 use crate::http::detail;
@@ -104,7 +104,7 @@ impl Api {
             return Err(WriteError::Throttled { after: Some(self.quota.throttled(&reply, &json, http::now())) });
         }
         let redactor = self.http.redactor();
-        let shorten = |text: &str| redactor.shorten(&auth::hide(text, &token, redactor));
+        let shorten = |text: &str| redactor.shorten(text);
         Err(classify::refusal(&reply, &json, &detail::detail(&reply.body, redactor), shorten))
     }
 

@@ -7,7 +7,7 @@ use domain::outcome::WriteError;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use crate::http::detail::{self, Redactor};
+use crate::http::detail;
 use crate::http::status::{Statuses, Verdict, classify_status};
 use crate::http::{self, HeaderMap, HeaderValue, Http, Method, Request, Url};
 
@@ -87,6 +87,7 @@ async fn mint(http: &Http, url: &Url, form: &str, cached: &mut Option<(String, M
     let Some(Value::String(token)) = field("access_token", "accessToken") else {
         return Err(WriteError::Unavailable { after: None, detail: "the answer to a refresh token holds no access token".into() });
     };
+    http.redactor().add([token.as_str()]);
     let life = field("expires_in", "expiresIn").and_then(|seconds| seconds.as_u64()).map_or(LIFE, Duration::from_secs);
     *cached = Some((token.clone(), http::now().plus(life.saturating_sub(MARGIN))));
     Ok(token)
@@ -98,10 +99,4 @@ fn unusable(verdict: Verdict, status: u16, said: &str) -> WriteError {
         Verdict::Unavailable(after) => WriteError::Unavailable { after, detail: format!("no access token could be minted ({status}): {said}") },
         _ => WriteError::Unavailable { after: None, detail: format!("no access token could be minted ({status})") },
     }
-}
-
-/// Hides a token that was minted after the redactor was made.
-pub(super) fn hide(text: &str, token: &str, redactor: &Redactor) -> String {
-    let text = redactor.hide(text);
-    if token.len() < 4 { text } else { text.replace(token, "[secret]") }
 }

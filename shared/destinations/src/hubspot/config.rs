@@ -43,6 +43,12 @@ pub struct Config {
     /// Allow addresses that are not public. Default false.
     #[serde(default)]
     pub allow_private: bool,
+    /// Certificates in PEM that are trusted besides the system's: those of an authority of your own. May be a reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<Setting>,
+    /// By reference, in PEM one after the other: a certificate to show, those between it and its authority, its private key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<Secret>,
     /// The pause before the second attempt, where HubSpot names none. Default 1 second.
     #[serde(default = "retry_pause_default")]
     pub retry_pause: Span,

@@ -17,6 +17,7 @@ use super::config::{Config, MOST_INPUTS, Options, URL};
 use super::object::Known;
 use super::quota::Quota;
 use crate::http::detail::Remembering;
+use crate::http::tls::Certificates;
 use crate::http::{Http, HttpSettings, Url};
 
 pub(super) fn open<'a>(opening: Opening<'a>, target: &'a Target) -> Opened<'a, dyn Destination> {
@@ -59,7 +60,8 @@ impl HubSpot {
             }
             _ => return Err(invalid("give either `token` (a service key or a private app's token) or `oauth`".into())),
         };
-        let settings = HttpSettings { timeout: config.timeout.0, allow_private: config.allow_private, redactor: secrets.redactor() };
+        let tls = Certificates::read(&about, config.ca.as_ref(), config.client_certificate.as_ref(), &secrets).await?;
+        let settings = HttpSettings { timeout: config.timeout.0, allow_private: config.allow_private, redactor: secrets.redactor(), tls };
         let api = Api { http: Http::new(settings)?, base, version: config.version.clone(), tokens, quota: Quota::new(config.rate, zone) };
         Ok(Self { about, object: object.to_owned(), options, api, known: Known::default(), config })
     }

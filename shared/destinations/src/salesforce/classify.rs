@@ -28,6 +28,11 @@ fn passes(code: &str) -> bool {
     matches!(code, "UNABLE_TO_LOCK_ROW" | "SERVER_UNAVAILABLE" | "REQUEST_RUNNING_TOO_LONG" | "QUERY_TIMEOUT" | "REQUEST_LIMIT_EXCEEDED" | STORAGE)
 }
 
+/// Trouble that passes may come in the words of a trigger or a flow that met it.
+fn passes_within(error: &RecordError) -> bool {
+    passes(&error.code) || ["UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access"].iter().any(|words| error.message.contains(words))
+}
+
 /// The outcome of a record with these errors.
 pub(super) fn record(op: Op, errors: &[RecordError], redactor: &Redactor) -> Outcome {
     let Some(first) = errors.first() else { return Outcome::unmentioned() };
@@ -37,13 +42,14 @@ pub(super) fn record(op: Op, errors: &[RecordError], redactor: &Redactor) -> Out
             _ => Outcome::Skipped { reason: NOT_FOUND.into() },
         };
     }
-    if let Some(passing) = errors.iter().find(|e| passes(&e.code)) {
-        return Outcome::retry(passing.code.clone());
-    }
     let tell = |e: &RecordError| match e.fields.is_empty() {
         true => e.message.clone(),
         false => format!("{}: {}", e.fields.join(", "), e.message),
     };
+    if let Some(passing) = errors.iter().find(|e| passes_within(e)) {
+        let code = if passes(&passing.code) { &passing.code } else { "UNABLE_TO_LOCK_ROW" };
+        return Outcome::retry_because(code, redactor.shorten(&tell(passing)));
+    }
     let detail = errors.iter().map(tell).collect::<Vec<_>>().join("; ");
     Outcome::rejected(if is_code(&first.code) { first.code.as_str() } else { "rejected" }, redactor.shorten(&detail))
 }
@@ -91,7 +97,7 @@ pub(super) fn request(reply: &Reply, redactor: &Redactor, limit_pause: Duration)
     let said = detail::detail(&reply.body, redactor);
     let detail = format!("it answers {}{}{said}", reply.status, if code.is_empty() { ": ".to_owned() } else { format!(" {code}: ") });
     match code.as_str() {
-        "REQUEST_LIMIT_EXCEEDED" => WriteError::Throttled { after: Some(limit_pause) },
+        "REQUEST_LIMIT_EXCEEDED" => WriteError::Throttled { after: is_of_the_day(&said, reply).then_some(limit_pause) },
         "SERVER_UNAVAILABLE" | "REQUEST_RUNNING_TOO_LONG" | "QUERY_TIMEOUT" | "UNABLE_TO_LOCK_ROW" => WriteError::Unavailable { after: None, detail },
         "INVALID_SESSION_ID" | "INVALID_LOGIN" | "API_DISABLED_FOR_ORG" | "API_CURRENTLY_DISABLED" => WriteError::Unauthorized { detail },
         // Every record of a sync has the same fields of the same object.
@@ -104,13 +110,37 @@ pub(super) fn request(reply: &Reply, redactor: &Redactor, limit_pause: Duration)
     }
 }
 
+/// One code, several limits: the requests of the day, or too many at once, which passes in seconds. What it says decides; where
+/// that is neither, the usage that came with it does.
+fn is_of_the_day(said: &str, reply: &Reply) -> bool {
+    let used_up = || usage(reply).is_some_and(|(used, most)| used >= most);
+    said.contains("TotalRequests") || !said.contains("Concurrent") && used_up()
+}
+
+/// Requests of the day that a reply tells of: used, and in all.
+pub(super) fn usage(reply: &Reply) -> Option<(u64, u64)> {
+    let (used, most) = reply.header("sforce-limit-info")?.split("api-usage=").nth(1)?.split([';', ',', ' ']).next()?.split_once('/')?;
+    Some((used.parse().ok()?, most.parse().ok()?))
+}
+
+/// That a request for a token came to nothing: who answered what.
+pub(super) fn no_token(reply: &Reply, what: &str) -> String {
+    format!("no token from {}, which answers {}: {what}", reply.url.host_str().unwrap_or_default(), reply.status)
+}
+
 /// A token request that was refused.
 pub(super) fn token(reply: &Reply, redactor: &Redactor) -> WriteError {
     let json: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     let text = |name: &str| json.get(name).and_then(Value::as_str).unwrap_or_default();
-    let detail = redactor.shorten(&format!("no token: {} {}", text("error"), text("error_description")));
+    let said = match text("error") {
+        "" => detail::detail(&reply.body, redactor),
+        error => redactor.shorten(&format!("{error} {}", text("error_description"))),
+    };
+    let detail = no_token(reply, &said);
     match reply.status {
-        429 | 500..=599 => WriteError::Unavailable { after: None, detail: format!("{detail} (status {})", reply.status) },
+        408 | 429 | 500..=599 => WriteError::Unavailable { after: None, detail },
+        // An answer without an error of OAuth's is none of an authorization server.
+        _ if text("error").is_empty() => WriteError::Misconfigured { detail: format!("{detail}. Is `domain` the org's My Domain?") },
         _ => WriteError::Unauthorized { detail },
     }
 }
@@ -121,6 +151,10 @@ mod tests {
 
     fn error(code: &str, fields: &[&str]) -> RecordError {
         RecordError { code: code.into(), message: "m".into(), fields: fields.iter().map(|f| (*f).to_owned()).collect() }
+    }
+
+    fn in_words(code: &str, message: &str) -> RecordError {
+        RecordError { message: message.into(), ..error(code, &[]) }
     }
 
     /// A letter for each outcome: D deleted, S skipped, T to be sent again, R rejected, U unknown.
@@ -141,6 +175,9 @@ mod tests {
             (vec![error("UNABLE_TO_LOCK_ROW", &[])], "TTTT"),
             (vec![error("STORAGE_LIMIT_EXCEEDED", &[])], "TTTT"),
             (vec![error("FIELD_CUSTOM_VALIDATION_EXCEPTION", &[]), error("UNABLE_TO_LOCK_ROW", &[])], "TTTT"),
+            (vec![in_words("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "t: execution of BeforeUpdate caused by: UNABLE_TO_LOCK_ROW, unable to …")], "TTTT"),
+            (vec![in_words("CANNOT_EXECUTE_FLOW_TRIGGER", "UNABLE_TO_LOCK_ROW: unable to obtain exclusive access to this record")], "TTTT"),
+            (vec![in_words("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "t: System.NullPointerException")], "RRRR"),
             (vec![error("ENTITY_IS_DELETED", &[])], "RSRD"),
             (vec![error("INVALID_CROSS_REFERENCE_KEY", &["Id"])], "RSRD"),
             (vec![error("INVALID_CROSS_REFERENCE_KEY", &["AccountId"])], "RRRR"),
@@ -171,7 +208,11 @@ mod tests {
             request(&reply, &Redactor::default(), Duration::from_secs(3600))
         };
         let json = |code: &str| format!(r#"[{{"errorCode":"{code}","message":"m"}}]"#);
-        assert_eq!(of(403, &json("REQUEST_LIMIT_EXCEEDED")), WriteError::Throttled { after: Some(Duration::from_secs(3600)) });
+        let limit = |message: &str| of(403, &json("REQUEST_LIMIT_EXCEEDED").replace("\"m\"", &format!("\"{message}\"")));
+        assert_eq!(limit("TotalRequests Limit exceeded."), WriteError::Throttled { after: Some(Duration::from_secs(3600)) });
+        for at_once in ["ConcurrentPerOrgLongTxn Limit exceeded.", "ConcurrentRequests (Concurrent API Requests) Limit exceeded.", "m"] {
+            assert_eq!(limit(at_once), WriteError::Throttled { after: None }, "{at_once}");
+        }
         assert!(matches!(of(401, &json("INVALID_SESSION_ID")), WriteError::Unauthorized { .. }));
         assert!(matches!(of(403, &json("API_DISABLED_FOR_ORG")), WriteError::Unauthorized { .. }));
         assert!(matches!(of(400, &json("INVALID_FIELD")), WriteError::Misconfigured { .. }));

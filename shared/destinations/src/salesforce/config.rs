@@ -23,6 +23,12 @@ pub struct Config {
     /// Allow addresses that are not public. Default false.
     #[serde(default)]
     pub allow_private: bool,
+    /// Certificates in PEM that are trusted besides the system's: those of an authority of your own. May be a reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<Setting>,
+    /// By reference, in PEM one after the other: a certificate to show, those between it and its authority, its private key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<Secret>,
     /// Requests in a time, over all writers. Default: as fast as it answers; the day's limit is Salesforce's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<RateLimit>,

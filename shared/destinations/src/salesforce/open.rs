@@ -12,6 +12,7 @@ use super::Salesforce;
 use super::config::{Auth, Config, Options};
 use super::session::{Grant, Session};
 use crate::http::detail::Remembering;
+use crate::http::tls::Certificates;
 use crate::http::{HeaderMap, HeaderValue, Http, HttpSettings, Url};
 
 /// Most bytes of records in one request.
@@ -55,7 +56,8 @@ async fn connect(opening: Opening<'_>, target: &Target) -> Result<Salesforce, Fa
     if options.allow_duplicates {
         headers.insert("sforce-duplicate-rule-header", HeaderValue::from_static("allowSave=true"));
     }
-    let http = Http::new(HttpSettings { timeout: config.timeout.0, allow_private: config.allow_private, redactor: secrets.redactor() })?;
+    let tls = Certificates::read(&about, config.ca.as_ref(), config.client_certificate.as_ref(), &secrets).await?;
+    let http = Http::new(HttpSettings { timeout: config.timeout.0, allow_private: config.allow_private, redactor: secrets.redactor(), tls })?;
     let limits = Limits {
         batch_records: config.batch_size,
         batch_bytes: BATCH_BYTES,

@@ -19,6 +19,7 @@ use tokio::sync::Mutex;
 
 use super::classify;
 use super::config::Config;
+use crate::http::detail;
 use crate::http::{self, HeaderMap, HeaderValue, Http, Method, Reply, Request, Url};
 
 /// How long an assertion is good for; the server takes at most five minutes.
@@ -180,7 +181,8 @@ impl Session {
     }
 
     async fn mint(&self) -> Result<Token, WriteError> {
-        let unreadable = |what: &str| WriteError::Unauthorized { detail: format!("the answer to the token request {what}") };
+        // A page of maintenance, or of somebody else: that passes.
+        let unreadable = |reply: &Reply, what: &str| WriteError::Unavailable { after: None, detail: classify::no_token(reply, what) };
         let url = self.domain.join("/services/oauth2/token").map_err(|_| WriteError::Misconfigured { detail: "`domain` is not an address".into() })?;
         let form = self.grant.form()?;
         let body = form.iter().map(|(name, value)| format!("{name}={}", http::percent_encode(value))).collect::<Vec<_>>().join("&");
@@ -191,10 +193,13 @@ impl Session {
         if !(200..300).contains(&reply.status) {
             return Err(classify::token(&reply, self.http.redactor()));
         }
-        let json: Value = serde_json::from_slice(&reply.body).map_err(|_| unreadable("is not JSON"))?;
+        let json: Value = serde_json::from_slice(&reply.body)
+            .map_err(|_| unreadable(&reply, &format!("it is not JSON: {}", detail::detail(&reply.body, self.http.redactor()))))?;
         let text = |name: &str| json.get(name).and_then(Value::as_str);
-        let instance = text("instance_url").and_then(|u| Url::parse(u).ok()).ok_or_else(|| unreadable("names no `instance_url`"))?;
-        let mut bearer = text("access_token").and_then(|t| HeaderValue::from_str(&format!("Bearer {t}")).ok()).ok_or_else(|| unreadable("has no token"))?;
+        let instance = text("instance_url").and_then(|u| Url::parse(u).ok()).ok_or_else(|| unreadable(&reply, "it names no `instance_url`"))?;
+        let token = text("access_token").ok_or_else(|| unreadable(&reply, "it holds no token"))?;
+        self.http.redactor().add([token]);
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| unreadable(&reply, "its token cannot stand in a header"))?;
         bearer.set_sensitive(true);
         Ok(Token { bearer, instance })
     }
@@ -207,8 +212,7 @@ impl Session {
 
     /// The day's requests in all, as the last reply told.
     fn note_usage(&self, reply: &Reply) {
-        let usage = reply.header("sforce-limit-info").and_then(|h| h.split("api-usage=").nth(1)?.split([';', ',', ' ']).next()?.split_once('/'));
-        if let Some((Ok(used), Ok(most))) = usage.map(|(used, most)| (used.parse::<u64>(), most.parse::<u64>())) {
+        if let Some((used, most)) = classify::usage(reply) {
             self.used.store(used, Ordering::Relaxed);
             self.most.store(most, Ordering::Relaxed);
         }

@@ -10,6 +10,7 @@ use domain::ports::SecretSource;
 use serde_json::{Map, Value, json};
 
 use crate::http::detail::{self, Remembering};
+use crate::http::tls::Certificates;
 use crate::http::{HeaderMap, HeaderValue, Http, HttpSettings, Method, Reply, Request, SendError, Url};
 
 /// Where the API is.
@@ -30,6 +31,10 @@ pub struct Settings<'a> {
     pub timeout: Duration,
     /// Addresses that are not public may be connected to.
     pub allow_private: bool,
+    /// Certificates that are trusted besides the system's.
+    pub ca: Option<&'a Setting>,
+    /// A certificate to show.
+    pub client_certificate: Option<&'a Secret>,
 }
 
 /// A channel of Slack that can be posted to.
@@ -97,7 +102,8 @@ impl Client {
             }
             _ => return Err(invalid("it needs either `token` or `webhook_url`")),
         };
-        let settings = HttpSettings { timeout: settings.timeout, allow_private: settings.allow_private, redactor: secrets.redactor() };
+        let tls = Certificates::read(about, settings.ca, settings.client_certificate, &secrets).await?;
+        let settings = HttpSettings { timeout: settings.timeout, allow_private: settings.allow_private, redactor: secrets.redactor(), tls };
         Ok(Self { http: Http::new(settings)?, place })
     }
 
@@ -156,12 +162,17 @@ impl Client {
         }
     }
 
-    /// A webhook says `ok` or a code, as plain text.
+    /// A webhook says `ok` or a code, as plain text; one of a workflow, or of a service that is like Slack, says so in JSON.
     fn said_by_hook(&self, reply: &Reply) -> Said {
         let text = String::from_utf8_lossy(&reply.body[..reply.body.len().min(200)]).trim().to_owned();
-        match reply.status {
-            200 if text == "ok" => Said::Ok(None),
-            200..=299 => Said::Unreadable,
+        let json: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+        let word = ["ok", "success"].iter().find_map(|name| json[*name].as_bool());
+        match (reply.status, word) {
+            (200..=299, Some(true)) => Said::Ok(None),
+            (_, Some(false)) => Said::Failed(self.code(json["error"].as_str().unwrap_or_default()), self.more(&json)),
+            // A service that answers with nothing has nothing against it.
+            (200..=299, None) if text.is_empty() || text.eq_ignore_ascii_case("ok") => Said::Ok(None),
+            (200..=299, None) => Said::Unreadable,
             _ => Said::Failed(self.code(&text), String::new()),
         }
     }

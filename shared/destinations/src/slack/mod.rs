@@ -117,6 +117,8 @@ impl Slack {
             api_url: config.api_url.as_ref(),
             timeout: config.timeout.0,
             allow_private: config.allow_private,
+            ca: config.ca.as_ref(),
+            client_certificate: config.client_certificate.as_ref(),
         };
         let client = Client::open(&about, settings, opening.secrets).await?;
         Ok(Self { about, client, message, rate: config.rate.unwrap_or(RATE), send_again: options.when_unsure == config::WhenUnsure::SendAgain })

@@ -33,6 +33,12 @@ pub struct Config {
     /// Allow addresses that are not public (loopback, private, link-local …). Default false.
     #[serde(default)]
     pub allow_private: bool,
+    /// Certificates in PEM that are trusted besides the system's: those of an authority of your own. May be a reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<Setting>,
+    /// By reference, in PEM one after the other: a certificate to show, those between it and its authority, its private key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<Secret>,
     /// Requests in a time, over all writers. Default: as fast as it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<RateLimit>,
@@ -116,7 +122,8 @@ pub struct Options {
     pub delete: Option<DeleteOptions>,
     /// What a request's body looks like.
     pub body: Body,
-    /// Where the response tells what became of each record. Without it a good status accepts all.
+    /// Where the response tells what became of each record. Without it a good status accepts all, unless the response says no:
+    /// 207, a page of HTML, `"success": false`, an `error`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub results: Option<Results>,
 }
@@ -169,7 +176,7 @@ pub enum BodyShape {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Results {
-    /// To the array of results. Default `/results`.
+    /// To the array of results; with one record to a request also to its one result. Default `/results`.
     pub pointer: String,
     /// Within a result, to its status. Default `/status`.
     pub status: String,
@@ -183,6 +190,10 @@ pub struct Results {
     /// order of the records.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
+    /// Within a result, to the place of its record in the request, from 0. Then the array holds what failed: a record that it
+    /// does not name is accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<String>,
 }
 
 impl Default for Results {
@@ -195,6 +206,7 @@ impl Default for Results {
             retry: words(&["retry"]),
             error: "/error".into(),
             id: None,
+            index: None,
         }
     }
 }

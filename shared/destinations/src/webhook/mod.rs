@@ -2,14 +2,15 @@
 //!
 //! - *What it writes*: records as JSON to a URL of your own, many to a request or one, in one of four usual
 //!   shapes or your own; see [`config::Options`].
-//! - *Auth*: headers by reference to a secret, and signatures as Standard Webhooks (`sign`).
+//! - *Auth*: headers by reference to a secret, user and password in the URL (sent as Basic), a client certificate, and signatures as Standard Webhooks (`sign`).
 //! - *Modes*: upsert, append, mirror (deletes are sent as records with the operation `delete`, or with their own
 //!   method and path). Not update: the receiver cannot be asked whether a record exists.
 //! - *Limits*: 100 records or 1 MiB to a request, 8 requests at once, all settings; no connection to an address
 //!   that is not public unless `allow_private`; redirects are not followed; a response is read to 8 MiB.
 //! - *Per-record errors*: where `results` says how to read them: by position (only when the list is as long as
-//!   the batch) or by id. A record without a result is sent again. Without `results` a 2xx status accepts
-//!   all, a 4xx refuses the batch, which is then halved until the record to blame is found.
+//!   the batch), by id, or by the place of those that failed. A record without a result is sent again. Without `results` a 2xx
+//!   status accepts all unless the answer says no (see `classify`), a 4xx refuses the batch, which is then halved until the
+//!   record to blame is found; where the URL names a record, 404 and 410 are about that record.
 //! - *Idempotency*: `webhook-id` and `idempotency-key` name the change and are the same on every attempt. When an
 //!   answer is lost the records are sent again: a receiver that must not act twice drops ids it has seen.
 //! - *API version and sources*: Standard Webhooks 1.0 (standardwebhooks.com), RFC 9110 for statuses and
@@ -179,9 +180,14 @@ impl Destination for Webhook {
         if gone && !self.statuses.permanent.contains(&reply.status) && !self.statuses.retry.contains(&reply.status) {
             return Ok(vec![Outcome::accepted(Effect::Deleted); batch.records.len()]);
         }
-        let verdict = classify_status(reply.status, reply.header("retry-after"), reply.clock(), &self.statuses);
+        let meant = self.statuses.success.contains(&reply.status);
+        let mut verdict = classify_status(reply.status, reply.header("retry-after"), reply.clock(), &self.statuses);
         if verdict == Verdict::Ok {
-            return Ok(classify::outcomes(&reply.body, &ids, batch.op, self.results.as_ref(), redactor));
+            return classify::outcomes(&reply, &ids, batch.op, self.results.as_ref(), meant, redactor);
+        }
+        // Where the URL names one record, that there is none is about that record.
+        if verdict == Verdict::Misconfigured && matches!(reply.status, 404 | 410) && route.url.template.fields().next().is_some() {
+            verdict = Verdict::Refused;
         }
         let code = serde_json::from_slice(&reply.body).ok().and_then(|json| detail::code(&json)).map(|code| redactor.hide(&code));
         let code = code.unwrap_or_else(|| format!("http_{}", reply.status));

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
 use domain::config::{self, Secret, Setting};
 use domain::fault::{Code, Fault};
 use domain::ports::{Destination, Limits, Opened, Opening, SecretSource};
@@ -16,7 +17,8 @@ use super::sign::Signer;
 use super::template::{Template, UrlTemplate};
 use super::{Headers, Route, Webhook};
 use crate::http::detail::Remembering;
-use crate::http::{HeaderMap, HeaderName, HeaderValue, Http, HttpSettings};
+use crate::http::tls::Certificates;
+use crate::http::{HeaderMap, HeaderName, HeaderValue, Http, HttpSettings, percent_decode};
 
 /// Headers that are ours, or the connection's.
 const RESERVED: [&str; 9] =
@@ -41,21 +43,30 @@ impl Webhook {
         check(&config).map_err(invalid)?;
 
         let secrets = Remembering::new(opening.secrets);
-        let url = Template::read(config.url.as_written(), &format!("{about}: url"), &secrets).await?;
+        let (written, user) = userinfo(config.url.as_written());
+        let url = Template::read(&written, &format!("{about}: url"), &secrets).await?;
         let object = Template::read(&target.object, "destination.object", &secrets).await?;
         let deletes = options.delete.clone().unwrap_or_default();
         let delete_path = match &deletes.path {
             Some(path) => Template::read(path, "destination.options.delete.path", &secrets).await?,
             None => object.clone(),
         };
-        let headers = headers(&config, &about, &secrets).await?;
+        let mut headers = headers(&config, &about, &secrets).await?;
+        if let Some(user) = user {
+            let password = split(&user).1;
+            if !password.is_empty() && Secret::new(password).is_err() {
+                return Err(invalid("the URL holds a password; write it as a reference such as `${env:NAME}`".into()));
+            }
+            let basic =
+                basic(&user, &secrets).await?.ok_or_else(|| invalid("the URL's user or password cannot be sent: it holds a control character".into()))?;
+            if headers.fixed.insert("authorization", basic).is_some() || headers.templated.iter().any(|(name, _)| name == "authorization") {
+                return Err(invalid("the URL has a user and the headers have `authorization`; only one of them can be sent".into()));
+            }
+        }
         let signer = signer(&config, &secrets).await?.transpose().map_err(invalid)?;
 
         let upsert_url = UrlTemplate::new(url.clone(), object).map_err(invalid)?;
         let delete_url = UrlTemplate::new(url, delete_path).map_err(invalid)?;
-        if upsert_url.probe.password().is_some_and(|p| !p.is_empty() && config.url.as_written().contains(&format!(":{p}@"))) {
-            return Err(invalid("the URL holds a password; write it as a reference such as `${env:NAME}`".into()));
-        }
         let shape = Shape::new(&options.body).map_err(sync_invalid)?;
         let single = shape.is_single() || headers.templated.iter().any(|(_, t)| t.fields().next().is_some());
         let method = options.method.unwrap_or(config.method);
@@ -73,7 +84,8 @@ impl Webhook {
             rate: config.rate,
             first_pause: config.retry_pause.0,
         };
-        let settings = HttpSettings { timeout: config.timeout.0, allow_private: config.allow_private, redactor: secrets.redactor() };
+        let tls = Certificates::read(&about, config.ca.as_ref(), config.client_certificate.as_ref(), &secrets).await?;
+        let settings = HttpSettings { timeout: config.timeout.0, allow_private: config.allow_private, redactor: secrets.redactor(), tls };
         Ok(Self {
             about,
             http: Http::new(settings)?,
@@ -90,6 +102,57 @@ impl Webhook {
             asked_batch_size: config.batch_size,
         })
     }
+}
+
+/// A URL as written without its user and password, and those as written. A reference there may hold what else would end them.
+fn userinfo(written: &str) -> (String, Option<String>) {
+    let whole = || (written.to_owned(), None);
+    let Some(start) = written.find("://").map(|at| at + 3) else { return whole() };
+    let (mut at, mut inside) = (None, false);
+    for (index, c) in written[start..].char_indices() {
+        match c {
+            '$' if written[start + index..].starts_with("${") => inside = true,
+            '}' => inside = false,
+            '@' if !inside => at = Some(start + index),
+            '/' | '?' | '#' if !inside => break,
+            _ => {}
+        }
+    }
+    match at {
+        Some(at) => (format!("{}{}", &written[..start], &written[at + 1..]), Some(written[start..at].to_owned())),
+        None => whole(),
+    }
+}
+
+/// User and password; a reference has colons of its own.
+fn split(user: &str) -> (&str, &str) {
+    let mut from = 0;
+    while let Some(colon) = user[from..].find(':').map(|at| from + at) {
+        match user[from..colon].find("${").and_then(|_| user[colon..].find('}')) {
+            Some(end) => from = colon + end + 1,
+            None => return (&user[..colon], &user[colon + 1..]),
+        }
+    }
+    (user, "")
+}
+
+/// The header for a user and a password (RFC 7617). What is written in the URL is percent-decoded; what a reference leads to
+/// is taken as it is.
+async fn basic(user: &str, secrets: &Remembering<'_>) -> Result<Option<HeaderValue>, Fault> {
+    let (name, password) = split(user);
+    let mut parts = Vec::new();
+    for part in [name, password] {
+        let part = if Secret::new(part).is_ok() { part.to_owned() } else { percent_decode(part) };
+        let setting = Setting::new(part).map_err(|what| Fault::new(Code::ConnectionInvalid, what))?;
+        parts.push(setting.resolve(secrets).await?);
+    }
+    let encoded = base64::engine::general_purpose::STANDARD.encode(parts.join(":"));
+    secrets.remember(&encoded);
+    let header = (!parts.concat().chars().any(char::is_control)).then(|| HeaderValue::from_str(&format!("Basic {encoded}")).ok()).flatten();
+    Ok(header.map(|mut header| {
+        header.set_sensitive(true);
+        header
+    }))
 }
 
 /// Numbers that cannot be meant.

@@ -16,6 +16,8 @@ pub enum Fail {
     Not,
     /// With this status and error code; nothing is done.
     With(u16, &'static str),
+    /// The same with this message, in which `{token}` is the token that came.
+    Says(u16, &'static str, &'static str),
     /// The connection breaks before anything is done.
     Before,
     /// The connection breaks when everything is done.
@@ -162,6 +164,7 @@ impl Org {
         let reply = match &fail {
             Some(Fail::Before) => Reply::cut(),
             Some(Fail::With(status, code)) => error(*status, code, "told to fail"),
+            Some(Fail::Says(status, code, message)) => error(*status, code, &message.replace("{token}", token)),
             Some(Fail::After) => {
                 self.route(request);
                 Reply::cut()
