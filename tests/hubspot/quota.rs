@@ -92,8 +92,8 @@ async fn the_end_of_the_day_ends_the_run_and_says_until_when() {
     project.connections["there"]["batch_size"] = json!(10);
     project.connections["there"]["timezone"] = json!(format!("Etc/GMT{:+}", hour - 12));
     project.connections["there"]["concurrency"] = json!(1);
-    // Two questions of preflight's and the writer's own, then five batches.
-    double.portal().gate.quota.daily = Some((250_000, 6));
+    // Two questions of preflight's, which account it is, then five batches.
+    double.portal().gate.quota.daily = Some((250_000, 7));
     let run = project.run().await;
     assert_eq!((run.status, run.fault.as_ref().map(|f| f.code)), (Status::Incomplete, Some(Code::DestinationLimit)), "{run:?}");
     assert_eq!((run.tally.accepted(), run.tally.unsent), (50, 50), "{:?}", run.tally);

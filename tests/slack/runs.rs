@@ -89,9 +89,12 @@ fn one_bad_message_blocks_no_other_and_a_bad_channel_ends_the_run() {
     slack.refuse_text("Customer 3", "invalid_blocks");
     let done = read(run(&project, 3));
     assert_eq!((done.tally.accepted(), done.tally.rejected, slack.messages().len()), (4, 1, 4));
+    // Another channel is another place: what is known of the first one says nothing there.
     project.sync()["destination"]["object"] = json!("#nowhere");
-    project.add_rows(6, 8);
-    let failed = run(&project, 1);
+    let asked = run(&project, 4);
+    let hash = asked["plan_hash"].as_str().unwrap().to_owned();
+    let child = project.command(&["--json", "run", "crm", "--approve", &hash]).env("SLUICEGATE_TEST_SLACK_TOKEN", TOKEN).spawn().unwrap();
+    let failed = support::binary::Said::of(child).json();
     assert_eq!((&failed["status"], &failed["fault"]["code"]), (&json!("failed"), &json!("destination_misconfigured")));
     assert_eq!(slack.messages().len(), 4);
 }

@@ -204,7 +204,9 @@ async fn handle(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<
                     None => post(&mut state, &channel, &body, false),
                 }
             }
-            "api/auth.test" => (Some(refused_caller(&state, authorized, "").map_or_else(|| ok(json!({ "user_id": "U0BOT" })), failed)), Duration::ZERO),
+            "api/auth.test" => {
+                (Some(refused_caller(&state, authorized, "").map_or_else(|| ok(json!({ "user_id": "U0BOT", "team_id": "T0TEAM" })), failed)), Duration::ZERO)
+            }
             "api/conversations.info" => (Some(info(&state, authorized, &body)), Duration::ZERO),
             _ => (Some(plain(404, "no_service")), Duration::ZERO),
         }

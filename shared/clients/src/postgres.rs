@@ -136,6 +136,11 @@ impl Connector {
         &self.place
     }
 
+    /// The database's name.
+    pub fn database(&self) -> &str {
+        self.settings.get_dbname().unwrap_or_default()
+    }
+
     /// `host:port`, for messages.
     pub fn address(&self) -> &str {
         &self.address

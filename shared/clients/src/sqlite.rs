@@ -36,6 +36,8 @@ pub struct SqliteFile {
     pub place: Place,
     /// The file, absolute where the working folder is known.
     pub path: PathBuf,
+    /// The folder of `connections.yaml`.
+    folder: PathBuf,
     busy_timeout: Span,
 }
 
@@ -43,11 +45,19 @@ impl SqliteConfig {
     /// The file, its path beginning at `folder` when it is relative. Does not open it.
     pub fn file(&self, place: Place, folder: &Path) -> SqliteFile {
         let path = folder.join(&self.path);
-        SqliteFile { place, path: std::path::absolute(&path).unwrap_or(path), busy_timeout: self.busy_timeout }
+        SqliteFile { place, path: std::path::absolute(&path).unwrap_or(path), folder: folder.to_owned(), busy_timeout: self.busy_timeout }
     }
 }
 
 impl SqliteFile {
+    /// Which file that is, whatever links lead there. One within the folder of `connections.yaml` goes with the folder, so it is
+    /// named from there.
+    pub fn identity(&self) -> String {
+        let whole = std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        let within = std::fs::canonicalize(&self.folder).ok().and_then(|folder| whole.strip_prefix(folder).ok().map(Path::to_owned));
+        within.unwrap_or(whole).display().to_string()
+    }
+
     /// Opens the file for reading only.
     pub fn open_read_only(&self) -> Result<Connection, Fault> {
         self.open(OpenFlags::SQLITE_OPEN_READ_ONLY)

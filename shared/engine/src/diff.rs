@@ -52,6 +52,8 @@ pub struct Difference {
     pub counts: Counts,
     /// Records that the destination had accepted before.
     pub known: u64,
+    /// True when an entry that was looked at says that something was accepted, wherever and under whatever key.
+    pub learnt: bool,
     /// Records that failed before in the version that the model has now.
     pub refused: Refused,
     /// Records to delete, in the order of their hashes.
@@ -183,6 +185,7 @@ async fn compare(
     let stored = store.buckets(basis.sync, basis.bits, &numbers).await?;
     out.buckets_read += numbers.len() as u64;
     for ((bucket, range, digest), stored) in asked.drain(..).zip(&stored) {
+        out.learnt |= stored.entries.iter().any(|(_, entry)| entry.accepted.is_some());
         let waiting = |counts: &Counts| counts.held + counts.respelt + counts.deletes_held;
         let before = (out.counts.to_send(), waiting(&out.counts));
         let owners = Owners { identities: &model.identities, keyless: model.keyless > 0 };

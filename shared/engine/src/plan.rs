@@ -82,7 +82,7 @@ pub async fn plan(engine: &Engine, head: &Head, force_full: bool) -> Result<Plan
     let mut findings = prepared.findings.clone();
     let columns = mapped_columns(engine, &prepared.columns);
     let doubts = Doubts::new(&store.doubts(&sync.name).await?);
-    let meaning = meaning(engine, &prepared).await?;
+    let meaning = meaning(engine, head, &prepared).await?;
     let shift = head.meaning.as_ref().map(|before| meaning.shift(before)).unwrap_or_default();
     let now = engine.clock.now();
     let only = if force_full || !doubts.is_empty() || shift.any() { None } else { cursor::incremental(sync, head, now) };
@@ -124,7 +124,9 @@ pub async fn plan(engine: &Engine, head: &Head, force_full: bool) -> Result<Plan
         columns: &columns,
         last_columns: &head.columns,
     };
-    let mut tripped = head.meaning.as_ref().map(|before| meaning.tell(before, &sync.name, difference.counts.undeletable)).unwrap_or_default();
+    // A change of what the state means matters where it means anything.
+    let before = head.meaning.as_ref().filter(|_| difference.learnt);
+    let mut tripped = before.map(|before| meaning.tell(before, &sync.name, difference.counts.undeletable)).unwrap_or_default();
     tripped.extend(guard::check(&sync.guards, &evidence));
     let notes = notes(engine, &model, &difference);
     let has_doubts = !doubts.is_empty();
@@ -132,10 +134,15 @@ pub async fn plan(engine: &Engine, head: &Head, force_full: bool) -> Result<Plan
 }
 
 /// What the state of this sync means, as its file, the warehouse and the destination have it now.
-async fn meaning(engine: &Engine, prepared: &Prepared) -> Result<Meaning, Fault> {
+async fn meaning(engine: &Engine, head: &Head, prepared: &Prepared) -> Result<Meaning, Fault> {
     let key = prepared.key.iter().filter_map(|at| prepared.columns.get(*at).cloned()).collect();
     let identifiers = prepared.mapper.layout().identifiers().map(|(_, field)| field.name.clone()).collect();
-    Ok(Meaning { place: engine.destination.place().await?, mode: engine.sync.mode, key, identifiers })
+    // A destination that does not tell where it is today is believed to be where it was.
+    let mut place = engine.destination.place().await?;
+    if let Some(before) = head.meaning.as_ref().filter(|_| place.is_empty()) {
+        place.clone_from(&before.place);
+    }
+    Ok(Meaning { place, mode: engine.sync.mode, key, identifiers })
 }
 
 /// What the numbers of a plan do not say.

@@ -58,6 +58,11 @@ impl Api {
         if self.dated() { format!("/crm-object-schemas/{version}/schemas/{object}") } else { format!("/crm/v3/schemas/{object}") }
     }
 
+    /// The account's details.
+    pub(super) fn account(&self) -> String {
+        format!("/account-info/{}/details", self.version)
+    }
+
     /// Associations between two objects: `labels`, `batch/create`. They have had a version of their own.
     pub(super) fn associations(&self, from: &str, to: &str, what: &str) -> String {
         let (version, from, to) = (&self.version, percent_encode(from), percent_encode(to));

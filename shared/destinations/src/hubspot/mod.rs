@@ -99,6 +99,19 @@ impl Destination for HubSpot {
         self.requests_of(batch)
     }
 
+    async fn place(&self) -> Result<String, Fault> {
+        // Every token may ask (the scope `oauth`); one that may not, or an address that does not know, leaves the place unknown.
+        let answer = match self.api.get(&self.api.account()).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::debug!("{}: which account this is cannot be asked: {error}", self.about);
+                return Ok(String::new());
+            }
+        };
+        let portal = answer.body.get("portalId").and_then(Value::as_u64);
+        Ok(portal.map_or_else(String::new, |portal| format!("{} of the HubSpot account {portal}", self.object)))
+    }
+
     async fn preflight(&self, need: Need<'_>) -> Result<DestinationSchema, Fault> {
         self.look(need).await
     }

@@ -189,6 +189,13 @@ impl Destination for Postgres {
         self.options.limits(CONCURRENCY)
     }
 
+    async fn place(&self) -> Result<String, Fault> {
+        let lease = self.begun().await?;
+        let table = self.table(&lease.connection).await;
+        self.end(lease).await?;
+        Ok(format!("{} of the database {} at {}", table?.name, self.connector.database(), self.connector.address()))
+    }
+
     async fn preflight(&self, need: Need<'_>) -> Result<DestinationSchema, Fault> {
         let lease = self.begun().await?;
         let found = self.look_up(&lease.connection).await?;

@@ -120,6 +120,11 @@ impl Destination for Salesforce {
         Some(self)
     }
 
+    async fn place(&self) -> Result<String, Fault> {
+        let org = self.session.org().await.map_err(|e| fault(&self.about, &e))?;
+        Ok(format!("{} of the Salesforce org {org}", self.object.to_ascii_lowercase()))
+    }
+
     async fn preflight(&self, need: Need<'_>) -> Result<DestinationSchema, Fault> {
         let refused = self.session.http().look_at(self.session.domain(), &self.about).await?;
         if refused.iter().any(Finding::is_error) {

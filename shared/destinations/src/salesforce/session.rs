@@ -72,6 +72,8 @@ impl Grant {
 struct Token {
     bearer: HeaderValue,
     instance: Url,
+    /// The org's id.
+    org: Option<String>,
 }
 
 /// A connection to one org.
@@ -201,7 +203,16 @@ impl Session {
         self.http.redactor().add([token]);
         let mut bearer = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| unreadable(&reply, "its token cannot stand in a header"))?;
         bearer.set_sensitive(true);
-        Ok(Token { bearer, instance })
+        // `id` is the user's address: …/id/ORG/USER.
+        let org = text("id").and_then(|id| id.split("/id/").nth(1)?.split('/').next().map(str::to_owned)).filter(|org| org.starts_with("00D"));
+        Ok(Token { bearer, instance, org })
+    }
+
+    /// The id of the org that tokens are good for, in its short form; where an answer does not tell it, the org's address.
+    pub(super) async fn org(&self) -> Result<String, WriteError> {
+        let token = self.token(None).await?;
+        let address = || token.instance.host_str().unwrap_or_default().to_owned();
+        Ok(token.org.as_deref().map_or_else(address, |org| org.chars().take(15).collect()))
     }
 
     /// Requests of the day that are left, as the last reply told; `None` before the first.

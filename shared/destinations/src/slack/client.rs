@@ -190,6 +190,23 @@ impl Client {
         self.http.redactor().shorten(&parts.join("; "))
     }
 
+    /// Which channel of which workspace this is, without a secret; empty where nobody tells.
+    pub(super) async fn place(&self) -> String {
+        match &self.place {
+            Place::Bot { channel, .. } => {
+                let told = self.call("auth.test", json!({})).await.ok();
+                let json = told.and_then(|posted| serde_json::from_slice::<Value>(&posted.reply.body).ok()).unwrap_or_default();
+                json["team_id"].as_str().map_or_else(String::new, |team| format!("{channel} of the Slack workspace {team}"))
+            }
+            // /services/WORKSPACE/WEBHOOK/SECRET: the last part is what nobody may know.
+            Place::Hook(url) => {
+                let mut path: Vec<&str> = url.path().trim_matches('/').split('/').collect();
+                path.pop();
+                format!("the webhook {}/{}", url.origin().ascii_serialization(), path.join("/"))
+            }
+        }
+    }
+
     /// The channel as the bot knows it; none for a webhook.
     pub(super) fn channel(&self) -> Option<&str> {
         match &self.place {

@@ -131,6 +131,10 @@ impl Destination for Slack {
         Limits { batch_records: 1, batch_bytes: RECORD_BYTES, concurrency: 1, rate: Some(self.rate), first_pause: Duration::from_secs(1) }
     }
 
+    async fn place(&self) -> Result<String, Fault> {
+        Ok(self.client.place().await)
+    }
+
     async fn preflight(&self, need: Need<'_>) -> Result<DestinationSchema, Fault> {
         let mut findings = self.message.findings(need, &self.about);
         findings.extend(preflight::look(&self.client, &self.about).await?);

@@ -162,6 +162,11 @@ impl Destination for Sqlite {
         self.inner.options.limits(1)
     }
 
+    async fn place(&self) -> Result<String, Fault> {
+        // Names of tables are the same in capitals.
+        blocking(&self.inner, |inner| format!("{} of the file {}", inner.object.table.to_ascii_lowercase(), inner.file.identity())).await
+    }
+
     async fn preflight(&self, need: Need<'_>) -> Result<DestinationSchema, Fault> {
         let (mode, fields) = (need.mode, need.fields.to_vec());
         blocking(&self.inner, move |inner| inner.preflight(Need { mode, fields: &fields })).await?

@@ -95,6 +95,8 @@ struct Webhook {
     statuses: Statuses,
     limits: Limits,
     asked_batch_size: Option<usize>,
+    /// Scheme, host and port, and what follows as written: references unresolved.
+    place: String,
 }
 
 impl Webhook {
@@ -148,6 +150,10 @@ impl Webhook {
 impl Destination for Webhook {
     fn limits(&self) -> Limits {
         self.limits
+    }
+
+    async fn place(&self) -> Result<String, Fault> {
+        Ok(self.place.clone())
     }
 
     async fn preflight(&self, need: Need<'_>) -> Result<DestinationSchema, Fault> {

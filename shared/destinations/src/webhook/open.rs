@@ -18,7 +18,7 @@ use super::template::{Template, UrlTemplate};
 use super::{Headers, Route, Webhook};
 use crate::http::detail::Remembering;
 use crate::http::tls::Certificates;
-use crate::http::{HeaderMap, HeaderName, HeaderValue, Http, HttpSettings, percent_decode};
+use crate::http::{HeaderMap, HeaderName, HeaderValue, Http, HttpSettings, Url, percent_decode};
 
 /// Headers that are ours, or the connection's.
 const RESERVED: [&str; 9] =
@@ -67,6 +67,7 @@ impl Webhook {
 
         let upsert_url = UrlTemplate::new(url.clone(), object).map_err(invalid)?;
         let delete_url = UrlTemplate::new(url, delete_path).map_err(invalid)?;
+        let place = place(&upsert_url.probe, &written, &target.object);
         let shape = Shape::new(&options.body).map_err(sync_invalid)?;
         let single = shape.is_single() || headers.templated.iter().any(|(_, t)| t.fields().next().is_some());
         let method = options.method.unwrap_or(config.method);
@@ -100,6 +101,7 @@ impl Webhook {
             statuses: config.statuses,
             limits,
             asked_batch_size: config.batch_size,
+            place,
         })
     }
 }
@@ -122,6 +124,26 @@ fn userinfo(written: &str) -> (String, Option<String>) {
         Some(at) => (format!("{}{}", &written[..start], &written[at + 1..]), Some(written[start..at].to_owned())),
         None => whole(),
     }
+}
+
+/// Where records go, without a secret: scheme, host and port as they are, what follows as written.
+fn place(probe: &Url, written: &str, object: &str) -> String {
+    let origin = probe.origin().ascii_serialization();
+    let behind = written.split_once("://").map_or(written, |(_, rest)| rest);
+    let (mut path, mut inside) = ("", false);
+    for (at, c) in behind.char_indices() {
+        match c {
+            '$' if behind[at..].starts_with("${") => inside = true,
+            '}' => inside = false,
+            '/' | '?' if !inside => {
+                path = &behind[at..];
+                break;
+            }
+            _ => {}
+        }
+    }
+    let (path, object) = (path.trim_end_matches('/'), object.trim_matches('/'));
+    if object.is_empty() { format!("{origin}{path}") } else { format!("{origin}{path}/{object}") }
 }
 
 /// User and password; a reference has colons of its own.
@@ -204,4 +226,38 @@ async fn signer(config: &Config, secrets: &dyn SecretSource) -> Result<Option<Re
         resolved.push(secret.resolve(secrets).await?);
     }
     Ok(Some(Signer::new(&resolved)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_has_no_secret_and_is_the_same_however_it_is_written() {
+        let of = |probe: &str, written: &str, object: &str| place(&Url::parse(probe).unwrap(), written, object);
+        for (probe, written, object, expected) in [
+            ("https://api.test/v1", "https://api.test/v1", "", "https://api.test/v1"),
+            ("https://api.test/v1/", "https://api.test:443/v1/", "/people", "https://api.test/v1/people"),
+            ("https://api.test/hush", "https://${env:HOST}/${secret:a/b#c}", "", "https://api.test/${secret:a/b#c}"),
+            ("http://api.test:8080/?k=hush", "${env:BASE}?k=${env:KEY}", "", "http://api.test:8080?k=${env:KEY}"),
+            ("https://api.test/x/1", "https://api.test/x/{{id}}", "", "https://api.test/x/{{id}}"),
+            ("https://api.test/", "https://api.test", "", "https://api.test"),
+        ] {
+            assert_eq!(of(probe, written, object), expected);
+        }
+    }
+
+    #[test]
+    fn user_and_password_are_found_whatever_they_are() {
+        for (written, rest, user) in [
+            ("https://h.test/a@b", "https://h.test/a@b", None),
+            ("https://u:p@h.test/a@b", "https://h.test/a@b", Some(("u", "p"))),
+            ("https://${env:A}:${secret:x/y#z}@h.test", "https://h.test", Some(("${env:A}", "${secret:x/y#z}"))),
+            ("https://u@h.test", "https://h.test", Some(("u", ""))),
+            ("https://u:p@q@h.test", "https://h.test", Some(("u", "p@q"))),
+        ] {
+            let (left, found) = userinfo(written);
+            assert_eq!((left.as_str(), found.as_deref().map(split)), (rest, user), "{written}");
+        }
+    }
 }

@@ -79,6 +79,8 @@ pub type Link = (String, u64, String, u64, u64);
 /// An account.
 #[derive(Debug)]
 pub struct Portal {
+    /// The account's id.
+    pub id: u64,
     /// The objects by name: `contacts`, `companies`, `deals`, and custom ones by their fully qualified name.
     pub objects: BTreeMap<String, Object>,
     /// Links between records.
@@ -119,6 +121,7 @@ impl Default for Portal {
         let mut deals = Object::new("0-3", deals);
         deals.required = ["dealname", "dealstage", "pipeline"].map(str::to_owned).to_vec();
         Self {
+            id: 24_681,
             objects: [("contacts", Object::new("0-1", contacts)), ("companies", Object::new("0-2", companies)), ("deals", deals)]
                 .into_iter()
                 .map(|(name, object)| (name.to_owned(), object))

@@ -35,6 +35,10 @@ impl Portal {
             return refused;
         }
         let (version, what) = match path[..] {
+            // The document of the account API: GET of the details, which every token may ask.
+            ["account-info", version, "details"] if request.method == "GET" && (version == "v3" || DATES.contains(&version)) => {
+                return Reply::json(200, &json!({ "portalId": self.id, "accountType": "STANDARD", "timeZone": "UTC", "companyCurrency": "EUR" }));
+            }
             ["crm", "v3", ref what @ ..] => ("v3", what.to_vec()),
             ["crm", "v4", "associations", ref rest @ ..] => ("v3", [&["associations"], rest].concat()),
             ["crm", what, date, ref rest @ ..] if DATES.contains(&date) => (date, [&[what], rest].concat()),

@@ -47,7 +47,10 @@ impl Org {
         let token = format!("00Ddouble!token.{}", self.minted);
         self.tokens.insert(token.clone());
         let instance = format!("http://{}", request.header("host").unwrap_or_default());
-        Reply::json(200, &json!({ "access_token": token, "instance_url": instance, "token_type": "Bearer", "issued_at": "1767323045678" }))
+        Reply::json(
+            200,
+            &json!({ "access_token": token, "instance_url": instance, "id": format!("{instance}/id/{}/005000000000001AAA", self.id), "token_type": "Bearer", "issued_at": "1767323045678" }),
+        )
     }
 
     fn verify(&self, assertion: &str) -> Result<(), &'static str> {

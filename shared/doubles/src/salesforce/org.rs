@@ -27,6 +27,8 @@ pub enum Fail {
 /// An org.
 #[derive(Debug)]
 pub struct Org {
+    /// The org's id.
+    pub id: String,
     /// The consumer key.
     pub client_id: String,
     /// The consumer secret.
@@ -97,6 +99,7 @@ impl Org {
             fails: VecDeque::new(),
             fails_every: None,
             locks_every: None,
+            id: "00D000000000001EAA".into(),
             storage_full: false,
             puts_back_deleted: false,
             unknown_field_refuses_all: false,
