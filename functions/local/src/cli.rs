@@ -126,6 +126,9 @@ pub enum Command {
     /// Records that could not be delivered.
     #[command(subcommand, name = "dead-letters")]
     DeadLetters(DeadLetters),
+    /// What is known of a sync's records, and changing that.
+    #[command(subcommand)]
+    State(State),
     /// The rate and the pauses of a connection.
     #[command(subcommand)]
     Limits(Limits),
@@ -143,6 +146,46 @@ pub enum Command {
         /// Send to a double of this service instead of an HTTP endpoint and a database.
         #[arg(long, value_name = "NAME")]
         destination: Option<DemoDestination>,
+    },
+}
+
+/// What to do with the state of a sync.
+#[derive(Debug, Subcommand)]
+pub enum State {
+    /// Show what is known: of which place, in which mode, how many records.
+    Show {
+        /// The sync.
+        sync: String,
+    },
+    /// Have records sent by the next run, whatever was accepted before: these, or all.
+    Resend {
+        /// The sync.
+        sync: String,
+        /// Only these keys, as plans and reports show them.
+        keys: Vec<String>,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Say that the destination's new place is the old one under another name.
+    SamePlace {
+        /// The sync.
+        sync: String,
+    },
+    /// Forget what was delivered: the next run sends everything, and deletes nothing that was sent before.
+    Forget {
+        /// The sync.
+        sync: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Let a sync that was given another name go on with its state.
+    Rename {
+        /// The name that the state has.
+        sync: String,
+        /// The name that it is to have.
+        name: String,
     },
 }
 

@@ -1,6 +1,8 @@
 //! How a destination tells whether two identifiers are one record. Two keys that are one record there get one verdict
 //! for the whole model, before anything is sent.
 
+use crate::value::canonical_decimal;
+
 /// How a field's values are compared at the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Equality {
@@ -9,6 +11,10 @@ pub enum Equality {
     Exact,
     /// `A` and `a` are one.
     IgnoresCase,
+    /// The same for the letters of ASCII alone: É and é are two.
+    IgnoresAsciiCase,
+    /// By its number: `7`, `007` and `7.0` are one.
+    Number,
     /// Spaces at the end do not count.
     IgnoresTrailingSpace,
     /// Neither case nor spaces at the end.
@@ -21,7 +27,7 @@ pub enum Equality {
 impl Equality {
     /// True when `A` and `a` may be one.
     pub fn may_ignore_case(self) -> bool {
-        !matches!(self, Equality::Exact | Equality::IgnoresTrailingSpace)
+        !matches!(self, Equality::Exact | Equality::IgnoresTrailingSpace | Equality::Number)
     }
 
     /// A form of `text` that two values share when they are one there. For [`Equality::Destination`] two values may share it
@@ -30,6 +36,8 @@ impl Equality {
         match self {
             Equality::Exact => text.to_owned(),
             Equality::IgnoresCase => text.to_lowercase(),
+            Equality::IgnoresAsciiCase => text.to_ascii_lowercase(),
+            Equality::Number => canonical_decimal(text.trim()).map_or_else(|| text.to_owned(), |number| number.to_string()),
             Equality::IgnoresTrailingSpace => text.trim_end_matches(' ').to_owned(),
             Equality::IgnoresCaseAndTrailingSpace => text.trim_end_matches(' ').to_lowercase(),
             // Letters and digits of ASCII alone: accents, width, case and punctuation are what such rules ignore.
@@ -48,6 +56,12 @@ mod tests {
             (Equality::Exact, "a", "A", false),
             (Equality::IgnoresCase, "\u{c4}da", "\u{e4}DA", true),
             (Equality::IgnoresCase, "a", "a ", false),
+            (Equality::IgnoresAsciiCase, "Ada", "aDA", true),
+            (Equality::IgnoresAsciiCase, "Äda", "äda", false),
+            (Equality::Number, "007", "7.0", true),
+            (Equality::Number, " 7", "7", true),
+            (Equality::Number, "seven", "Seven", false),
+            (Equality::Number, "7", "70", false),
             (Equality::IgnoresTrailingSpace, "a", "a  ", true),
             (Equality::IgnoresTrailingSpace, "a", "A", false),
             (Equality::IgnoresCaseAndTrailingSpace, "a", "A ", true),

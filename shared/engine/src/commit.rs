@@ -11,7 +11,7 @@ use domain::key::KeyHash;
 use domain::mode::{Mode, Op};
 use domain::ports::StateStore;
 
-use crate::diff::Forget;
+use crate::diff::{Forget, UNKNOWN};
 use crate::mark;
 
 /// The write for a record that the destination accepted; `record_id` is what it calls the record.
@@ -101,4 +101,33 @@ pub async fn release(store: &dyn StateStore, sync: &str, hashes: &[KeyHash]) -> 
     store.commit(sync, bits, troubled.filter_map(over).collect()).await?;
     mark::clear(store, sync, bits, &buckets).await?;
     read_in_full(store, sync).await
+}
+
+/// Has records sent by the next run, whatever was accepted before. What is appended is not sent again while it is known, so
+/// it is not known any more.
+pub async fn unlearn(store: &dyn StateStore, sync: &str, bits: u8, mode: Option<Mode>, entries: Vec<(KeyHash, Entry)>) -> Result<(), Fault> {
+    let mut writes = Vec::new();
+    for (hash, Entry { accepted, trouble }) in entries {
+        writes.extend(accepted.map(|accepted| match mode {
+            Some(Mode::Append) => (hash, EntryWrite::Removed),
+            _ => (hash, EntryWrite::Accepted { accepted: Accepted { checksum: UNKNOWN, ..accepted }, clear_trouble: false }),
+        }));
+        writes.extend(trouble.map(|trouble| (hash, EntryWrite::Trouble(Trouble { next_retry: Millis(0), ..trouble }))));
+    }
+    store.commit(sync, bits, writes).await.map(drop)
+}
+
+/// Forgets all that is known of records.
+pub async fn remove(store: &dyn StateStore, sync: &str, bits: u8, entries: Vec<(KeyHash, Entry)>) -> Result<(), Fault> {
+    let writes = entries.into_iter().flat_map(|(hash, _)| [(hash, EntryWrite::Removed), (hash, EntryWrite::ClearTrouble)]);
+    store.commit(sync, bits, writes.collect()).await.map(drop)
+}
+
+/// Writes what is known of records into the state of another name.
+pub async fn carry_over(store: &dyn StateStore, name: &str, bits: u8, entries: Vec<(KeyHash, Entry)>) -> Result<(), Fault> {
+    let writes = entries.into_iter().flat_map(|(hash, entry)| {
+        let accepted = entry.accepted.map(|accepted| EntryWrite::Accepted { accepted, clear_trouble: false });
+        accepted.into_iter().chain(entry.trouble.map(EntryWrite::Trouble)).map(move |write| (hash, write))
+    });
+    store.commit(name, bits, writes.collect()).await.map(drop)
 }

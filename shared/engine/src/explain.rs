@@ -5,9 +5,10 @@ use domain::cells::Cells;
 use domain::change::{Change, Wanted, decide};
 use domain::doubt::Doubts;
 use domain::fault::{Code, Fault};
-use domain::key::KeyHash;
+use domain::key::{KeyHash, display_key};
 use domain::layout::{Field, Layout};
 use domain::mapping::Invalid;
+use domain::mode::Mode;
 use domain::ports::{Only, Query};
 use domain::readback::landed;
 use domain::value::Value;
@@ -15,7 +16,7 @@ use domain::value::Value;
 use crate::Engine;
 use crate::enqueue::max_body;
 use crate::entries::Kind;
-use crate::extract::{extract, split};
+use crate::extract::{Extracted, extract, split};
 use crate::prepare::prepare;
 
 /// What is known of a key.
@@ -48,24 +49,40 @@ pub struct FieldDifference {
     pub here: String,
 }
 
-/// Explains the record whose key columns, as text, are `key` (in the order of the model's key).
-pub async fn explain(engine: &Engine, key: &[String]) -> Result<Explained, Fault> {
+/// Explains the record whose key columns, as text, are `key` (in the order of the model's key), or whose key is shown as `shown`.
+pub async fn explain(engine: &Engine, key: &[String], shown: &str) -> Result<Explained, Fault> {
     let (sync, store) = (&engine.sync, engine.store.as_ref());
-    if key.len() != sync.model.key.len() {
+    let wrong_count = || {
         let what =
             format!("The key of `{}` has {} columns ({}), and {} values were given.", sync.name, sync.model.key.len(), sync.model.key.join(", "), key.len());
-        return Err(Fault::new(Code::NotFound, what).with_next("give the values in this order, separated by commas"));
-    }
-    let prepared = prepare(engine).await?;
+        Fault::new(Code::NotFound, what).with_next("give the values in this order, separated by commas, or as a JSON array")
+    };
     let only = Only::Key(sync.model.key.iter().cloned().zip(key.iter().cloned()).collect());
-    let query = Query { sql: sync.model.sql.clone(), only: Some(only) };
-    let mut model = extract(engine, prepared, &query, None, max_body(engine, &engine.destination.limits())).await?;
+    let whole = key.len() == sync.model.key.len();
+    let mut model = read(engine, whole.then_some(only)).await?;
+    let mut place = model.entries.first().filter(|_| whole).map(|_| 0);
+    if place.is_none() && (model.invalid == 0 || !whole) {
+        // A database writes some values otherwise than we do (1.50, times, bytes), and a value may hold a comma: then the key is
+        // looked for as we show it.
+        if whole {
+            model = read(engine, None).await?;
+        }
+        place = find(&mut model, key, shown)?;
+        if place.is_none() && !whole {
+            return Err(wrong_count());
+        }
+    }
     let mut out = Explained { hash: None, rows: model.rows, record: None, invalid: None, differs: None, stored: None, verdict: String::new() };
     out.invalid = model.invalid_first.first().map(|i| i.why.clone());
-    let Some(entry) = model.entries.first().copied() else {
-        out.verdict = "The model has no row with this key. In mirror mode a record that we sent before would be deleted; other modes leave it alone.".into();
+    let Some(entry) = place.and_then(|at| model.entries.get(at)).copied() else {
+        out.rows = 0;
+        out.verdict = match sync.mode {
+            Mode::Mirror => "The model has no row with this key. If it was sent before, the next run deletes it.".into(),
+            mode => format!("The model has no row with this key. In mode {mode} what was sent before stays as it is."),
+        };
         return Ok(out);
     };
+    out.rows = out.rows.min(model.entries.len().max(1) as u64);
     out.hash = Some(entry.hash);
     let head = store.head(&sync.name).await?;
     let bucket = store.buckets(&sync.name, head.bucket_bits, &[entry.hash.bucket(head.bucket_bits)]).await?;
@@ -78,6 +95,10 @@ pub async fn explain(engine: &Engine, key: &[String]) -> Result<Explained, Fault
             let wanted = Wanted { checksum: entry.checksum, in_doubt: doubts.contains(&entry.hash) };
             let change = decide(sync.mode, wanted, out.stored.as_ref(), engine.clock.now());
             out.verdict = sentence(change, &wanted, out.stored.as_ref());
+            if let Some(cursor) = sync.model.cursor.as_ref().filter(|_| matches!(change, Change::Added | Change::Changed)) {
+                out.verdict +=
+                    &format!(" The sync reads by `{}`: a row that is older than the last read is seen by the next full one.", cursor.settings().column);
+            }
             let record = model.spool.read(&entry.hash, entry.offset(), entry.len as usize)?.to_vec();
             let (_, fields) = split(&record);
             let mut json = Vec::new();
@@ -87,6 +108,25 @@ pub async fn explain(engine: &Engine, key: &[String]) -> Result<Explained, Fault
         }
     }
     Ok(out)
+}
+
+async fn read(engine: &Engine, only: Option<Only>) -> Result<Extracted, Fault> {
+    let prepared = prepare(engine).await?;
+    let query = Query { sql: engine.sync.model.sql.clone(), only };
+    extract(engine, prepared, &query, None, max_body(engine, &engine.destination.limits())).await
+}
+
+/// The place of the entry whose key is shown so: its parts, or all of it as one text.
+fn find(model: &mut Extracted, key: &[String], shown: &str) -> Result<Option<usize>, Fault> {
+    for at in 0..model.entries.len() {
+        let entry = model.entries[at];
+        let record = model.spool.read(&entry.hash, entry.offset(), entry.len as usize)?;
+        let (cells, _) = split(record);
+        if display_key(cells) == shown || cells.values().map(|v| v.to_text()).eq(key.iter().map(String::as_str)) {
+            return Ok(Some(at));
+        }
+    }
+    Ok(None)
 }
 
 fn sentence(change: Change, wanted: &Wanted, stored: Option<&Stored>) -> String {

@@ -14,6 +14,7 @@ pub mod entries;
 pub mod explain;
 pub mod extract;
 pub mod identity;
+pub mod manage;
 pub mod mark;
 mod meaning;
 pub mod meter;

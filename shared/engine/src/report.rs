@@ -47,6 +47,9 @@ pub struct PlanReport {
     pub samples: Vec<Sample>,
     /// Warnings of preflight.
     pub findings: Vec<Finding>,
+    /// What the numbers do not say, a sentence each: keys that are spelt anew, deletes that wait, a cursor's trouble.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// One record of a plan.
@@ -135,6 +138,7 @@ pub async fn plan(engine: &Engine, full: bool) -> Result<PlanReport, Fault> {
         invalid: plan.model.invalid_first,
         samples,
         findings: plan.findings,
+        notes: plan.notes,
     })
 }
 
@@ -149,7 +153,7 @@ pub async fn check(engine: &Engine) -> CheckReport {
 
 /// Explains the record of a key as people write it: `7`, `7,EU`, or `["7", "E,U"]`.
 pub async fn explain(engine: &Engine, key: &str) -> Result<ExplainReport, Fault> {
-    let explained = crate::explain::explain(engine, &key_values(&engine.sync, key)?).await?;
+    let explained = crate::explain::explain(engine, &key_values(&engine.sync, key)?, key).await?;
     let (accepted, trouble) = explained.stored.map_or((None, None), |stored| (stored.accepted, stored.trouble));
     Ok(ExplainReport {
         key: key.to_owned(),

@@ -14,6 +14,7 @@ mod run;
 mod runs;
 mod schema;
 mod stack;
+mod state;
 mod trigger;
 
 use std::process::ExitCode;
@@ -50,6 +51,7 @@ async fn here(cli: &Cli, out: &Out) -> Result<ExitCode, Fault> {
         Command::Runs { sync, most } => runs::run(&project()?, sync, *most, out).await,
         Command::Explain { sync, key } => explain::run(&project()?, sync, key, out).await,
         Command::DeadLetters(what) => dead_letters::run(&project()?, what, out).await,
+        Command::State(what) => state::run(&project()?, what, out).await,
         Command::Limits(what) => limits::run(&project()?, what, out).await,
         Command::Schema { connections } => schema::run(*connections),
         Command::Demo { keep, destination } => crate::demo::run(keep.as_deref(), *destination, out).await,

@@ -44,6 +44,7 @@ pub fn show(plan: &PlanReport, command: &str, out: &Out) -> ExitCode {
     let invalid = plan.invalid.iter().take(SAMPLES).map(|i| vec![i.key.clone(), i.why.field.clone(), i.why.rule.clone(), i.why.got.clone()]);
     out.table(&["invalid key", "field", "rule", "got"], invalid.collect());
     out.table(&["guard", "why the run would be blocked"], plan.tripped.iter().map(|t| vec![t.guard.clone(), t.why.clone()]).collect());
+    plan.notes.iter().for_each(|note| out.line(format!("  {note}")));
     out.line(format!("plan hash {hash}; nothing was sent or written."));
     match plan.tripped.is_empty() {
         true if counts.to_send() == 0 => out.line("There is nothing to do."),

@@ -6,8 +6,8 @@ use domain::fault::{Code, Fault};
 use engine::report::{CheckReport, ExplainReport, PlanReport};
 use serde_json::json;
 
-use super::{apply, check, dead_letters, delete, explain, limits, pause, plan, runs, trigger};
-use crate::cli::{Cli, Command};
+use super::{apply, check, dead_letters, delete, explain, limits, pause, plan, runs, state as commands_state, trigger};
+use crate::cli::{Cli, Command, State};
 use crate::output::Out;
 use crate::project::Project;
 use crate::remote::{Remote, state};
@@ -39,6 +39,19 @@ pub async fn run(cli: &Cli, remote: &Remote, out: &Out) -> Result<ExitCode, Faul
         Command::DeadLetters(what) => {
             known(remote, what.sync()).await?;
             dead_letters::on(state(remote).await?.as_ref(), what, &trigger(what.sync()), out).await
+        }
+        Command::State(what) => {
+            let (State::Show { sync } | State::Resend { sync, .. } | State::SamePlace { sync } | State::Forget { sync, .. } | State::Rename { sync, .. }) =
+                what;
+            known(remote, sync).await?;
+            let mut hashes = Vec::new();
+            if let State::Resend { keys, .. } = what {
+                for key in keys {
+                    let report: ExplainReport = remote.ask(&json!({ "sync": sync, "explain": key }), "explain").await?;
+                    hashes.push(report.hash.ok_or_else(|| commands_state::no_row(sync, key))?);
+                }
+            }
+            commands_state::on(state(remote).await?.as_ref(), what, &hashes, &trigger(sync), out).await
         }
         Command::Limits(what) => limits::on(state(remote).await?.as_ref(), what, out).await,
         Command::Init | Command::Run { .. } | Command::Schema { .. } | Command::Demo { .. } => {

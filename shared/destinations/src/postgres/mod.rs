@@ -165,11 +165,7 @@ impl Postgres {
         let column = |name: &str| table.column(name).ok_or_else(|| connection.place().failed(format!("the table {} has no column `{name}`.", table.name)));
         let keys: Vec<&Column> = layout.identifiers().map(|(_, f)| column(&f.name)).collect::<Result<_, _>>()?;
         let columns: Vec<&Column> = layout.fields().iter().map(|f| column(&f.name)).collect::<Result<_, _>>()?;
-        let mut arrays: Vec<Vec<Option<String>>> = vec![Vec::with_capacity(identifiers.len()); keys.len()];
-        for identifier in identifiers {
-            let mut values = Cells(identifier).values();
-            arrays.iter_mut().for_each(|array| array.push(values.next().and_then(encode::text)));
-        }
+        let arrays = identifier_arrays(identifiers, keys.len());
         let statement = Shape { table: &table, columns: &keys, identifier: &vec![true; keys.len()] }.read(&columns);
         let mut records = vec![None; identifiers.len()];
         for row in connection.client.query_typed(&statement, &write::params(&arrays)).await.map_err(|e| connection.fault(&e, None))? {
@@ -206,6 +202,25 @@ impl Destination for Postgres {
         })
     }
 
+    async fn same_identity(&self, layout: &Layout, identifiers: &[Vec<u8>]) -> Result<Vec<u32>, Fault> {
+        let lease = self.begun().await?;
+        let table = self.table(&lease.connection).await?;
+        let each: Vec<u32> = (0..).take(identifiers.len()).collect();
+        let Some(keys) = layout.identifiers().map(|(_, f)| table.column(&f.name)).collect::<Option<Vec<&Column>>>() else { return Ok(each) };
+        let statement = Shape { table: &table, columns: &keys, identifier: &vec![true; keys.len()] }.same();
+        let arrays = identifier_arrays(identifiers, keys.len());
+        let rows = lease.connection.client.query_typed(&statement, &write::params(&arrays)).await;
+        self.end(lease).await?;
+        let mut same = each;
+        // One that is no value of its column is none there: its record is refused when it is written.
+        for row in rows.unwrap_or_default() {
+            if let Some(slot) = same.get_mut(write::ordinal(&row)) {
+                *slot = u32::try_from(row.get::<_, i64>(1) - 1).unwrap_or_default();
+            }
+        }
+        Ok(same)
+    }
+
     async fn write(&self, batch: &WriteBatch<'_>) -> Result<Vec<Outcome>, WriteError> {
         let lease = self.begun().await.map_err(connecting)?;
         let written = self.write_in(&lease.connection, batch).await;
@@ -228,6 +243,16 @@ impl Destination for Postgres {
         self.end(lease).await?;
         Ok(Some(records))
     }
+}
+
+/// Identifiers column by column, as text.
+fn identifier_arrays(identifiers: &[Vec<u8>], columns: usize) -> Vec<Vec<Option<String>>> {
+    let mut arrays: Vec<Vec<Option<String>>> = vec![Vec::with_capacity(identifiers.len()); columns];
+    for identifier in identifiers {
+        let mut values = Cells(identifier).values();
+        arrays.iter_mut().for_each(|array| array.push(values.next().and_then(encode::text)));
+    }
+    arrays
 }
 
 /// A fault of connecting, or of looking the table up, as the error of a batch.

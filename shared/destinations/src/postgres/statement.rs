@@ -128,6 +128,12 @@ impl Shape<'_> {
         format!("{} select d.ord from (select v.ord, count(*) over (partition by {}) as n from v) d where d.n > 1", self.records(), keys.join(", "))
     }
 
+    /// Returns the ordinal of every record, and that of the first that has the same identifier.
+    pub(super) fn same(&self) -> String {
+        let keys: Vec<String> = self.numbered(true).map(|(at, _)| format!("v.c{at}")).collect();
+        format!("{} select v.ord, min(v.ord) over (partition by {}) from v", self.records(), keys.join(", "))
+    }
+
     /// Returns ordinal and the text forms of `columns` for every record that has a row.
     pub(super) fn read(&self, columns: &[&Column]) -> String {
         let texts: Vec<String> = columns.iter().map(|column| super::encode::readable(&format!("t.{}", quote(&column.name)), column)).collect();
@@ -142,6 +148,9 @@ pub(super) fn cast(value: &str, column: &Column) -> String {
         true => format!(
             "case when {value} is not null then array(select e from jsonb_array_elements_text({value}::jsonb) with ordinality as x(e, o) order by o) end::{sql_type}"
         ),
-        false => format!("{value}::{sql_type}"),
+        false => match &column.collation {
+            Some(collation) => format!("({value}::{sql_type} collate {collation})"),
+            None => format!("{value}::{sql_type}"),
+        },
     }
 }

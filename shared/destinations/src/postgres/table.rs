@@ -23,6 +23,8 @@ pub(super) struct Column {
     /// The type of its values.
     pub(super) kind: Type,
     pub(super) is_array: bool,
+    /// The collation that it has instead of its type's.
+    pub(super) collation: Option<String>,
     /// Equal as the database's `=` sees it means equal in every byte, so the text form can be compared here.
     pub(super) exact: bool,
     /// `IS DISTINCT FROM` tells every difference. Else the text forms are compared: `citext` and collations
@@ -80,7 +82,9 @@ select a.attname::text, pg_catalog.format_type(a.atttypid, -1), t.typname::text,
        (select array_agg(e.enumlabel::text order by e.enumsortorder) from pg_catalog.pg_enum e where e.enumtypid = t.oid),
        coalesce((select c.collisdeterministic from pg_catalog.pg_collation c where c.oid = a.attcollation), true),
        has_column_privilege(a.attrelid, a.attnum, 'insert'), has_column_privilege(a.attrelid, a.attnum, 'update'),
-       has_column_privilege(a.attrelid, a.attnum, 'select'), pg_catalog.format_type(a.atttypid, a.atttypmod)
+       has_column_privilege(a.attrelid, a.attnum, 'select'), pg_catalog.format_type(a.atttypid, a.atttypmod),
+       (select quote_ident(n.nspname) || '.' || quote_ident(c.collname) from pg_catalog.pg_collation c join pg_catalog.pg_namespace n on n.oid = c.collnamespace
+        where c.oid = a.attcollation and a.attcollation <> t.typcollation)
 from base b join pg_catalog.pg_type t on t.oid = b.typid and t.typtype <> 'd'
 join pg_catalog.pg_attribute a on a.attrelid = $1 and a.attnum = b.num
 order by a.attnum";
@@ -163,7 +167,7 @@ fn column(row: &Row) -> Column {
             _ => None,
         },
         one_of: row.get(10),
-        equality: Equality::Exact,
+        equality: equality(&typname, kind, deterministic),
     };
     Column {
         exact: matches!(typname.as_str(), "int2" | "int4" | "int8" | "uuid" | "bool" | "date")
@@ -174,11 +178,25 @@ fn column(row: &Row) -> Column {
         may_update: row.get(13),
         may_select: row.get(14),
         full_type: row.get(15),
+        collation: row.get(16),
         name,
         sql_type,
         kind,
         is_array,
         field,
+    }
+}
+
+/// How two values of such a column are compared.
+fn equality(typname: &str, kind: Type, deterministic: bool) -> Equality {
+    match (typname, kind) {
+        ("citext", _) => Equality::IgnoresCase,
+        ("bpchar", _) => Equality::IgnoresTrailingSpace,
+        (_, Type::Int | Type::Decimal | Type::Float) => Equality::Number,
+        ("text" | "varchar", _) if deterministic => Equality::Exact,
+        // A collation of its own, or another way to write the same: an address, an interval, a UUID in capitals.
+        (_, Type::Text | Type::Uuid) => Equality::Destination,
+        _ => Equality::Exact,
     }
 }
 
@@ -234,9 +252,6 @@ impl Table {
             // To find a row by a column is not to write it.
             field.read_only &= !(need.mode == Mode::Update && mapped(&column.name).is_some_and(|(_, identifier)| *identifier));
             field.required &= need.mode != Mode::Update;
-            if column.sql_type.ends_with("citext") {
-                field.equality = Equality::IgnoresCase;
-            }
             field
         });
         DestinationSchema { fields: Some(fields.collect()), findings: self.findings(need) }

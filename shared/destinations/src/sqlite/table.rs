@@ -148,9 +148,13 @@ impl Table {
         let collations = self.collations(&identifiers);
         let fields = self.columns.iter().map(|column| {
             let mut field = column.field.clone();
-            if identifiers.iter().zip(&collations).any(|(name, collation)| *name == column.name && *collation == Collation::NoCase) {
-                field.equality = Equality::IgnoresCase;
-            }
+            let collation = identifiers.iter().zip(&collations).find(|(name, _)| **name == column.name).map(|(_, collation)| *collation);
+            field.equality = match (column.affinity, collation) {
+                (Affinity::Numeric, _) => Equality::Number,
+                (_, Some(Collation::NoCase)) => Equality::IgnoresAsciiCase,
+                (_, Some(Collation::RTrim)) => Equality::IgnoresTrailingSpace,
+                _ => Equality::Exact,
+            };
             // To find a row by a column is not to write it.
             field.read_only &= !(need.mode == Mode::Update && identifiers.contains(&column.name.as_str()));
             field.required &= need.mode != Mode::Update;
