@@ -84,7 +84,11 @@ const COLUMNS: [(&str, Type); 5] = [("id", Type::Int), ("email", Type::Text), ("
 #[async_trait]
 impl Warehouse for MadeUp {
     async fn describe(&self, _: &Query) -> Result<Described, Fault> {
-        Ok(Described { columns: COLUMNS.iter().map(|(name, kind)| Column { name: (*name).into(), kind: *kind }).collect(), findings: vec![] })
+        Ok(Described {
+            columns: COLUMNS.iter().map(|(name, kind)| Column { name: (*name).into(), kind: *kind }).collect(),
+            findings: vec![],
+            unreadable: vec![],
+        })
     }
 
     async fn rows(&self, _: &Query) -> Result<RowStream, Fault> {

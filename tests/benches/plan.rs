@@ -66,7 +66,11 @@ fn rows() -> Vec<RowBatch> {
 #[async_trait]
 impl Warehouse for Memory {
     async fn describe(&self, _: &Query) -> Result<Described, Fault> {
-        Ok(Described { columns: COLUMNS.iter().map(|(name, kind)| Column { name: (*name).into(), kind: *kind }).collect(), findings: vec![] })
+        Ok(Described {
+            columns: COLUMNS.iter().map(|(name, kind)| Column { name: (*name).into(), kind: *kind }).collect(),
+            findings: vec![],
+            unreadable: vec![],
+        })
     }
 
     async fn rows(&self, _: &Query) -> Result<RowStream, Fault> {

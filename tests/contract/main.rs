@@ -3,4 +3,5 @@
 mod batch_queue;
 mod destinations;
 mod state_store;
+mod values;
 mod warehouses;

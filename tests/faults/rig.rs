@@ -167,7 +167,7 @@ struct Memory(Rows);
 impl Warehouse for Memory {
     async fn describe(&self, _: &Query) -> Result<Described, Fault> {
         let column = |name: &str, kind| Column { name: name.into(), kind };
-        Ok(Described { columns: vec![column("id", Type::Int), column("name", Type::Text)], findings: Vec::new() })
+        Ok(Described { columns: vec![column("id", Type::Int), column("name", Type::Text)], findings: Vec::new(), unreadable: Vec::new() })
     }
 
     async fn rows(&self, _: &Query) -> Result<RowStream, Fault> {

@@ -274,7 +274,7 @@ impl Warehouse for Memory {
     async fn describe(&self, _: &Query) -> Result<Described, Fault> {
         let column = |(name, kind): (&str, Type)| Column { name: name.into(), kind };
         let columns = [("id", Type::Int), ("ext", Type::Text), ("name", Type::Text), ("account", Type::Text), ("score", Type::Int)];
-        Ok(Described { columns: columns.map(column).to_vec(), findings: Vec::new() })
+        Ok(Described { columns: columns.map(column).to_vec(), findings: Vec::new(), unreadable: Vec::new() })
     }
 
     async fn rows(&self, _: &Query) -> Result<RowStream, Fault> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use domain::clock::Span;
 use domain::fault::{Code, Fault};
+use rusqlite::config::DbConfig;
 use rusqlite::ffi::ErrorCode;
 use rusqlite::{Connection, OpenFlags};
 use schemars::JsonSchema;
@@ -77,6 +78,8 @@ impl SqliteFile {
         let failed = |e: rusqlite::Error| self.fault(&e, None);
         let connection = Connection::open_with_flags(&self.path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
         connection.busy_timeout(self.busy_timeout.0).map_err(failed)?;
+        // Else a mistyped column in double quotes is taken for a text.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false).map_err(failed)?;
         // Opening reads nothing: only this tells whether the file is a database, and readable.
         connection.query_row("select count(*) from sqlite_schema", [], |_| Ok(())).map_err(failed)?;
         Ok(connection)

@@ -147,6 +147,13 @@ pub struct Group {
     pub records: Vec<usize>,
 }
 
+/// A row that was written without an error and is not there under its identifier.
+pub fn kept_out() -> Outcome {
+    let detail = "the row is not there under this identifier after it was written: a trigger of the table keeps it out or changes the identifier; \
+                  write it in the mapping as the trigger does";
+    Outcome::rejected("changed_by_trigger", detail)
+}
+
 /// A batch on its way through statements: what is still to do, and what became of the rest.
 #[derive(Debug)]
 pub struct Progress {
@@ -167,6 +174,17 @@ impl Progress {
             }
         }
         Self { outcomes }
+    }
+
+    /// What became of a record so far.
+    pub fn outcome(&self, record: usize) -> Option<&Outcome> {
+        self.outcomes.get(record)?.as_ref()
+    }
+
+    /// Records with this outcome's code.
+    pub fn rejected_for(&self, wanted: &str) -> Vec<usize> {
+        let is = |outcome: &Option<Outcome>| matches!(outcome, Some(Outcome::Rejected { code, .. }) if code == wanted);
+        self.outcomes.iter().enumerate().filter(|(_, outcome)| is(outcome)).map(|(record, _)| record).collect()
     }
 
     /// Records without an outcome.

@@ -74,8 +74,10 @@ pub enum Only {
 pub struct Described {
     /// The columns in order.
     pub columns: Vec<Column>,
-    /// Columns nobody can read, columns named twice.
+    /// Columns named twice.
     pub findings: Vec<Finding>,
+    /// Columns nobody can read, each with what to do; they harm only a sync that uses them.
+    pub unreadable: Vec<(String, Finding)>,
 }
 
 /// Rows in batches. Dropping the stream stops the statement in the warehouse.
@@ -224,6 +226,13 @@ pub trait Destination: Send + Sync {
     /// True when [`Destination::read`] can read records; asked before anything is spent on reading.
     fn reads_back(&self) -> bool {
         false
+    }
+
+    /// For each record (cells of the layout) and each of its fields whether what is there is the same in the destination's own
+    /// terms; asked about records that [`Destination::read`] gives otherwise spelt. `Ok(None)`: it cannot tell.
+    async fn agrees(&self, layout: &Layout, records: &[Vec<u8>]) -> Result<Option<Vec<Vec<bool>>>, Fault> {
+        let _ = (layout, records);
+        Ok(None)
     }
 
     /// Reads records back by their identifier cells: for each, its fields in the layout's order as

@@ -157,7 +157,16 @@ pub async fn differences(engine: &Engine, layout: &Layout, records: &[Vec<u8>]) 
         let differing = differing(layout, Cells(&here), Cells(&there));
         Some(differing.map(|(f, here, there)| FieldDifference { field: f.name.clone(), there: there.to_text().into(), here: here.to_text().into() }).collect())
     };
-    Ok(Some(records.iter().zip(there).map(|(record, there)| compare(record, there)).collect()))
+    let mut found: Vec<Option<Vec<FieldDifference>>> = records.iter().zip(there).map(|(record, there)| compare(record, there)).collect();
+    let differ: Vec<usize> = (0..found.len()).filter(|at| found[*at].as_ref().is_some_and(|fields| !fields.is_empty())).collect();
+    let asked: Vec<Vec<u8>> = differ.iter().map(|at| split(&records[*at]).1.bytes().to_vec()).collect();
+    // Some values are only spelt otherwise there.
+    let agrees = if asked.is_empty() { None } else { engine.destination.agrees(layout, &asked).await? };
+    for (at, agrees) in differ.into_iter().zip(agrees.into_iter().flatten()) {
+        let same = |d: &FieldDifference| layout.fields().iter().zip(&agrees).any(|(field, same)| field.name == d.field && *same);
+        found[at].iter_mut().for_each(|fields| fields.retain(|d| !same(d)));
+    }
+    Ok(Some(found))
 }
 
 /// The fields that the destination does not have as they are in the record, with both values: first ours.

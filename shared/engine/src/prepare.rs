@@ -39,6 +39,7 @@ pub async fn preflight(engine: &Engine) -> Result<Preflight, Fault> {
     let mut findings = sync.findings();
     let described = engine.warehouse.describe(&Query { sql: sync.model.sql.clone(), only: None }).await?;
     findings.extend(described.findings);
+    findings.extend(described.unreadable.into_iter().filter(|(column, _)| uses(sync, column)).map(|(_, finding)| finding));
     let columns = described.columns;
     let key = positions(sync, &columns, &mut findings);
     let cursor = cursor_position(sync, &columns, &mut findings);
@@ -70,6 +71,14 @@ pub async fn prepare(engine: &Engine) -> Result<Prepared, Fault> {
             Err(Fault::new(Code::PreflightFailed, what))
         }
     }
+}
+
+/// True when the sync needs the values of a column.
+fn uses(sync: &Sync, column: &str) -> bool {
+    let cursor = sync.model.cursor.as_ref().map(|cursor| cursor.settings().column);
+    sync.model.key.iter().any(|key| key == column)
+        || cursor.is_some_and(|cursor| cursor == column)
+        || sync.mapping.iter().any(|line| line.from.as_deref() == Some(column))
 }
 
 fn positions(sync: &Sync, columns: &[Column], findings: &mut Vec<Finding>) -> Option<Vec<usize>> {

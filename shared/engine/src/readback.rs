@@ -4,6 +4,7 @@
 use domain::batch::{BatchHeader, BatchRecord};
 use domain::cells::Cells;
 use domain::key::display_key;
+use domain::layout::Layout;
 use domain::mode::Op;
 use domain::ports::Destination;
 use domain::readback::ReadBack;
@@ -32,13 +33,35 @@ pub(crate) async fn read_back(context: &Context, destination: &dyn Destination, 
             return;
         }
     };
-    for (record, there) in sample.iter().zip(there) {
+    let compared: Vec<Option<Vec<String>>> = sample
+        .iter()
+        .zip(there)
+        .map(|(record, there)| {
+            let here = destination.as_stored(layout, record.fields);
+            there.map(|there| differing(layout, Cells(&here), Cells(&there)).map(|(field, ..)| field.name.clone()).collect())
+        })
+        .collect();
+    let spelt: Vec<Option<Vec<bool>>> = if header.op == Op::Delete { vec![None; sample.len()] } else { agreeing(destination, layout, sample, &compared).await };
+    for ((record, fields), agrees) in sample.iter().zip(compared).zip(spelt) {
         if header.op == Op::Delete {
-            found.note_deleted(|| display_key(record.key), there.is_some());
+            found.note_deleted(|| display_key(record.key), fields.is_some());
             continue;
         }
-        let here = destination.as_stored(layout, record.fields);
-        let fields = there.map(|there| differing(layout, Cells(&here), Cells(&there)).map(|(field, ..)| field.name.clone()).collect());
-        found.note(|| display_key(record.key), fields);
+        let same = |name: &String| agrees.as_ref().is_some_and(|agrees| layout.fields().iter().zip(agrees).any(|(field, same)| field.name == *name && *same));
+        found.note(|| display_key(record.key), fields.map(|names| names.into_iter().filter(|name| !same(name)).collect()));
     }
+}
+
+/// Of records that seem to differ, which fields are the same to the destination: it spells some values in its own way.
+async fn agreeing(destination: &dyn Destination, layout: &Layout, sample: &[&BatchRecord<'_>], compared: &[Option<Vec<String>>]) -> Vec<Option<Vec<bool>>> {
+    let mut out = vec![None; sample.len()];
+    let differ: Vec<usize> = (0..sample.len()).filter(|at| compared[*at].as_ref().is_some_and(|fields| !fields.is_empty())).collect();
+    if differ.is_empty() {
+        return out;
+    }
+    let records: Vec<Vec<u8>> = differ.iter().map(|at| sample[*at].fields.bytes().to_vec()).collect();
+    if let Ok(Some(agrees)) = destination.agrees(layout, &records).await {
+        differ.into_iter().zip(agrees).for_each(|(at, agrees)| out[at] = Some(agrees));
+    }
+    out
 }

@@ -87,7 +87,7 @@ fn describe(file: &SqliteFile, model: &str) -> Result<Described, Fault> {
     let connection = file.open_read_only()?;
     let statement = prepare(file, &connection, &sql::plain(model), model, 0)?;
     let columns: Vec<_> = statement.column_names().map(|name| Column { name: name.to_owned(), kind: Type::Any }).collect();
-    Ok(Described { findings: sql::named_twice(&columns), columns })
+    Ok(Described { findings: sql::named_twice(&columns), columns, unreadable: Vec::new() })
 }
 
 fn prepare<'c>(

@@ -115,3 +115,68 @@ async fn a_record_that_becomes_invalid_is_left_alone() {
     assert_eq!(project.run().await.counts.changed, 1);
     project.assert_arrived();
 }
+
+/// What a column of numbers would make another text of is refused by record, and what it keeps arrives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_text_is_not_turned_into_a_number() {
+    for declared in ["string", "numeric", "decimal(10, 2)"] {
+        let project = Project::table(0);
+        project.warehouse("drop table customers; create table customers (id integer primary key, email text, name text, n text)");
+        project.warehouse(
+            "insert into customers (id, n) values (1, '008'), (2, '1.10'), (3, '12345678901234567890'), (4, 'eight'), (5, '8'), (6, ' 8'), (7, '1e3')",
+        );
+        project.product(&format!("drop table customers; create table customers (id integer primary key, email text, name text, n {declared})"));
+        let run = project.run().await;
+        let there: Vec<String> = project.there().values().map(|r| r["n"].as_str().map_or_else(|| r["n"].to_string(), str::to_owned)).collect();
+        assert_eq!(there, ["eight", "8"], "{declared}: {run:#?}");
+        assert_eq!(run.tally.read_back.checked, run.tally.read_back.landed, "{declared}: {:?}", run.tally.read_back);
+        assert!(run.tally.reasons["numeric_value_out_of_range"].detail.contains("declare it as TEXT"), "{declared}");
+    }
+}
+
+#[test]
+fn a_mistyped_column_in_double_quotes_is_no_text() {
+    let mut project = Project::webhook(2);
+    project.sync()["model"]["sql"] = json!("select id, \"emial\" as email, name, n from customers");
+    project.sluice(&["run", "crm"]).failed(1, &["no such column", "emial"]);
+    assert_eq!(project.double.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_may_be_as_wide_as_sqlite_takes_it() {
+    let names: Vec<String> = (0..1_500).map(|n| format!("c{n}")).collect();
+    let mut project = Project::table(0);
+    let columns = names.join(", ");
+    project.warehouse(&format!("create table wide (id integer primary key, {columns}); insert into wide (id, c0, c1499) values (1, 'a', 'b')"));
+    project.product(&format!("create table wide (id integer primary key, {columns})"));
+    project.sync()["model"]["sql"] = json!("select * from wide");
+    project.sync()["destination"]["object"] = json!("wide");
+    project.sync()["guards"] = json!({ "max_change_percent": null });
+    let mut mapping = vec![json!({ "from": "id", "to": "id", "identifier": true })];
+    mapping.extend(names.iter().map(|name| json!({ "from": name, "to": name })));
+    project.sync()["mapping"] = json!(mapping);
+    assert_eq!(project.run().await.tally.created, 1);
+    project.warehouse("update wide set c700 = 'x'");
+    let run = project.run().await;
+    assert_eq!((run.tally.updated, run.tally.read_back.landed), (1, 1), "{run:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_unique_value_moves_and_is_swapped() {
+    let mut project = Project::table(4);
+    project.sync()["mode"] = json!("mirror");
+    project.sync()["guards"] = json!({ "max_delete_percent": null, "max_change_percent": null });
+    project.product("create unique index by_email on customers (email)");
+    assert_eq!(project.run().await.tally.created, 4);
+    for change in [
+        "update customers set email = case id when 1 then 'c2@h.test' when 2 then 'x' else email end",
+        "update customers set email = case id when 3 then 'c4@h.test' when 4 then 'c3@h.test' else email end",
+        "delete from customers where id = 4; update customers set email = 'c3@h.test' where id = 1",
+        "delete from customers where id = 3; insert into customers values (6, 'c4@h.test', 'Six', 1)",
+    ] {
+        project.warehouse(change);
+        let run = project.run().await;
+        assert_eq!((run.status, run.tally.rejected, run.tally.exhausted), (domain::run::Status::Complete, 0, 0), "{change}: {run:#?}");
+        project.assert_arrived();
+    }
+}

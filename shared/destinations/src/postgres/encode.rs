@@ -1,15 +1,21 @@
 //! Values as text that PostgreSQL reads without loss, and back.
 //!
-//! Times carry `Z` where they are points in time, bytes are hexadecimal, arrays and documents are JSON.
+//! Times carry `Z` where they are points in time, bytes are hexadecimal, documents are JSON, arrays are PostgreSQL's own text
+//! of them (see `array`).
 //! Read back, dates and times come as whole days and microseconds, so no calendar text is parsed.
 
 use domain::value::{Type, Value};
 
+use super::array;
 use super::table::Column;
 
-/// A value as text; `None` for null.
-pub(super) fn text(value: Value<'_>) -> Option<String> {
+/// A value as text for a column; `None` for null.
+pub(super) fn text(value: Value<'_>, column: Option<&Column>) -> Option<String> {
     match value {
+        Value::Json(json) => {
+            let literal = column.filter(|column| column.is_array).and_then(|column| array::literal(json, column.element()));
+            Some(literal.unwrap_or_else(|| json.to_owned()))
+        }
         Value::Missing | Value::Null => None,
         Value::Bytes(bytes) => Some(format!("\\x{}", hex(bytes))),
         Value::Date(_) | Value::DateTime(_) | Value::Timestamp(_) => Some(before_christ(value.to_text().into_owned())),
@@ -18,7 +24,7 @@ pub(super) fn text(value: Value<'_>) -> Option<String> {
 }
 
 /// Years before 1 have no sign in PostgreSQL, and there is no year 0.
-fn before_christ(text: String) -> String {
+pub(super) fn before_christ(text: String) -> String {
     let (negative, rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.as_str()),
@@ -31,7 +37,7 @@ fn before_christ(text: String) -> String {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
         // Writing to a String cannot fail.
@@ -121,7 +127,7 @@ mod tests {
             (Value::Decimal("-1.5"), Some("-1.5")),
             (Value::Json("[1]"), Some("[1]")),
         ] {
-            assert_eq!(text(value).as_deref(), expected, "{value:?}");
+            assert_eq!(text(value, None).as_deref(), expected, "{value:?}");
         }
     }
 

@@ -17,6 +17,7 @@
 //! - **API version and sources**: PostgreSQL 12 and newer, tried with 15; the manual on `INSERT … ON CONFLICT`, on the
 //!   system catalogs and on error codes (postgresql.org/docs/current).
 
+mod array;
 mod classify;
 mod encode;
 mod statement;
@@ -237,6 +238,31 @@ impl Destination for Postgres {
         true
     }
 
+    async fn agrees(&self, layout: &Layout, records: &[Vec<u8>]) -> Result<Option<Vec<Vec<bool>>>, Fault> {
+        let lease = self.begun().await?;
+        let table = self.table(&lease.connection).await?;
+        let Some(columns) = layout.fields().iter().map(|f| table.column(&f.name)).collect::<Option<Vec<&Column>>>() else { return Ok(None) };
+        let identifier: Vec<bool> = layout.fields().iter().map(|field| field.identifier).collect();
+        let mut arrays: Vec<Vec<Option<String>>> = vec![Vec::with_capacity(records.len()); columns.len()];
+        for record in records {
+            for ((value, column), array) in Cells(record).values().zip(&columns).zip(&mut arrays) {
+                array.push(encode::text(value, Some(column)));
+            }
+        }
+        let statement = Shape { table: &table, columns: &columns, identifier: &identifier }.agrees();
+        let rows = lease.connection.client.query_typed(&statement, &write::params(&arrays)).await;
+        self.end(lease).await?;
+        // What the database cannot read as a value of its own it does not have.
+        let Ok(rows) = rows else { return Ok(None) };
+        let mut out = vec![vec![false; columns.len()]; records.len()];
+        for row in rows {
+            if let Some(fields) = out.get_mut(write::ordinal(&row)) {
+                fields.iter_mut().enumerate().for_each(|(at, same)| *same = row.get(at + 1));
+            }
+        }
+        Ok(Some(out))
+    }
+
     async fn read(&self, layout: &Layout, identifiers: &[Vec<u8>]) -> Result<Option<Vec<Option<Vec<u8>>>>, Fault> {
         let lease = self.begun().await?;
         let records = self.read_in(&lease.connection, layout, identifiers).await?;
@@ -250,7 +276,7 @@ fn identifier_arrays(identifiers: &[Vec<u8>], columns: usize) -> Vec<Vec<Option<
     let mut arrays: Vec<Vec<Option<String>>> = vec![Vec::with_capacity(identifiers.len()); columns];
     for identifier in identifiers {
         let mut values = Cells(identifier).values();
-        arrays.iter_mut().for_each(|array| array.push(values.next().and_then(encode::text)));
+        arrays.iter_mut().for_each(|array| array.push(values.next().and_then(|value| encode::text(value, None))));
     }
     arrays
 }

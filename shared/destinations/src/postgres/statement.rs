@@ -4,7 +4,7 @@
 //!
 //! Pure: no connection, no values.
 
-use super::table::{Column, Table};
+use super::table::{Column, Narrow, Table};
 use crate::sql::quote;
 
 /// A table and the columns of one group of records.
@@ -134,6 +134,33 @@ impl Shape<'_> {
         format!("{} select v.ord, min(v.ord) over (partition by {}) from v", self.records(), keys.join(", "))
     }
 
+    /// Returns ordinal and number of a column for every record of which the column would keep less; `None`: none would.
+    pub(super) fn losses(&self) -> Option<String> {
+        let columns = self.columns.iter().enumerate().filter_map(|(at, column)| Some((at, loses(&format!("u.c{at}"), column, column.narrow?))));
+        let (cases, all): (Vec<String>, Vec<String>) = columns.map(|(at, loses)| (format!("when {loses} then {at}"), loses)).unzip();
+        let arrays: Vec<String> = (1..=self.columns.len()).map(|n| format!("${n}::text[]")).collect();
+        let names: Vec<String> = (0..self.columns.len()).map(|at| format!("c{at}")).collect();
+        let from = format!("unnest({}) with ordinality as u({}, ord)", arrays.join(", "), names.join(", "));
+        (!all.is_empty()).then(|| format!("select u.ord, case {} end from {from} where {}", cases.join(" "), all.join(" or ")))
+    }
+
+    /// Returns ordinal and, for each column, whether the record's row has the same value.
+    pub(super) fn agrees(&self) -> String {
+        let of = |value: String, column: &Column| if column.comparable { value } else { format!("{value}::text collate \"C\"") };
+        let same = self
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(at, column)| format!("{} is not distinct from {}", of(format!("t.{}", quote(&column.name)), column), of(format!("v.c{at}"), column)));
+        format!("{} select v.ord, {} from v join {} as t on {}", self.records(), same.collect::<Vec<_>>().join(", "), self.table.name.sql(), self.found())
+    }
+
+    /// Takes the values of these columns from the rows, so that others may have them.
+    pub(super) fn vacate(&self, columns: &[&str]) -> String {
+        let set: Vec<String> = columns.iter().map(|column| format!("{} = null", quote(column))).collect();
+        format!("{} update {} as t set {} from v where {}", self.records(), self.table.name.sql(), set.join(", "), self.found())
+    }
+
     /// Returns ordinal and the text forms of `columns` for every record that has a row.
     pub(super) fn read(&self, columns: &[&Column]) -> String {
         let texts: Vec<String> = columns.iter().map(|column| super::encode::readable(&format!("t.{}", quote(&column.name)), column)).collect();
@@ -141,16 +168,24 @@ impl Shape<'_> {
     }
 }
 
-/// A text as a value of the column's type. Arrays come as JSON.
+/// A text as a value of the column's type.
 pub(super) fn cast(value: &str, column: &Column) -> String {
-    let sql_type = &column.sql_type;
-    match column.is_array {
-        true => format!(
-            "case when {value} is not null then array(select e from jsonb_array_elements_text({value}::jsonb) with ordinality as x(e, o) order by o) end::{sql_type}"
-        ),
-        false => match &column.collation {
-            Some(collation) => format!("({value}::{sql_type} collate {collation})"),
-            None => format!("{value}::{sql_type}"),
-        },
+    match &column.collation {
+        Some(collation) if !column.is_array => format!("({value}::{} collate {collation})", column.sql_type),
+        _ => format!("{value}::{}", column.sql_type),
+    }
+}
+
+/// True of a text that the column would round or cut.
+fn loses(value: &str, column: &Column, narrow: Narrow) -> String {
+    let (whole, narrowed) = (cast(value, column), format!("{value}::{}", column.full_type));
+    match narrow {
+        Narrow::Length => format!("{narrowed} is distinct from {whole}"),
+        // Both as the decimal numbers that they are written as.
+        Narrow::Real => format!("case when {value} ~ '^[-+]?[0-9]' then ({value}::real)::text::numeric is distinct from {value}::numeric else false end"),
+        Narrow::Money => {
+            format!("case when {value} ~ '^[-+]?[0-9]+([.][0-9]*)?$' then ({value}::numeric::money)::numeric is distinct from {value}::numeric else false end")
+        }
+        Narrow::Text => format!("({whole})::text is distinct from {value}"),
     }
 }

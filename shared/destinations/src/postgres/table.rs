@@ -23,6 +23,10 @@ pub(super) struct Column {
     /// The type of its values.
     pub(super) kind: Type,
     pub(super) is_array: bool,
+    /// The type's own name; of an array that of its elements after `_`.
+    typname: String,
+    /// What it keeps may be less than what it is given.
+    pub(super) narrow: Option<Narrow>,
     /// The collation that it has instead of its type's.
     pub(super) collation: Option<String>,
     /// Equal as the database's `=` sees it means equal in every byte, so the text form can be compared here.
@@ -179,11 +183,45 @@ fn column(row: &Row) -> Column {
         may_select: row.get(14),
         full_type: row.get(15),
         collation: row.get(16),
+        narrow: narrow(&typname, typmod, is_array),
+        typname,
         name,
         sql_type,
         kind,
         is_array,
         field,
+    }
+}
+
+/// What a column makes less of, and without a word: an assignment rounds or cuts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Narrow {
+    /// Fractions of a second, places of a number, elements of an array: what its type with its length keeps.
+    Length,
+    /// Digits that single precision has not.
+    Real,
+    /// Places that an amount has not.
+    Money,
+    /// Characters: `name` and `"char"`.
+    Text,
+}
+
+fn narrow(typname: &str, typmod: i32, is_array: bool) -> Option<Narrow> {
+    match typname {
+        _ if is_array => (typmod >= 0).then_some(Narrow::Length),
+        "time" | "timetz" | "timestamp" | "timestamptz" | "interval" if typmod >= 0 => Some(Narrow::Length),
+        "numeric" if typmod >= 0 && precision(typmod).is_none() => Some(Narrow::Length),
+        "float4" => Some(Narrow::Real),
+        "money" => Some(Narrow::Money),
+        "name" | "char" => Some(Narrow::Text),
+        _ => None,
+    }
+}
+
+impl Column {
+    /// The type of an array's elements.
+    pub(super) fn element(&self) -> &str {
+        self.typname.trim_start_matches('_')
     }
 }
 
@@ -242,6 +280,15 @@ impl Table {
     /// The column of this name.
     pub(super) fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|c| c.name == name)
+    }
+
+    /// Columns of unique indexes, other than these, that take null.
+    pub(super) fn vacatable(&self, but: &[&str]) -> Vec<&str> {
+        let names = self.uniques.iter().flatten().map(String::as_str).filter(|name| !but.contains(name));
+        let mut names: Vec<&str> = names.filter(|name| self.column(name).is_some_and(|column| !column.field.not_null)).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     /// The table as preflight tells it.

@@ -19,6 +19,9 @@ use crate::sql::{Group, OnConflict, Progress};
 /// For how many rejected records of a batch the column at fault is looked for.
 const LOOKED_FOR: usize = 20;
 
+/// More refusals of one kind in a batch are no swap.
+const MOST_AGAIN: usize = 200;
+
 /// A batch being written.
 pub(super) struct Writing<'a> {
     pub(super) connection: &'a Connected,
@@ -64,7 +67,8 @@ impl Writing<'_> {
                 continue;
             }
             let shape = Shape { table: self.table, columns: &columns, identifier: &identifier };
-            let mut pieces: Vec<&[usize]> = vec![&group.records];
+            let records = self.refuse_narrow(&shape, &group, &mut progress, &mut fresh).await?;
+            let mut pieces: Vec<&[usize]> = if records.is_empty() { Vec::new() } else { vec![&records] };
             while let Some(piece) = pieces.pop() {
                 if !std::mem::take(&mut fresh) {
                     self.simple("release savepoint piece; savepoint piece").await?;
@@ -91,9 +95,108 @@ impl Writing<'_> {
                 // A lone record that was written short stays open: a trigger swallowed it, its fate is unknown.
             }
         }
+        self.make_room(&mut progress).await?;
         // A commit whose answer is lost may have happened: the batch is sent again, which changes nothing but for append.
         self.simple("commit").await?;
         Ok(progress.into_outcomes())
+    }
+
+    /// Refuses the records of which a column would keep less than they have; the others.
+    async fn refuse_narrow(&self, shape: &Shape<'_>, group: &Group, progress: &mut Progress, fresh: &mut bool) -> Result<Vec<usize>, WriteError> {
+        let mut records = group.records.clone();
+        let Some(losses) = shape.losses().filter(|_| self.batch.op != Op::Delete) else { return Ok(records) };
+        if !std::mem::replace(fresh, true) {
+            self.simple("release savepoint piece; savepoint piece").await?;
+        }
+        match self.query(&losses, &self.arrays(&group.fields, &records)).await {
+            Ok(rows) => {
+                for row in rows {
+                    let column = usize::try_from(row.get::<_, i32>(1)).ok().and_then(|at| shape.columns.get(at));
+                    let (Some(&record), Some(column)) = (group.records.get(ordinal(&row)), column) else { continue };
+                    let detail = format!(
+                        "column `{}` is {} and would keep less than the value has; round it in the model, or widen the column",
+                        column.name, column.full_type
+                    );
+                    progress.set(record, Outcome::rejected("value_too_wide", detail));
+                    records.retain(|r| *r != record);
+                }
+            }
+            // A value that is none of its type: its record is found when it is written.
+            Err(Failed::Record(_) | Failed::Short) => self.simple("rollback to savepoint piece").await?,
+            Err(Failed::Batch(error)) => return Err(error),
+        }
+        Ok(records)
+    }
+
+    /// Tries records again that were refused because another row had a unique value of theirs: that row may have given it up
+    /// since. What is left may be a swap: then all of them give up their values first.
+    async fn make_room(&self, progress: &mut Progress) -> Result<(), WriteError> {
+        if !matches!(self.batch.op, Op::Upsert | Op::Update) {
+            return Ok(());
+        }
+        let mut left = progress.rejected_for("unique_violation");
+        if left.is_empty() || left.len() > MOST_AGAIN {
+            return Ok(());
+        }
+        loop {
+            let before = left.len();
+            let mut still = Vec::new();
+            for record in left {
+                self.simple("release savepoint piece; savepoint piece").await?;
+                if !self.write_alone(record, progress).await? {
+                    self.simple("rollback to savepoint piece").await?;
+                    still.push(record);
+                }
+            }
+            left = still;
+            if left.is_empty() {
+                return Ok(());
+            }
+            if left.len() == before {
+                break;
+            }
+        }
+        let identifiers: Vec<usize> = self.batch.layout.identifiers().map(|(at, _)| at).collect();
+        let names: Vec<&str> = self.batch.layout.identifiers().map(|(_, field)| field.name.as_str()).collect();
+        let mapped = |name: &&str| self.batch.layout.fields().iter().any(|field| field.name == **name);
+        let columns: Vec<&str> = self.table.vacatable(&names).into_iter().filter(mapped).collect();
+        if left.len() < 2 || columns.is_empty() {
+            return Ok(());
+        }
+        let keys = self.columns(&identifiers)?;
+        let shape = Shape { table: self.table, columns: &keys, identifier: &vec![true; keys.len()] };
+        self.simple("release savepoint piece; savepoint piece").await?;
+        let mut settled = match self.query(&shape.vacate(&columns), &self.arrays(&identifiers, &left)).await {
+            Ok(_) => true,
+            Err(Failed::Batch(error)) => return Err(error),
+            Err(_) => false,
+        };
+        let rejected: Vec<Option<Outcome>> = left.iter().map(|record| progress.outcome(*record).cloned()).collect();
+        for record in &left {
+            settled = settled && self.write_alone(*record, progress).await?;
+        }
+        if !settled {
+            self.simple("rollback to savepoint piece").await?;
+            left.iter().zip(rejected).for_each(|(record, outcome)| outcome.into_iter().for_each(|outcome| progress.set(*record, outcome)));
+        }
+        Ok(())
+    }
+
+    /// Writes one record. `false`: it is refused, and the transaction needs its savepoint.
+    async fn write_alone(&self, record: usize, progress: &mut Progress) -> Result<bool, WriteError> {
+        let Some(found) = self.batch.records.get(record) else { return Ok(true) };
+        let fields: Vec<usize> = found.fields.values().enumerate().filter(|(_, v)| !matches!(v, Value::Missing)).map(|(at, _)| at).collect();
+        let columns = self.columns(&fields)?;
+        let identifier: Vec<bool> = fields.iter().map(|&f| self.batch.layout.fields().get(f).is_some_and(|f| f.identifier)).collect();
+        let group = Group { fields, records: vec![record] };
+        match self.write(&Shape { table: self.table, columns: &columns, identifier: &identifier }, &group, &[record]).await {
+            Ok(outcomes) => {
+                outcomes.into_iter().for_each(|outcome| progress.set(record, outcome));
+                Ok(true)
+            }
+            Err(Failed::Batch(error)) => Err(error),
+            Err(_) => Ok(false),
+        }
     }
 
     fn columns(&self, fields: &[usize]) -> Result<Vec<&Column>, WriteError> {
@@ -108,10 +211,11 @@ impl Writing<'_> {
 
     fn arrays(&self, fields: &[usize], records: &[usize]) -> Vec<Vec<Option<String>>> {
         let mut arrays: Vec<Vec<Option<String>>> = fields.iter().map(|_| Vec::with_capacity(records.len())).collect();
+        let columns: Vec<Option<&Column>> = fields.iter().map(|&f| self.table.column(&self.batch.layout.fields().get(f)?.name)).collect();
         for record in records.iter().filter_map(|&r| self.batch.records.get(r)) {
             let values: Vec<Value<'_>> = record.fields.values().collect();
-            for (&field, array) in fields.iter().zip(&mut arrays) {
-                array.push(values.get(field).and_then(|v| encode::text(*v)));
+            for ((&field, column), array) in fields.iter().zip(&columns).zip(&mut arrays) {
+                array.push(values.get(field).and_then(|v| encode::text(*v, *column)));
             }
         }
         arrays
@@ -183,7 +287,9 @@ impl Writing<'_> {
                 (Op::Upsert | Op::Update, true) => Outcome::accepted(Effect::Updated),
                 (Op::Update, false) => Outcome::Skipped { reason: "not_found".to_owned() },
                 (Op::Delete, false) => Outcome::accepted(Effect::Deleted),
-                // Neither written nor there, or deleted and still there: a trigger did something else.
+                // Neither written nor there.
+                (Op::Upsert, false) => crate::sql::kept_out(),
+                // Deleted and still there: a trigger did something else.
                 _ => Outcome::unmentioned(),
             })
         });

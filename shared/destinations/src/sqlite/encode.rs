@@ -3,7 +3,7 @@
 //! SQLite has four storage classes, so the rest goes by convention: true and false are 1 and 0; dates and
 //! times are ISO 8601 text (`Z` for a point in time); documents and UUIDs are text; bytes are a blob. A decimal
 //! is text, unless the column's affinity turns text into a number anyway: then it is a number where that holds
-//! every digit, and refused where it does not.
+//! every digit. What a column would change for good (`008` in one of numbers) is refused.
 
 use domain::cells;
 use domain::value::{Type, Value, render};
@@ -16,6 +16,8 @@ pub(super) enum Affinity {
     Text,
     /// Text that is a number becomes one.
     Numeric,
+    /// The same, and every number becomes a floating point number.
+    Real,
     /// Everything stays as it is.
     None,
 }
@@ -28,6 +30,7 @@ pub(super) fn affinity(declared: &str, strict: bool) -> Affinity {
         () if has("INT") => Affinity::Numeric,
         () if has("CHAR") || has("CLOB") || has("TEXT") => Affinity::Text,
         () if has("BLOB") || declared.is_empty() || (strict && declared == "ANY") => Affinity::None,
+        () if has("REAL") || has("FLOA") || has("DOUB") => Affinity::Real,
         () => Affinity::Numeric,
     }
 }
@@ -37,18 +40,44 @@ pub(super) fn stored(value: Value<'_>, affinity: Affinity) -> Option<Stored> {
     Some(match value {
         Value::Missing | Value::Null => Stored::Null,
         Value::Bool(v) => Stored::Integer(i64::from(v)),
+        Value::Int(v) if affinity == Affinity::Real && v.unsigned_abs() > EXACT => return None,
         Value::Int(v) => Stored::Integer(v),
+        // SQLite's own text of a number has 15 digits.
+        Value::Float(v) if affinity == Affinity::Text => Stored::Text(render::float(v)),
         Value::Float(v) => Stored::Real(v),
-        Value::Decimal(v) if affinity == Affinity::Numeric => number(v)?,
+        Value::Decimal(v) if matches!(affinity, Affinity::Numeric | Affinity::Real) => number(v, affinity)?,
         Value::Bytes(v) => Stored::Blob(v.to_vec()),
-        other => Stored::Text(other.to_text().into_owned()),
+        other => {
+            let text = other.to_text();
+            if matches!(affinity, Affinity::Numeric | Affinity::Real) && !keeps(&text, affinity) {
+                return None;
+            }
+            Stored::Text(text.into_owned())
+        }
     })
 }
 
+/// Whole numbers up to this one are exact as floating point numbers.
+const EXACT: u64 = 1 << 53;
+
+/// True when a column of numbers leaves this text as it is, or makes a number of it that reads as the same text.
+fn keeps(text: &str, affinity: Affinity) -> bool {
+    let trimmed = text.trim_matches([' ', '\t', '\n', '\r', '\x0c']);
+    let looks_like_one = !trimmed.is_empty() && trimmed.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
+    if !looks_like_one || trimmed.parse::<f64>().is_err() {
+        return true;
+    }
+    match number(text, affinity) {
+        Some(Stored::Integer(v)) => v.to_string() == text,
+        Some(Stored::Real(v)) => render::float(v) == text,
+        _ => false,
+    }
+}
+
 /// A decimal as a number of the same digits.
-fn number(decimal: &str) -> Option<Stored> {
-    if let Ok(whole) = decimal.parse() {
-        return Some(Stored::Integer(whole));
+fn number(decimal: &str, affinity: Affinity) -> Option<Stored> {
+    if let Ok(whole) = decimal.parse::<i64>() {
+        return (affinity != Affinity::Real || whole.unsigned_abs() <= EXACT).then_some(Stored::Integer(whole));
     }
     let float: f64 = decimal.parse().ok()?;
     (render::float(float) == decimal).then_some(Stored::Real(float))
@@ -142,7 +171,7 @@ pub(super) fn key(stored: &Stored, affinity: Affinity, collation: Collation) -> 
         (Stored::Integer(v), Affinity::Text) => text(&v.to_string()),
         (Stored::Integer(v), _) => Key::Integer(*v),
         (Stored::Real(v), _) => real(*v),
-        (Stored::Text(v), Affinity::Numeric) => {
+        (Stored::Text(v), Affinity::Numeric | Affinity::Real) => {
             let trimmed = v.trim();
             match (trimmed.parse(), trimmed.parse::<f64>()) {
                 (Ok(whole), _) => Key::Integer(whole),
@@ -170,6 +199,8 @@ mod tests {
             ("DECIMAL(10,2)", Affinity::Numeric),
             ("CHARINT", Affinity::Numeric),
             ("ANY", Affinity::Numeric),
+            ("STRING", Affinity::Numeric),
+            ("DOUBLE PRECISION", Affinity::Real),
         ] {
             assert_eq!(affinity(declared, false), expected, "{declared}");
         }
@@ -188,6 +219,21 @@ mod tests {
             (Value::Decimal("12"), Affinity::Numeric, Some(Stored::Integer(12))),
             (Value::Decimal("12345678901234567890.5"), Affinity::Numeric, None),
             (Value::Decimal("12345678901234567890.5"), Affinity::Text, Some(Stored::Text("12345678901234567890.5".into()))),
+            (Value::Text("008"), Affinity::Numeric, None),
+            (Value::Text("1.10"), Affinity::Numeric, None),
+            (Value::Text(" 8"), Affinity::Numeric, None),
+            (Value::Text("1e3"), Affinity::Real, None),
+            (Value::Text("12345678901234567890"), Affinity::Numeric, None),
+            (Value::Text("8"), Affinity::Numeric, Some(Stored::Text("8".into()))),
+            (Value::Text("-1.5"), Affinity::Real, Some(Stored::Text("-1.5".into()))),
+            (Value::Text("8a"), Affinity::Numeric, Some(Stored::Text("8a".into()))),
+            (Value::Text("inf"), Affinity::Numeric, Some(Stored::Text("inf".into()))),
+            (Value::Text(""), Affinity::Numeric, Some(Stored::Text("".into()))),
+            (Value::Text("008"), Affinity::Text, Some(Stored::Text("008".into()))),
+            (Value::Json("1.10"), Affinity::Numeric, None),
+            (Value::Int(9_007_199_254_740_993), Affinity::Real, None),
+            (Value::Int(9_007_199_254_740_993), Affinity::Numeric, Some(Stored::Integer(9_007_199_254_740_993))),
+            (Value::Float(0.1 + 0.2), Affinity::Text, Some(Stored::Text("0.30000000000000004".into()))),
         ] {
             assert_eq!(stored(value, affinity), expected, "{value:?}");
         }

@@ -135,6 +135,15 @@ impl Table {
         self.columns.iter().find(|c| c.name == name)
     }
 
+    /// Columns of unique indexes, other than these, that take null.
+    pub(super) fn vacatable(&self, but: &[&str]) -> Vec<&str> {
+        let names = self.uniques.iter().flat_map(|unique| &unique.0).map(|(name, _)| name.as_str()).filter(|name| !but.contains(name));
+        let mut names: Vec<&str> = names.filter(|name| self.column(name).is_some_and(|column| !column.field.not_null)).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// How the unique index over these columns compares them; byte by byte where there is none.
     pub(super) fn collations(&self, identifiers: &[&str]) -> Vec<Collation> {
         let index = self.uniques.iter().find(|u| u.0.len() == identifiers.len() && u.0.iter().all(|(name, _)| identifiers.contains(&name.as_str())));
@@ -150,7 +159,7 @@ impl Table {
             let mut field = column.field.clone();
             let collation = identifiers.iter().zip(&collations).find(|(name, _)| **name == column.name).map(|(_, collation)| *collation);
             field.equality = match (column.affinity, collation) {
-                (Affinity::Numeric, _) => Equality::Number,
+                (Affinity::Numeric | Affinity::Real, _) => Equality::Number,
                 (_, Some(Collation::NoCase)) => Equality::IgnoresAsciiCase,
                 (_, Some(Collation::RTrim)) => Equality::IgnoresTrailingSpace,
                 _ => Equality::Exact,

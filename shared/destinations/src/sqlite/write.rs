@@ -9,6 +9,7 @@ use domain::fault::{Code, Fault};
 use domain::layout::Layout;
 use domain::mode::Op;
 use domain::outcome::{Effect, Outcome, WriteError};
+use domain::value::Value;
 use rusqlite::types::Value as Stored;
 use rusqlite::{Connection, Error, Statement, params_from_iter};
 
@@ -34,6 +35,9 @@ struct Prepared<'c> {
     insert: Option<Statement<'c>>,
     change: Option<(Statement<'c>, Vec<usize>)>,
 }
+
+/// More refusals of one kind in a batch are no swap.
+const MOST_AGAIN: usize = 200;
 
 impl Writing<'_> {
     /// Writes the batch and commits. On an error nothing of it is written.
@@ -104,7 +108,76 @@ impl Writing<'_> {
                 }
             }
         }
+        self.make_room(&mut progress, &rows).map_err(|e| self.error(&e))?;
         Ok(progress.into_outcomes())
+    }
+
+    /// Tries records again that were refused because another row had a unique value of theirs: that row may have given it up
+    /// since. What is left may be a swap: then all of them give up their values first.
+    fn make_room(&self, progress: &mut Progress, rows: &HashMap<usize, Vec<Stored>>) -> Result<(), Error> {
+        let mut left = progress.rejected_for("unique_violation");
+        if !matches!(self.batch.op, Op::Upsert | Op::Update) || left.is_empty() || left.len() > MOST_AGAIN || self.connection.is_autocommit() {
+            return Ok(());
+        }
+        loop {
+            let before = left.len();
+            let mut still = Vec::new();
+            for record in left {
+                match self.write_alone(record, rows)? {
+                    Some(outcome) => progress.set(record, outcome),
+                    None => still.push(record),
+                }
+            }
+            left = still;
+            if left.is_empty() || left.len() == before {
+                break;
+            }
+        }
+        let names: Vec<&str> = self.batch.layout.identifiers().map(|(_, field)| field.name.as_str()).collect();
+        let mapped = |name: &&str| self.batch.layout.fields().iter().any(|field| field.name == **name);
+        let columns: Vec<&str> = self.table.vacatable(&names).into_iter().filter(mapped).collect();
+        if left.len() < 2 || columns.is_empty() {
+            return Ok(());
+        }
+        self.connection.execute_batch("savepoint room")?;
+        let set: Vec<String> = columns.iter().map(|column| format!("{} = null", quote(column))).collect();
+        let mut vacate = self.connection.prepare(&format!("update or abort {} set {} where {}", self.table.name.sql(), set.join(", "), self.same()))?;
+        let identifiers: Vec<usize> = self.batch.layout.identifiers().map(|(at, _)| at).collect();
+        let mut settled = Vec::new();
+        for record in &left {
+            let Some(row) = rows.get(record) else { continue };
+            vacate.execute(bound(row, &identifiers))?;
+        }
+        for record in &left {
+            match self.write_alone(*record, rows)? {
+                Some(outcome) => settled.push((*record, outcome)),
+                None => break,
+            }
+        }
+        if settled.len() < left.len() {
+            return self.connection.execute_batch("rollback to room; release room");
+        }
+        settled.into_iter().for_each(|(record, outcome)| progress.set(record, outcome));
+        self.connection.execute_batch("release room")
+    }
+
+    /// Writes one record; `None`: it is refused.
+    fn write_alone(&self, record: usize, rows: &HashMap<usize, Vec<Stored>>) -> Result<Option<Outcome>, Error> {
+        let (Some(row), Some(found)) = (rows.get(&record), self.batch.records.get(record)) else { return Ok(None) };
+        let fields: Vec<usize> = found.fields.values().enumerate().filter(|(_, v)| !matches!(v, Value::Missing)).map(|(at, _)| at).collect();
+        let group = Group { fields, records: vec![record] };
+        match self.write(&mut self.prepare(&group)?, &group, row) {
+            Ok(outcome) => Ok(Some(outcome)),
+            Err(error) if classify::about(&error) == About::Record && !self.connection.is_autocommit() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The row is the record's. The index compares by its own collation; the column's may be another.
+    fn same(&self) -> String {
+        let layout = self.batch.layout;
+        let same = layout.identifiers().zip(collations(self.table, layout));
+        same.map(|((_, field), collation)| format!("{} = ? collate {}", quote(&field.name), sql_name(collation))).collect::<Vec<_>>().join(" and ")
     }
 
     /// The record's values in the layout's order.
@@ -115,7 +188,7 @@ impl Writing<'_> {
             .zip(record.fields.values())
             .map(|(column, value)| {
                 encode::stored(value, column.affinity).ok_or_else(|| {
-                    let detail = format!("column `{}` keeps numbers of about 15 digits and this one has more; declare it as TEXT", column.name);
+                    let detail = format!("column `{}` is one of numbers and would change this value for good; declare it as TEXT", column.name);
                     Outcome::rejected("numeric_value_out_of_range", detail)
                 })
             })
@@ -129,13 +202,7 @@ impl Writing<'_> {
         let is_identifier = |at: usize| layout.fields().get(at).is_some_and(|f| f.identifier);
         let identifiers: Vec<usize> = group.fields.iter().copied().filter(|&at| is_identifier(at)).collect();
         let others: Vec<usize> = group.fields.iter().copied().filter(|&at| !is_identifier(at)).collect();
-        // The index compares by its own collation; the column's may be another.
-        let same: Vec<String> = layout
-            .identifiers()
-            .zip(collations(self.table, layout))
-            .map(|((_, field), collation)| format!("{} = ? collate {}", quote(&field.name), sql_name(collation)))
-            .collect();
-        let same = same.join(" and ");
+        let same = self.same();
         let statement = |sql: String| self.connection.prepare(&sql);
         let find = match self.batch.op {
             Op::Append => None,
@@ -156,7 +223,7 @@ impl Writing<'_> {
                 let set: Vec<String> = others.iter().map(|&at| format!("{} = ?", quote(name(at)))).collect();
                 // Binary: a change of case is a change, whatever the column's collation.
                 let differs: Vec<String> = others.iter().map(|&at| format!("{} is not ? collate binary", quote(name(at)))).collect();
-                let sql = format!("update or abort {table} set {} where {same} and ({})", set.join(", "), differs.join(" or "));
+                let sql = format!("update or abort {table} set {} where {same} and ({})", set.join(", "), any(&differs));
                 Some((statement(sql)?, [others.clone(), identifiers, others].concat()))
             }
             _ => None,
@@ -175,8 +242,8 @@ impl Writing<'_> {
             let written = insert.execute(bound(row, &group.fields))?;
             return Ok(match (written, self.batch.op) {
                 (0, Op::Append) if self.on_conflict == OnConflict::Skip => Outcome::Skipped { reason: "exists".to_owned() },
-                // A trigger swallowed the row (`raise(ignore)`).
-                (0, _) => Outcome::unmentioned(),
+                // `raise(ignore)`.
+                (0, _) => crate::sql::kept_out(),
                 _ => Outcome::accepted(Effect::Created),
             });
         }
@@ -229,6 +296,18 @@ pub(super) fn batch_error(fault: Fault) -> WriteError {
         Code::DestinationUnreachable | Code::Interrupted => WriteError::Unavailable { after: None, detail: fault.what },
         Code::DestinationUnauthorized => WriteError::Unauthorized { detail: fault.what },
         _ => WriteError::Misconfigured { detail: fault.what },
+    }
+}
+
+/// The conditions joined by `or`, evenly nested: SQLite takes expressions up to a depth of 1,000.
+fn any(conditions: &[String]) -> String {
+    match conditions {
+        [] => "false".to_owned(),
+        [one] => one.clone(),
+        _ => {
+            let (left, right) = conditions.split_at(conditions.len() / 2);
+            format!("({} or {})", any(left), any(right))
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use domain::clock::Millis;
 use domain::dead_letter::DeadLetter;
 use domain::fault::Fault;
 use domain::key::{KeyHash, display_key};
+use domain::mode::{Mode, Op};
 use domain::outcome::Outcome;
 use domain::retry::MAX_ATTEMPTS;
 
@@ -17,11 +18,17 @@ use super::attempt::{Attempt, Fate};
 use super::doubts_of;
 use crate::{commit, readback};
 
+/// The code of a record whose unique value another one has, by every destination that is a database.
+const UNIQUE_VIOLATION: &str = "unique_violation";
+/// So many attempts are made before that is believed to stay so.
+const TRIES_FOR_ROOM: u32 = 2;
+
 impl Attempt<'_> {
     /// Commits the accepted records, notes the others, counts all of them. How many need no more sending.
     pub(super) async fn record_fates(&mut self) -> Result<u64, Fault> {
         let now = self.context.clock.now();
         let last = self.state.attempts >= MAX_ATTEMPTS;
+        self.wait_for_deletes();
         let history = self.troubles(last).await?;
         let (mut writes, mut letters, mut delivered, mut sample) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut settled = 0;
@@ -87,6 +94,21 @@ impl Attempt<'_> {
             tracing::error!(sync = self.header.sync, batch = self.header.number, tally = ?self.state.tally, "a batch does not balance");
         }
         Ok(settled)
+    }
+
+    /// In a mirror, a record of the same run that goes may have a unique value that this one is to get: it is tried again, when
+    /// the deletes are through.
+    fn wait_for_deletes(&mut self) {
+        if self.context.sync.mode != Mode::Mirror || self.header.op == Op::Delete || self.state.attempts > TRIES_FOR_ROOM {
+            return;
+        }
+        for fate in &mut self.fates {
+            if let Fate::Answered(Outcome::Rejected { code, detail }) = fate
+                && code == UNIQUE_VIOLATION
+            {
+                *fate = Fate::Answered(Outcome::retry_because(std::mem::take(code), std::mem::take(detail)));
+            }
+        }
     }
 
     /// The troubles of records that failed again, so that their pauses grow. Failures are few: this read is rare.

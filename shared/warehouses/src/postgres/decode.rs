@@ -70,7 +70,8 @@ pub(crate) struct Scratch {
 /// A value whose bytes are not what its type promises.
 pub(crate) const MALFORMED: Value<'static> = Value::Unreadable("bytes that are no value of the column's type");
 const NOT_UTF8: Value<'static> = Value::Unreadable("text that is not UTF-8");
-const INFINITY: Value<'static> = Value::Unreadable("infinity");
+const INFINITY: Value<'static> = Value::Unreadable(INFINITE);
+pub(crate) const INFINITE: &str = "infinity, which few systems know: write nullif(COLUMN, 'infinity') in the model, or another value in its place";
 const OUT_OF_RANGE: Value<'static> = Value::Unreadable("a date or time too far away");
 
 /// Days and microseconds from 1970-01-01 to 2000-01-01, where PostgreSQL begins to count.
@@ -105,7 +106,7 @@ fn read<'a>(of: Scalar, bytes: &'a [u8], buffer: &'a mut String) -> Option<Value
         Scalar::Int4 => Value::Int(i64::from(i32::from_be_bytes(fixed(bytes)?))),
         Scalar::Int8 => Value::Int(i64::from_be_bytes(fixed(bytes)?)),
         Scalar::Oid => Value::Int(i64::from(u32::from_be_bytes(fixed(bytes)?))),
-        Scalar::Float4 => float(f64::from(f32::from_be_bytes(fixed(bytes)?))),
+        Scalar::Float4 => float(widened(f32::from_be_bytes(fixed(bytes)?))),
         Scalar::Float8 => float(f64::from_be_bytes(fixed(bytes)?)),
         Scalar::Numeric => numeric(bytes, buffer)?,
         Scalar::Text => std::str::from_utf8(bytes).map_or(NOT_UTF8, Value::Text),
@@ -129,6 +130,11 @@ fn read<'a>(of: Scalar, bytes: &'a [u8], buffer: &'a mut String) -> Option<Value
 
 fn fixed<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
     bytes.try_into().ok()
+}
+
+/// The double precision number with the digits that a single precision one is written with: 0.1, and not 0.10000000149011612.
+fn widened(v: f32) -> f64 {
+    if v.is_finite() { v.to_string().parse().unwrap_or(f64::from(v)) } else { f64::from(v) }
 }
 
 fn float(v: f64) -> Value<'static> {
@@ -272,6 +278,10 @@ mod tests {
             (Scalar::Int2, &[0xff, 0xfe], Value::Int(-2)),
             (Scalar::Oid, &[0xff, 0xff, 0xff, 0xff], Value::Int(4_294_967_295)),
             (Scalar::Float4, &0.5f32.to_be_bytes(), Value::Float(0.5)),
+            (Scalar::Float4, &19.99f32.to_be_bytes(), Value::Float(19.99)),
+            (Scalar::Float4, &0.1f32.to_be_bytes(), Value::Float(0.1)),
+            (Scalar::Float4, &f32::MAX.to_be_bytes(), Value::Float(3.4028235e38)),
+            (Scalar::Float4, &1e-45f32.to_be_bytes(), Value::Float(1e-45)),
             (Scalar::Float8, &f64::NEG_INFINITY.to_be_bytes(), INFINITY),
             (Scalar::Float8, &f64::NAN.to_be_bytes(), Value::Unreadable("not a number (NaN)")),
             (Scalar::Text, &[0xff], NOT_UTF8),

@@ -24,7 +24,10 @@ pub(crate) fn write(of: Scalar, bytes: &[u8], buffer: &mut String, out: &mut Vec
     let mut lengths = [0usize; MOST_DIMENSIONS];
     for length in &mut lengths[..dimensions] {
         *length = usize::try_from(number(&mut rest)?).map_err(|_| MALFORMED)?;
-        number(&mut rest)?;
+        // A list has no other first place.
+        if number(&mut rest)? != 1 {
+            return Err("an array whose places do not begin at 1");
+        }
     }
     if dimensions == 0 {
         out.extend_from_slice(b"[]");
@@ -57,7 +60,7 @@ fn element(of: Scalar, rest: &mut &[u8], buffer: &mut String, out: &mut Vec<u8>)
     let (bytes, after) = rest.split_at_checked(length).ok_or(MALFORMED)?;
     *rest = after;
     match decode::scalar(of, bytes, buffer) {
-        Value::Unreadable("infinity") => Err("an array with infinity in it"),
+        Value::Unreadable(decode::INFINITE) => Err("an array with infinity in it"),
         Value::Unreadable(_) => Err("an array with an unreadable value in it"),
         value => {
             value.write_json(out);
@@ -111,5 +114,8 @@ mod tests {
         }
         assert_eq!(json(Scalar::Int4, &wire(&[i32::MAX, i32::MAX], &[])), Err(MALFORMED));
         assert_eq!(json(Scalar::Int4, &wire(&[0; 7], &[])), Err(MALFORMED));
+        let mut from_zero = whole.clone();
+        from_zero[19] = 0;
+        assert_eq!(json(Scalar::Int4, &from_zero), Err("an array whose places do not begin at 1"));
     }
 }

@@ -5,7 +5,7 @@
 //! Limits: one connection for each stream. `statement_timeout` covers the whole of a read, the time we take for
 //!   the rows included.
 //! Types: every number, decimal and time exactly as stored. Arrays come as JSON; intervals, times with a zone and
-//!   network addresses as text. Composites, ranges, geometry, `money` and other types are refused before the run.
+//!   network addresses as text. Composites, ranges, geometry, `money` and other types are refused before the run where the sync uses them.
 //! Per-record errors: NaN, `infinity` and text that is not UTF-8 are unreadable values and harm only records that
 //!   map them.
 //! Idempotency: reading changes nothing; a stream is one `repeatable read read only` transaction.
@@ -30,7 +30,7 @@ use domain::ports::{Described, Only, Opened, Opening, Query, RowStream, Warehous
 use domain::row::{Column, RowBatch};
 use domain::value::{Type, Value};
 use futures_util::stream::{self, StreamExt as _};
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type as PgType};
 
 use crate::sql::{self, Dialect};
 use decode::{Decoder, Scratch, Wire};
@@ -112,19 +112,21 @@ async fn prepare(connected: &Connected, model: &str, statement: &sql::Statement)
 }
 
 fn describe(columns: &[tokio_postgres::Column]) -> Described {
-    let mut findings = Vec::new();
+    let mut unreadable = Vec::new();
     let mut described = Vec::with_capacity(columns.len());
     for column in columns {
         let kind = types::decoder(column.type_()).map_or(Type::Any, |decoder| decoder.kind());
         if types::decoder(column.type_()).is_none() {
             let name = column.name();
             let what = format!("the column `{name}` is of type {}, which cannot be read", column.type_().name());
-            findings.push(Finding::error("model", what, format!("cast it in the model: {name}::text")));
+            // The text of an amount has a sign and separators, by the server's locale.
+            let cast = if *column.type_() == PgType::MONEY { "numeric" } else { "text" };
+            let fix = format!("cast it in the model: {name}::{cast}");
+            unreadable.push((name.to_owned(), Finding::error("model", what, fix)));
         }
         described.push(Column { name: column.name().to_owned(), kind });
     }
-    findings.extend(sql::named_twice(&described));
-    Described { columns: described, findings }
+    Described { findings: sql::named_twice(&described), columns: described, unreadable }
 }
 
 /// The SQL to send.
