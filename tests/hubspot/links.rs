@@ -62,7 +62,9 @@ async fn options_name_the_type_and_what_to_do_without_the_other_record() {
     let hub = open_with(&double, json!({}), "contacts", by_id).await;
     let rows = [vec![Cell::Text("c"), Cell::Int(i64::try_from(one).unwrap())], vec![Cell::Text("d"), Cell::Int(99)]];
     let outcomes = Records::new(&[("crm_id", Type::Text), ("company_key", Type::Int)], &rows).write(&*hub, Op::Upsert).await.unwrap();
-    assert_eq!(letters(&outcomes), "CT", "the record is there and its link is not: it is sent again");
+    assert_eq!(letters(&outcomes), "CR", "the record is there, and its link is refused for good");
+    let (code, detail) = rejection(&outcomes[1]);
+    assert!(code == "association_refused" && detail.contains("the records cannot be associated"), "{code} {detail}");
     assert_eq!(links(&double)[1], ("c".into(), one, 279));
 }
 
@@ -80,24 +82,50 @@ async fn a_new_record_of_mode_append_carries_its_links() {
     );
 }
 
+/// One link that cannot be made costs the others nothing, whichever way HubSpot says so.
 #[tokio::test]
-async fn a_link_that_fails_is_tried_again_with_its_record() {
+async fn the_link_to_blame_is_found() {
+    for whole in [false, true] {
+        let double = double();
+        let one = double.portal().add("companies", &[("crm_id", "c1")]);
+        double.portal().refuses_links_whole = whole;
+        let hub = open_with(&double, json!({}), "contacts", company(json!({ "by": "hs_object_id" }))).await;
+        let one = i64::try_from(one).unwrap();
+        let rows: Vec<Vec<Cell<'_>>> = ["a", "b", "c", "d", "e", "f"].map(|id| vec![Cell::Text(id), Cell::Int(if id == "c" { 1003 } else { one })]).into();
+        let outcomes = Records::new(&[("crm_id", Type::Text), ("company_key", Type::Int)], &rows).write(&*hub, Op::Upsert).await.unwrap();
+        assert_eq!(letters(&outcomes), "CCRCCC", "whole: {whole}");
+        let (code, detail) = rejection(&outcomes[2]);
+        assert!(code == "association_refused" && detail.contains("cannot be associated"), "{code} {detail}");
+        assert_eq!(links(&double).len(), 5);
+        assert_eq!(double.portal().count("upsert"), 1, "no record is written twice for a link");
+    }
+}
+
+#[tokio::test]
+async fn a_link_that_fails_for_a_while_is_asked_for_again_without_its_record() {
     let double = double();
     double.portal().add("companies", &[("crm_id", "c1")]);
-    let hub = open_with(&double, json!({}), "contacts", company(json!({ "by": "hs_object_id" }))).await;
+    let hub = open_with(&double, json!({ "retry_pause": "1ms" }), "contacts", company(json!({ "by": "hs_object_id" }))).await;
     let id = "101";
-    // The write goes well, the linking after it does not.
-    for fault in [Fault::Status(503), Fault::EmptyResults, Fault::Cut] {
-        let records = contacts(&[("a", Cell::Text(id)), ("b", Cell::Null)]);
+    let records = contacts(&[("a", Cell::Text(id)), ("b", Cell::Null)]);
+    // The write goes well, the linking after it does not, and then does.
+    for fault in [Fault::Status(503), Fault::Cut, Fault::Html] {
         double.portal().links.clear();
+        let before = double.portal().count("upsert");
         double.portal().gate.fail_every(2, vec![fault.clone()]);
         let outcomes = records.write(&*hub, Op::Upsert).await.unwrap();
-        assert_eq!(&letters(&outcomes)[..1], "T", "{fault:?}: {outcomes:?}");
-        assert!(matches!(outcomes[1], domain::outcome::Outcome::Accepted { .. }));
+        assert!(outcomes.iter().all(|o| matches!(o, domain::outcome::Outcome::Accepted { .. })), "{fault:?}: {outcomes:?}");
+        assert_eq!((links(&double).len(), double.portal().count("upsert") - before), (1, 1), "{fault:?}");
         double.portal().gate.recover();
-        assert!(letters(&records.write(&*hub, Op::Upsert).await.unwrap()).starts_with('U'));
-        assert_eq!(links(&double).len(), 1);
     }
+    // An answer that says nothing of the link leaves it to the next attempt.
+    double.portal().links.clear();
+    double.portal().gate.fail_every(2, vec![Fault::EmptyResults]);
+    let outcomes = records.write(&*hub, Op::Upsert).await.unwrap();
+    assert_eq!(&letters(&outcomes)[..1], "T", "{outcomes:?}");
+    double.portal().gate.recover();
+    assert!(letters(&records.write(&*hub, Op::Upsert).await.unwrap()).starts_with('U'));
+    assert_eq!(links(&double).len(), 1);
 }
 
 #[tokio::test]

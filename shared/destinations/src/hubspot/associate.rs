@@ -1,18 +1,33 @@
 //! Links to records of other objects: their ids are looked up by key before a record is written, and the links made
 //! after it was accepted (a new record of mode append carries them itself).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
 
 use domain::batch::WriteBatch;
 use domain::outcome::{Outcome, WriteError};
+use domain::retry::backoff;
 use domain::value::Value;
 use serde_json::{Value as Json, json};
 
 use super::HubSpot;
+use super::classify;
 use super::config::{Association, MOST_INPUTS, Missing};
 use super::object::LinkType;
 use super::properties::RECORD_ID;
 use super::write::Ledger;
+
+/// A record of the batch, its id, and the id of the other one.
+type Pair = (usize, String, String);
+
+/// The code of a record whose link HubSpot refuses.
+const REFUSED: &str = "association_refused";
+/// The code of a record whose link was not made, for a reason that passes.
+const FAILED: &str = "association_failed";
+/// So often links are asked for in one go.
+const TRIES: u32 = 3;
+/// A longer pause is for the next attempt.
+const MOST_PAUSE: Duration = Duration::from_secs(10);
 
 /// The links of a batch, resolved.
 #[derive(Debug, Default)]
@@ -68,32 +83,76 @@ impl HubSpot {
         Ok(links)
     }
 
-    /// Makes the links of the accepted records. A record whose link was not made is to be sent again: what was
-    /// written of it is written again, and nothing is there twice.
+    /// Makes the links of the accepted records. A request that is refused is halved until the link to blame is found, and its
+    /// record is refused with HubSpot's words; what passes is tried again here, without writing the records again, and then by
+    /// the next attempt.
     pub(super) async fn make_links(&self, links: &Links, ledger: &mut Ledger) -> Result<(), WriteError> {
-        for ((category, type_id), to, ids) in &links.resolved {
-            let pairs: Vec<(usize, String, &String)> = ledger.accepted().filter_map(|(at, id)| Some((at, id?.to_owned(), ids.get(at)?.as_ref()?))).collect();
-            for chunk in pairs.chunks(MOST_INPUTS) {
-                let types = json!([{ "associationCategory": category, "associationTypeId": type_id }]);
-                let inputs: Vec<Json> = chunk.iter().map(|(_, from, to)| json!({ "from": { "id": from }, "to": { "id": to }, "types": types })).collect();
-                let answer = self.api.post(&self.api.associations(&self.object, to, "batch/create"), &json!({ "inputs": inputs })).await;
-                let made = match &answer {
-                    Ok(answer) => linked(&answer.body),
-                    Err(_) => Vec::new(),
-                };
-                for (at, from, to) in chunk {
-                    if !made.iter().any(|(f, t)| f == from && t == *to) {
-                        ledger.replace(*at, Outcome::retry("association_failed"));
+        for (kind, to, ids) in &links.resolved {
+            let pairs: Vec<Pair> = ledger.accepted().filter_map(|(at, id)| Some((at, id?.to_owned(), ids.get(at)?.clone()?))).collect();
+            let mut chunks: VecDeque<Vec<Pair>> = pairs.chunks(MOST_INPUTS).map(<[Pair]>::to_vec).collect();
+            while let Some(chunk) = chunks.pop_front() {
+                match self.link(kind, to, &chunk).await {
+                    Ok(body) => self.note_links(&body, &chunk, ledger),
+                    Err(WriteError::Refused { .. }) if chunk.len() > 1 => {
+                        let (left, right) = chunk.split_at(chunk.len() / 2);
+                        chunks.push_front(right.to_vec());
+                        chunks.push_front(left.to_vec());
                     }
-                }
-                match answer {
-                    // The others of the batch are written, and what this one waits for is known by its outcome.
-                    Ok(_) | Err(WriteError::Refused { .. } | WriteError::Unavailable { .. } | WriteError::Throttled { .. }) => {}
+                    Err(WriteError::Refused { detail, .. }) => {
+                        let [(at, ..)] = chunk[..] else { continue };
+                        ledger.replace(at, Outcome::rejected(REFUSED, format!("the link to {to}: {detail}")));
+                    }
+                    // The records are written, and what they wait for is known by their outcome.
+                    Err(error @ (WriteError::Unavailable { .. } | WriteError::Throttled { .. })) => {
+                        let after = if let WriteError::Throttled { after } | WriteError::Unavailable { after, .. } = &error { *after } else { None };
+                        let detail = format!("the link to {to}: {error}");
+                        chunk.iter().for_each(|(at, ..)| ledger.replace(*at, Outcome::Retry { after, code: FAILED.into(), detail: detail.clone() }));
+                    }
                     Err(stop) => return Err(stop),
                 }
             }
         }
         Ok(())
+    }
+
+    /// Asks for links, some times if it must be.
+    async fn link(&self, (category, type_id): &LinkType, to: &str, chunk: &[Pair]) -> Result<Json, WriteError> {
+        let types = json!([{ "associationCategory": category, "associationTypeId": type_id }]);
+        let inputs: Vec<Json> = chunk.iter().map(|(_, from, to)| json!({ "from": { "id": from }, "to": { "id": to }, "types": types })).collect();
+        let (path, body) = (self.api.associations(&self.object, to, "batch/create"), json!({ "inputs": inputs }));
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let (after, error) = match self.api.post(&path, &body).await {
+                Ok(answer) => return Ok(answer.body),
+                Err(WriteError::Throttled { after }) => (after, WriteError::Throttled { after }),
+                Err(WriteError::Unavailable { after, detail }) => (after, WriteError::Unavailable { after, detail }),
+                Err(other) => return Err(other),
+            };
+            let pause = after.unwrap_or_default().max(backoff(tries, self.config.retry_pause.0, fastrand::f64()));
+            if tries == TRIES || pause > MOST_PAUSE {
+                return Err(error);
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Takes what an answer says of links: one that is not mentioned is asked for again.
+    fn note_links(&self, body: &Json, chunk: &[Pair], ledger: &mut Ledger) {
+        let made = linked(body);
+        let shorten = |text: &str| self.api.http.redactor().shorten(text);
+        for (at, from, to) in chunk {
+            if made.iter().any(|(f, t)| f == from && t == to) {
+                continue;
+            }
+            let about = |error: &&Json| classify::named(error).any(|id| id == from || id == to) || chunk.len() == 1;
+            let outcome = match body.get("errors").and_then(Json::as_array).into_iter().flatten().find(about) {
+                Some(error) if classify::is_passing(error) => Outcome::retry_because(FAILED, classify::told(error, &shorten).1),
+                Some(error) => Outcome::rejected(REFUSED, classify::told(error, &shorten).1),
+                None => Outcome::retry_because(FAILED, format!("the answer does not mention the link to {to}")),
+            };
+            ledger.replace(*at, outcome);
+        }
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) fn unpack(error: &Value) -> Vec<Invalid> {
 }
 
 /// Code and detail of an error object.
-fn told(error: &Value, shorten: &impl Fn(&str) -> String) -> (String, String) {
+pub(super) fn told(error: &Value, shorten: &impl Fn(&str) -> String) -> (String, String) {
     let text = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default();
     let invalid = unpack(error);
     let code = invalid.iter().map(|one| one.code.as_str()).find(|code| is_code(code));
@@ -148,7 +148,7 @@ pub(super) fn outcomes(body: &Value, sent: &Sent, op: Op, shorten: impl Fn(&str)
         let category = error.get("category").and_then(Value::as_str).unwrap_or_default();
         let outcome = match category {
             NOT_FOUND if op == Op::Update => Outcome::Skipped { reason: "not_found".into() },
-            passing if PASSING.contains(&passing) => Outcome::retry(shorten(passing)),
+            passing if PASSING.contains(&passing) => Outcome::retry_because(shorten(passing), told(error, &shorten).1),
             _ => {
                 let (code, detail) = told(error, &shorten);
                 Outcome::Rejected { code, detail }
@@ -157,6 +157,17 @@ pub(super) fn outcomes(body: &Value, sent: &Sent, op: Op, shorten: impl Fn(&str)
         sent.of_error(error).into_iter().for_each(|at| note(at, outcome.clone()));
     }
     out.into_iter().zip(contradicted).map(|(outcome, contradicted)| outcome.filter(|_| !contradicted)).collect()
+}
+
+/// True when an error in an answer is one that passes.
+pub(super) fn is_passing(error: &Value) -> bool {
+    error.get("category").and_then(Value::as_str).is_some_and(|category| PASSING.contains(&category))
+}
+
+/// The ids that an error in an answer is about.
+pub(super) fn named(error: &Value) -> impl Iterator<Item = &str> {
+    let context = error.get("context").unwrap_or(&Value::Null);
+    ["ids", "id", "fromObjectId", "toObjectId"].into_iter().flat_map(|name| texts(context.get(name)))
 }
 
 /// The ids that a `batch/read` says are not there.

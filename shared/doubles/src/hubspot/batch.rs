@@ -304,6 +304,13 @@ impl Portal {
             }
             results.push(json!({ "fromObjectTypeId": "0-0", "fromObjectId": a, "toObjectTypeId": "0-0", "toObjectId": b, "labels": [] }));
         }
+        if self.refuses_links_whole && !errors.is_empty() {
+            results.iter().for_each(|result| {
+                let id = |name: &str| result[name].as_u64().unwrap_or_default();
+                self.links.retain(|(_, a, _, b, _)| (*a, *b) != (id("fromObjectId"), id("toObjectId")));
+            });
+            return Reply::json(400, &errors[0]);
+        }
         let status = if errors.is_empty() { 201 } else { partial_status };
         Reply::json(status, &json!({ "status": "COMPLETE", "results": results, "numErrors": errors.len(), "errors": errors }))
     }

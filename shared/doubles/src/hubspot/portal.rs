@@ -91,6 +91,8 @@ pub struct Portal {
     pub requests: Vec<Seen>,
     /// Inputs that wrote what was there already.
     pub idle_writes: u64,
+    /// A request for links of which one cannot be made is refused as a whole.
+    pub refuses_links_whole: bool,
     /// Results carry the trace id of their input. The documentation does not promise it.
     pub echoes_trace_ids: bool,
     last_id: u64,
@@ -122,6 +124,7 @@ impl Default for Portal {
         deals.required = ["dealname", "dealstage", "pipeline"].map(str::to_owned).to_vec();
         Self {
             id: 24_681,
+            refuses_links_whole: false,
             objects: [("contacts", Object::new("0-1", contacts)), ("companies", Object::new("0-2", companies)), ("deals", deals)]
                 .into_iter()
                 .map(|(name, object)| (name.to_owned(), object))
