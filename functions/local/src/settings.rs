@@ -44,10 +44,11 @@ impl SecretSource for Secrets {
     }
 }
 
-/// Logs to standard error: warnings, with `-v` information, with `-vv` everything of ours. RUST_LOG overrides.
+/// Logs to standard error: errors and what a run waits for, with `-v` information, with `-vv` everything of ours. RUST_LOG overrides.
 pub fn start_logging(verbose: u8) {
     let default = match verbose {
-        0 => "error",
+        // A person who waits must know what for.
+        0 => "error,sluice::waiting=warn",
         1 => "info",
         _ => "engine=debug,destinations=debug,warehouses=debug,embedded=debug,local=debug,info",
     };

@@ -40,8 +40,11 @@ impl Equality {
             Equality::Number => canonical_decimal(text.trim()).map_or_else(|| text.to_owned(), |number| number.to_string()),
             Equality::IgnoresTrailingSpace => text.trim_end_matches(' ').to_owned(),
             Equality::IgnoresCaseAndTrailingSpace => text.trim_end_matches(' ').to_lowercase(),
-            // Letters and digits of ASCII alone: accents, width, case and punctuation are what such rules ignore.
-            Equality::Destination => text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect(),
+            // Letters and digits without their marks: accents, width, case and punctuation are what such rules ignore.
+            Equality::Destination => {
+                let apart = icu_normalizer::DecomposingNormalizerBorrowed::new_nfkd().normalize(text);
+                apart.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+            }
         }
     }
 }
@@ -66,6 +69,8 @@ mod tests {
             (Equality::IgnoresTrailingSpace, "a", "A", false),
             (Equality::IgnoresCaseAndTrailingSpace, "a", "A ", true),
             (Equality::Destination, "caf-1", "Caf 1", true),
+            (Equality::Destination, "café", "CAFE", true),
+            (Equality::Destination, "Ａda", "ada", true),
             (Equality::Destination, "a", "b", false),
         ] {
             assert_eq!(equality.fold(a) == equality.fold(b), one, "{equality:?} {a:?} {b:?}");

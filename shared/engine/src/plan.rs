@@ -150,7 +150,7 @@ fn notes(engine: &Engine, model: &Extracted, difference: &Difference) -> Vec<Str
     let mut notes = Vec::new();
     let counts = &difference.counts;
     if counts.respelt > 0 {
-        notes.push(format!("{} keys are spelt anew: a record of the model has their identifier, so nothing is deleted", counts.respelt));
+        notes.push(format!("keys spelt anew: {}; records of the model have their identifiers, so nothing is deleted", counts.respelt));
     }
     if counts.deletes_held > 0 {
         let (held, keyless) = (counts.deletes_held, model.keyless);

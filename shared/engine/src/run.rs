@@ -211,7 +211,9 @@ async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) ->
         return Ok(Started::Closed(blocked));
     }
     within_quota(engine, &plan)?;
-    not_paused(engine, &plan).await?;
+    if let Some(paused) = paused(engine, &plan).await? {
+        return close_early(store, engine.clock.as_ref(), run, Status::Incomplete, Some(paused)).await.map(Started::Closed);
+    }
     still_ours(engine, &run).await?;
     if !plan.shift.place {
         old_jobs::stop(engine, &plan.jobs).await?;
@@ -308,9 +310,9 @@ fn within_quota(engine: &Engine, plan: &Plan) -> Result<(), Fault> {
 }
 
 /// A run does not begin what it would have to wait for longer than a person does.
-async fn not_paused(engine: &Engine, plan: &Plan) -> Result<(), Fault> {
+async fn paused(engine: &Engine, plan: &Plan) -> Result<Option<Fault>, Fault> {
     if plan.counts().to_send() == 0 {
-        return Ok(());
+        return Ok(None);
     }
     let connection = &engine.sync.destination.connection;
     let now = engine.clock.now();
@@ -319,8 +321,8 @@ async fn not_paused(engine: &Engine, plan: &Plan) -> Result<(), Fault> {
     let turns = rate.map_or(Duration::ZERO, domain::limiter::turns);
     // Further ahead than any pause: that is no pause but a clock that was ahead.
     match next.since(now) {
-        wait if wait > MOST_WAIT + turns && wait <= MOST_OBEYED + turns => Err(slots::paused(connection, next)),
-        _ => Ok(()),
+        wait if wait > MOST_WAIT + turns && wait <= MOST_OBEYED + turns => Ok(Some(slots::paused(connection, next))),
+        _ => Ok(None),
     }
 }
 

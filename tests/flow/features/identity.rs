@@ -39,7 +39,7 @@ async fn a_key_that_is_spelt_anew_deletes_nothing() {
         let anew = if transform == Some("trim") || collation == "rtrim" { "Ada@h.test  " } else { "ada@h.test" };
         project.warehouse(&format!("update people set email = '{anew}', name = 'Ada L.' where name = 'Ada'"));
         let plan = project.sluice(&["plan", "crm"]);
-        plan.said(0, &["spelt anew"]);
+        plan.said(0, &["keys spelt anew: 1"]);
         let run = project.run().await;
         assert_eq!((run.status, run.counts.respelt, run.tally.deleted), (Status::Complete, 1, 0), "{transform:?} {collation}: {run:?}");
         let there = names(&project);

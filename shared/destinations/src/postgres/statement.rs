@@ -147,11 +147,11 @@ impl Shape<'_> {
     /// Returns ordinal and, for each column, whether the record's row has the same value.
     pub(super) fn agrees(&self) -> String {
         let of = |value: String, column: &Column| if column.comparable { value } else { format!("{value}::text collate \"C\"") };
-        let same = self
-            .columns
-            .iter()
-            .enumerate()
-            .map(|(at, column)| format!("{} is not distinct from {}", of(format!("t.{}", quote(&column.name)), column), of(format!("v.c{at}"), column)));
+        let same = self.columns.iter().zip(self.identifier).enumerate().map(|(at, (column, identifier))| match identifier {
+            // It is what found the row.
+            true => "true".to_owned(),
+            false => format!("{} is not distinct from {}", of(format!("t.{}", quote(&column.name)), column), of(format!("v.c{at}"), column)),
+        });
         format!("{} select v.ord, {} from v join {} as t on {}", self.records(), same.collect::<Vec<_>>().join(", "), self.table.name.sql(), self.found())
     }
 

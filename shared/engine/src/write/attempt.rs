@@ -18,6 +18,9 @@ use crate::close::{close_early, close_if_done};
 /// A run whose destination asks to slow down, and takes nothing for so long, ends; or later, where runs may be silent for longer.
 const MOST_THROTTLED: Duration = Duration::from_secs(30 * 60);
 
+/// A shorter pause is told of by the numbers of the run alone.
+const WORTH_TELLING: Duration = Duration::from_millis(500);
+
 /// What an attempt came to for a record.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Fate {
@@ -151,7 +154,9 @@ impl<'a> Attempt<'a> {
         let pause = self.context.slots.slow_down(times, self.context.destination.limits().first_pause, after).await?;
         self.wait = self.wait.max(Some(pause));
         let now = self.context.clock.now();
-        tracing::warn!(sync, connection, seconds = pause.as_secs_f64(), "the destination asks to slow down: waiting until {}", now.plus(pause));
+        if pause >= WORTH_TELLING {
+            tracing::warn!(target: "sluice::waiting", sync, connection, "the destination asks to slow down: waiting until {}", now.plus(pause));
+        }
         let fault = |what: String| {
             let next = format!("Nothing is lost: run again when the quota is back. `sluice limits lift {connection}` ends the pause before that.");
             Some(Fault::new(Code::DestinationLimit, what).with_next(next))

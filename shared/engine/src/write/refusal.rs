@@ -21,6 +21,8 @@ pub(super) struct Facts {
     pub passed: bool,
     /// Records that were refused alone, this one among them, since something was accepted last.
     pub alone: u32,
+    /// The record was refused alone before, and something else has passed since.
+    pub to_blame: bool,
     /// Records that the run sends.
     pub planned: u64,
     /// Requests in a row that were refused with these very words, this one among them.
@@ -94,6 +96,7 @@ pub(super) fn on_error(error: WriteError, facts: &Facts) -> Action {
     let all_there_are = u64::from(facts.alone) >= facts.planned.min(u64::from(PROBES));
     match facts.records {
         _ if facts.in_a_row >= MOST_IN_A_ROW => stop(detail),
+        0 | 1 if facts.to_blame => Action::Reject { code: code.into(), detail },
         0 | 1 if all_there_are => stop(detail),
         0 | 1 if facts.passed && (facts.attempts >= 2 || facts.last) => Action::Reject { code: code.into(), detail },
         0 | 1 if facts.last => stop(detail),
@@ -107,7 +110,8 @@ pub(super) fn on_error(error: WriteError, facts: &Facts) -> Action {
 mod tests {
     use super::*;
 
-    const QUIET: Facts = Facts { records: 100, renewable: false, passed: false, alone: 0, planned: 1000, in_a_row: 1, attempts: 0, last: false };
+    const QUIET: Facts =
+        Facts { records: 100, renewable: false, passed: false, alone: 0, to_blame: false, planned: 1000, in_a_row: 1, attempts: 0, last: false };
 
     fn letter(error: &WriteError, facts: Facts) -> char {
         match on_error(error.clone(), &facts) {
@@ -144,6 +148,7 @@ mod tests {
             ("one record for the third time, others have passed", Facts { passed: true, attempts: 2, ..one }, "WFXXX"),
             ("one record for the last time, others have passed", Facts { passed: true, last: true, ..one }, "WFXXX"),
             ("one record for the last time, nothing has passed", Facts { last: true, ..one }, "WFXUM"),
+            ("one record for the second time, others have passed since", Facts { passed: true, to_blame: true, alone: PROBES, ..one }, "WFXXX"),
             ("the only record of the run", Facts { planned: 1, ..one }, "WFXUM"),
             ("the last of the probes", Facts { alone: PROBES, ..one }, "WFXUM"),
             ("the last of the probes, though others have passed before", Facts { alone: PROBES, passed: true, ..one }, "WFXUM"),

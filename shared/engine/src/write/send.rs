@@ -148,6 +148,7 @@ impl Attempt<'_> {
             renewable: self.is_renewable(),
             passed: false,
             alone: 0,
+            to_blame: false,
             planned: u64::MAX,
             in_a_row: 0,
             attempts: self.state.attempts,
@@ -163,7 +164,7 @@ impl Attempt<'_> {
         let alone = part.first().filter(|_| of_all && part.len() == 1).map(|index| self.records[*index].hash);
         let run = &self.header.run;
         let known = self.context.slots.refusals().refused(run, code, detail, alone);
-        let facts = Facts { alone: known.alone, in_a_row: known.in_a_row, passed: known.passed, ..facts };
+        let facts = Facts { alone: known.alone, to_blame: known.to_blame, in_a_row: known.in_a_row, passed: known.passed, ..facts };
         if !of_all {
             return Ok(facts);
         }
