@@ -9,7 +9,7 @@ use domain::clock::{Millis, Span};
 use domain::config::RateLimit;
 use domain::dead_letter::DeadLetter;
 use domain::fault::{Code, Fault};
-use domain::head::Head;
+use domain::head::{Active, Head};
 use domain::key::KeyHash;
 use domain::manifest::ManifestPage;
 use domain::mode::Op;
@@ -261,7 +261,10 @@ async fn a_process_that_ends_between_two_writes_of_a_settlement_hangs_nothing() 
 #[ignore = "needs the AWS emulator: ./tests/run"]
 async fn a_claim_that_meets_a_newer_run_leaves_no_doubt_and_a_late_one_is_seen() {
     let (_, store, beside, _) = stores().await;
-    store.put_head("s", &Head { generation: 1, ..Head::default() }).await.unwrap();
+    let active = Some(Active { run: BATCH.run.to_owned(), since: Millis(0) });
+    store.put_head("s", &Head { generation: 1, active, ..Head::default() }).await.unwrap();
+    let of_another_run = BatchRef { run: "r0", ..BATCH };
+    assert_eq!(store.claim(of_another_run, 1, b"old", Millis(0), Millis(9)).await.unwrap(), Claim::Stale(1), "a generation that came up again");
     assert_eq!(store.claim(BATCH, 1, b"one", Millis(0), Millis(9)).await.unwrap(), Claim::Granted(BatchState::default()));
     beside.put_head("s", &Head { generation: 2, version: 1, ..Head::default() }).await.unwrap();
     assert_eq!(beside.doubts("s").await.unwrap(), [b"one".to_vec()], "whoever takes over sees every claim that was granted");

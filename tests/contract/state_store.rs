@@ -391,6 +391,11 @@ async fn a_claim_holds_until_its_time(store: Store) {
     store.settle(batch_ref("r1", 7), &batch(6, true), Some(Millis(350))).await.unwrap();
     assert_eq!(claim(360, 500).await, Claim::Done(Progress { done: 1, total: None }));
     assert_eq!(store.claim(batch_ref("r1", 8), 0, b"note", Millis(360), Millis(500)).await.unwrap(), Claim::Granted(BatchState::default()), "another batch");
+    // A restored state counts generations again: a message of a run that had this one before is of nobody now.
+    let active = Some(Active { run: "r9".into(), since: Millis(0) });
+    assert!(store.put_head("s", &Head { generation: 3, active, ..store.head("s").await.unwrap() }).await.unwrap());
+    assert_eq!(store.claim(batch_ref("r8", 0), 3, b"note", Millis(0), Millis(9)).await.unwrap(), Claim::Stale(3));
+    assert_eq!(store.claim(batch_ref("r9", 0), 3, b"note", Millis(0), Millis(9)).await.unwrap(), Claim::Granted(BatchState::default()));
 }
 
 async fn of_many_claims_one_is_granted(store: Store) {

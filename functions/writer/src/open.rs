@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::clock::Millis;
 use domain::connection::Definition;
 use domain::fault::Fault;
 use domain::ports::Destination;
@@ -24,6 +25,9 @@ pub const FOLDER: &str = "/tmp";
 /// Versions kept open; more than that at once is rare, and then all are opened anew.
 const MOST: usize = 50;
 
+/// What was applied is looked at again after this time.
+const FRESH: Duration = Duration::from_secs(60);
+
 /// The versions of syncs that this process has seen.
 #[derive(Clone, Default)]
 pub struct Destinations(Arc<Mutex<HashMap<String, Opened>>>);
@@ -33,6 +37,8 @@ struct Opened {
     definition: Arc<Definition>,
     destination: Arc<dyn Destination>,
     slots: Arc<Slots>,
+    /// When the definition was last looked at.
+    looked: Millis,
 }
 
 impl Destinations {
@@ -79,10 +85,16 @@ pub async fn alerting(house: &House, definition: &Definition) -> Alerting {
 async fn opened(house: &House, sync: &str, version: &str) -> Result<Option<Opened>, Fault> {
     // One at a time: the messages of one event mostly need the same.
     let mut known = house.destinations.0.lock().await;
-    if let Some(opened) = known.get(version) {
+    let now = house.clock.now();
+    if let Some(opened) = known.get(version).filter(|opened| now.since(opened.looked) < FRESH) {
         return Ok(Some(opened.clone()));
     }
     let Some(definition) = house.definitions.get(sync, version).await? else { return Ok(None) };
+    // A connection may have been corrected since: the sync's version does not tell.
+    if let Some(opened) = known.get_mut(version).filter(|opened| *opened.definition == definition) {
+        opened.looked = now;
+        return Ok(Some(opened.clone()));
+    }
     let destination = destinations::open(&definition.sync, &definition.destination, Path::new(FOLDER), house.secrets.as_ref()).await?;
     if known.len() >= MOST {
         known.clear();
@@ -95,7 +107,7 @@ async fn opened(house: &House, sync: &str, version: &str) -> Result<Option<Opene
             Arc::new(Slots::new(connection, rate, Arc::clone(&house.store), Arc::clone(&house.clock)))
         }
     };
-    let opened = Opened { definition: Arc::new(definition), destination, slots };
+    let opened = Opened { definition: Arc::new(definition), destination, slots, looked: now };
     known.insert(version.to_owned(), opened.clone());
     Ok(Some(opened))
 }

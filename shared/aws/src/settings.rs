@@ -77,13 +77,20 @@ impl Common {
     /// The same from anywhere.
     pub fn read(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Fault> {
         let of = Variables(variable);
+        let stall = of.number("SLUICEGATE_STALL_SECONDS", 60, 7 * 86_400, 1800)?;
+        let claim = of.number("SLUICEGATE_CLAIM_SECONDS", 1, LONGEST_CLAIM, 900)?;
+        if stall < claim {
+            let what =
+                format!("SLUICEGATE_STALL_SECONDS is {stall} and SLUICEGATE_CLAIM_SECONDS {claim}: a run would be taken over while a writer is at work.");
+            return Err(Fault::new(Code::Internal, what).with_next("make the stall at least as long as the claim"));
+        }
         Ok(Self {
             stack: of.needed("SLUICEGATE_STACK", "the stack's name")?,
             table: of.needed("SLUICEGATE_TABLE", "the name of the state's table")?,
             bucket: of.needed("SLUICEGATE_BUCKET", "the name of the stack's bucket")?,
             max_message_bytes: of.number("SLUICEGATE_MAX_MESSAGE_BYTES", 4096, LARGEST_MESSAGE as u64, 262_144)? as usize,
-            stall: Duration::from_secs(of.number("SLUICEGATE_STALL_SECONDS", 60, 7 * 86_400, 1800)?),
-            claim: Duration::from_secs(of.number("SLUICEGATE_CLAIM_SECONDS", 1, LONGEST_CLAIM, 900)?),
+            stall: Duration::from_secs(stall),
+            claim: Duration::from_secs(claim),
             spool_memory: of.number("SLUICEGATE_SPOOL_MEMORY_MB", 1, 10_240, 256)? as usize * 1024 * 1024,
             alert_topic: of.like("SLUICEGATE_ALERT_TOPIC", "the ARN of an SNS topic (`arn:aws:sns:…`)", is_topic)?,
             log: of.like("SLUICEGATE_LOG", "a filter such as `info` or `engine=debug,info`", is_filter)?.unwrap_or_else(|| "info".into()),

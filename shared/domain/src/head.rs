@@ -56,6 +56,14 @@ pub struct Active {
     pub since: Millis,
 }
 
+impl Head {
+    /// True when a message of this run and generation may still be handled: a generation alone may come up again, where a
+    /// state was restored.
+    pub fn is_of(&self, run: &str, generation: u64) -> bool {
+        self.generation == generation && (generation == 0 || self.active.as_ref().is_some_and(|active| active.run == run))
+    }
+}
+
 /// What an acquire came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Acquire {

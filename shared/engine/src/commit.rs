@@ -25,19 +25,28 @@ pub fn accepted(mode: Mode, header: &BatchHeader, record: &BatchRecord<'_>, reco
     EntryWrite::Accepted { accepted, clear_trouble: record.had_trouble }
 }
 
+/// What is known of a record after a delete that came late: that it may be there.
+pub fn perhaps_deleted(header: &BatchHeader, record: &BatchRecord<'_>) -> Accepted {
+    let identifier = header.layout.identifier_cells(record.fields).into_boxed_slice();
+    Accepted { checksum: UNKNOWN, revision: record.revision, identifier: Some(identifier), record_id: None }
+}
+
 /// Commits the writes of a batch. A commit is never refused: what the destination accepted last is the
 /// truth. A writer that was overtaken meanwhile clears the digests of its buckets, so that the next run looks
 /// at them, and commits again if the buckets were laid out anew.
-pub async fn commit(store: &dyn StateStore, header: &BatchHeader, writes: Vec<(KeyHash, EntryWrite)>) -> Result<(), Fault> {
+///
+/// A delete that comes late may have taken a record that a newer run has written since, or have come before it: nobody knows
+/// what is there, so the record stays known by its identifier, in a version that matches nothing (`deleted`).
+pub async fn commit(store: &dyn StateStore, header: &BatchHeader, writes: Vec<(KeyHash, EntryWrite)>, deleted: Vec<(KeyHash, Accepted)>) -> Result<(), Fault> {
     if writes.is_empty() {
         return Ok(());
     }
     let generation = store.commit(&header.sync, header.bucket_bits, writes.clone()).await?;
     if generation != header.generation {
         let bits = store.head(&header.sync).await?.bucket_bits;
-        if bits != header.bucket_bits {
-            store.commit(&header.sync, bits, writes.clone()).await?;
-        }
+        let unknown = deleted.into_iter().map(|(hash, accepted)| (hash, EntryWrite::Accepted { accepted, clear_trouble: false }));
+        let writes: Vec<_> = writes.into_iter().filter(|(_, write)| !matches!(write, EntryWrite::Removed)).chain(unknown).collect();
+        store.commit(&header.sync, bits, writes.clone()).await?;
         let buckets: BTreeSet<u32> = writes.iter().map(|(hash, _)| hash.bucket(bits)).collect();
         mark::clear(store, &header.sync, bits, &buckets.into_iter().collect::<Vec<_>>()).await?;
         // An incremental read does not look at buckets.

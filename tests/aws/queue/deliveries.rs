@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use domain::batch::WriteBatch;
 use domain::clock::Millis;
 use domain::fault::Fault;
-use domain::head::Head;
+use domain::head::{Active, Head};
 use domain::outcome::{Effect, Outcome, WriteError};
 use domain::ports::{BatchQueue, Clock, Destination, DestinationSchema, Limits, Need, StateStore};
 use embedded::{SqliteState, SystemClock};
@@ -57,7 +57,8 @@ impl Rig {
     pub async fn new(visibility: Duration, open: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store: Arc<dyn StateStore> = Arc::new(SqliteState::open(folder.path().join("state.db")).await.unwrap());
-        assert!(store.put_head("crm", &Head { generation: 3, ..Head::default() }).await.unwrap());
+        let active = Some(Active { run: "r1".into(), since: Millis(0) });
+        assert!(store.put_head("crm", &Head { generation: 3, active, ..Head::default() }).await.unwrap());
         let queue = Arc::new(SqsQueue::new(&support::aws::clients().await, &support::aws::queue(visibility).await, &bucket().await, MESSAGE_BYTES));
         let permits = Semaphore::new(if open { 1_000 } else { 0 });
         let destination = Arc::new(Recorder { taken: Mutex::default(), begun: Semaphore::new(0), permits });

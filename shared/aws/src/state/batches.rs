@@ -57,9 +57,9 @@ impl DynamoState {
         // that was taken over long ago must not come back to the list of those with doubts.
         let newest = self.known_generation(batch.sync);
         if !self.is_indexed(batch.run) || newest.is_some_and(|newest| newest > generation) {
-            let newer = self.stored_head(batch.sync).await?.head.generation;
-            if newer != generation {
-                return Ok(Claim::Stale(newer));
+            let head = self.stored_head(batch.sync).await?.head;
+            if !head.is_of(batch.run, generation) {
+                return Ok(Claim::Stale(head.generation));
             }
         }
         self.index_doubts(batch.sync, batch.run).await?;
@@ -89,11 +89,11 @@ impl DynamoState {
                 }
             }
         };
-        let newer = self.stored_head(batch.sync).await?.head.generation;
-        if newer != generation {
+        let head = self.stored_head(batch.sync).await?.head;
+        if !head.is_of(batch.run, generation) {
             // Whoever took over need not doubt records that are not going to be sent. Not done if somebody else has it by now.
             self.table.write(self.cell_update(batch, Some(&mine), seen.as_deref())).await?;
-            return Ok(Claim::Stale(newer));
+            return Ok(Claim::Stale(head.generation));
         }
         self.remember_cell(batch, mine);
         let mut state = before.state;

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use domain::bucket::UNKNOWN_OUTCOME;
 use domain::dead_letter::DeadLetter;
 use domain::fault::Fault;
 use domain::key::KeyHash;
@@ -17,6 +18,8 @@ use crate::keys::{self, Key, SK};
 
 /// Days until DynamoDB removes a letter.
 const DAYS: u64 = 180;
+/// The same for a letter that only a person can answer: a hundred years.
+const DAYS_OF_UNKNOWN: u64 = 36_500;
 /// A letter larger than this, in bytes, is kept without its record: an item has at most 400 KB.
 const MOST: usize = 390 * 1024;
 /// Places looked at in one go while letters are listed.
@@ -37,8 +40,10 @@ impl DynamoState {
         }
         let hash = letter.hash.to_string();
         let place = keys::letter_place(&letter.sync, letter.at.0, &hash);
-        self.table.put_all(vec![named_for(&place, DAYS)]).await?;
-        let mut item = named_for(&keys::dead_letter(&letter.sync, &hash), DAYS);
+        // A record whose fate nobody knows waits for a person, however long: so does its letter.
+        let days = if letter.code == UNKNOWN_OUTCOME { DAYS_OF_UNKNOWN } else { DAYS };
+        self.table.put_all(vec![named_for(&place, days)]).await?;
+        let mut item = named_for(&keys::dead_letter(&letter.sync, &hash), days);
         item.insert("d".into(), text(data));
         let old = self.table.put(item).await?;
         match self.place_of(&old) {

@@ -157,9 +157,9 @@ impl StateStore for SqliteState {
 
     async fn claim(&self, batch: BatchRef<'_>, generation: u64, doubt: &[u8], now: Millis, until: Millis) -> Result<Claim, Fault> {
         let (sync, run, number, doubt) = (batch.sync.to_owned(), batch.run.to_owned(), batch.number, doubt.to_owned());
-        self.write(move |conn| match buckets::head(conn, &sync)?.generation {
-            newer if newer != generation => Ok(Claim::Stale(newer)),
-            _ => runs::claim(conn, &run, number, &doubt, now, until),
+        self.write(move |conn| match buckets::head(conn, &sync)? {
+            head if head.is_of(&run, generation) => runs::claim(conn, &run, number, &doubt, now, until),
+            head => Ok(Claim::Stale(head.generation)),
         })
         .await
     }

@@ -185,8 +185,8 @@ impl Attempt<'_> {
         told.said
     }
 
-    async fn is_stale(&self) -> Result<bool, Fault> {
-        Ok(self.context.store.head(&self.header.sync).await?.generation != self.header.generation)
+    pub(super) async fn is_stale(&self) -> Result<bool, Fault> {
+        Ok(!self.context.store.head(&self.header.sync).await?.is_of(&self.header.run, self.header.generation))
     }
 
     /// A newer run looks for the jobs of older ones before it sends: one that was submitted while it looked is stopped here.

@@ -30,7 +30,7 @@ impl Attempt<'_> {
         let last = self.state.attempts >= MAX_ATTEMPTS;
         self.wait_for_deletes();
         let history = self.troubles(last).await?;
-        let (mut writes, mut letters, mut delivered, mut sample) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut writes, mut deleted, mut letters, mut delivered, mut sample) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut settled = 0;
         for (index, fate) in std::mem::take(&mut self.fates).into_iter().enumerate() {
             let record = &self.records[index];
@@ -40,6 +40,9 @@ impl Attempt<'_> {
                 Outcome::Accepted { effect, record_id } => {
                     self.state.tally.accept(effect);
                     writes.push((record.hash, commit::accepted(self.context.sync.mode, self.header, record, record_id.as_deref())));
+                    if self.header.op == Op::Delete {
+                        deleted.push((record.hash, commit::perhaps_deleted(self.header, record)));
+                    }
                     if record.had_trouble {
                         delivered.push(record.hash);
                     }
@@ -79,7 +82,11 @@ impl Attempt<'_> {
             self.state.settle(index);
             settled += 1;
         }
-        commit::commit(self.context.store.as_ref(), self.header, writes).await?;
+        commit::commit(self.context.store.as_ref(), self.header, writes, deleted).await?;
+        // What is settled is noted before anything else may fail: a record that is appended must not be sent again for a letter.
+        if self.context.sync.mode == Mode::Append && (!letters.is_empty() || !sample.is_empty()) {
+            self.context.store.settle(self.batch, &self.state, None).await?;
+        }
         if !letters.is_empty() {
             self.context.store.put_dead_letters(letters).await?;
         }

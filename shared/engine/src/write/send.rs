@@ -15,6 +15,8 @@ use super::refusal::{Action, Facts, PROBES, on_error};
 
 /// More requests than this for one message mean that halving gets nowhere: what is left waits for the next attempt.
 const MOST_REQUESTS: u32 = 256;
+/// After so long the fence is looked at again before a request.
+const FENCE_AGAIN: Duration = Duration::from_secs(5);
 /// The code of records whose request came to nothing.
 pub(super) const UNAVAILABLE: &str = "unavailable";
 
@@ -28,6 +30,7 @@ impl Attempt<'_> {
         parts.rotate_left(first);
         let (mut requests, mut suspects, mut said) = (0, Vec::new(), String::new());
         let (began, patience) = (self.context.clock.now(), self.context.settings.patience);
+        let mut looked = began;
         while let Some(part) = parts.pop_front() {
             // This process may be ended soon, and there is more for it to do: once something has come of it, the rest is for
             // another delivery.
@@ -61,6 +64,13 @@ impl Attempt<'_> {
                     return Ok(Some(fault));
                 }
                 Err(fault) => return Err(fault),
+            }
+            // Whoever waited for long may have been taken over meanwhile: nothing older may come after what is newer.
+            if self.context.clock.now().since(looked) > FENCE_AGAIN {
+                if self.is_stale().await? {
+                    return Ok(None);
+                }
+                looked = self.context.clock.now();
             }
             requests += 1;
             let error = match destination.write(&batch).await {
