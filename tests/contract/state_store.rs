@@ -428,17 +428,19 @@ async fn doubts_appear_and_are_forgotten(store: Store) {
     assert_eq!(notes, BTreeSet::from([vec![1, 255], of_job, vec![3], vec![4]]), "settled is not done, and its job may be at work");
     store.settle(batch_ref("r1", 0), &batch(2, true), Some(Millis(6))).await.unwrap();
     assert_eq!(doubts("s").await, BTreeSet::from([3, 4]));
-    store.forget_doubts("s", "r1").await.unwrap();
+    store.forget_doubts("s", "r1", Millis(i64::MAX)).await.unwrap();
     assert_eq!(doubts("s").await, BTreeSet::from([3, 4]), "only of runs before");
     claim("r1", 5, &[7, 8]).await;
     store.settle(batch_ref("r1", 5), &BatchState { doubt: vec![8], ..batch(2, true) }, Some(Millis(6))).await.unwrap();
     assert_eq!(doubts("s").await, BTreeSet::from([3, 4, 8]), "done, with a record whose fate is unknown");
-    store.forget_doubts("s", "r2").await.unwrap();
+    store.forget_doubts("s", "r2", Millis(8)).await.unwrap();
+    assert_eq!(doubts("s").await, BTreeSet::from([3, 4, 8]), "a writer may still be at work on one of them");
+    store.forget_doubts("s", "r2", Millis(9)).await.unwrap();
     assert_eq!(doubts("s").await, BTreeSet::from([4]));
     assert_eq!(store.tally("r1").await.unwrap().sent, 4, "a run that goes on keeps its numbers");
     store.put_run(&run("s", "r1", Status::Complete)).await.unwrap();
     store.put_run(&run("s", "r4", Status::Running)).await.unwrap();
-    store.forget_doubts("s", "r4").await.unwrap();
+    store.forget_doubts("s", "r4", Millis(i64::MAX)).await.unwrap();
     assert_eq!(doubts("s").await, BTreeSet::new());
     assert_eq!(doubts("t").await, BTreeSet::from([5]), "of another sync, though of a run before");
 }

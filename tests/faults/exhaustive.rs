@@ -135,6 +135,7 @@ const STEPS: [&str; 17] = [
     "put_run",  // planned, guards passed
     "head",     // still ours
     "put_page", // marked
+    "forget_doubts",
     "send",     // the first batch enqueued
     "claim",    // claimed
     "write",    // sent
@@ -144,7 +145,6 @@ const STEPS: [&str; 17] = [
     "tally",    // the last batch is out
     "put_run",  // closed
     "put_head", // the head is free
-    "forget_doubts",
 ];
 
 #[test]

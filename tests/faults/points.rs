@@ -270,8 +270,8 @@ impl StateStore for Counted<dyn StateStore> {
     async fn doubts(&self, sync: &str) -> Result<Vec<Vec<u8>>, Fault> {
         counted!(self.doubts(sync))
     }
-    async fn forget_doubts(&self, sync: &str, run: &str) -> Result<(), Fault> {
-        counted!(self.forget_doubts(sync, run))
+    async fn forget_doubts(&self, sync: &str, run: &str, now: Millis) -> Result<(), Fault> {
+        counted!(self.forget_doubts(sync, run, now))
     }
     async fn put_dead_letters(&self, letters: Vec<DeadLetter>) -> Result<(), Fault> {
         counted!(self.put_dead_letters(letters))

@@ -144,9 +144,9 @@ impl StateStore for WatchedStore {
     async fn doubts(&self, sync: &str) -> Result<Vec<Vec<u8>>, Fault> {
         self.inner.doubts(sync).await
     }
-    async fn forget_doubts(&self, sync: &str, run: &str) -> Result<(), Fault> {
+    async fn forget_doubts(&self, sync: &str, run: &str, now: Millis) -> Result<(), Fault> {
         self.log.add(Event::Other("forget_doubts"));
-        self.inner.forget_doubts(sync, run).await
+        self.inner.forget_doubts(sync, run, now).await
     }
     async fn put_dead_letters(&self, letters: Vec<DeadLetter>) -> Result<(), Fault> {
         self.log.add(Event::Other("put_dead_letters"));

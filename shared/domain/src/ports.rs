@@ -412,8 +412,9 @@ pub trait StateStore: Send + Sync {
     /// the sync that was not [`StateStore::forget_doubts`].
     async fn doubts(&self, sync: &str) -> Result<Vec<Vec<u8>>, Fault>;
 
-    /// Forgets the unfinished claims of runs before `run`: their records have been delivered since.
-    async fn forget_doubts(&self, sync: &str, run: &str) -> Result<(), Fault>;
+    /// Forgets the unfinished claims of runs before `run` whose writers are gone at `now`: the state itself says by then that
+    /// nobody knows the versions of their records.
+    async fn forget_doubts(&self, sync: &str, run: &str, now: Millis) -> Result<(), Fault>;
 
     /// Sets records aside; replaces an older letter of the same record.
     async fn put_dead_letters(&self, letters: Vec<DeadLetter>) -> Result<(), Fault>;

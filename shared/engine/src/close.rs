@@ -78,10 +78,6 @@ async fn close_delivered(context: &Context, mut run: Run, batches: Option<u32>) 
         }
     })
     .await?;
-    if run.full {
-        // Whoever was in doubt before has been sent by this run, or noted as in trouble.
-        store.forget_doubts(&run.sync, &run.id).await?;
-    }
     Ok(Closed { run, now })
 }
 

@@ -117,7 +117,7 @@ pub async fn forget(store: &dyn StateStore, sync: &str) -> Result<u64, Fault> {
     let letters: Vec<KeyHash> = store.dead_letters(sync, LETTERS).await?.into_iter().map(|letter| letter.hash).collect();
     store.remove_dead_letters(sync, &letters).await?;
     // Notes of writers are about what is forgotten.
-    store.forget_doubts(sync, AFTER_EVERY_RUN).await?;
+    store.forget_doubts(sync, AFTER_EVERY_RUN, Millis(i64::MAX)).await?;
     Ok(forgotten)
 }
 

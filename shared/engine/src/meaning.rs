@@ -1,6 +1,7 @@
 //! Brings the state over to what the sync means now (see [`domain::meaning`]), before anything is sent.
 
 use domain::bucket::Accepted;
+use domain::clock::Millis;
 use domain::fault::{Code, Fault};
 use domain::head::Head;
 use domain::ports::StateStore;
@@ -33,7 +34,7 @@ pub(crate) async fn take_over(engine: &Engine, head: &mut Head, run: &Run, plan:
     }
     if plan.shift.place {
         // What was in doubt at the old place is nothing to delete at the new one.
-        engine.store.forget_doubts(&run.sync, &run.id).await?;
+        engine.store.forget_doubts(&run.sync, &run.id, Millis(i64::MAX)).await?;
     }
     head.meaning = Some(plan.meaning.clone());
     head.must_read_full = must_read_full;

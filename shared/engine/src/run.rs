@@ -226,6 +226,11 @@ async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) ->
     meaning::name(store, &sync.name, head.bucket_bits, &mut plan).await?;
     meaning::take_over(engine, &mut head, &run, &plan).await?;
     mark::mark(store, &sync.name, head.bucket_bits, &plan.manifest, &plan.difference.touched, &plan.difference.agreed).await?;
+    // From here on the state itself says which versions nobody knows. Where a lock keeps others out, no writer is left.
+    let gone = if engine.settings.stall.is_zero() { Millis(i64::MAX) } else { engine.clock.now() };
+    if plan.full {
+        store.forget_doubts(&sync.name, &run.id, gone).await?;
+    }
     engine.meter.plan(plan.difference.counts.to_send());
     engine.meter.enter(Phase::Sending);
     let header = BatchHeader {

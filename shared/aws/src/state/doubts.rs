@@ -3,6 +3,7 @@
 //! A run is put on the sync's list before its first claim, and taken off when it is through and nothing is left in doubt.
 //! So a sync that is well pays one read for its doubts, however many batches its runs had.
 
+use domain::clock::Millis;
 use domain::doubt::{Doubt, read};
 use domain::fault::Fault;
 use domain::ports::BatchRef;
@@ -94,14 +95,31 @@ impl DynamoState {
         Ok(notes)
     }
 
-    /// Takes runs before `run` off the list. Their batches stay until DynamoDB removes them: messages of theirs that
-    /// come late are fenced off by their generation.
-    pub(super) async fn forget_doubts_before(&self, sync: &str, run: &str) -> Result<(), Fault> {
+    /// Takes runs before `run` off the list whose writers are gone. Their batches stay until DynamoDB removes them: messages of
+    /// theirs that come late are fenced off by their generation.
+    pub(super) async fn forget_doubts_before(&self, sync: &str, run: &str, now: Millis) -> Result<(), Fault> {
         let partition = keys::doubtful_runs(sync);
-        let runs = self.table.query(&partition, Range::Below(run), true, usize::MAX).await?;
-        let over: Vec<Key> = runs.iter().filter_map(|item| Some(Key { pk: partition.clone(), sk: get_text(item, SK)?.to_owned() })).collect();
+        let mut over = Vec::new();
+        for item in self.table.query(&partition, Range::Below(run), true, usize::MAX).await? {
+            let Some(run) = get_text(&item, SK) else { continue };
+            if !self.is_claimed(sync, run, now).await? {
+                over.push(Key { pk: partition.clone(), sk: run.to_owned() });
+            }
+        }
         over.iter().for_each(|key| self.set_indexed(&key.sk, false));
         self.table.delete_all(&over).await
+    }
+
+    /// True when a writer may still be at work on a batch of the run.
+    async fn is_claimed(&self, sync: &str, run: &str, now: Millis) -> Result<bool, Fault> {
+        let pages = self.read_pages(run).await?;
+        for (number, cell) in noted_cells(&pages) {
+            let cell = self.read_cell(BatchRef { sync, run, number }, cell)?;
+            if !cell.state.done && cell.until > now {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 

@@ -213,8 +213,8 @@ impl StateStore for DynamoState {
         self.all_doubts(sync).await
     }
 
-    async fn forget_doubts(&self, sync: &str, run: &str) -> Result<(), Fault> {
-        self.forget_doubts_before(sync, run).await
+    async fn forget_doubts(&self, sync: &str, run: &str, now: Millis) -> Result<(), Fault> {
+        self.forget_doubts_before(sync, run, now).await
     }
 
     async fn put_dead_letters(&self, letters: Vec<DeadLetter>) -> Result<(), Fault> {

@@ -192,9 +192,9 @@ impl StateStore for SqliteState {
         self.read(move |conn| runs::doubts(conn, &sync)).await
     }
 
-    async fn forget_doubts(&self, sync: &str, run: &str) -> Result<(), Fault> {
+    async fn forget_doubts(&self, sync: &str, run: &str, now: Millis) -> Result<(), Fault> {
         let (sync, run) = (sync.to_owned(), run.to_owned());
-        self.write(move |conn| runs::forget_doubts(conn, &sync, &run)).await
+        self.write(move |conn| runs::forget_doubts(conn, &sync, &run, now)).await
     }
 
     async fn put_dead_letters(&self, letters: Vec<DeadLetter>) -> Result<(), Fault> {

@@ -149,8 +149,12 @@ pub(super) fn doubts(conn: &Connection, sync: &str) -> Result<Vec<Vec<u8>>, Stat
 
 /// Also drops the batches of those runs that are closed: a closed run keeps its final tally itself, and its
 /// messages are fenced off by their generation before anyone asks for their batch.
-pub(super) fn forget_doubts(conn: &Connection, sync: &str, run: &str) -> Result<(), StateError> {
-    conn.execute("DELETE FROM doubt WHERE run < ?2 AND EXISTS (SELECT 1 FROM run WHERE run.sync = ?1 AND run.id = doubt.run)", [sync, run])?;
+pub(super) fn forget_doubts(conn: &Connection, sync: &str, run: &str, now: Millis) -> Result<(), StateError> {
+    conn.execute(
+        "DELETE FROM doubt WHERE run < ?2 AND EXISTS (SELECT 1 FROM run WHERE run.sync = ?1 AND run.id = doubt.run)
+         AND NOT EXISTS (SELECT 1 FROM batch WHERE batch.run = doubt.run AND NOT batch.done AND batch.claim_until > ?3)",
+        params![sync, run, now.0],
+    )?;
     // Steps from run to run through the batches: looking at every batch, or at every run of the history, would
     // make an idle run pay for what earlier ones did.
     conn.execute(
@@ -158,8 +162,9 @@ pub(super) fn forget_doubts(conn: &Connection, sync: &str, run: &str) -> Result<
              SELECT min(run) FROM batch
              UNION ALL SELECT (SELECT min(run) FROM batch WHERE run > kept.id) FROM kept WHERE kept.id IS NOT NULL)
          DELETE FROM batch WHERE run IN (
-             SELECT kept.id FROM kept CROSS JOIN run ON run.sync = ?1 AND run.id = kept.id WHERE kept.id < ?2 AND run.closed)",
-        [sync, run],
+             SELECT kept.id FROM kept CROSS JOIN run ON run.sync = ?1 AND run.id = kept.id WHERE kept.id < ?2 AND run.closed
+             AND NOT EXISTS (SELECT 1 FROM batch AS live WHERE live.run = kept.id AND NOT live.done AND live.claim_until > ?3))",
+        params![sync, run, now.0],
     )?;
     Ok(())
 }
