@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::type_complexity)]
 
 mod any_writes;
+mod apart;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
@@ -12,18 +13,18 @@ use domain::bucket::{Accepted, Bucket, Entry, EntryWrite, Trouble, TroubleKind};
 use domain::change::Counts;
 use domain::clock::{Millis, Span};
 use domain::config::RateLimit;
-use domain::dead_letter::DeadLetter;
 use domain::doubt::Doubt;
 use domain::head::{Active, Head};
 use domain::job::{Job, Ticket};
 use domain::key::KeyHash;
 use domain::manifest::{ManifestPage, PAGE};
-use domain::mode::Op;
 use domain::outcome::Effect;
 use domain::ports::{BatchRef, Claim, Progress, StateStore};
 use domain::run::{BatchState, OnSuccess, Run, Status, Tally, Trigger};
 use embedded::SqliteState;
 use tempfile::TempDir;
+
+use self::apart::{a_pause_moves_every_lease, dead_letters_are_replaced_listed_and_removed, leases_never_exceed_the_rate};
 
 type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Store = Arc<dyn StateStore>;
@@ -443,60 +444,4 @@ async fn doubts_appear_and_are_forgotten(store: Store) {
     store.forget_doubts("s", "r4", Millis(i64::MAX)).await.unwrap();
     assert_eq!(doubts("s").await, BTreeSet::new());
     assert_eq!(doubts("t").await, BTreeSet::from([5]), "of another sync, though of a run before");
-}
-
-async fn dead_letters_are_replaced_listed_and_removed(store: Store) {
-    let letter = |sync: &str, n, at| DeadLetter {
-        sync: sync.into(),
-        hash: hash(n),
-        key: n.to_string(),
-        op: Op::Upsert,
-        kind: TroubleKind::Exhausted,
-        code: "timeout".into(),
-        detail: "it did not answer".into(),
-        at: Millis(at),
-        run: "r1".into(),
-        attempts: 5,
-        record: serde_json::json!({ "email": "a@example.com", "score": 1.5 }),
-    };
-    store.put_dead_letters(vec![letter("s", 1, 10), letter("s", 2, 20), letter("s", 3, 15), letter("t", 1, 5)]).await.unwrap();
-    store.put_dead_letters(vec![letter("s", 1, 30)]).await.unwrap();
-    assert_eq!(store.dead_letters("s", 9).await.unwrap(), [letter("s", 1, 30), letter("s", 2, 20), letter("s", 3, 15)]);
-    assert_eq!(store.dead_letters("s", 1).await.unwrap(), [letter("s", 1, 30)]);
-    store.remove_dead_letters("s", &[hash(1), hash(3), hash(99)]).await.unwrap();
-    assert_eq!(store.dead_letters("s", 9).await.unwrap(), [letter("s", 2, 20)]);
-    assert_eq!(store.dead_letters("t", 9).await.unwrap(), [letter("t", 1, 5)]);
-}
-
-async fn leases_never_exceed_the_rate(store: Store) {
-    let mut starts = at_once(4, |task| {
-        let store = Arc::clone(&store);
-        async move {
-            let mut starts = Vec::new();
-            for round in 0..15 {
-                let lease = store.lease("crm", RATE, round * 170_000, 1 + task).await.unwrap();
-                starts.extend((0..lease.slots).map(|i| lease.start(i)));
-            }
-            starts
-        }
-    })
-    .await
-    .concat();
-    starts.sort_unstable();
-    assert_eq!(starts.len(), 15 * (1 + 2 + 3 + 4));
-    for window in starts.windows(RATE.requests as usize + 1) {
-        assert!(window[RATE.requests as usize] - window[0] >= 1_000_000, "{window:?}");
-    }
-}
-
-async fn a_pause_moves_every_lease(store: Store) {
-    store.pause("crm", Millis(5_000)).await.unwrap();
-    store.pause("crm", Millis(4_000)).await.unwrap();
-    assert_eq!(store.lease("crm", RATE, 1_000_000, 2).await.unwrap().first_micros, 5_000_000, "a shorter pause does not end a longer one");
-    assert_eq!(store.lease("crm", RATE, 1_000_000, 1).await.unwrap().first_micros, 5_200_000);
-    assert_eq!(store.lease("other", RATE, 1_000_000, 1).await.unwrap().first_micros, 1_000_000, "of another connection");
-    assert_eq!(store.limiter("crm").await.unwrap().next_slot_micros, 5_300_000);
-    store.lift("crm").await.unwrap();
-    assert_eq!(store.limiter("crm").await.unwrap().next_slot_micros, 0);
-    assert_eq!(store.lease("crm", RATE, 1_000_000, 1).await.unwrap().first_micros, 1_000_000, "a pause that was lifted is over");
 }
