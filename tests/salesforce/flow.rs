@@ -6,7 +6,9 @@ use domain::run::Status;
 use doubles::salesforce::Fail;
 use serde_json::json;
 
-use crate::rig::World;
+use local::drive;
+
+use crate::rig::{World, request};
 
 /// What an org does on a bad day.
 fn misbehave(world: &World) {
@@ -170,4 +172,26 @@ async fn deletes_are_read_back() {
     let told = world.run_well().await;
     assert_eq!((told.tally.deleted, told.tally.read_back.checked, told.tally.read_back.landed), (1, 1, 0));
     assert!(told.tally.read_back.differing[0].still_there && told.tally.read_back.differing[0].key == "E4");
+}
+
+/// The id of a record that was found by one external id says nothing of the record that another one leads to.
+#[tokio::test]
+async fn an_id_is_not_used_once_the_record_is_found_by_another_identifier() {
+    let mut world = World::new("upsert", 3).await;
+    world.run_well().await;
+    world.mode = "update";
+    world.key = "id";
+    let run = world.run().await;
+    let engine = world.engine().await;
+    let hash = run.plan_hash.unwrap();
+    drive::run(&engine, &engine::run::Request { approve: Some(hash), ..request() }).await.unwrap();
+    world.rows.get_mut(&1).unwrap().name = "One".into();
+    world.run_well().await;
+    // Row 1 is corrected: it is the person with the external id E2, and row 2 is nobody's.
+    world.rows.remove(&2);
+    let row = world.rows.get_mut(&1).unwrap();
+    (row.ext, row.name) = (Some("E2"), "Two".into());
+    world.run_well().await;
+    let there = world.contacts();
+    assert_eq!((there["E1"]["LastName"].as_str(), there["E2"]["LastName"].as_str()), (Some("One"), Some("Two")), "{there:?}");
 }

@@ -162,6 +162,8 @@ pub struct Row {
     pub name: String,
     pub account: Option<&'static str>,
     pub score: Option<i64>,
+    /// Its external id, where that is not `E` and its number.
+    pub ext: Option<&'static str>,
 }
 
 /// A sync to contacts with its model.
@@ -169,6 +171,8 @@ pub struct World {
     pub double: Salesforce,
     pub rows: BTreeMap<i64, Row>,
     pub mode: &'static str,
+    /// The key column.
+    pub key: &'static str,
     pub config: Value,
     /// How many accepted records are read back. None, because most tests count requests.
     pub read_back: u64,
@@ -183,6 +187,7 @@ impl World {
             double: start().await,
             rows: BTreeMap::new(),
             mode,
+            key: "ext",
             config: json!({}),
             read_back: 0,
             clock: Turned::default(),
@@ -196,7 +201,7 @@ impl World {
     pub fn add(&mut self, from: i64, to: i64) {
         for id in from..=to {
             let account = ["A", "B", "C"].get(usize::try_from(id % 4).unwrap()).copied();
-            self.rows.insert(id, Row { name: format!("Name {id}"), account, score: (id % 5 != 0).then_some(id % 1000) });
+            self.rows.insert(id, Row { name: format!("Name {id}"), account, score: (id % 5 != 0).then_some(id % 1000), ext: None });
         }
     }
 
@@ -204,7 +209,7 @@ impl World {
     pub async fn engine(&self) -> Engine {
         let sync: Sync = serde_json::from_value(json!({
             "name": "crm", "mode": self.mode,
-            "model": { "warehouse": "w", "sql": "select id, ext, name, account, score from rows", "key": ["ext"] },
+            "model": { "warehouse": "w", "sql": "select id, ext, name, account, score from rows", "key": [self.key] },
             "destination": { "connection": "crm", "object": "Contact" },
             "mapping": [
                 { "from": "ext", "to": "Ext__c", "identifier": true }, { "from": "name", "to": "LastName" },
@@ -281,7 +286,7 @@ impl Warehouse for Memory {
         let mut batch = RowBatch::new(5);
         for (id, row) in &self.0 {
             batch.push(Cell::Int(*id));
-            batch.push(Cell::Text(&format!("E{id}")));
+            batch.push(Cell::Text(&row.ext.map_or_else(|| format!("E{id}"), str::to_owned)));
             batch.push(Cell::Text(&row.name));
             batch.push(row.account.map_or(Cell::Null, Cell::Text));
             batch.push(row.score.map_or(Cell::Null, Cell::Int));

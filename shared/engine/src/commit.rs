@@ -19,8 +19,10 @@ pub fn accepted(mode: Mode, header: &BatchHeader, record: &BatchRecord<'_>, reco
     if header.op == Op::Delete {
         return EntryWrite::Removed;
     }
-    let identifier = (mode == Mode::Mirror).then(|| header.layout.identifier_cells(record.fields).into_boxed_slice());
-    let record_id = record_id.or(record.record_id).map(Box::from);
+    let record_id: Option<Box<str>> = record_id.or(record.record_id).map(Box::from);
+    // A mirror deletes by it; an update is made by the destination's id only as long as the identifier leads to that record.
+    let keeps = mode == Mode::Mirror || mode == Mode::Update && record_id.is_some();
+    let identifier = keeps.then(|| header.layout.identifier_cells(record.fields).into_boxed_slice());
     let accepted = Accepted { checksum: record.checksum, revision: record.revision, identifier, record_id };
     EntryWrite::Accepted { accepted, clear_trouble: record.had_trouble }
 }

@@ -218,6 +218,7 @@ fn merge(basis: &Basis<'_>, model: &mut [Entry], stored: &Bucket, owners: &Owner
         }
         let found = state.next_if(|(hash, _)| *hash == wanted.hash).map(|(_, entry)| entry);
         in_model(basis, wanted, found, out);
+        forget_stale_id(wanted, found, owners, rule, out);
     }
     for (hash, entry) in state {
         only_stored(basis, hash, entry, owners, rule, out);
@@ -303,6 +304,18 @@ fn in_model(basis: &Basis<'_>, wanted: &mut Entry, stored: Option<&Stored>, out:
     }
     let revision = accepted.map_or_else(|| basis.first_revision(&wanted.hash), |a| a.revision.wrapping_add(1));
     wanted.set_history(revision, trouble.is_some());
+}
+
+/// The destination's id of a record is no good once the record is found by another identifier: that may be another record.
+fn forget_stale_id(wanted: &Entry, stored: Option<&Stored>, owners: &Owners<'_>, rule: &mut Rule, out: &mut Difference) {
+    let known = || stored?.accepted.as_ref()?.identifier.as_ref();
+    if wanted.is_sent()
+        && out.record_ids.contains_key(&wanted.hash)
+        && let Some(identifier) = known()
+        && owners.identities.owner(rule.identity(Cells(identifier))) != Some(&wanted.hash)
+    {
+        out.record_ids.remove(&wanted.hash);
+    }
 }
 
 /// Notes a record that failed before, unless it was skipped on purpose or has changed since.

@@ -49,7 +49,7 @@ pub struct Extracted {
     pub invalid_first: Vec<InvalidRecord>,
     /// Rows without a readable key: which stored records they are nobody can tell.
     pub keyless: u64,
-    /// Whose identifier is whose, in mode mirror.
+    /// Whose identifier is whose, in the modes mirror and update.
     pub identities: Identities,
     /// How identifiers are compared.
     pub rule: Rule,
@@ -65,15 +65,16 @@ pub async fn extract(engine: &Engine, prepared: Prepared, query: &Query, before:
     let watch = Watch::new(engine);
     let stream = watch.within(0, engine.warehouse.rows(query)).await??;
     let rule = Rule::new(prepared.mapper.layout(), &prepared.schema);
-    let mirror = engine.sync.mode == Mode::Mirror;
-    let apart = mirror || rule.folds() || identifiers_apart(engine, &prepared);
+    // A mirror deletes by identifiers, and an update goes by ids that were learnt under one.
+    let owned = matches!(engine.sync.mode, Mode::Mirror | Mode::Update);
+    let apart = owned || rule.folds() || identifiers_apart(engine, &prepared);
     let reader = Reader {
         key: prepared.key,
         cursor: prepared.cursor,
         rollout: engine.sync.rollout,
         identifiers: (apart && prepared.mapper.layout().identifiers().next().is_some()).then(Vec::new),
         rule,
-        mirror,
+        owned,
         destination: Arc::clone(&engine.destination),
         seed: prepared.mapper.layout().seed(),
         mapper: prepared.mapper,
@@ -194,7 +195,7 @@ struct Reader {
     /// The identity of each entry's identifier, when that may be another's too: parallel to `entries`.
     identifiers: Option<Vec<Option<u64>>>,
     rule: Rule,
-    mirror: bool,
+    owned: bool,
     destination: Arc<dyn Destination>,
     seed: u64,
     mapper: Mapper,
@@ -310,9 +311,9 @@ impl Reader {
         }
     }
 
-    /// The identity of a row that is not sent: in a mirror it owns its record all the same. `record` is left as it was.
+    /// The identity of a row that is not sent: it owns its record all the same. `record` is left as it was.
     fn identity_of_row(&mut self, row: &RowRef<'_>, record: &mut Vec<u8>) -> Option<u64> {
-        if !self.mirror || self.identifiers.is_none() {
+        if !self.owned || self.identifiers.is_none() {
             return None;
         }
         let start = record.len();
@@ -360,7 +361,7 @@ impl Reader {
             }
         }
         let owners = order.into_iter().map(|(identity, i)| (identity, self.entries[i as usize].hash));
-        Ok(if self.mirror { Identities::new(owners.collect()) } else { Identities::default() })
+        Ok(if self.owned { Identities::new(owners.collect()) } else { Identities::default() })
     }
 
     /// Of entries that seem to be one record at the destination, those that are, as far as only it knows.

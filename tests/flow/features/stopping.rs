@@ -52,3 +52,21 @@ fn a_signal_ends_a_run_whose_queue_is_full() {
     project.sluice(&["run", "crm"]).said(0, &["complete"]);
     project.assert_arrived();
 }
+
+/// The system kills a process some time after it has asked it to end: a destination that does not answer is not waited for.
+#[test]
+fn a_destination_that_does_not_answer_does_not_hold_the_end() {
+    let mut project = Project::webhook(20);
+    project.connections["there"]["timeout"] = json!("10m");
+    project.double.answer(support::double::Behaviour::Hang(Duration::from_secs(600)));
+    let running = project.start(&["run", "crm"]);
+    while project.double.count() == 0 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    signal(&running, "TERM");
+    // Were it waited for, this would last as long as the request may: ten minutes.
+    assert_eq!(Said::of(running).code, 1);
+    project.double.recover();
+    project.sluice(&["run", "crm"]).said(0, &["complete"]);
+    project.assert_arrived();
+}

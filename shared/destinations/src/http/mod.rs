@@ -285,6 +285,11 @@ impl Http {
     /// a public one; `about` names the connection.
     pub async fn look_at(&self, url: &Url, about: &str) -> Result<Vec<Finding>, SendError> {
         let redactor = &self.settings.redactor;
+        if url.scheme() == "https"
+            && let Some(finding) = self.shake_hands(url, about).await
+        {
+            return Ok(vec![finding]);
+        }
         if let Some(proxy) = self.proxies.of(url) {
             // Which address that is, the proxy decides; whether there is one is seen when something is sent.
             tracing::info!(proxy, "{about} is reached through a proxy");
@@ -307,6 +312,15 @@ impl Http {
         Ok(Vec::new())
     }
 
+    /// Tries the TLS of the host of `url`: asks for nothing but the head of its root. What else fails is seen when something is sent.
+    async fn shake_hands(&self, url: &Url, about: &str) -> Option<Finding> {
+        let root = url.join("/").ok()?;
+        let asked = self.send(Request { method: Method::HEAD, url: root, headers: HeaderMap::new(), body: Vec::new() }).await;
+        let Err(SendError::Certificate { detail }) = asked else { return None };
+        let fix = "where the certificate is of an authority of your own, name it in `ca`; where the other side wants one of yours, in `client_certificate`";
+        Some(Finding::error(about, detail, fix))
+    }
+
     /// An error of the client in our words. Its own text would repeat the URL.
     fn tell(&self, error: &reqwest::Error, url: &Url) -> SendError {
         let redactor = &self.settings.redactor;
@@ -319,6 +333,9 @@ impl Http {
         }
         if let Some(rustls::Error::InvalidCertificate(why)) = find::<rustls::Error>(error) {
             return SendError::Certificate { detail: format!("the certificate of {host} is not trusted: {}", redactor.shorten(&why.to_string())) };
+        }
+        if let Some(rustls::Error::AlertReceived(alert)) = find::<rustls::Error>(error) {
+            return SendError::Certificate { detail: format!("{host} ends the handshake of TLS ({alert:?}): does it want a certificate of yours?") };
         }
         let root = redactor.shorten(&root(error));
         if error.is_dns() {

@@ -51,3 +51,36 @@ impl Certificates {
 fn lines(pem: &str) -> String {
     pem.replace("\\n", "\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::config::Reference;
+
+    struct Secrets(&'static str);
+
+    #[async_trait::async_trait]
+    impl SecretSource for Secrets {
+        async fn get(&self, _: &Reference) -> Result<String, Fault> {
+            Ok(self.0.to_owned())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_certificate_is_told_without_repeating_it() {
+        let (ca, client) = (Setting::new("${env:CA}").unwrap(), Secret::new("${env:OWN}").unwrap());
+        for wrong in ["", "hush-hush", "-----BEGIN CERTIFICATE-----"] {
+            for (ca, client, name) in [(Some(&ca), None, "`ca`"), (None, Some(&client), "`client_certificate`")] {
+                let fault = Certificates::read("connection x", ca, client, &Secrets(wrong)).await.unwrap_err().to_string();
+                assert!(fault.contains(name) && fault.contains("PEM") && !fault.contains("hush"), "{fault}");
+            }
+        }
+        assert!(Certificates::read("connection x", None, None, &Secrets("")).await.is_ok());
+    }
+
+    #[test]
+    fn one_line_is_as_good_as_many() {
+        assert_eq!(lines("-----BEGIN X-----\\nabc\\n"), "-----BEGIN X-----\nabc\n");
+        assert_eq!(lines("-----BEGIN X-----\nabc\n"), "-----BEGIN X-----\nabc\n");
+    }
+}
