@@ -5,6 +5,28 @@
 //! that arrived unseen and left the model since must be deleted, and nobody else remembers it.
 //!
 //! Where a job had the records, its ticket stands beside them: it may still be at work.
+//!
+//! The life of a record in doubt:
+//!
+//! ```text
+//!  claim ────────► noted ──settled, done──► forgotten with its batch
+//!  (engine::write)   │  └─attempts ran out──► noted, though the batch is done
+//!                    │
+//!                    │ the next run reads the notes before anything else (engine::plan)
+//!                    ▼
+//!                 in doubt ──in the model────────► sent again, whatever the state says
+//!  (engine::diff)    ├──gone from a mirror───────► deleted, by the identifier of the note
+//!                    └──not sent now (invalid, held, gone elsewhere)
+//!                    │
+//!                    │ before the first message leaves: the state says "some version, nobody knows which" of each of
+//!                    │ them (engine::commit::unsure), and the next reads are full ones (`Head::must_read_full`)
+//!                    ▼
+//!                 absorbed ──its writer is gone──► the note is forgotten (`StateStore::forget_doubts`)
+//!                    └──its writer may be at work (the claim has not run out)──► the note stays for the next run
+//! ```
+//!
+//! A writer that was overtaken and comes late clears the digests of its buckets and asks for a full read
+//! (`engine::commit::commit`), so that what it did is looked at whether or not anybody doubts it.
 
 use crate::clock::Millis;
 use crate::job::{Job, Ticket};

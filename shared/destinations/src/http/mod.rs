@@ -22,6 +22,7 @@ use domain::finding::Finding;
 use domain::outcome::WriteError;
 pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 pub use reqwest::{Method, Url};
+use rustls::AlertDescription;
 
 use self::address::{Filtered, Refused};
 use self::detail::Redactor;
@@ -334,7 +335,9 @@ impl Http {
         if let Some(rustls::Error::InvalidCertificate(why)) = find::<rustls::Error>(error) {
             return SendError::Certificate { detail: format!("the certificate of {host} is not trusted: {}", redactor.shorten(&why.to_string())) };
         }
-        if let Some(rustls::Error::AlertReceived(alert)) = find::<rustls::Error>(error) {
+        if let Some(rustls::Error::AlertReceived(alert)) = find::<rustls::Error>(error)
+            && is_about_certificates(*alert)
+        {
             return SendError::Certificate { detail: format!("{host} ends the handshake of TLS ({alert:?}): does it want a certificate of yours?") };
         }
         let root = redactor.shorten(&root(error));
@@ -350,6 +353,13 @@ impl Http {
         }
         SendError::Broken { detail: format!("the connection to {host} broke before the whole answer was there ({root}); it may have taken the records") }
     }
+}
+
+/// True for what the other side says of a handshake that will fail again.
+fn is_about_certificates(alert: AlertDescription) -> bool {
+    use AlertDescription as A;
+    let settled = [A::CertificateRequired, A::BadCertificate, A::UnsupportedCertificate, A::CertificateRevoked, A::CertificateExpired];
+    settled.contains(&alert) || [A::CertificateUnknown, A::UnknownCA, A::AccessDenied, A::HandshakeFailure].contains(&alert)
 }
 
 /// The innermost cause, in its own words.
