@@ -206,6 +206,8 @@ async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) ->
     let mut plan = plan(engine, &head, request.full).await?;
     engine.stop.check()?;
     note_plan(&mut run, &plan);
+    // Reading may have taken long; sending begins now.
+    run.progress = engine.clock.now();
     store.put_run(&run).await?;
     if let Some(blocked) = verdict(engine, request, &plan, &run).await? {
         return Ok(Started::Closed(blocked));

@@ -112,7 +112,10 @@ impl Demo<'_> {
 
     /// A little changes.
     async fn second(&self) -> Result<(), Fault> {
-        self.out.line(format!("2. Overnight {CHANGED} customers change, {DELETED} are deleted, and every row is loaded anew (`loaded_at`). Both run again."));
+        self.out.line(format!(
+            "2. Overnight {CHANGED} customers change, {DELETED} are deleted, the row without a key goes (while it is there, deletes wait: it might be\n\
+             \x20  any of them), and every row is loaded anew (`loaded_at`). Both run again."
+        ));
         let warehouse = self.folder.warehouse();
         let deleted = blocking(move || sample::change(&warehouse)).await?;
         let (crm, product) = self.run_both().await?;

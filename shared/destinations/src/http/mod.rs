@@ -287,6 +287,7 @@ impl Http {
     pub async fn look_at(&self, url: &Url, about: &str) -> Result<Vec<Finding>, SendError> {
         let redactor = &self.settings.redactor;
         if url.scheme() == "https"
+            && self.settings.tls.is_given()
             && let Some(finding) = self.shake_hands(url, about).await
         {
             return Ok(vec![finding]);
@@ -316,8 +317,8 @@ impl Http {
     /// Tries the TLS of the host of `url`: asks for nothing but the head of its root. What else fails is seen when something is sent.
     async fn shake_hands(&self, url: &Url, about: &str) -> Option<Finding> {
         let root = url.join("/").ok()?;
-        let asked = self.send(Request { method: Method::HEAD, url: root, headers: HeaderMap::new(), body: Vec::new() }).await;
-        let Err(SendError::Certificate { detail }) = asked else { return None };
+        let asked = self.send(Request { method: Method::HEAD, url: root, headers: HeaderMap::new(), body: Vec::new() });
+        let Ok(Err(SendError::Certificate { detail })) = tokio::time::timeout(CONNECT, asked).await else { return None };
         let fix = "where the certificate is of an authority of your own, name it in `ca`; where the other side wants one of yours, in `client_certificate`";
         Some(Finding::error(about, detail, fix))
     }

@@ -38,6 +38,11 @@ impl Certificates {
         Ok(out)
     }
 
+    /// True when there are any.
+    pub(super) fn is_given(&self) -> bool {
+        !self.trusted.is_empty() || self.own.is_some()
+    }
+
     pub(super) fn apply(&self, client: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder, Fault> {
         let client = if self.trusted.is_empty() { client } else { client.tls_certs_merge(self.trusted.clone()) };
         Ok(match &self.own {

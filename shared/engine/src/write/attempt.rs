@@ -180,7 +180,7 @@ impl<'a> Attempt<'a> {
         if let Some(at) = store.last_progress(run).await? {
             return Ok(at);
         }
-        Ok(store.run(&self.header.sync, run).await?.map_or_else(|| self.context.clock.now(), |run| run.started))
+        Ok(store.run(&self.header.sync, run).await?.map_or_else(|| self.context.clock.now(), |run| run.progress))
     }
 
     /// The destination refuses everything: the run ends here, and its other messages go stale. Returns the run if it is closed now.

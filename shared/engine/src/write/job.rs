@@ -90,12 +90,8 @@ impl Attempt<'_> {
                     self.retry(open, UNAVAILABLE, &detail);
                     Ok(Step::Over(None))
                 }
-                // With the newer credentials that are there now.
-                Action::Renew => {
-                    self.let_wait(open);
-                    self.wait = Some(Duration::ZERO);
-                    Ok(Step::Over(None))
-                }
+                // With the newer credentials that are there now, and for this once.
+                Action::Renew => Box::pin(self.by_job(open)).await,
                 Action::Stop { code, detail } => Ok(Step::Over(Some(self.stopping(code, &detail)))),
             },
         }
@@ -168,7 +164,10 @@ impl Attempt<'_> {
             Err(error) => {
                 // Whatever it is, the job is not to blame: it goes on, and is asked again or left to the next run.
                 let (code, detail) = match error {
-                    WriteError::Unauthorized { .. } if self.is_renewable() && self.renew().await? => return self.wait(job, Duration::ZERO, None).await,
+                    WriteError::Unauthorized { .. } if self.is_renewable() && self.renew().await? => {
+                        self.state.job = Some(job);
+                        return Box::pin(self.by_job(open)).await;
+                    }
                     WriteError::Unauthorized { detail } => (Code::DestinationUnauthorized, format!("refuses the credentials: {detail}")),
                     other => (Code::DestinationMisconfigured, format!("cannot be written to as configured: {other}")),
                 };
