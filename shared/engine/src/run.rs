@@ -324,8 +324,9 @@ async fn paused(engine: &Engine, plan: &Plan) -> Result<Option<Fault>, Fault> {
     let connection = &engine.sync.destination.connection;
     let now = engine.clock.now();
     let next = Millis(engine.store.limiter(connection).await?.next_slot_micros / 1000);
-    let rate = engine.settings.rate.or(engine.destination.limits().rate);
-    let turns = rate.map_or(Duration::ZERO, domain::limiter::turns);
+    // Without a rate nobody asks for slots, whatever is left of a rate there once was.
+    let Some(rate) = engine.settings.rate.or(engine.destination.limits().rate) else { return Ok(None) };
+    let turns = domain::limiter::turns(rate);
     // Further ahead than any pause: that is no pause but a clock that was ahead.
     match next.since(now) {
         wait if wait > MOST_WAIT + turns && wait <= MOST_OBEYED + turns => Ok(Some(slots::paused(connection, next))),
