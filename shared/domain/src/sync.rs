@@ -256,6 +256,12 @@ impl Rollout {
     }
 }
 
+/// True for what a sync may be called: it becomes the name of files and of places in the state.
+pub fn is_name(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    !text.is_empty() && text.len() <= 64 && text.chars().all(plain)
+}
+
 impl Sync {
     /// The version of this definition: 16 hexadecimal digits that change with any part of it.
     pub fn version(&self) -> String {
@@ -271,9 +277,7 @@ impl Sync {
 
     /// What is wrong with the name, if it is none.
     pub fn name_finding(&self) -> Option<Finding> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        let good = !self.name.is_empty() && self.name.len() <= 64 && self.name.chars().all(plain);
-        (!good).then(|| Finding::error("name", format!("`{}` is not a name", self.name), "use 1 to 64 letters, digits, `-` and `_`"))
+        (!is_name(&self.name)).then(|| Finding::error("name", format!("`{}` is not a name", self.name), "use 1 to 64 letters, digits, `-` and `_`"))
     }
 
     /// What is wrong with the file on its own, before anything is connected to.

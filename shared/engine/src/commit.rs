@@ -46,9 +46,15 @@ pub async fn commit(store: &dyn StateStore, header: &BatchHeader, writes: Vec<(K
     let generation = store.commit(&header.sync, header.bucket_bits, writes.clone()).await?;
     if generation != header.generation {
         let bits = store.head(&header.sync).await?.bucket_bits;
-        let unknown = deleted.into_iter().map(|(hash, accepted)| (hash, EntryWrite::Accepted { accepted, clear_trouble: false }));
-        let writes: Vec<_> = writes.into_iter().filter(|(_, write)| !matches!(write, EntryWrite::Removed)).chain(unknown).collect();
-        store.commit(&header.sync, bits, writes.clone()).await?;
+        // Written once more only where it did not get: into the new buckets.
+        let mut late: Vec<_> = match bits == header.bucket_bits {
+            true => Vec::new(),
+            false => writes.iter().filter(|(_, write)| !matches!(write, EntryWrite::Removed)).cloned().collect(),
+        };
+        late.extend(deleted.into_iter().map(|(hash, accepted)| (hash, EntryWrite::Accepted { accepted, clear_trouble: false })));
+        if !late.is_empty() {
+            store.commit(&header.sync, bits, late).await?;
+        }
         let buckets: BTreeSet<u32> = writes.iter().map(|(hash, _)| hash.bucket(bits)).collect();
         mark::clear(store, &header.sync, bits, &buckets.into_iter().collect::<Vec<_>>()).await?;
         // An incremental read does not look at buckets.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use domain::fault::{Code, Fault};
 use domain::key::KeyHash;
 use domain::ports::StateStore;
+use domain::sync::is_name;
 use embedded::SyncLock;
 use engine::Stop;
 use engine::manage::{self, StateReport};
@@ -93,8 +94,7 @@ pub fn no_row(sync: &str, key: &str) -> Fault {
 }
 
 fn plain(sync: &str) -> Result<&str, Fault> {
-    let plain = !sync.is_empty() && sync.len() <= 64 && sync.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-    if plain { Ok(sync) } else { Err(Fault::new(Code::NotFound, format!("`{sync}` is not the name of a sync."))) }
+    if is_name(sync) { Ok(sync) } else { Err(Fault::new(Code::NotFound, format!("`{sync}` is not the name of a sync."))) }
 }
 
 fn agreed(question: &str, sync: &str, out: &Out) -> bool {

@@ -27,9 +27,7 @@ impl DynamoState {
     }
 
     pub(super) async fn read_limiter(&self, connection: &str) -> Result<LimiterState, Fault> {
-        let stored = self.table.get(&keys::limiter(connection)).await?.and_then(|item| get_number(&item, "n"));
-        self.remember_slot(connection, stored);
-        Ok(stored.map_or_else(LimiterState::default, |next_slot_micros| LimiterState { next_slot_micros }))
+        Ok(self.look(connection).await?.map_or_else(LimiterState::default, |next_slot_micros| LimiterState { next_slot_micros }))
     }
 
     pub(super) async fn delete_limiter(&self, connection: &str) -> Result<(), Fault> {
@@ -65,8 +63,13 @@ impl DynamoState {
 
     /// A decision that changes nothing holds only if what it was made from is still so.
     async fn still(&self, connection: &str, next_slot_micros: i64) -> Result<bool, Fault> {
+        Ok(self.look(connection).await? == Some(next_slot_micros))
+    }
+
+    /// What is stored, which this process remembers from now on.
+    async fn look(&self, connection: &str) -> Result<Option<i64>, Fault> {
         let stored = self.table.get(&keys::limiter(connection)).await?.and_then(|item| get_number(&item, "n"));
         self.remember_slot(connection, stored);
-        Ok(stored == Some(next_slot_micros))
+        Ok(stored)
     }
 }
