@@ -253,7 +253,7 @@ async fn a_process_that_ends_between_two_writes_of_a_settlement_hangs_nothing() 
     store.settle(BATCH, &done(), Some(Millis(5))).await.unwrap_err();
     assert_eq!(beside.claim(BATCH, 0, b"note", Millis(6), Millis(9)).await.unwrap(), Claim::Done(Progress { done: 1, total: Some(1) }));
     assert_eq!(beside.seal("r1", 1).await.unwrap(), Progress { done: 1, total: Some(1) });
-    assert_eq!(beside.doubts("s").await.unwrap(), Vec::<Vec<u8>>::new());
+    assert_eq!(beside.doubts("s").await.unwrap().notes, Vec::<Vec<u8>>::new());
     assert_eq!(beside.tally("r1").await.unwrap(), done().tally);
 }
 
@@ -267,11 +267,11 @@ async fn a_claim_that_meets_a_newer_run_leaves_no_doubt_and_a_late_one_is_seen()
     assert_eq!(store.claim(of_another_run, 1, b"old", Millis(0), Millis(9)).await.unwrap(), Claim::Stale(1), "a generation that came up again");
     assert_eq!(store.claim(BATCH, 1, b"one", Millis(0), Millis(9)).await.unwrap(), Claim::Granted(BatchState::default()));
     beside.put_head("s", &Head { generation: 2, version: 1, ..Head::default() }).await.unwrap();
-    assert_eq!(beside.doubts("s").await.unwrap(), [b"one".to_vec()], "whoever takes over sees every claim that was granted");
+    assert_eq!(beside.doubts("s").await.unwrap().notes, [b"one".to_vec()], "whoever takes over sees every claim that was granted");
     let other = BatchRef { number: 1, ..BATCH };
     assert_eq!(store.claim(other, 1, b"two", Millis(0), Millis(9)).await.unwrap(), Claim::Stale(2));
     assert_eq!(store.claim(BATCH, 1, b"three", Millis(10), Millis(19)).await.unwrap(), Claim::Stale(2));
-    assert_eq!(beside.doubts("s").await.unwrap(), [b"one".to_vec()]);
+    assert_eq!(beside.doubts("s").await.unwrap().notes, [b"one".to_vec()]);
 }
 
 #[tokio::test]
@@ -280,9 +280,9 @@ async fn large_notes_and_letters_are_kept() {
     let (_, store, beside, _) = stores().await;
     let note: Vec<u8> = (0..700_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 7) as u8).collect();
     assert_eq!(store.claim(BATCH, 0, &note, Millis(0), Millis(9)).await.unwrap(), Claim::Granted(BatchState::default()));
-    assert_eq!(beside.doubts("s").await.unwrap(), std::slice::from_ref(&note));
+    assert_eq!(beside.doubts("s").await.unwrap().notes, std::slice::from_ref(&note));
     store.settle(BATCH, &done(), Some(Millis(5))).await.unwrap();
-    assert_eq!(beside.doubts("s").await.unwrap(), Vec::<Vec<u8>>::new());
+    assert_eq!(beside.doubts("s").await.unwrap().notes, Vec::<Vec<u8>>::new());
     let letter = |size: usize| DeadLetter {
         sync: "s".into(),
         hash: hash(size as u32),

@@ -232,7 +232,7 @@ async fn deliver(context: Context, over: Stop) -> usize {
         let handled = received.iter().map(|delivery| handle(&context, &delivery.message));
         for handled in futures_util::future::try_join_all(handled).await.expect("no fault") {
             match handled {
-                Handled::Done => {}
+                Handled::Done | Handled::Stale => {}
                 Handled::Closed(_) => over.stop(),
                 Handled::Later(_) => unreachable!("the destination takes everything at once"),
             }

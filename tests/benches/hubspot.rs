@@ -92,7 +92,7 @@ async fn write(context: Context) -> Run {
             match handle(&context, &delivery.message).await.expect("a batch") {
                 Handled::Later(pause) => context.queue.delay(&delivery.receipt, pause).await.expect("the queue"),
                 Handled::Closed(Some(run)) => return *run,
-                Handled::Done | Handled::Closed(None) => context.queue.done(&delivery.receipt).await.expect("the queue"),
+                Handled::Done | Handled::Stale | Handled::Closed(None) => context.queue.done(&delivery.receipt).await.expect("the queue"),
             }
         }
     }

@@ -328,6 +328,11 @@ async fn runs_come_newest_first(store: Store) {
     assert_eq!(store.runs("s", 2).await.unwrap(), [run("s", "r3", Status::Running), closed]);
     assert_eq!(store.runs("s", 99).await.unwrap().len(), 3);
     assert_eq!(store.runs("u", 99).await.unwrap(), []);
+    // A process that was taken over does not know it yet.
+    store.put_run(&run("s", "r2", Status::Running)).await.unwrap();
+    assert_eq!(store.run("s", "r2").await.unwrap().unwrap().status, Status::Partial, "a closed run stays closed");
+    store.put_run(&run("s", "r2", Status::Incomplete)).await.unwrap();
+    assert_eq!(store.run("s", "r2").await.unwrap().unwrap().status, Status::Incomplete, "what is said of it when it is closed may change");
 }
 
 fn batch_ref(run: &str, number: u32) -> BatchRef<'_> {
@@ -341,6 +346,9 @@ fn batch(sent: u64, done: bool) -> BatchState {
     for index in 0..sent {
         state.settle(index as usize);
         state.tally.accept(Effect::Created);
+    }
+    if !done {
+        state.set_unseen(9);
     }
     state.tally.reason("slow", "it took long", || "7".into());
     // A batch that is not done may be a job under way.
@@ -413,11 +421,12 @@ async fn doubts_appear_and_are_forgotten(store: Store) {
     for (sync, id) in [("s", "r1"), ("s", "r2"), ("t", "r3")] {
         store.put_run(&run(sync, id, Status::Running)).await.unwrap();
     }
-    let doubts = async |sync| store.doubts(sync).await.unwrap().into_iter().flatten().collect::<BTreeSet<u8>>();
+    let doubts = async |sync| store.doubts(sync).await.unwrap().notes.into_iter().flatten().collect::<BTreeSet<u8>>();
     let claim_of = async |sync, run, number, note: &'static [u8]| {
         store.claim(BatchRef { sync, run, number }, 0, note, Millis(0), Millis(9)).await.unwrap();
     };
     let claim = async |run, number, note| claim_of("s", run, number, note).await;
+    let forget = async |run: &str, now| store.forget_doubts("s", &[run.to_owned()], Millis(now)).await.unwrap();
     assert_eq!(doubts("s").await, BTreeSet::new());
     claim("r1", 0, &[1, 255]).await;
     claim("r1", 1, &[3]).await;
@@ -425,23 +434,24 @@ async fn doubts_appear_and_are_forgotten(store: Store) {
     claim_of("t", "r3", 0, &[5]).await;
     store.settle(batch_ref("r1", 0), &batch(1, false), Some(Millis(5))).await.unwrap();
     let of_job = Doubt::of_job(batch(1, false).job.as_deref().unwrap());
-    let notes = BTreeSet::from_iter(store.doubts("s").await.unwrap());
+    let notes = BTreeSet::from_iter(store.doubts("s").await.unwrap().notes);
     assert_eq!(notes, BTreeSet::from([vec![1, 255], of_job, vec![3], vec![4]]), "settled is not done, and its job may be at work");
     store.settle(batch_ref("r1", 0), &batch(2, true), Some(Millis(6))).await.unwrap();
     assert_eq!(doubts("s").await, BTreeSet::from([3, 4]));
-    store.forget_doubts("s", "r1", Millis(i64::MAX)).await.unwrap();
-    assert_eq!(doubts("s").await, BTreeSet::from([3, 4]), "only of runs before");
+    assert_eq!(store.doubts("s").await.unwrap().runs, ["r1", "r2"]);
+    forget("r3", i64::MAX).await;
+    assert_eq!(doubts("s").await, BTreeSet::from([3, 4]), "only of runs that are named");
     claim("r1", 5, &[7, 8]).await;
     store.settle(batch_ref("r1", 5), &BatchState { doubt: vec![8], ..batch(2, true) }, Some(Millis(6))).await.unwrap();
     assert_eq!(doubts("s").await, BTreeSet::from([3, 4, 8]), "done, with a record whose fate is unknown");
-    store.forget_doubts("s", "r2", Millis(8)).await.unwrap();
+    forget("r1", 8).await;
     assert_eq!(doubts("s").await, BTreeSet::from([3, 4, 8]), "a writer may still be at work on one of them");
-    store.forget_doubts("s", "r2", Millis(9)).await.unwrap();
+    forget("r1", 9).await;
     assert_eq!(doubts("s").await, BTreeSet::from([4]));
     assert_eq!(store.tally("r1").await.unwrap().sent, 4, "a run that goes on keeps its numbers");
     store.put_run(&run("s", "r1", Status::Complete)).await.unwrap();
     store.put_run(&run("s", "r4", Status::Running)).await.unwrap();
-    store.forget_doubts("s", "r4", Millis(i64::MAX)).await.unwrap();
+    forget("r2", i64::MAX).await;
     assert_eq!(doubts("s").await, BTreeSet::new());
     assert_eq!(doubts("t").await, BTreeSet::from([5]), "of another sync, though of a run before");
 }

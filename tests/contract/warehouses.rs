@@ -422,6 +422,25 @@ async fn postgres_names_columns_it_cannot_read_and_timeouts() {
     assert_eq!(fault.code, Code::WarehouseDenied, "{fault}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: ./tests/run"]
+async fn a_postgres_that_goes_away_while_rows_come_is_a_fault() {
+    let database = support::postgres::database().await;
+    let warehouse = open("postgres", &database.connection_config(), Path::new("/nowhere")).await;
+    let mut rows = warehouse.rows(&query("select generate_series(1, 1000000000000) as n")).await.unwrap();
+    assert!(!rows.next().await.unwrap().unwrap().is_empty());
+    let others = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
+    database.client.batch_execute(others).await.unwrap();
+    let fault = loop {
+        match rows.next().await {
+            Some(Ok(_)) => {}
+            Some(Err(fault)) => break fault,
+            None => panic!("a stream that broke off looks like one that came to its end"),
+        }
+    };
+    assert_eq!(fault.code, Code::WarehouseUnreachable, "{fault}");
+}
+
 /// The server's certificate is checked against the authority that signed it, and not taken from anybody else.
 #[tokio::test]
 #[ignore = "needs PostgreSQL: ./tests/run"]

@@ -22,7 +22,7 @@ const IN_A_ROW: u64 = 40;
 const FIRST: i64 = 60;
 
 /// A crash, what happens to the model, and perhaps more crashes before a run gets to its end.
-struct Case<'a> {
+pub struct Case<'a> {
     from: &'a Rig,
     model: &'a Model,
     point: Point,
@@ -36,32 +36,32 @@ impl Case<'_> {
     fn play(&self) -> Result<bool, String> {
         let rig = self.from.again();
         let (mut model, mut rng) = (self.model.clone(), Rng::with_seed(self.seed));
-        let first = rig.run(&model.rows, self.point);
+        let first = rig.run(&model, self.point);
         if !first.reached {
             return Ok(false);
         }
         let mut crashes = 1;
         model.mutate(self.mutation, &mut rng);
         for (point, mutation) in &self.more {
-            crashes += usize::from(rig.run(&model.rows, *point).reached);
+            crashes += usize::from(rig.run(&model, *point).reached);
             model.mutate(*mutation, &mut rng);
         }
         let surplus = crashes * rig.batch();
         let say = |what: String| format!("{what}; the calls were {:?}", first.calls);
         if matches!(self.mutation, Mutation::Refused | Mutation::Invalid) {
-            rig.run_well(&model.rows).map_err(say)?;
+            rig.run_well(&model).map_err(say)?;
         } else {
-            self.recovers(&rig, &model, surplus).map_err(say)?;
+            Self::recovers(&rig, &model, surplus).map_err(say)?;
         }
         // Whoever forgets a doubt too early is found out when the rows go back to what the state remembers.
         model.back_to_base();
-        rig.run_well(&model.rows).map_err(say)?;
+        rig.run_well(&model).map_err(say)?;
         broken(rig.mode, &model, &rig.view(), surplus).map_or(Ok(true), |e| Err(say(format!("after the rows went back: {e}"))))
     }
 
     /// An undisturbed run makes everything good, and the one after that has nothing to do.
-    fn recovers(&self, rig: &Rig, model: &Model, surplus: usize) -> Result<(), String> {
-        let run = rig.run_well(&model.rows)?;
+    pub fn recovers(rig: &Rig, model: &Model, surplus: usize) -> Result<(), String> {
+        let run = rig.run_well(model)?;
         if run.status != Status::Complete {
             return Err(format!("the next run ended as {:?}: {:?}", run.status, run.fault));
         }
@@ -69,7 +69,7 @@ impl Case<'_> {
             return Err(broken);
         }
         let requests = rig.view().requests;
-        let idle = rig.run_well(&model.rows)?;
+        let idle = rig.run_well(model)?;
         if idle.counts.to_send() > 0 || rig.view().requests > requests {
             return Err(format!("the run after that was not idle: {:?}", idle.counts));
         }
@@ -94,11 +94,11 @@ fn changed(mode: Mode) -> (Rig, Model) {
     after_a_change(Rig::new(mode))
 }
 
-fn after_a_change(rig: Rig) -> (Rig, Model) {
+pub fn after_a_change(rig: Rig) -> (Rig, Model) {
     let mut model = Model::new(KNOWN);
     // The second run notes the digests.
     for _ in 0..2 {
-        assert_eq!(rig.run_well(&model.rows).map(|run| run.status), Ok(Status::Complete));
+        assert_eq!(rig.run_well(&model).map(|run| run.status), Ok(Status::Complete));
     }
     model.settle();
     model.change(EACH, &mut Rng::with_seed(7));
@@ -112,7 +112,7 @@ fn fresh(mode: Mode) -> (Rig, Model) {
 
 /// Plays the case for every point there is. Returns how many there were.
 #[track_caller]
-fn every_point((from, model): &(Rig, Model), end: End, mutations: &[Mutation]) -> usize {
+pub fn every_point((from, model): &(Rig, Model), end: End, mutations: &[Mutation]) -> usize {
     let mut points = 0;
     for call in 1.. {
         let point = Point { call, end };
@@ -151,7 +151,7 @@ const STEPS: [&str; 17] = [
 fn the_points_are_between_all_steps_of_a_run() {
     for mode in [Mode::Upsert, Mode::Mirror, Mode::Append] {
         let (rig, model) = changed(mode);
-        let calls = rig.run(&model.rows, NOWHERE).calls;
+        let calls = rig.run(&model, NOWHERE).calls;
         let mut rest = calls.iter();
         for step in STEPS {
             assert!(rest.any(|call| *call == step), "{mode}: {step} does not come where it should in {calls:?}");
@@ -230,7 +230,7 @@ fn a_lost_answer_to_any_call_is_made_good() {
 fn messages_for_several_requests_survive_a_crash_after_every_call() {
     for mode in [Mode::Upsert, Mode::Mirror] {
         let case = after_a_change(Rig::with_messages_of(2, mode));
-        let calls = case.0.again().run(&case.1.rows, NOWHERE).calls;
+        let calls = case.0.again().run(&case.1, NOWHERE).calls;
         let count = |name| calls.iter().filter(|call| **call == name).count();
         assert!(count("write") > count("claim"), "{calls:?}");
         for end in [End::After, End::Half, End::Lost] {
@@ -249,7 +249,7 @@ fn with_jobs() -> impl Iterator<Item = (Rig, Model)> {
 #[test]
 fn jobs_survive_a_crash_after_every_call() {
     for case in with_jobs() {
-        let calls = case.0.again().run(&case.1.rows, NOWHERE).calls;
+        let calls = case.0.again().run(&case.1, NOWHERE).calls;
         assert!(calls.contains(&"submit") && calls.iter().filter(|call| **call == "poll").count() > 1, "{calls:?}");
         every_point(&case, End::After, &[Mutation::Nothing, Mutation::Mixed]);
     }
@@ -265,11 +265,11 @@ fn a_lost_answer_about_a_job_is_made_good() {
 #[test]
 fn a_job_whose_ticket_was_lost_has_no_effect_where_it_begins_with_the_first_poll() {
     let (rig, model) = after_a_change(Rig::with_jobs(Mode::Append, Begin::AtPoll));
-    let calls = rig.again().run(&model.rows, NOWHERE).calls;
+    let calls = rig.again().run(&model, NOWHERE).calls;
     for (at, _) in calls.iter().enumerate().filter(|(_, call)| **call == "submit") {
         let (twin, before) = (rig.again(), rig.view().deliveries.len());
-        assert!(twin.run(&model.rows, Point { call: at + 1, end: End::After }).reached);
-        assert_eq!(twin.run_well(&model.rows).map(|run| run.status), Ok(Status::Complete));
+        assert!(twin.run(&model, Point { call: at + 1, end: End::After }).reached);
+        assert_eq!(twin.run_well(&model).map(|run| run.status), Ok(Status::Complete));
         assert_eq!(twin.view().deliveries.len() - before, EACH, "each added record was appended once");
     }
 }

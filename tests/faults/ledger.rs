@@ -1,6 +1,6 @@
 //! A destination in memory that remembers everything it was given, and refuses some. It also takes jobs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::batch::{BatchRecord, WriteBatch, read_body};
@@ -14,7 +14,19 @@ use crate::model::REFUSED;
 use crate::promise::{Delivery, FOREIGN, View};
 
 /// What a destination has: rows that were there before, and what it was given.
-pub struct Ledger(Mutex<View>, Mutex<Vec<Pending>>);
+pub struct Ledger(Mutex<View>, Mutex<Vec<Pending>>, Manners);
+
+/// What a destination does besides taking records.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Manners {
+    /// It drops what it has got before under the same stable id, and says yes.
+    pub drops_repeated: bool,
+    /// Of some records it says `retry` when it gets a version for the first time, though it has taken it.
+    pub is_unsure: bool,
+}
+
+/// Of so many records it is unsure about one.
+const UNSURE_OF: i64 = 4;
 
 /// When a job begins to have an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +58,8 @@ const LATER: u32 = 3;
 
 impl Ledger {
     /// One that has this.
-    pub fn new(view: View) -> Self {
-        Self(Mutex::new(view), Mutex::default())
+    pub fn new(view: View, manners: Manners) -> Self {
+        Self(Mutex::new(view), Mutex::default(), manners)
     }
 
     /// One with nothing but rows of other people.
@@ -131,9 +143,20 @@ impl Ledger {
     fn take(&self, batch: &WriteBatch<'_>, most: usize) -> Vec<Outcome> {
         let mut view = self.held();
         view.requests += 1;
+        let mut got: HashSet<String> = view.deliveries.iter().map(|delivery| delivery.id.clone()).collect();
         let take = |record: &domain::batch::BatchRecord<'_>| {
             let fields: BTreeMap<&str, Value<'_>> = batch.layout.pairs(record.fields).collect();
-            let Some(Value::Int(key)) = fields.get("id") else { panic!("a record without its identifier") };
+            let key = &match fields.get("id") {
+                Some(Value::Int(key)) => *key,
+                // Compared without regard to case.
+                Some(Value::Text(key)) => key.to_lowercase().strip_prefix("row-").and_then(|key| key.parse().ok()).expect("a key"),
+                _ => panic!("a record without its identifier"),
+            };
+            let id = record.stable_id(batch.sync);
+            let repeated = !got.insert(id.clone());
+            if repeated && self.2.drops_repeated {
+                return Outcome::accepted(Effect::Unknown);
+            }
             let name = fields.get("name").map(|name| name.to_text().into_owned()).unwrap_or_default();
             if name == REFUSED {
                 return Outcome::rejected("refused", "the name is not allowed");
@@ -145,8 +168,11 @@ impl Ledger {
                 }
                 _ => view.rows.insert(*key, name.clone()).map_or(Effect::Created, |_| Effect::Updated),
             };
-            view.deliveries.push(Delivery { id: record.stable_id(batch.sync), key: *key, name, operation: batch.op.to_string() });
-            Outcome::accepted(effect)
+            view.deliveries.push(Delivery { id, key: *key, name, operation: batch.op.to_string() });
+            match self.2.is_unsure && !repeated && key % UNSURE_OF == 0 {
+                true => Outcome::retry("busy"),
+                false => Outcome::accepted(effect),
+            }
         };
         batch.records.iter().take(most).map(take).collect()
     }

@@ -8,7 +8,7 @@ use fastrand::Rng;
 pub type Rows = BTreeMap<i64, String>;
 
 /// A model with its past.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Model {
     /// The rows now.
     pub rows: Rows,
@@ -16,6 +16,9 @@ pub struct Model {
     pub base: Rows,
     /// Every version that was ever in the model.
     pub ever: BTreeSet<(i64, String)>,
+    /// When each row was last written, as a count.
+    pub updated: BTreeMap<i64, i64>,
+    writes: i64,
     next: i64,
     versions: u64,
 }
@@ -55,7 +58,7 @@ pub const MUTATIONS: [Mutation; 7] =
 impl Model {
     /// So many rows, which nobody has yet.
     pub fn new(rows: i64) -> Self {
-        let mut model = Self { rows: Rows::new(), base: Rows::new(), ever: BTreeSet::new(), next: 1, versions: 0 };
+        let mut model = Self { next: 1, ..Self::default() };
         model.add(rows);
         model
     }
@@ -67,7 +70,17 @@ impl Model {
 
     /// The model as it was before the change.
     pub fn back_to_base(&mut self) {
-        self.rows = self.base.clone();
+        for (key, name) in self.base.clone() {
+            if self.rows.get(&key) != Some(&name) {
+                self.put(key, name);
+            }
+        }
+        self.rows.retain(|key, _| self.base.contains_key(key));
+    }
+
+    /// How the key of a row is spelt: every write of the row may spell it anew, which is still the same row.
+    pub fn spelling(&self, key: i64) -> String {
+        if self.updated.get(&key).is_some_and(|at| at % 2 == 0) { format!("ROW-{key}") } else { format!("row-{key}") }
     }
 
     /// The same with so many more rows of this width.
@@ -89,11 +102,21 @@ impl Model {
     fn put(&mut self, key: i64, name: String) {
         self.ever.insert((key, name.clone()));
         self.rows.insert(key, name);
+        self.writes += 1;
+        self.updated.insert(key, self.writes);
     }
 
     fn put_new(&mut self, key: i64) {
         self.versions += 1;
         self.put(key, format!("row {key} in version {}", self.versions));
+    }
+
+    /// Changes and adds so many rows.
+    pub fn change_and_add(&mut self, each: usize, rng: &mut Rng) {
+        for key in rng.choose_multiple(self.rows.keys().copied().collect::<Vec<_>>(), each) {
+            self.put_new(key);
+        }
+        self.add(each as i64);
     }
 
     /// Changes, deletes and adds so many rows.

@@ -12,6 +12,8 @@ use domain::bucket::{Bucket, EntryWrite};
 use domain::clock::Millis;
 use domain::config::RateLimit;
 use domain::dead_letter::DeadLetter;
+use domain::doubt::ClaimNotes;
+use domain::equality::Equality;
 use domain::fault::{Code, Fault};
 use domain::head::Head;
 use domain::job::{Jobs, Load, Poll, Stop, Ticket, Told};
@@ -19,7 +21,7 @@ use domain::key::KeyHash;
 use domain::limiter::{Lease, LimiterState};
 use domain::manifest::ManifestPage;
 use domain::outcome::{Outcome, WriteError};
-use domain::ports::{BatchQueue, BatchRef, Claim, Delivery, Destination, DestinationSchema, Limits, Need, Progress, Receipt, StateStore};
+use domain::ports::{BatchQueue, BatchRef, Claim, Delivery, Destination, DestinationField, DestinationSchema, Limits, Need, Progress, Receipt, StateStore};
 use domain::run::{BatchState, Run, Tally};
 use tokio::sync::Notify;
 
@@ -35,6 +37,10 @@ pub enum End {
     Half,
     /// The call is done and says that it failed; the run lives on.
     Lost,
+    /// The run is held before the call, goes on when it is let go, and lives on.
+    Held,
+    /// The same, and it dies when the call has been done.
+    HeldToDie,
 }
 
 /// Where a run is to end.
@@ -52,11 +58,13 @@ pub struct Points {
     calls: Mutex<Vec<&'static str>>,
     dead: AtomicBool,
     died: Notify,
+    held: Notify,
+    let_go: Notify,
 }
 
 impl Points {
     pub fn new(point: Point) -> Arc<Self> {
-        Arc::new(Self { point, calls: Mutex::default(), dead: AtomicBool::new(false), died: Notify::new() })
+        Arc::new(Self { point, calls: Mutex::default(), dead: AtomicBool::new(false), died: Notify::new(), held: Notify::new(), let_go: Notify::new() })
     }
 
     /// The names of the calls so far.
@@ -79,6 +87,29 @@ impl Points {
         }
     }
 
+    /// Waits until the run is held.
+    pub async fn held(&self) {
+        self.held.notified().await;
+    }
+
+    /// Lets it go on.
+    pub fn let_go(&self) {
+        self.let_go.notify_one();
+    }
+
+    /// Holds the run, where it is to be held at this call.
+    async fn hold(&self, chosen: bool) {
+        if chosen && matches!(self.point.end, End::Held | End::HeldToDie) {
+            self.held.notify_one();
+            self.let_go.notified().await;
+        }
+    }
+
+    /// True when the run dies after this call.
+    fn is_last(&self, chosen: bool) -> bool {
+        chosen && matches!(self.point.end, End::After | End::HeldToDie)
+    }
+
     async fn die<T>(&self) -> T {
         self.dead.store(true, Ordering::Release);
         self.died.notify_waiters();
@@ -97,11 +128,12 @@ impl Points {
             return std::future::pending().await;
         }
         let chosen = self.point.end != End::Half && self.count(name);
+        self.hold(chosen).await;
         let done = call.await;
-        if self.dead.load(Ordering::Acquire) || chosen && self.point.end == End::After {
+        if self.dead.load(Ordering::Acquire) || self.is_last(chosen) {
             return self.die().await;
         }
-        if chosen { Err(Fault::new(Code::StateUnusable, format!("The answer to `{name}` was lost."))) } else { done }
+        if chosen && self.point.end == End::Lost { Err(Fault::new(Code::StateUnusable, format!("The answer to `{name}` was lost."))) } else { done }
     }
 }
 
@@ -121,6 +153,8 @@ pub struct Recording {
     pub limits: Limits,
     /// When its jobs begin; `None`: it has no jobs.
     pub begin: Option<Begin>,
+    /// It compares identifiers without regard to case.
+    pub folds: bool,
 }
 
 impl Recording {
@@ -132,9 +166,10 @@ impl Recording {
             return std::future::pending().await;
         }
         let chosen = points.point.end != End::Half && points.count(name);
+        points.hold(chosen).await;
         let done = call(begin);
         match points.point.end {
-            End::After if chosen => points.die().await,
+            _ if points.is_last(chosen) => points.die().await,
             End::Lost if chosen => told(Err(WriteError::Unavailable { after: None, detail: "the answer was lost".into() })),
             _ => told(Ok(done)),
         }
@@ -175,7 +210,9 @@ impl Destination for Recording {
     }
 
     async fn preflight(&self, _: Need<'_>) -> Result<DestinationSchema, Fault> {
-        Ok(DestinationSchema::default())
+        let field = |name: &str, equality| DestinationField { name: name.into(), equality, ..DestinationField::default() };
+        let fields = self.folds.then(|| vec![field("id", Equality::IgnoresCase), field("name", Equality::Exact)]);
+        Ok(DestinationSchema { fields, ..DestinationSchema::default() })
     }
 
     async fn write(&self, batch: &WriteBatch<'_>) -> Result<Vec<Outcome>, WriteError> {
@@ -184,10 +221,11 @@ impl Destination for Recording {
             return std::future::pending().await;
         }
         let chosen = points.count("write");
+        points.hold(chosen).await;
         let half = chosen && points.point.end == End::Half;
         let outcomes = self.ledger.write(batch, if half { batch.records.len() / 2 } else { batch.records.len() });
         match points.point.end {
-            End::Half | End::After if chosen => points.die().await,
+            _ if half || points.is_last(chosen) => points.die().await,
             End::Lost if chosen => Err(WriteError::Unavailable { after: None, detail: "the answer was lost".into() }),
             _ => Ok(outcomes),
         }
@@ -267,11 +305,11 @@ impl StateStore for Counted<dyn StateStore> {
     async fn tally(&self, run: &str) -> Result<Tally, Fault> {
         counted!(self.tally(run))
     }
-    async fn doubts(&self, sync: &str) -> Result<Vec<Vec<u8>>, Fault> {
+    async fn doubts(&self, sync: &str) -> Result<ClaimNotes, Fault> {
         counted!(self.doubts(sync))
     }
-    async fn forget_doubts(&self, sync: &str, run: &str, now: Millis) -> Result<(), Fault> {
-        counted!(self.forget_doubts(sync, run, now))
+    async fn forget_doubts(&self, sync: &str, runs: &[String], now: Millis) -> Result<(), Fault> {
+        counted!(self.forget_doubts(sync, runs, now))
     }
     async fn put_dead_letters(&self, letters: Vec<DeadLetter>) -> Result<(), Fault> {
         counted!(self.put_dead_letters(letters))

@@ -119,7 +119,7 @@ async fn a_job_that_does_not_come_to_an_end_is_stopped_and_asked_what_it_did() {
             match handle(&engine, &delivery.message).await.unwrap() {
                 Handled::Later(_) => engine.queue.delay(&delivery.receipt, Duration::ZERO).await.unwrap(),
                 Handled::Closed(closed) => run = closed,
-                Handled::Done => panic!("the last batch closes the run"),
+                Handled::Done | Handled::Stale => panic!("the last batch closes the run"),
             }
         }
         world.clock.forward(Duration::from_secs(7 * 3600));

@@ -10,6 +10,7 @@ use domain::bucket::{Bucket, EntryWrite};
 use domain::clock::Millis;
 use domain::config::RateLimit;
 use domain::dead_letter::DeadLetter;
+use domain::doubt::ClaimNotes;
 use domain::fault::{Code, Fault};
 use domain::head::Head;
 use domain::key::KeyHash;
@@ -141,12 +142,12 @@ impl StateStore for WatchedStore {
         self.check("tally")?;
         self.inner.tally(run).await
     }
-    async fn doubts(&self, sync: &str) -> Result<Vec<Vec<u8>>, Fault> {
+    async fn doubts(&self, sync: &str) -> Result<ClaimNotes, Fault> {
         self.inner.doubts(sync).await
     }
-    async fn forget_doubts(&self, sync: &str, run: &str, now: Millis) -> Result<(), Fault> {
+    async fn forget_doubts(&self, sync: &str, runs: &[String], now: Millis) -> Result<(), Fault> {
         self.log.add(Event::Other("forget_doubts"));
-        self.inner.forget_doubts(sync, run, now).await
+        self.inner.forget_doubts(sync, runs, now).await
     }
     async fn put_dead_letters(&self, letters: Vec<DeadLetter>) -> Result<(), Fault> {
         self.log.add(Event::Other("put_dead_letters"));

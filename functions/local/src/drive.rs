@@ -76,8 +76,10 @@ async fn write_until_over(context: &Context, over: &Stop) -> Result<(), Fault> {
             match handle(context, &delivery.message).await? {
                 Handled::Later(pause) => context.queue.delay(&delivery.receipt, pause).await?,
                 Handled::Done => context.queue.done(&delivery.receipt).await?,
-                Handled::Closed(_) => {
+                Handled::Closed(_) | Handled::Stale => {
                     context.queue.done(&delivery.receipt).await?;
+                    // A run that was taken over ends while its batches are still being enqueued.
+                    context.slots.halt();
                     over.stop();
                 }
             }

@@ -46,7 +46,7 @@ pub async fn deliver(house: &House, received: &Received, patience: Duration) -> 
     };
     let header = &message.header;
     match write(house, &message, patience.min(PATIENCE)).await {
-        Ok(Handled::Done) => Fate::Remove,
+        Ok(Handled::Done | Handled::Stale) => Fate::Remove,
         Ok(Handled::Closed(_)) => Fate::Remove,
         Ok(Handled::Later(pause)) => later(house, received, message, pause).await,
         Err(fault) if matches!(fault.code, Code::NotFound | Code::MessageUnreadable) => set_aside(house, received, &fault).await,

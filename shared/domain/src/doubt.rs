@@ -114,6 +114,15 @@ fn take(bytes: &[u8]) -> Option<(Doubt, &[u8])> {
     }
 }
 
+/// What the claims of a sync's runs have noted, as a store keeps it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClaimNotes {
+    /// The runs that have notes.
+    pub runs: Vec<String>,
+    /// One note for each batch, and one for each job.
+    pub notes: Vec<Vec<u8>>,
+}
+
 /// The doubts of a sync, ready to be asked.
 #[derive(Debug, Default)]
 pub struct Doubts {

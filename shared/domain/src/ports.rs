@@ -14,6 +14,7 @@ use crate::cells::Cells;
 use crate::clock::Millis;
 use crate::config::{RateLimit, Reference};
 use crate::dead_letter::DeadLetter;
+use crate::doubt::ClaimNotes;
 use crate::equality::Equality;
 use crate::fault::Fault;
 use crate::finding::Finding;
@@ -382,7 +383,8 @@ pub trait StateStore: Send + Sync {
     /// [`StateStore::put_head`] does, so that the change shows whole or not at all. The manifest of `to` is empty after.
     async fn rebucket(&self, sync: &str, from: u8, to: u8, head: &Head) -> Result<bool, Fault>;
 
-    /// Writes a run. Batches are kept apart and not touched.
+    /// Writes a run. Batches are kept apart and not touched. A run that is closed stays closed: a process that does not know
+    /// of it yet does not open it again.
     async fn put_run(&self, run: &Run) -> Result<(), Fault>;
 
     /// A run, by id.
@@ -410,11 +412,11 @@ pub trait StateStore: Send + Sync {
 
     /// What batches that were claimed and never done noted of their records, and the jobs that they wait for, in any run of
     /// the sync that was not [`StateStore::forget_doubts`].
-    async fn doubts(&self, sync: &str) -> Result<Vec<Vec<u8>>, Fault>;
+    async fn doubts(&self, sync: &str) -> Result<ClaimNotes, Fault>;
 
-    /// Forgets the unfinished claims of runs before `run` whose writers are gone at `now`: the state itself says by then that
-    /// nobody knows the versions of their records.
-    async fn forget_doubts(&self, sync: &str, run: &str, now: Millis) -> Result<(), Fault>;
+    /// Forgets the unfinished claims of these runs, as far as their writers are gone at `now`: the state itself says by then
+    /// that the versions of their records are not known. Runs are named, because their ids tell time by clocks that may differ.
+    async fn forget_doubts(&self, sync: &str, runs: &[String], now: Millis) -> Result<(), Fault>;
 
     /// Sets records aside; replaces an older letter of the same record.
     async fn put_dead_letters(&self, letters: Vec<DeadLetter>) -> Result<(), Fault>;

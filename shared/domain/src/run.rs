@@ -299,10 +299,13 @@ pub struct BatchState {
     pub attempts: u32,
     /// A bit for each record (in order, lowest bit first) that needs no more sending.
     pub settled: Vec<u8>,
+    /// A bit for each record that may have arrived unseen: a request or a job of it got no clear answer, and nothing has
+    /// been accepted since. Whatever else is said of it later, it stays in doubt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<u8>,
     /// Nothing is left to send.
     pub done: bool,
-    /// Records that stay in doubt although the batch is done (see [`crate::doubt`]): their attempts ran out
-    /// without a clear answer.
+    /// The notes of records that stay in doubt although the batch is done (see [`crate::doubt`]).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub doubt: Vec<u8>,
     /// The job that has the records which are not settled yet (see [`crate::job`]).
@@ -315,16 +318,41 @@ pub struct BatchState {
 impl BatchState {
     /// True when record `index` needs no more sending.
     pub fn is_settled(&self, index: usize) -> bool {
-        self.settled.get(index / 8).is_some_and(|byte| byte >> (index % 8) & 1 == 1)
+        bit(&self.settled, index)
     }
 
     /// Marks record `index` as needing no more sending.
     pub fn settle(&mut self, index: usize) {
-        if self.settled.len() <= index / 8 {
-            self.settled.resize(index / 8 + 1, 0);
-        }
-        self.settled[index / 8] |= 1 << (index % 8);
+        set_bit(&mut self.settled, index);
     }
+
+    /// True when record `index` may have arrived unseen.
+    pub fn is_unseen(&self, index: usize) -> bool {
+        bit(&self.unseen, index)
+    }
+
+    /// Notes that record `index` may have arrived unseen.
+    pub fn set_unseen(&mut self, index: usize) {
+        set_bit(&mut self.unseen, index);
+    }
+
+    /// The destination accepted record `index`: what came before does not matter any more.
+    pub fn clear_unseen(&mut self, index: usize) {
+        if let Some(byte) = self.unseen.get_mut(index / 8) {
+            *byte &= !(1 << (index % 8));
+        }
+    }
+}
+
+fn bit(bits: &[u8], index: usize) -> bool {
+    bits.get(index / 8).is_some_and(|byte| byte >> (index % 8) & 1 == 1)
+}
+
+fn set_bit(bits: &mut Vec<u8>, index: usize) {
+    if bits.len() <= index / 8 {
+        bits.resize(index / 8 + 1, 0);
+    }
+    bits[index / 8] |= 1 << (index % 8);
 }
 
 #[cfg(test)]

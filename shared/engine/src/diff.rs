@@ -68,8 +68,8 @@ pub struct Difference {
     /// and not which. Else a record that is not sent now (it left the model, or is invalid, or is refused) would count
     /// as delivered when it goes back to the version that was accepted before.
     pub unsure: Vec<(KeyHash, Accepted)>,
-    /// Keys that are spelt anew: the old one, and the key of the record that owns its identifier now.
-    pub respelt: Vec<(KeyHash, KeyHash)>,
+    /// Keys that are spelt anew.
+    respelt: Vec<Respelt>,
     /// Accepted records of a mirror whose identifier the state does not know yet.
     pub unnamed: Vec<(KeyHash, Accepted)>,
     /// When the first of the held records is due.
@@ -80,6 +80,17 @@ pub struct Difference {
     pub hash: String,
     /// Buckets read from the state.
     pub buckets_read: u64,
+}
+
+/// A key that is spelt anew.
+#[derive(Debug)]
+struct Respelt {
+    /// Hash of the key as it was.
+    old: KeyHash,
+    /// What was accepted under it.
+    accepted: Accepted,
+    /// Hash of the key of the record that owns its identifier now.
+    owner: KeyHash,
 }
 
 /// What to forget of a record.
@@ -151,19 +162,48 @@ pub async fn diff(store: &dyn StateStore, basis: &Basis<'_>, model: &mut Extract
         }
     }
     compare(store, basis, model, &mut asked, &mut out).await?;
-    forget_respelt(model, &mut out);
+    settle_respelt(store, basis, model, &mut out).await?;
     out.hash = plan_hash(basis, &model.entries, &out.removed);
     Ok(out)
 }
 
-/// An old spelling of a key is forgotten once the record is accepted under the new one.
-fn forget_respelt(model: &Extracted, out: &mut Difference) {
-    for (old, owner) in &out.respelt {
-        let owner = model.entries.binary_search_by(|e| e.hash.cmp(owner)).ok().map(|at| model.entries[at].kind());
-        if owner == Some(Kind::Valid) {
-            out.forget.push((*old, Forget::Record));
+/// Both spellings of a key write one record, so the state may say of the older version that it was accepted, too. From when
+/// the record is sent under its new key, the version under the old one is unknown; once that is so and the new one is accepted,
+/// the old key is forgotten. Where both are known, nobody can tell which was written last: the record is sent once more.
+async fn settle_respelt(store: &dyn StateStore, basis: &Basis<'_>, model: &mut Extracted, out: &mut Difference) -> Result<(), Fault> {
+    for Respelt { old, accepted, owner } in std::mem::take(&mut out.respelt) {
+        let Ok(at) = model.entries.binary_search_by(|e| e.hash.cmp(&owner)) else { continue };
+        let (kind, is_known) = (model.entries[at].kind(), accepted.checksum != UNKNOWN);
+        if kind == Kind::Valid && !is_known {
+            out.forget.push((old, Forget::Record));
+            continue;
+        }
+        if kind == Kind::Valid {
+            send_again(store, basis, &mut model.entries[at], out).await?;
+        }
+        if is_known && model.entries[at].is_sent() {
+            out.unsure.push((old, Accepted { checksum: UNKNOWN, ..accepted }));
         }
     }
+    Ok(())
+}
+
+/// Has a record sent that the state takes for delivered.
+async fn send_again(store: &dyn StateStore, basis: &Basis<'_>, wanted: &mut Entry, out: &mut Difference) -> Result<(), Fault> {
+    let bucket = wanted.hash.bucket(basis.bits);
+    let stored = store.buckets(basis.sync, basis.bits, &[bucket]).await?.into_iter().flat_map(|b| b.entries);
+    let Some((_, Stored { accepted: Some(accepted), trouble })) = stored.into_iter().find(|(hash, _)| *hash == wanted.hash) else { return Ok(()) };
+    wanted.set_kind(Kind::Changed);
+    wanted.set_history(accepted.revision.wrapping_add(1), trouble.is_some());
+    out.counts.unchanged -= 1;
+    out.counts.changed += 1;
+    // Until it is accepted again, the state must not say that it was.
+    out.unsure.push((wanted.hash, Accepted { checksum: UNKNOWN, ..accepted }));
+    out.agreed.retain(|(agreed, _)| *agreed != bucket);
+    if let Err(at) = out.touched.binary_search(&bucket) {
+        out.touched.insert(at, bucket);
+    }
+    Ok(())
 }
 
 fn noted(manifest: &[ManifestPage], bucket: u32) -> Option<u64> {
@@ -188,7 +228,7 @@ async fn compare(
         out.learnt |= stored.entries.iter().any(|(_, entry)| entry.accepted.is_some());
         let waiting = |counts: &Counts| counts.held + counts.respelt + counts.deletes_held;
         let before = (out.counts.to_send(), waiting(&out.counts));
-        let owners = Owners { identities: &model.identities, keyless: model.keyless > 0 };
+        let owners = Owners { identities: &model.identities, keyless: model.keyless > 0, apart: model.apart };
         merge(basis, &mut model.entries[range], stored, &owners, &mut model.rule, out);
         if out.counts.to_send() > before.0 {
             out.touched.push(bucket);
@@ -204,6 +244,8 @@ struct Owners<'a> {
     identities: &'a Identities,
     /// Some rows of the model have no key: they may own any record.
     keyless: bool,
+    /// Two keys may be one record.
+    apart: bool,
 }
 
 /// Merges a bucket of the model with the same bucket of the state; both are in the order of their hashes.
@@ -366,7 +408,7 @@ fn only_stored(basis: &Basis<'_>, hash: &KeyHash, entry: &Stored, owners: &Owner
         };
         if let Some(owner) = owners.identities.owner(rule.identity(Cells(identifier))) {
             out.counts.respelt += 1;
-            out.respelt.push((*hash, *owner));
+            out.respelt.push(Respelt { old: *hash, accepted: accepted.clone(), owner: *owner });
             return;
         }
         if owners.keyless {
@@ -383,6 +425,9 @@ fn only_stored(basis: &Basis<'_>, hash: &KeyHash, entry: &Stored, owners: &Owner
         let had_trouble = entry.trouble.is_some();
         let revision = accepted.revision.wrapping_add(1);
         out.removed.push(Removed { hash: *hash, identifier: identifier.clone(), record_id: accepted.record_id.clone(), revision, had_trouble });
+    } else if owners.apart && basis.mode != Mode::Append {
+        // While it is gone, another key may overwrite its record. Should it come back as it was, it is sent again.
+        out.unsure.extend(entry.accepted.as_ref().filter(|a| a.checksum != UNKNOWN).map(|a| (*hash, Accepted { checksum: UNKNOWN, ..a.clone() })));
     }
 }
 

@@ -91,7 +91,7 @@ pub async fn explain(engine: &Engine, key: &[String], shown: &str) -> Result<Exp
         Kind::Invalid => out.verdict = "The record is invalid: it is not sent, and what was sent before stays as it is.".into(),
         Kind::Outside => out.verdict = format!("The key is outside the rollout of {} percent: it is not sent.", sync.rollout.percent),
         _ => {
-            let doubts = Doubts::new(&store.doubts(&sync.name).await?);
+            let doubts = Doubts::new(&store.doubts(&sync.name).await?.notes);
             let wanted = Wanted { checksum: entry.checksum, in_doubt: doubts.contains(&entry.hash) };
             let change = decide(sync.mode, wanted, out.stored.as_ref(), engine.clock.now());
             out.verdict = sentence(change, &wanted, out.stored.as_ref());

@@ -53,6 +53,8 @@ pub struct Extracted {
     pub identities: Identities,
     /// How identifiers are compared.
     pub rule: Rule,
+    /// Two keys may be one record at the destination, so one may have been overwritten under the other.
+    pub apart: bool,
     /// What was seen of the cursor's column.
     pub cursor: Seen,
     /// The records' layout.
@@ -67,14 +69,15 @@ pub async fn extract(engine: &Engine, prepared: Prepared, query: &Query, before:
     let rule = Rule::new(prepared.mapper.layout(), &prepared.schema);
     // A mirror deletes by identifiers, and an update goes by ids that were learnt under one.
     let owned = matches!(engine.sync.mode, Mode::Mirror | Mode::Update);
-    let apart = owned || rule.folds() || identifiers_apart(engine, &prepared);
+    let apart = rule.folds() || identifiers_apart(engine, &prepared);
     let reader = Reader {
         key: prepared.key,
         cursor: prepared.cursor,
         rollout: engine.sync.rollout,
-        identifiers: (apart && prepared.mapper.layout().identifiers().next().is_some()).then(Vec::new),
+        identifiers: ((owned || apart) && prepared.mapper.layout().identifiers().next().is_some()).then(Vec::new),
         rule,
         owned,
+        apart,
         destination: Arc::clone(&engine.destination),
         seed: prepared.mapper.layout().seed(),
         mapper: prepared.mapper,
@@ -196,6 +199,7 @@ struct Reader {
     identifiers: Option<Vec<Option<u64>>>,
     rule: Rule,
     owned: bool,
+    apart: bool,
     destination: Arc<dyn Destination>,
     seed: u64,
     mapper: Mapper,
@@ -241,6 +245,7 @@ impl Reader {
             keyless: self.keyless,
             identities,
             rule: self.rule,
+            apart: self.apart,
             cursor: self.seen,
             layout: self.mapper.layout().clone(),
         })

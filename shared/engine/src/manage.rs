@@ -21,9 +21,6 @@ const CHUNK: usize = 64;
 /// Dead letters that are moved or removed.
 const LETTERS: usize = 1_000_000;
 
-/// Sorts after the id of every run, which begins with a year.
-const AFTER_EVERY_RUN: &str = "~";
-
 /// A state, for people and machines.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StateReport {
@@ -72,7 +69,7 @@ pub async fn show(store: &dyn StateStore, sync: &str) -> Result<StateReport, Fau
         accepted,
         unknown,
         in_trouble,
-        doubts: store.doubts(sync).await?.len(),
+        doubts: store.doubts(sync).await?.notes.len(),
         last_full: head.last_full,
         delivered: head.delivered,
         reads_in_full: head.must_read_full.is_some(),
@@ -117,7 +114,8 @@ pub async fn forget(store: &dyn StateStore, sync: &str) -> Result<u64, Fault> {
     let letters: Vec<KeyHash> = store.dead_letters(sync, LETTERS).await?.into_iter().map(|letter| letter.hash).collect();
     store.remove_dead_letters(sync, &letters).await?;
     // Notes of writers are about what is forgotten.
-    store.forget_doubts(sync, AFTER_EVERY_RUN, Millis(i64::MAX)).await?;
+    let noted = store.doubts(sync).await?;
+    store.forget_doubts(sync, &noted.runs, Millis(i64::MAX)).await?;
     Ok(forgotten)
 }
 
@@ -128,7 +126,7 @@ pub async fn rename(store: &dyn StateStore, sync: &str, name: &str) -> Result<u6
         let what = format!("`{name}` has a state of its own, which would be lost.");
         return Err(Fault::new(Code::StateUnusable, what).with_next(format!("`sluice state show {name}` shows it; `sluice state forget {name}` gives it up")));
     }
-    if !store.doubts(sync).await?.is_empty() {
+    if !store.doubts(sync).await?.notes.is_empty() {
         let what = format!("A run of `{sync}` was cut off, and which records it had delivered is not known yet.");
         return Err(Fault::new(Code::StateUnusable, what).with_next(format!("run `{sync}` once under its old name, then rename it")));
     }

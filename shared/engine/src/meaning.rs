@@ -34,7 +34,7 @@ pub(crate) async fn take_over(engine: &Engine, head: &mut Head, run: &Run, plan:
     }
     if plan.shift.place {
         // What was in doubt at the old place is nothing to delete at the new one.
-        engine.store.forget_doubts(&run.sync, &run.id, Millis(i64::MAX)).await?;
+        engine.store.forget_doubts(&run.sync, &plan.noted_runs, Millis(i64::MAX)).await?;
     }
     head.meaning = Some(plan.meaning.clone());
     head.must_read_full = must_read_full;

@@ -46,6 +46,8 @@ pub struct Plan {
     pub jobs: Vec<(Ticket, Millis)>,
     /// True when records are in doubt: sent by a run that nobody heard the end of.
     pub has_doubts: bool,
+    /// The runs whose notes of claims were read for this plan.
+    pub noted_runs: Vec<String>,
     /// What people should know, a sentence each.
     pub notes: Vec<String>,
     /// Warnings of preflight, and what the destination says of a plan of this size.
@@ -81,7 +83,8 @@ pub async fn plan(engine: &Engine, head: &Head, force_full: bool) -> Result<Plan
     let prepared = prepare(engine).await?;
     let mut findings = prepared.findings.clone();
     let columns = mapped_columns(engine, &prepared.columns);
-    let doubts = Doubts::new(&store.doubts(&sync.name).await?);
+    let noted = store.doubts(&sync.name).await?;
+    let doubts = Doubts::new(&noted.notes);
     let meaning = meaning(engine, head, &prepared).await?;
     let shift = head.meaning.as_ref().map(|before| meaning.shift(before)).unwrap_or_default();
     let now = engine.clock.now();
@@ -130,7 +133,7 @@ pub async fn plan(engine: &Engine, head: &Head, force_full: bool) -> Result<Plan
     tripped.extend(guard::check(&sync.guards, &evidence));
     let notes = notes(engine, &model, &difference);
     let has_doubts = !doubts.is_empty();
-    Ok(Plan { model, difference, manifest, full, tripped, meaning, shift, columns, jobs: doubts.jobs, has_doubts, notes, findings })
+    Ok(Plan { model, difference, manifest, full, tripped, meaning, shift, columns, jobs: doubts.jobs, has_doubts, noted_runs: noted.runs, notes, findings })
 }
 
 /// What the state of this sync means, as its file, the warehouse and the destination have it now.

@@ -231,7 +231,7 @@ async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) ->
     // From here on the state itself says which versions nobody knows. Where a lock keeps others out, no writer is left.
     let gone = if engine.settings.stall.is_zero() { Millis(i64::MAX) } else { engine.clock.now() };
     if plan.full {
-        store.forget_doubts(&sync.name, &run.id, gone).await?;
+        store.forget_doubts(&sync.name, &plan.noted_runs, gone).await?;
     }
     engine.meter.plan(plan.difference.counts.to_send());
     engine.meter.enter(Phase::Sending);

@@ -52,6 +52,24 @@ async fn a_key_that_is_spelt_anew_deletes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_is_spelt_anew_and_back_again_arrives_both_times() {
+    for mode in ["upsert", "update", "mirror"] {
+        let mut project = people(Some("lowercase"), "binary");
+        project.warehouse("insert into people values ('Ada@h.test', 'Ada'), ('bob@h.test', 'Bob')");
+        project.product("insert into customers (id) values ('ada@h.test'), ('bob@h.test')");
+        project.sync()["mode"] = json!(mode);
+        project.run().await;
+        for (email, name) in [("ada@h.test", "Ada L."), ("Ada@h.test", "Ada"), ("ada@h.test", "Ada L.")] {
+            project.warehouse(&format!("update people set email = '{email}', name = '{name}' where name like 'Ada%'"));
+            let run = project.run().await;
+            assert_eq!((run.status, run.tally.accepted()), (Status::Complete, 1), "{mode}: {run:?}");
+            assert!(names(&project).contains(&("ada@h.test".into(), name.into())), "{mode} {name}: {:?}", names(&project));
+        }
+        assert_eq!(project.run().await.tally.requests, 0, "{mode}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_keys_of_one_record_are_refused_wherever_batches_are_cut() {
     for collation in ["nocase", "rtrim"] {
         let mut project = people(None, collation);

@@ -6,4 +6,5 @@ mod model;
 mod places;
 mod records;
 mod state;
+mod streams;
 mod values;

@@ -4,6 +4,7 @@
 use domain::run::Status;
 use local::drive;
 use serde_json::json;
+use support::double::Behaviour;
 use support::project::{Project, request};
 use support::watched::{Log, WatchedStore};
 
@@ -67,6 +68,29 @@ async fn a_delete_that_arrived_unseen_is_made_good_when_the_record_comes_back() 
         project.warehouse("insert into customers select * from kept");
         assert_eq!(project.run().await.status, Status::Complete);
         project.assert_arrived();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_after_silence_leaves_the_record_in_doubt() {
+    for mode in ["upsert", "mirror"] {
+        for last in ["error", "skipped"] {
+            let mut project = Project::webhook(20);
+            project.sync()["mode"] = json!(mode);
+            project.run().await;
+            project.run().await;
+            project.warehouse("update customers set name = 'New' where id = 7");
+            project.double.answer_next(1, Behaviour::ResetAfter);
+            project.double.answer(Behaviour::fail_keys(["7"], last));
+            let run = project.run().await;
+            assert_eq!((run.status, run.tally.rejected + run.tally.skipped), (Status::Partial, 1), "{mode} {last}");
+            assert_eq!(project.there()["7"]["name"], "New", "the first request did arrive");
+            project.double.answer(Behaviour::Ok);
+            project.warehouse("update customers set name = 'Customer ' || id");
+            let run = project.run().await;
+            assert_eq!((run.status, run.counts.changed), (Status::Complete, 1), "{mode} {last}");
+            project.assert_arrived();
+        }
     }
 }
 

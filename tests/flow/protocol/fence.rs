@@ -30,7 +30,7 @@ async fn a_message_of_an_older_generation_is_dropped() {
         // As redelivered, and as one that nobody ever claimed.
         let unclaimed = Message { header: BatchHeader { number: 99, ..message.header.clone() }, body: message.body.clone() };
         for message in [&message, &unclaimed] {
-            assert_eq!(handle(&engine.context, message).await.unwrap(), Handled::Done);
+            assert_eq!(handle(&engine.context, message).await.unwrap(), Handled::Stale);
         }
     }
     assert_eq!((project.there(), project.double.count()), (there, count), "nothing was sent");
@@ -48,7 +48,7 @@ async fn a_message_delivered_twice_is_done_once() {
     let generation = engine.store.head("crm").await.unwrap().generation;
     let message = &queue.messages()[0];
     assert_eq!(message.header.generation, generation);
-    assert_eq!(handle(&engine.context, message).await.unwrap(), Handled::Done);
+    assert_eq!(handle(&engine.context, message).await.unwrap(), Handled::Stale);
     assert_eq!(project.double.count(), 1);
 }
 

@@ -53,7 +53,7 @@ async fn a_closed_run_is_told_by_the_message_that_closed_it_and_by_no_other() {
     assert_eq!(deliveries.len(), 2);
     assert_eq!(handle(&engine.context, &deliveries[0].message).await.unwrap(), Handled::Done);
     assert!(matches!(handle(&engine.context, &deliveries[1].message).await.unwrap(), Handled::Closed(Some(run)) if run.status == Status::Complete));
-    assert_eq!(handle(&engine.context, &deliveries[1].message).await.unwrap(), Handled::Done);
+    assert_eq!(handle(&engine.context, &deliveries[1].message).await.unwrap(), Handled::Stale);
     // A run with nothing to send is closed by the extractor.
     assert!(matches!(start(&engine, &request()).await.unwrap(), Started::Closed(run) if run.status == Status::Complete));
 }
@@ -76,7 +76,7 @@ async fn a_run_whose_last_writer_ended_is_closed_by_whoever_gets_its_message() {
         let again = handle(&engine.context, &deliveries[1].message).await.unwrap();
         assert!(matches!(&again, Handled::Closed(Some(run)) if (run.status, run.tally.accepted()) == (Status::Complete, 20)), "{dies_at}: {again:?}");
         assert!(engine.store.head("crm").await.unwrap().active.is_none(), "{dies_at}");
-        assert_eq!(handle(&engine.context, &deliveries[1].message).await.unwrap(), Handled::Done, "{dies_at}: told once");
+        assert_eq!(handle(&engine.context, &deliveries[1].message).await.unwrap(), Handled::Stale, "{dies_at}: told once");
         assert_eq!(project.double.count(), 2, "{dies_at}: nothing is sent again");
     }
 }

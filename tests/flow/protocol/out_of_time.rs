@@ -123,7 +123,7 @@ impl House {
             for delivery in deliveries {
                 match handle(&self.engine.context, &delivery.message).await.unwrap() {
                     Handled::Closed(run) => closed = run.map(|run| *run),
-                    Handled::Done => {}
+                    Handled::Done | Handled::Stale => {}
                     Handled::Later(_) => panic!("the destination takes everything"),
                 }
                 self.engine.queue.done(&delivery.receipt).await.unwrap();

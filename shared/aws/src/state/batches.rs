@@ -154,7 +154,10 @@ impl DynamoState {
                 let request = request.expression_attribute_names("#at", "at").expression_attribute_values(":at", number(at.0));
                 break self.table.write_blindly(request.return_values(ReturnValue::AllNew)).await?;
             }
-            let state = BatchState { settled: if state.done { Vec::new() } else { state.settled.clone() }, ..state.clone() };
+            let mut state = state.clone();
+            if state.done {
+                (state.settled, state.unseen) = Default::default();
+            }
             let note = if state.done { kept.clone() } else { before.note };
             let token = if state.done { 0 } else { fastrand::u32(..) };
             let new = Cell { token, until: Millis(0), state, reasons, note }.encode();

@@ -1,6 +1,6 @@
 //! What is known of one batch, in a few bytes: a cell of a page of batches.
 //!
-//! `flags 1 · attempts · counters · [token 4 · until 8 · settled · job] · [stamp of the reasons 8] · [note]`. Numbers without a
+//! `flags 1 · attempts · counters · [token 4 · until 8 · settled · unseen · job] · [stamp of the reasons 8] · [note]`. Numbers without a
 //! width are varints; counters are a mask of those that are not zero, then those. The middle part is left out of a batch
 //! that is done, of which some nine bytes remain. A cell is written only over the very bytes that were seen, so that
 //! claim and settlement need no transaction.
@@ -15,6 +15,7 @@ const REASONS: u8 = 2;
 const NOTE: u8 = 4;
 const NOTE_APART: u8 = 8;
 const JOB: u8 = 16;
+const UNSEEN: u8 = 32;
 
 /// A batch's cell.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -69,6 +70,8 @@ impl Cell {
         // A job is plain data with text keys: it always serialises.
         let job = self.state.job.as_ref().filter(|_| !self.state.done).map(|job| serde_json::to_vec(job).unwrap_or_default());
         flags |= if job.is_some() { JOB } else { 0 };
+        let unseen = !self.state.done && self.state.unseen.iter().any(|bits| *bits != 0);
+        flags |= if unseen { UNSEEN } else { 0 };
         let mut out = vec![flags];
         varint::push(&mut out, self.state.attempts.into());
         let counters = counters(&self.state.tally);
@@ -80,6 +83,10 @@ impl Cell {
             out.extend_from_slice(&self.until.0.to_le_bytes());
             varint::push(&mut out, self.state.settled.len() as u64);
             out.extend_from_slice(&self.state.settled);
+        }
+        if unseen {
+            varint::push(&mut out, self.state.unseen.len() as u64);
+            out.extend_from_slice(&self.state.unseen);
         }
         if let Some(job) = job {
             varint::push(&mut out, job.len() as u64);
@@ -119,6 +126,10 @@ impl Cell {
             cell.until = Millis(i64::from_le_bytes(bytes.array()?));
             let len = usize::try_from(bytes.varint()?).ok()?;
             cell.state.settled = bytes.take(len)?.to_vec();
+        }
+        if flags & UNSEEN != 0 {
+            let len = usize::try_from(bytes.varint()?).ok()?;
+            cell.state.unseen = bytes.take(len)?.to_vec();
         }
         if flags & JOB != 0 {
             let len = usize::try_from(bytes.varint()?).ok()?;
@@ -172,11 +183,16 @@ mod tests {
     fn cells_come_back() {
         let tally = Tally { sent: 100, created: 1, updated: 1 << 40, retried: 7, requests: 300, ..Tally::default() };
         let job = domain::job::Job { ticket: domain::job::Ticket("750xx".into()), begun: Millis(1), heard: Millis(2), failures: 3 };
-        let state = BatchState { attempts: 3, settled: vec![1, 0, 255], done: false, doubt: vec![], tally, job: Some(Box::new(job)) };
+        let state = BatchState { attempts: 3, settled: vec![1, 0, 255], unseen: vec![0, 2], done: false, doubt: vec![], tally, job: Some(Box::new(job)) };
         for note in [Note::Nothing, Note::Here(vec![]), Note::Here(vec![1, 2]), Note::Apart { stamp: u64::MAX, parts: 3 }] {
             for reasons in [None, Some(5)] {
                 let open = Cell { token: 9, until: Millis(-1), state: state.clone(), reasons, note: note.clone() };
-                let done = Cell { state: BatchState { done: true, settled: vec![], job: None, ..state.clone() }, token: 0, until: Millis(0), ..open.clone() };
+                let done = Cell {
+                    state: BatchState { done: true, settled: vec![], unseen: vec![], job: None, ..state.clone() },
+                    token: 0,
+                    until: Millis(0),
+                    ..open.clone()
+                };
                 for cell in [open, done] {
                     let bytes = cell.encode();
                     assert_eq!((is_done(&bytes), has_doubts(&bytes)), (cell.state.done, note != Note::Nothing));

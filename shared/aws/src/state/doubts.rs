@@ -4,7 +4,7 @@
 //! So a sync that is well pays one read for its doubts, however many batches its runs had.
 
 use domain::clock::Millis;
-use domain::doubt::{Doubt, read};
+use domain::doubt::{ClaimNotes, Doubt, read};
 use domain::fault::Fault;
 use domain::ports::BatchRef;
 use xxhash_rust::xxh3::xxh3_64;
@@ -76,10 +76,11 @@ impl DynamoState {
         unpack(&packed).map(Some).ok_or_else(damaged)
     }
 
-    pub(super) async fn all_doubts(&self, sync: &str) -> Result<Vec<Vec<u8>>, Fault> {
-        let mut notes = Vec::new();
+    pub(super) async fn all_doubts(&self, sync: &str) -> Result<ClaimNotes, Fault> {
+        let mut noted = ClaimNotes::default();
         for item in self.table.query(&keys::doubtful_runs(sync), Range::All, true, usize::MAX).await? {
             let Some(run) = get_text(&item, SK) else { continue };
+            noted.runs.push(run.to_owned());
             let progress = self.read_progress(run).await?;
             let complete = progress.is_complete();
             if complete && progress.doubtful.is_empty() {
@@ -88,22 +89,21 @@ impl DynamoState {
             let pages = self.read_pages(run).await?;
             for (number, cell) in noted_cells(&pages) {
                 let cell = self.read_cell(BatchRef { sync, run, number }, cell)?;
-                notes.extend(self.read_note(run, number, &cell.note).await?);
-                notes.extend(cell.state.job.as_deref().map(Doubt::of_job));
+                noted.notes.extend(self.read_note(run, number, &cell.note).await?);
+                noted.notes.extend(cell.state.job.as_deref().map(Doubt::of_job));
             }
         }
-        Ok(notes)
+        Ok(noted)
     }
 
-    /// Takes runs before `run` off the list whose writers are gone. Their batches stay until DynamoDB removes them: messages of
+    /// Takes those of these runs off the list whose writers are gone. Their batches stay until DynamoDB removes them: messages of
     /// theirs that come late are fenced off by their generation.
-    pub(super) async fn forget_doubts_before(&self, sync: &str, run: &str, now: Millis) -> Result<(), Fault> {
+    pub(super) async fn forget_doubts_of(&self, sync: &str, runs: &[String], now: Millis) -> Result<(), Fault> {
         let partition = keys::doubtful_runs(sync);
         let mut over = Vec::new();
-        for item in self.table.query(&partition, Range::Below(run), true, usize::MAX).await? {
-            let Some(run) = get_text(&item, SK) else { continue };
+        for run in runs {
             if !self.is_claimed(sync, run, now).await? {
-                over.push(Key { pk: partition.clone(), sk: run.to_owned() });
+                over.push(Key { pk: partition.clone(), sk: run.clone() });
             }
         }
         over.iter().for_each(|key| self.set_indexed(&key.sk, false));

@@ -29,6 +29,7 @@ use domain::bucket::{Bucket, EntryWrite};
 use domain::clock::Millis;
 use domain::config::RateLimit;
 use domain::dead_letter::DeadLetter;
+use domain::doubt::ClaimNotes;
 use domain::fault::Fault;
 use domain::head::Head;
 use domain::key::KeyHash;
@@ -209,12 +210,12 @@ impl StateStore for DynamoState {
         self.sum(run).await
     }
 
-    async fn doubts(&self, sync: &str) -> Result<Vec<Vec<u8>>, Fault> {
+    async fn doubts(&self, sync: &str) -> Result<ClaimNotes, Fault> {
         self.all_doubts(sync).await
     }
 
-    async fn forget_doubts(&self, sync: &str, run: &str, now: Millis) -> Result<(), Fault> {
-        self.forget_doubts_before(sync, run, now).await
+    async fn forget_doubts(&self, sync: &str, runs: &[String], now: Millis) -> Result<(), Fault> {
+        self.forget_doubts_of(sync, runs, now).await
     }
 
     async fn put_dead_letters(&self, letters: Vec<DeadLetter>) -> Result<(), Fault> {

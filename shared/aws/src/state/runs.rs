@@ -4,8 +4,8 @@ use domain::fault::Fault;
 use domain::run::Run;
 
 use super::DynamoState;
-use super::table::{Item, Range, get_text, named_for, text};
-use crate::keys;
+use super::table::{Item, Range, expires, get_text, named_for, number, text};
+use crate::keys::{self, TTL};
 
 /// Days until DynamoDB removes a run.
 const DAYS: u64 = 90;
@@ -13,9 +13,17 @@ const DAYS: u64 = 90;
 impl DynamoState {
     pub(super) async fn write_run(&self, run: &Run) -> Result<(), Fault> {
         let data = serde_json::to_string(run).map_err(|_| self.table.damaged(format!("Run {}", run.id)))?;
-        let mut item = named_for(&keys::run(&run.sync, &run.id), DAYS);
-        item.insert("d".into(), text(data));
-        self.table.put(item).await.map(drop)
+        let key = keys::run(&run.sync, &run.id);
+        if run.status.is_closed() {
+            let mut item = named_for(&key, DAYS);
+            item.extend([("d".into(), text(data)), ("e".into(), number(1))]);
+            return self.table.put(item).await.map(drop);
+        }
+        let request = self.table.update(&key).update_expression("SET d = :d, #ttl = :ttl").condition_expression("attribute_not_exists(e)");
+        let request = request.expression_attribute_names("#ttl", TTL);
+        let request = request.expression_attribute_values(":d", text(data)).expression_attribute_values(":ttl", expires(DAYS));
+        // Refused: it is closed, and stays so.
+        self.table.write(request).await.map(drop)
     }
 
     pub(super) async fn read_run(&self, sync: &str, id: &str) -> Result<Option<Run>, Fault> {

@@ -50,8 +50,6 @@ pub(super) enum Range<'a> {
     All,
     /// From the first to the second.
     Between(&'a str, &'a str),
-    /// Below this.
-    Below(&'a str),
 }
 
 /// The table.
@@ -130,7 +128,6 @@ impl Table {
                 .key_condition_expression("pk = :p AND sk BETWEEN :a AND :b")
                 .expression_attribute_values(":a", text(from))
                 .expression_attribute_values(":b", text(to)),
-            Range::Below(to) => request.key_condition_expression("pk = :p AND sk < :b").expression_attribute_values(":b", text(to)),
         };
         let (mut found, mut after) = (Vec::new(), None::<Item>);
         while found.len() < most {

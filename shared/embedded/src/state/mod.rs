@@ -21,6 +21,7 @@ use domain::bucket::{Bucket, EntryWrite};
 use domain::clock::Millis;
 use domain::config::RateLimit;
 use domain::dead_letter::DeadLetter;
+use domain::doubt::ClaimNotes;
 use domain::fault::{Code, Fault};
 use domain::head::Head;
 use domain::key::KeyHash;
@@ -187,14 +188,14 @@ impl StateStore for SqliteState {
         self.read(move |conn| runs::tally(conn, &run)).await
     }
 
-    async fn doubts(&self, sync: &str) -> Result<Vec<Vec<u8>>, Fault> {
+    async fn doubts(&self, sync: &str) -> Result<ClaimNotes, Fault> {
         let sync = sync.to_owned();
         self.read(move |conn| runs::doubts(conn, &sync)).await
     }
 
-    async fn forget_doubts(&self, sync: &str, run: &str, now: Millis) -> Result<(), Fault> {
-        let (sync, run) = (sync.to_owned(), run.to_owned());
-        self.write(move |conn| runs::forget_doubts(conn, &sync, &run, now)).await
+    async fn forget_doubts(&self, sync: &str, runs: &[String], now: Millis) -> Result<(), Fault> {
+        let (sync, runs) = (sync.to_owned(), runs.to_owned());
+        self.write(move |conn| runs::forget_doubts(conn, &sync, &runs, now)).await
     }
 
     async fn put_dead_letters(&self, letters: Vec<DeadLetter>) -> Result<(), Fault> {

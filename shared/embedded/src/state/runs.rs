@@ -1,7 +1,7 @@
 //! Runs and their batches in the file.
 
 use domain::clock::Millis;
-use domain::doubt::Doubt;
+use domain::doubt::{ClaimNotes, Doubt};
 use domain::ports::{Claim, Progress};
 use domain::run::{BatchState, Run, Tally};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -10,12 +10,11 @@ use super::schema::StateError;
 
 pub(super) fn put_run(conn: &Connection, run: &Run) -> Result<(), StateError> {
     let data = serde_json::to_string(run).map_err(|_| damaged_run(&run.id))?;
-    conn.prepare_cached("INSERT OR REPLACE INTO run (sync, id, closed, data) VALUES (?, ?, ?, ?)")?.execute(params![
-        run.sync,
-        run.id,
-        run.status.is_closed(),
-        data
-    ])?;
+    conn.prepare_cached(
+        "INSERT INTO run (sync, id, closed, data) VALUES (?, ?, ?, ?)
+         ON CONFLICT DO UPDATE SET closed = excluded.closed, data = excluded.data WHERE excluded.closed OR NOT run.closed",
+    )?
+    .execute(params![run.sync, run.id, run.status.is_closed(), data])?;
     Ok(())
 }
 
@@ -36,9 +35,9 @@ pub(super) fn runs(conn: &Connection, sync: &str, most: usize) -> Result<Vec<Run
 
 /// A batch as stored: until when it is claimed, and what it has come to.
 fn stored(conn: &Connection, run: &str, batch: u32) -> Result<Option<(Millis, BatchState)>, StateError> {
-    let mut statement = conn.prepare_cached("SELECT claim_until, attempts, done, settled, tally, job FROM batch WHERE run = ? AND number = ?")?;
+    let mut statement = conn.prepare_cached("SELECT claim_until, attempts, done, settled, tally, job, unseen FROM batch WHERE run = ? AND number = ?")?;
     let found = statement.query_row(params![run, batch], |row| {
-        let state = BatchState { attempts: row.get(1)?, settled: row.get(3)?, done: row.get(2)?, ..BatchState::default() };
+        let state = BatchState { attempts: row.get(1)?, settled: row.get(3)?, done: row.get(2)?, unseen: row.get(6)?, ..BatchState::default() };
         Ok((Millis(row.get(0)?), state, row.get::<_, Option<String>>(4)?, row.get::<_, Option<String>>(5)?))
     });
     let Some((until, mut state, tally, job)) = found.optional()? else { return Ok(None) };
@@ -81,10 +80,10 @@ pub(super) fn settle(
 ) -> Result<Progress, StateError> {
     let written = conn
         .prepare_cached(
-            "INSERT INTO batch (run, number, claim_until, attempts, done, settled, tally, job) VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7)
-             ON CONFLICT DO UPDATE SET claim_until = 0, attempts = ?3, done = ?4, settled = ?5, tally = ?6, job = ?7 WHERE NOT done",
+            "INSERT INTO batch (run, number, claim_until, attempts, done, settled, tally, job, unseen) VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT DO UPDATE SET claim_until = 0, attempts = ?3, done = ?4, settled = ?5, tally = ?6, job = ?7, unseen = ?8 WHERE NOT done",
         )?
-        .execute(params![run, batch, state.attempts, state.done, state.settled, tally, job])?;
+        .execute(params![run, batch, state.attempts, state.done, state.settled, tally, job, state.unseen])?;
     // Nothing is written over a batch that is done, so it counts once.
     let newly_done = written == 1 && state.done;
     if newly_done && state.doubt.is_empty() {
@@ -130,11 +129,17 @@ pub(super) fn tally(conn: &Connection, run: &str) -> Result<Tally, StateError> {
     Ok(sum)
 }
 
-pub(super) fn doubts(conn: &Connection, sync: &str) -> Result<Vec<Vec<u8>>, StateError> {
+pub(super) fn doubts(conn: &Connection, sync: &str) -> Result<ClaimNotes, StateError> {
     // From the doubts to their runs (`CROSS JOIN` keeps that order): a sync has many runs and few doubts.
-    let mut statement = conn.prepare_cached("SELECT note FROM doubt CROSS JOIN run ON run.sync = ? AND run.id = doubt.run")?;
-    let notes = statement.query_map([sync], |row| row.get(0))?;
-    let mut notes: Vec<Vec<u8>> = notes.collect::<rusqlite::Result<_>>()?;
+    let mut statement = conn.prepare_cached("SELECT run.id, note FROM doubt CROSS JOIN run ON run.sync = ? AND run.id = doubt.run ORDER BY run.id")?;
+    let mut noted = ClaimNotes::default();
+    for row in statement.query_map([sync], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))? {
+        let (run, note) = row?;
+        if noted.runs.last() != Some(&run) {
+            noted.runs.push(run);
+        }
+        noted.notes.push(note);
+    }
     // The jobs that have such records. One that is done has none any more.
     let mut statement = conn.prepare_cached(
         "SELECT batch.job FROM doubt CROSS JOIN run ON run.sync = ? AND run.id = doubt.run
@@ -142,19 +147,21 @@ pub(super) fn doubts(conn: &Connection, sync: &str) -> Result<Vec<Vec<u8>>, Stat
     )?;
     for job in statement.query_map([sync], |row| row.get::<_, String>(0))? {
         let job = serde_json::from_str(&job?).map_err(|_| StateError::damaged(format!("the job of a batch of sync {sync}")))?;
-        notes.push(Doubt::of_job(&job));
+        noted.notes.push(Doubt::of_job(&job));
     }
-    Ok(notes)
+    Ok(noted)
 }
 
 /// Also drops the batches of those runs that are closed: a closed run keeps its final tally itself, and its
 /// messages are fenced off by their generation before anyone asks for their batch.
-pub(super) fn forget_doubts(conn: &Connection, sync: &str, run: &str, now: Millis) -> Result<(), StateError> {
-    conn.execute(
-        "DELETE FROM doubt WHERE run < ?2 AND EXISTS (SELECT 1 FROM run WHERE run.sync = ?1 AND run.id = doubt.run)
-         AND NOT EXISTS (SELECT 1 FROM batch WHERE batch.run = doubt.run AND NOT batch.done AND batch.claim_until > ?3)",
-        params![sync, run, now.0],
-    )?;
+pub(super) fn forget_doubts(conn: &Connection, sync: &str, runs: &[String], now: Millis) -> Result<(), StateError> {
+    for run in runs {
+        conn.prepare_cached(
+            "DELETE FROM doubt WHERE run = ?2 AND EXISTS (SELECT 1 FROM run WHERE run.sync = ?1 AND run.id = doubt.run)
+             AND NOT EXISTS (SELECT 1 FROM batch WHERE batch.run = doubt.run AND NOT batch.done AND batch.claim_until > ?3)",
+        )?
+        .execute(params![sync, run, now.0])?;
+    }
     // Steps from run to run through the batches: looking at every batch, or at every run of the history, would
     // make an idle run pay for what earlier ones did.
     conn.execute(
@@ -162,9 +169,9 @@ pub(super) fn forget_doubts(conn: &Connection, sync: &str, run: &str, now: Milli
              SELECT min(run) FROM batch
              UNION ALL SELECT (SELECT min(run) FROM batch WHERE run > kept.id) FROM kept WHERE kept.id IS NOT NULL)
          DELETE FROM batch WHERE run IN (
-             SELECT kept.id FROM kept CROSS JOIN run ON run.sync = ?1 AND run.id = kept.id WHERE kept.id < ?2 AND run.closed
-             AND NOT EXISTS (SELECT 1 FROM batch AS live WHERE live.run = kept.id AND NOT live.done AND live.claim_until > ?3))",
-        params![sync, run, now.0],
+             SELECT kept.id FROM kept CROSS JOIN run ON run.sync = ?1 AND run.id = kept.id WHERE run.closed
+             AND NOT EXISTS (SELECT 1 FROM batch AS live WHERE live.run = kept.id AND NOT live.done AND live.claim_until > ?2))",
+        params![sync, now.0],
     )?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 /// Marks the file as ours: `Slui`.
 const APPLICATION_ID: i32 = 0x536c_7569;
 /// The version of the tables below.
-const SCHEMA_VERSION: i32 = 2;
+const SCHEMA_VERSION: i32 = 3;
 /// How long one statement waits for another process.
 const BUSY: Duration = Duration::from_secs(5);
 /// How long to go on trying while other processes write.
@@ -26,7 +26,7 @@ const TABLES: &str = "
     CREATE TABLE run (sync TEXT NOT NULL, id TEXT NOT NULL, closed INTEGER NOT NULL, data TEXT NOT NULL, PRIMARY KEY (sync, id));
     CREATE TABLE progress (run TEXT PRIMARY KEY, done INTEGER NOT NULL, total INTEGER, last INTEGER) WITHOUT ROWID;
     CREATE TABLE batch (run TEXT NOT NULL, number INTEGER NOT NULL, claim_until INTEGER NOT NULL, attempts INTEGER NOT NULL,
-        done INTEGER NOT NULL, settled BLOB NOT NULL, tally TEXT, job TEXT, PRIMARY KEY (run, number)) WITHOUT ROWID;
+        done INTEGER NOT NULL, settled BLOB NOT NULL, tally TEXT, job TEXT, unseen BLOB NOT NULL DEFAULT x'', PRIMARY KEY (run, number)) WITHOUT ROWID;
     CREATE TABLE doubt (run TEXT NOT NULL, number INTEGER NOT NULL, note BLOB NOT NULL, PRIMARY KEY (run, number)) WITHOUT ROWID;
     CREATE TABLE dead_letter (sync TEXT NOT NULL, hash BLOB NOT NULL, at INTEGER NOT NULL, data TEXT NOT NULL, PRIMARY KEY (sync, hash));
     CREATE INDEX dead_letter_at ON dead_letter (sync, at);
@@ -107,7 +107,8 @@ pub(super) fn open(path: &Path) -> Result<Connection, Fault> {
     // Looked at again under the lock: another process may have created the tables since.
     let created = version(&conn).map_err(fault).and_then(|version| match version {
         0 => create(&conn).map_err(fault),
-        1 => add_jobs(&conn).map_err(fault),
+        1 => add_jobs(&conn).and_then(|()| add_unseen(&conn)).map_err(fault),
+        2 => add_unseen(&conn).map_err(fault),
         _ => check(path, &conn),
     });
     conn.execute_batch(if created.is_ok() { "COMMIT" } else { "ROLLBACK" }).map_err(fault)?;
@@ -149,7 +150,12 @@ fn create(conn: &Connection) -> rusqlite::Result<()> {
 
 /// From version 1 to version 2: a batch remembers its job.
 fn add_jobs(conn: &Connection) -> rusqlite::Result<()> {
-    conn.execute_batch("ALTER TABLE batch ADD COLUMN job TEXT")?;
+    conn.execute_batch("ALTER TABLE batch ADD COLUMN job TEXT")
+}
+
+/// From version 2 to version 3: a batch remembers which records may have arrived unseen.
+fn add_unseen(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch("ALTER TABLE batch ADD COLUMN unseen BLOB NOT NULL DEFAULT x''")?;
     conn.pragma_update(None, "user_version", SCHEMA_VERSION)
 }
 

@@ -139,6 +139,11 @@ impl<'a> Attempt<'a> {
         records.into_iter().for_each(|index| self.fates[*index] = Fate::Waits);
     }
 
+    /// These records were sent and got no answer.
+    pub(super) fn may_have_arrived(&mut self, records: &[usize]) {
+        records.iter().for_each(|index| self.state.set_unseen(*index));
+    }
+
     /// These records are to be sent again.
     pub(super) fn retry<'i>(&mut self, records: impl IntoIterator<Item = &'i usize>, code: &str, detail: &str) {
         records.into_iter().for_each(|index| self.fates[*index] = Fate::Answered(Outcome::retry_because(code, detail)));

@@ -14,7 +14,7 @@ use domain::job::{Job, Jobs, Poll, Stop, Ticket, Told};
 use domain::outcome::{Outcome, WriteError};
 use domain::retry::{MOST_OBEYED, backoff};
 
-use super::attempt::{Attempt, Fate};
+use super::attempt::Attempt;
 use super::refusal::Action;
 use super::send::UNAVAILABLE;
 
@@ -87,6 +87,7 @@ impl Attempt<'_> {
                 }
                 Action::Fail { after, detail } => {
                     self.unavailable(after, &detail);
+                    self.may_have_arrived(open);
                     self.retry(open, UNAVAILABLE, &detail);
                     Ok(Step::Over(None))
                 }
@@ -109,6 +110,7 @@ impl Attempt<'_> {
                     _ => {
                         self.wait = self.wait.max(Some(after.min(MOST_OBEYED)));
                         self.state.job = Some(job);
+                        self.may_have_arrived(open);
                         self.retry(open, UNFINISHED, "its job does not come to an end and cannot be stopped");
                         Ok(Step::Over(None))
                     }
@@ -126,10 +128,7 @@ impl Attempt<'_> {
                 let mut outcomes = outcomes.into_iter().filter(|_| whole);
                 for index in open {
                     let outcome = outcomes.next().unwrap_or_else(Outcome::unmentioned);
-                    if let Outcome::Retry { after, .. } = &outcome {
-                        self.wait = self.wait.max(after.map(|after| after.min(MOST_OBEYED)));
-                    }
-                    self.fates[*index] = Fate::Answered(outcome);
+                    self.take(*index, outcome);
                 }
                 Ok(Step::Over(None))
             }
@@ -152,6 +151,7 @@ impl Attempt<'_> {
             Err(WriteError::Unavailable { after, detail }) if now.since(job.heard) > MOST_SILENCE => {
                 self.state.job = Some(job);
                 self.unavailable(after, &detail);
+                self.may_have_arrived(open);
                 self.retry(open, UNAVAILABLE, &detail);
                 Ok(Step::Over(None))
             }

@@ -35,8 +35,10 @@ use crate::close::close_if_done;
 /// What became of a message.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Handled {
-    /// Remove it from the queue: its batch is done, or nobody may do it any more.
+    /// Remove it from the queue: its batch is done.
     Done,
+    /// Remove it from the queue: its run is closed or was taken over, and none of its other messages will do more.
+    Stale,
     /// Remove it from the queue: its run is closed. The run is here when it was closed by this very message, so
     /// that it is reported once.
     Closed(Option<Box<Run>>),
@@ -57,7 +59,7 @@ pub async fn handle(context: &Context, message: &Message) -> Result<Handled, Fau
     let doubt = doubts_of(context.sync.mode, header, &records);
     let state = match context.store.claim(batch, header.generation, &doubt, now, now.plus(context.settings.claim)).await? {
         Claim::Granted(state) => state,
-        Claim::Stale(_) => return Ok(Handled::Done),
+        Claim::Stale(_) => return Ok(Handled::Stale),
         // Whoever did the last batch may have ended before it closed the run.
         Claim::Done(progress) => {
             let closed = close_if_done(context, &header.run, progress).await?.filter(|closed| closed.now);

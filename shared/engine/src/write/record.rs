@@ -39,6 +39,7 @@ impl Attempt<'_> {
             let (kind, code, detail) = match outcome {
                 Outcome::Accepted { effect, record_id } => {
                     self.state.tally.accept(effect);
+                    self.state.clear_unseen(index);
                     writes.push((record.hash, commit::accepted(self.context.sync.mode, self.header, record, record_id.as_deref())));
                     if self.header.op == Op::Delete {
                         deleted.push((record.hash, commit::perhaps_deleted(self.header, record)));
@@ -59,8 +60,7 @@ impl Attempt<'_> {
                 }
                 Outcome::Retry { code, detail, .. } => {
                     self.state.tally.exhausted += 1;
-                    // It may have arrived all the same: the next run must not trust the state about it.
-                    self.state.doubt.extend(doubts_of(self.context.sync.mode, self.header, std::slice::from_ref(record)));
+                    self.state.set_unseen(index);
                     (TroubleKind::Exhausted, code, if detail.is_empty() { "the attempts ran out".into() } else { detail })
                 }
                 Outcome::Skipped { reason } => {
@@ -97,6 +97,11 @@ impl Attempt<'_> {
         readback::read_back(self.context, destination.as_ref(), self.header, &sample, &mut self.state.tally.read_back).await;
         self.context.meter.settle(settled);
         self.state.done = (0..self.records.len()).all(|i| self.state.is_settled(i));
+        if self.state.done {
+            // They may have arrived all the same: the next run must not trust the state about them.
+            let unseen: Vec<BatchRecord<'_>> = (0..self.records.len()).filter(|i| self.state.is_unseen(*i)).map(|i| self.records[i]).collect();
+            self.state.doubt.extend(doubts_of(self.context.sync.mode, self.header, &unseen));
+        }
         if self.state.done && !self.state.tally.balances() {
             tracing::error!(sync = self.header.sync, batch = self.header.number, tally = ?self.state.tally, "a batch does not balance");
         }

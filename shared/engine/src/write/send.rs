@@ -112,6 +112,7 @@ impl Attempt<'_> {
                 }
                 Action::Fail { after, detail } => {
                     self.unavailable(after, &detail);
+                    self.may_have_arrived(&part);
                     self.retry(part.iter().chain(parts.iter().flatten()), UNAVAILABLE, &detail);
                     break;
                 }
@@ -128,7 +129,7 @@ impl Attempt<'_> {
         if outcomes.len() != part.len() {
             // A connector must give one outcome each. One that does not has not told us anything.
             tracing::error!(expected = part.len(), got = outcomes.len(), "a destination gave a wrong number of outcomes");
-            part.iter().for_each(|i| self.fates[*i] = Fate::Answered(Outcome::unmentioned()));
+            part.iter().for_each(|i| self.take(*i, Outcome::unmentioned()));
             return;
         }
         if outcomes.iter().any(passes) {
@@ -136,11 +137,17 @@ impl Attempt<'_> {
         }
         self.context.slots.answered();
         for (index, outcome) in part.iter().zip(outcomes) {
-            if let Outcome::Retry { after, .. } = &outcome {
-                self.wait = self.wait.max(after.map(|after| after.min(MOST_OBEYED)));
-            }
-            self.fates[*index] = Fate::Answered(outcome);
+            self.take(*index, outcome);
         }
+    }
+
+    /// Takes the outcome of a record that was sent.
+    pub(super) fn take(&mut self, index: usize, outcome: Outcome) {
+        if let Outcome::Retry { after, .. } = &outcome {
+            self.wait = self.wait.max(after.map(|after| after.min(MOST_OBEYED)));
+            self.state.set_unseen(index);
+        }
+        self.fates[index] = Fate::Answered(outcome);
     }
 
     /// What a request that came to nothing means. Newer credentials are there when they are to be tried.
