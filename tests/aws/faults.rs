@@ -13,7 +13,7 @@ use domain::head::{Active, Head};
 use domain::key::KeyHash;
 use domain::manifest::ManifestPage;
 use domain::mode::Op;
-use domain::ports::{BatchRef, Claim, Progress, StateStore};
+use domain::ports::{BatchRef, BucketStore, Claim, DeadLetterStore, HeadStore, LimiterStore, Progress, RunStore};
 use domain::run::BatchState;
 use support::dynamodb;
 use support::proxy::{Harm, Proxy};

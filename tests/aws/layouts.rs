@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::bucket::{Accepted, EntryWrite};
 use domain::head::Head;
 use domain::key::KeyHash;
-use domain::ports::StateStore;
+use domain::ports::{BucketStore, HeadStore, StateStore};
 use support::dynamodb;
 
 fn accept(n: u32, checksum: u64) -> (KeyHash, EntryWrite) {

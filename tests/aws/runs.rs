@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aws::state::DynamoState;
 use domain::doubt::ClaimNotes;
-use domain::ports::StateStore;
+use domain::ports::{HeadStore, RunStore, StateStore};
 use domain::run::{Run, Status};
 use local::drive;
 use serde_json::json;

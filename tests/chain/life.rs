@@ -280,7 +280,7 @@ impl Chain {
         // Its run will never end by itself: a newer one takes over, as after the stall time.
         let active = self.store.head(SYNC).await.unwrap();
         let stalled = self.store.run(SYNC, &active.active.unwrap().run).await.unwrap().unwrap();
-        engine::close::close_early(self.store.as_ref(), &domain::clock::SystemClock, stalled, Status::Incomplete, None).await.unwrap();
+        engine::close::close_early(self.store.as_ref(), &domain::ports::SystemClock, stalled, Status::Incomplete, None).await.unwrap();
         self.sql("update customers set name = 'New' where id = 42").await;
         assert_eq!(self.run(SYNC).await.status, Status::Complete);
         self.assert_arrived().await;

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use domain::cells;
 use domain::config::Reference;
+use domain::config::SecretSource;
 use domain::fault::{Code, Fault};
-use domain::ports::{Only, Opening, Query, SecretSource, Warehouse};
+use domain::ports::{Only, Opening, Query, Warehouse};
 use domain::row::RowBatch;
 use domain::value::{Type, Value};
 use futures_util::StreamExt as _;

@@ -21,8 +21,12 @@ use domain::key::KeyHash;
 use domain::limiter::{Lease, LimiterState};
 use domain::manifest::ManifestPage;
 use domain::outcome::{Outcome, WriteError};
-use domain::ports::{BatchQueue, BatchRef, Claim, Delivery, Destination, DestinationField, DestinationSchema, Limits, Need, Progress, Receipt, StateStore};
+use domain::ports::{
+    BatchQueue, BatchRef, BucketStore, Claim, DeadLetterStore, Delivery, Destination, HeadStore, LimiterStore, Limits, Need, Progress, Receipt, RunStore,
+    StateStore,
+};
 use domain::run::{BatchState, Run, Tally};
+use domain::schema::{DestinationField, DestinationSchema};
 use tokio::sync::Notify;
 
 use crate::ledger::{Begin, Ledger};
@@ -259,76 +263,111 @@ impl BatchQueue for Counted<dyn BatchQueue> {
 }
 
 #[async_trait]
-impl StateStore for Counted<dyn StateStore> {
+impl HeadStore for Counted<dyn StateStore> {
     async fn head(&self, sync: &str) -> Result<Head, Fault> {
         counted!(self.head(sync))
     }
+
     async fn put_head(&self, sync: &str, head: &Head) -> Result<bool, Fault> {
         counted!(self.put_head(sync, head))
     }
+}
+
+#[async_trait]
+impl BucketStore for Counted<dyn StateStore> {
     async fn manifest(&self, sync: &str, bits: u8) -> Result<Vec<ManifestPage>, Fault> {
         counted!(self.manifest(sync, bits))
     }
+
     async fn put_page(&self, sync: &str, bits: u8, page: &ManifestPage, durable: bool) -> Result<bool, Fault> {
         counted!(self.put_page(sync, bits, page, durable))
     }
+
     async fn buckets(&self, sync: &str, bits: u8, numbers: &[u32]) -> Result<Vec<Bucket>, Fault> {
         counted!(self.buckets(sync, bits, numbers))
     }
+
     async fn commit(&self, sync: &str, bits: u8, writes: Vec<(KeyHash, EntryWrite)>) -> Result<u64, Fault> {
         counted!(self.commit(sync, bits, writes))
     }
+
     async fn rebucket(&self, sync: &str, from: u8, to: u8, head: &Head) -> Result<bool, Fault> {
         counted!(self.rebucket(sync, from, to, head))
     }
+}
+
+#[async_trait]
+impl RunStore for Counted<dyn StateStore> {
     async fn put_run(&self, run: &Run) -> Result<(), Fault> {
         counted!(self.put_run(run))
     }
+
     async fn run(&self, sync: &str, id: &str) -> Result<Option<Run>, Fault> {
         counted!(self.run(sync, id))
     }
+
     async fn runs(&self, sync: &str, most: usize) -> Result<Vec<Run>, Fault> {
         counted!(self.runs(sync, most))
     }
+
     async fn claim(&self, batch: BatchRef<'_>, generation: u64, doubt: &[u8], now: Millis, until: Millis) -> Result<Claim, Fault> {
         counted!(self.claim(batch, generation, doubt, now, until))
     }
+
     async fn settle(&self, batch: BatchRef<'_>, state: &BatchState, progress: Option<Millis>) -> Result<Progress, Fault> {
         counted!(self.settle(batch, state, progress))
     }
+
     async fn seal(&self, run: &str, batches: u32) -> Result<Progress, Fault> {
         counted!(self.seal(run, batches))
     }
+
     async fn last_progress(&self, run: &str) -> Result<Option<Millis>, Fault> {
         counted!(self.last_progress(run))
     }
+
     async fn tally(&self, run: &str) -> Result<Tally, Fault> {
         counted!(self.tally(run))
     }
+
     async fn doubts(&self, sync: &str) -> Result<ClaimNotes, Fault> {
         counted!(self.doubts(sync))
     }
+
     async fn forget_doubts(&self, sync: &str, runs: &[String], now: Millis) -> Result<(), Fault> {
         counted!(self.forget_doubts(sync, runs, now))
     }
+}
+
+#[async_trait]
+impl DeadLetterStore for Counted<dyn StateStore> {
     async fn put_dead_letters(&self, letters: Vec<DeadLetter>) -> Result<(), Fault> {
         counted!(self.put_dead_letters(letters))
     }
+
     async fn dead_letters(&self, sync: &str, most: usize) -> Result<Vec<DeadLetter>, Fault> {
         counted!(self.dead_letters(sync, most))
     }
+
     async fn remove_dead_letters(&self, sync: &str, hashes: &[KeyHash]) -> Result<(), Fault> {
         counted!(self.remove_dead_letters(sync, hashes))
     }
+}
+
+#[async_trait]
+impl LimiterStore for Counted<dyn StateStore> {
     async fn lease(&self, connection: &str, limit: RateLimit, now_micros: i64, want: u32) -> Result<Lease, Fault> {
         counted!(self.lease(connection, limit, now_micros, want))
     }
+
     async fn pause(&self, connection: &str, until: Millis) -> Result<(), Fault> {
         counted!(self.pause(connection, until))
     }
+
     async fn limiter(&self, connection: &str) -> Result<LimiterState, Fault> {
         counted!(self.limiter(connection))
     }
+
     async fn lift(&self, connection: &str) -> Result<(), Fault> {
         counted!(self.lift(connection))
     }

@@ -10,7 +10,7 @@ use domain::cells;
 use domain::clock::Millis;
 use domain::fault::Fault;
 use domain::mode::Mode;
-use domain::ports::{BatchQueue, Clock, Described, Limits, Only, Query, RowStream, StateStore, Warehouse};
+use domain::ports::{BatchQueue, Clock, Described, Limits, Only, Query, RowStream, RunStore, StateStore, Warehouse};
 use domain::row::{Column, RowBatch};
 use domain::run::{Run, Status, Trigger};
 use domain::sync::Sync;

@@ -1,7 +1,8 @@
 //! What is found before anything is sent.
 
 use domain::mode::Mode;
-use domain::ports::{DestinationSchema, Need};
+use domain::ports::Need;
+use domain::schema::DestinationSchema;
 use serde_json::json;
 
 use crate::rig::{open, start};

@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use domain::alert::{Alert, Alerts};
-use domain::clock::SystemClock;
 use domain::fault::{Code, Fault};
 use domain::ports::Notifier;
+use domain::ports::SystemClock;
 use domain::run::Run;
 use domain::watch::{Overdue, Seen};
 use engine::alert::{Alerting, replaced_by, tell, tell_seen};

@@ -16,7 +16,7 @@ use domain::head::Head;
 use domain::key::KeyHash;
 use domain::limiter::{Lease, LimiterState};
 use domain::manifest::{CLEARED, ManifestPage};
-use domain::ports::{BatchQueue, BatchRef, Claim, Delivery, Progress, Receipt, StateStore};
+use domain::ports::{BatchQueue, BatchRef, BucketStore, Claim, DeadLetterStore, Delivery, HeadStore, LimiterStore, Progress, Receipt, RunStore, StateStore};
 use domain::run::{BatchState, Run, Tally};
 
 /// What was asked.
@@ -84,94 +84,129 @@ impl WatchedStore {
 }
 
 #[async_trait]
-impl StateStore for WatchedStore {
+impl HeadStore for WatchedStore {
     async fn head(&self, sync: &str) -> Result<Head, Fault> {
         self.inner.head(sync).await
     }
+
     async fn put_head(&self, sync: &str, head: &Head) -> Result<bool, Fault> {
         self.check("put_head")?;
         self.log.add(Event::Other("put_head"));
         self.inner.put_head(sync, head).await
     }
+}
+
+#[async_trait]
+impl BucketStore for WatchedStore {
     async fn manifest(&self, sync: &str, bits: u8) -> Result<Vec<ManifestPage>, Fault> {
         self.inner.manifest(sync, bits).await
     }
+
     async fn put_page(&self, sync: &str, bits: u8, page: &ManifestPage, durable: bool) -> Result<bool, Fault> {
         self.log.add(Event::Page { noted: page.digests.iter().filter(|d| **d != CLEARED).count(), durable });
         self.inner.put_page(sync, bits, page, durable).await
     }
+
     async fn buckets(&self, sync: &str, bits: u8, numbers: &[u32]) -> Result<Vec<Bucket>, Fault> {
         self.log.add(Event::Buckets(numbers.len()));
         self.inner.buckets(sync, bits, numbers).await
     }
+
     async fn commit(&self, sync: &str, bits: u8, writes: Vec<(KeyHash, EntryWrite)>) -> Result<u64, Fault> {
         self.check("commit")?;
         self.log.add(Event::Commit(writes.len()));
         self.inner.commit(sync, bits, writes).await
     }
+
     async fn rebucket(&self, sync: &str, from: u8, to: u8, head: &Head) -> Result<bool, Fault> {
         self.log.add(Event::Other("rebucket"));
         self.inner.rebucket(sync, from, to, head).await
     }
+}
+
+#[async_trait]
+impl RunStore for WatchedStore {
     async fn put_run(&self, run: &Run) -> Result<(), Fault> {
         self.log.add(Event::Other("put_run"));
         self.inner.put_run(run).await
     }
+
     async fn run(&self, sync: &str, id: &str) -> Result<Option<Run>, Fault> {
         self.inner.run(sync, id).await
     }
+
     async fn runs(&self, sync: &str, most: usize) -> Result<Vec<Run>, Fault> {
         self.inner.runs(sync, most).await
     }
+
     async fn claim(&self, batch: BatchRef<'_>, generation: u64, doubt: &[u8], now: Millis, until: Millis) -> Result<Claim, Fault> {
         self.log.add(Event::Other("claim"));
         self.inner.claim(batch, generation, doubt, now, until).await
     }
+
     async fn settle(&self, batch: BatchRef<'_>, state: &BatchState, progress: Option<Millis>) -> Result<Progress, Fault> {
         self.log.add(Event::Settle(batch.number));
         self.inner.settle(batch, state, progress).await
     }
+
     async fn seal(&self, run: &str, batches: u32) -> Result<Progress, Fault> {
         self.log.add(Event::Other("seal"));
         self.inner.seal(run, batches).await
     }
+
     async fn last_progress(&self, run: &str) -> Result<Option<Millis>, Fault> {
         self.inner.last_progress(run).await
     }
+
     async fn tally(&self, run: &str) -> Result<Tally, Fault> {
         self.check("tally")?;
         self.inner.tally(run).await
     }
+
     async fn doubts(&self, sync: &str) -> Result<ClaimNotes, Fault> {
         self.inner.doubts(sync).await
     }
+
     async fn forget_doubts(&self, sync: &str, runs: &[String], now: Millis) -> Result<(), Fault> {
         self.log.add(Event::Other("forget_doubts"));
         self.inner.forget_doubts(sync, runs, now).await
     }
+}
+
+#[async_trait]
+impl DeadLetterStore for WatchedStore {
     async fn put_dead_letters(&self, letters: Vec<DeadLetter>) -> Result<(), Fault> {
         self.log.add(Event::Other("put_dead_letters"));
         self.inner.put_dead_letters(letters).await
     }
+
     async fn dead_letters(&self, sync: &str, most: usize) -> Result<Vec<DeadLetter>, Fault> {
         self.inner.dead_letters(sync, most).await
     }
+
     async fn remove_dead_letters(&self, sync: &str, hashes: &[KeyHash]) -> Result<(), Fault> {
         self.log.add(Event::Other("remove_dead_letters"));
         self.inner.remove_dead_letters(sync, hashes).await
     }
+}
+
+#[async_trait]
+impl LimiterStore for WatchedStore {
     async fn lease(&self, connection: &str, limit: RateLimit, now_micros: i64, want: u32) -> Result<Lease, Fault> {
         self.log.add(Event::Other("lease"));
         self.inner.lease(connection, limit, now_micros, want).await
     }
+
     async fn pause(&self, connection: &str, until: Millis) -> Result<(), Fault> {
         self.check("pause")?;
         self.log.add(Event::Other("pause"));
         self.inner.pause(connection, until).await
     }
+
     async fn limiter(&self, connection: &str) -> Result<LimiterState, Fault> {
         self.inner.limiter(connection).await
     }
+
     async fn lift(&self, connection: &str) -> Result<(), Fault> {
         self.inner.lift(connection).await
     }

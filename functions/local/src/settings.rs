@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use domain::config::Reference;
+use domain::config::SecretSource;
 use domain::fault::{Code, Fault};
-use domain::ports::SecretSource;
 
 /// Secrets from environment variables. References to a secret store need the deployed stack.
 pub struct Environment;

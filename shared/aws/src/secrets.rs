@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use domain::config::Reference;
+use domain::config::SecretSource;
 use domain::fault::{Code, Fault};
-use domain::ports::SecretSource;
 use serde_json::Value;
 
 use crate::Clients;

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use domain::clock::Span;
+use domain::config::SecretSource;
 use domain::config::{Secret, Setting};
 use domain::fault::Fault;
-use domain::ports::SecretSource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;

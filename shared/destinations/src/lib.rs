@@ -15,10 +15,11 @@ pub mod webhook;
 use std::path::Path;
 use std::sync::Arc;
 
+use domain::config::SecretSource;
 use domain::connection::{Connection, unknown_kind};
 use domain::fault::{Code, Fault};
 use domain::mode::Mode;
-use domain::ports::{Destination, DestinationEntry, Opening, SecretSource};
+use domain::ports::{Destination, DestinationEntry, Opening};
 use domain::sync::Sync;
 
 /// Every destination, in the order of their names.

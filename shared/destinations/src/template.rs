@@ -7,12 +7,12 @@
 use std::borrow::Cow;
 
 use domain::cells::Cells;
+use domain::config::SecretSource;
 use domain::config::Setting;
 use domain::fault::{Code, Fault};
 use domain::finding::{Finding, nearest};
 use domain::layout::Layout;
 use domain::mode::Op;
-use domain::ports::SecretSource;
 
 /// A piece of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -31,16 +31,6 @@ impl fmt::Display for Millis {
     }
 }
 
-/// The machine's clock.
-pub struct SystemClock;
-
-impl crate::ports::Clock for SystemClock {
-    fn now(&self) -> Millis {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-    }
-}
-
 /// A duration as people write it: `15 minutes`, `10s`, `1h 30m`, `2 days` (a day is 24 hours).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);

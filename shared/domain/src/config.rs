@@ -8,7 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Span;
 use crate::fault::{Code, Fault};
-use crate::ports::SecretSource;
+use async_trait::async_trait;
+
+/// Where references to secrets lead.
+#[async_trait]
+pub trait SecretSource: Send + Sync {
+    /// The secret. The fault names the reference, never a value.
+    async fn get(&self, reference: &Reference) -> Result<String, Fault>;
+}
 
 /// Where a secret is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::alert::Alerts;
+use crate::alert_settings::Alerts;
 use crate::fault::{Code, Fault};
 use crate::finding::nearest;
 use crate::sync::Sync;

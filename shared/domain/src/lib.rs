@@ -6,6 +6,7 @@
 //! which other rooms implement.
 
 pub mod alert;
+pub mod alert_settings;
 pub mod batch;
 pub mod bucket;
 pub mod cells;
@@ -35,6 +36,7 @@ pub mod retry;
 pub mod row;
 pub mod run;
 pub mod schedule;
+pub mod schema;
 pub mod sync;
 pub mod value;
 pub mod watch;

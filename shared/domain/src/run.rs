@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::alert::Told;
+use crate::alert_settings::Told;
 use crate::change::Counts;
 use crate::clock::Millis;
 use crate::fault::Fault;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::alert::Alerts;
+use crate::alert_settings::Alerts;
 use crate::clock::Span;
 use crate::finding::Finding;
 use crate::guard::Guards;

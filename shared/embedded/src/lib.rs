@@ -7,7 +7,7 @@ pub mod lock;
 pub mod queue;
 pub mod state;
 
-pub use domain::clock::SystemClock;
+pub use domain::ports::SystemClock;
 pub use lock::SyncLock;
 pub use queue::MemoryQueue;
 pub use state::SqliteState;

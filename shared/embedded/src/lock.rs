@@ -11,7 +11,7 @@ use std::path::Path;
 use domain::fault::{Code, Fault};
 use domain::ports::Clock as _;
 
-use domain::clock::SystemClock;
+use domain::ports::SystemClock;
 
 /// Holds a sync until it is dropped or the process ends.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use domain::cells::{self, Cells};
 use domain::equality::Equality;
 use domain::key::{KeyHash, checksum};
 use domain::layout::Layout;
-use domain::ports::DestinationSchema;
+use domain::schema::DestinationSchema;
 use domain::value::{Value, canonical_decimal};
 
 /// How the identifiers of a layout are compared.

@@ -3,8 +3,9 @@
 use domain::fault::{Code, Fault};
 use domain::finding::{Finding, nearest};
 use domain::mapping::{self, Mapper};
-use domain::ports::{DestinationSchema, Need, Query};
+use domain::ports::{Need, Query};
 use domain::row::Column;
+use domain::schema::DestinationSchema;
 use domain::sync::Sync;
 
 use crate::Engine;

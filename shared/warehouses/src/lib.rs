@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use domain::config::SecretSource;
 use domain::connection::{Connection, unknown_kind};
 use domain::fault::Fault;
-use domain::ports::{Opening, SecretSource, Warehouse, WarehouseEntry};
+use domain::ports::{Opening, Warehouse, WarehouseEntry};
 
 mod postgres;
 mod sql;

@@ -1,9 +1,9 @@
 //! Secrets that are there, missing, denied, rotated.
 
 use aws::secrets::AwsSecrets;
+use domain::config::SecretSource as _;
 use domain::config::{Reference, Secret};
 use domain::fault::{Code, Fault};
-use domain::ports::SecretSource as _;
 use support::aws::{clients, name};
 use support::proxy::Harm;
 

@@ -2,7 +2,7 @@
 
 use aws::secrets::AwsSecrets;
 use domain::config::Reference;
-use domain::ports::SecretSource as _;
+use domain::config::SecretSource as _;
 use engine::write::handle;
 use support::page::Page;
 use support::proxy::Harm;

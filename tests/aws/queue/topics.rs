@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::alert::Alerts;
-use domain::clock::SystemClock;
 use domain::config::Reference;
+use domain::config::SecretSource;
 use domain::fault::{Code, Fault};
-use domain::ports::{Notifier, SecretSource};
+use domain::ports::Notifier;
+use domain::ports::SystemClock;
 use domain::run::Run;
 use engine::alert::{Alerting, tell};
 use serde_json::{Value, json};

@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use domain::config::Reference;
+use domain::config::SecretSource;
 use domain::fault::{Code, Fault};
 use domain::mode::{Mode, Op};
-use domain::ports::{Destination, Opening, SecretSource};
+use domain::ports::{Destination, Opening};
 use domain::sync::Target;
 use doubles::hubspot::HubSpot;
 use doubles::hubspot::property::{Kind, Property as HubSpotProperty};

@@ -4,7 +4,8 @@ use domain::cells::{self, Cells};
 use domain::equality::Equality;
 use domain::mode::{Mode, Op};
 use domain::outcome::{Effect, Outcome, WriteError};
-use domain::ports::{DestinationSchema, Need};
+use domain::ports::Need;
+use domain::schema::DestinationSchema;
 use domain::value::{Type, Value};
 use serde_json::json;
 

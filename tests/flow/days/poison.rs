@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use domain::clock::SystemClock;
 use domain::fault::Code;
 use domain::ports::Clock as _;
+use domain::ports::SystemClock;
 use domain::run::Status;
 use serde_json::json;
 use support::double::{Behaviour, RetryAfter};

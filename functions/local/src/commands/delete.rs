@@ -66,6 +66,8 @@ async fn fence(store: &dyn StateStore, sync: &str) -> Result<(), Fault> {
 
 #[cfg(test)]
 mod tests {
+    use domain::ports::HeadStore as _;
+
     use super::*;
 
     #[tokio::test]

@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
-use domain::clock::{Millis, SystemClock};
+use domain::clock::Millis;
 use domain::fault::Fault;
+use domain::ports::SystemClock;
 use domain::ports::{Clock as _, StateStore};
 use serde_json::json;
 

@@ -3,9 +3,9 @@
 
 use std::process::ExitCode;
 
-use domain::clock::SystemClock;
 use domain::fault::Fault;
 use domain::ports::Clock;
+use domain::ports::SystemClock;
 
 use crate::exit;
 use crate::output::Out;

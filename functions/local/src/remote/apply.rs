@@ -7,10 +7,10 @@ use std::path::Path;
 use async_trait::async_trait;
 use domain::clock::Millis;
 use domain::config::Reference;
+use domain::config::SecretSource;
 use domain::connection::Definition;
 use domain::fault::{Code, Fault};
 use domain::finding::nearest;
-use domain::ports::SecretSource;
 use domain::schedule::Timed;
 use domain::sync::Sync;
 

@@ -35,7 +35,7 @@ use domain::head::Head;
 use domain::key::KeyHash;
 use domain::limiter::{Lease, LimiterState};
 use domain::manifest::ManifestPage;
-use domain::ports::{BatchRef, Claim, Progress, StateStore};
+use domain::ports::{BatchRef, BucketStore, Claim, DeadLetterStore, HeadStore, LimiterStore, Progress, RunStore};
 use domain::run::{BatchState, Run, Tally};
 
 pub use consumed::Consumed;
@@ -146,7 +146,7 @@ impl DynamoState {
 }
 
 #[async_trait]
-impl StateStore for DynamoState {
+impl HeadStore for DynamoState {
     async fn head(&self, sync: &str) -> Result<Head, Fault> {
         Ok(self.stored_head(sync).await?.head)
     }
@@ -154,7 +154,10 @@ impl StateStore for DynamoState {
     async fn put_head(&self, sync: &str, head: &Head) -> Result<bool, Fault> {
         self.write_head(sync, head, None).await
     }
+}
 
+#[async_trait]
+impl BucketStore for DynamoState {
     async fn manifest(&self, sync: &str, bits: u8) -> Result<Vec<ManifestPage>, Fault> {
         self.read_manifest(sync, bits).await
     }
@@ -175,7 +178,10 @@ impl StateStore for DynamoState {
     async fn rebucket(&self, sync: &str, from: u8, to: u8, head: &Head) -> Result<bool, Fault> {
         self.lay_out_anew(sync, from, to, head).await
     }
+}
 
+#[async_trait]
+impl RunStore for DynamoState {
     async fn put_run(&self, run: &Run) -> Result<(), Fault> {
         self.write_run(run).await
     }
@@ -217,7 +223,10 @@ impl StateStore for DynamoState {
     async fn forget_doubts(&self, sync: &str, runs: &[String], now: Millis) -> Result<(), Fault> {
         self.forget_doubts_of(sync, runs, now).await
     }
+}
 
+#[async_trait]
+impl DeadLetterStore for DynamoState {
     async fn put_dead_letters(&self, letters: Vec<DeadLetter>) -> Result<(), Fault> {
         self.write_letters(letters).await
     }
@@ -229,7 +238,10 @@ impl StateStore for DynamoState {
     async fn remove_dead_letters(&self, sync: &str, hashes: &[KeyHash]) -> Result<(), Fault> {
         self.delete_letters(sync, hashes).await
     }
+}
 
+#[async_trait]
+impl LimiterStore for DynamoState {
     async fn lease(&self, connection: &str, limit: RateLimit, now_micros: i64, want: u32) -> Result<Lease, Fault> {
         self.lease_slots(connection, limit, now_micros, want).await
     }

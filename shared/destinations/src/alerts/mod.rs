@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::alert::{Alerts, Channel};
+use domain::config::SecretSource;
 use domain::fault::Fault;
-use domain::ports::{Notifier, SecretSource};
+use domain::ports::Notifier;
 
 /// The longest time for a request: nobody waits long for an alert to be taken.
 const TIMEOUT: Duration = Duration::from_secs(10);

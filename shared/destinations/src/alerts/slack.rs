@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::alert::{Alert, SlackChannel};
+use domain::config::SecretSource;
 use domain::fault::{Code, Fault};
-use domain::ports::{Notifier, SecretSource};
+use domain::ports::Notifier;
 use serde_json::{Map, json};
 
 use super::TIMEOUT;

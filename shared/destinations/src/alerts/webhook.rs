@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::alert::{Alert, WebhookChannel};
+use domain::config::SecretSource;
 use domain::fault::{Code, Fault};
-use domain::ports::{Notifier, SecretSource};
+use domain::ports::Notifier;
 
 use super::TIMEOUT;
 use crate::http::detail::Remembering;

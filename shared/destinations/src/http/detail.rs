@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use async_trait::async_trait;
 use base64::Engine as _;
 use domain::config::Reference;
+use domain::config::SecretSource;
 use domain::fault::Fault;
-use domain::ports::SecretSource;
 use serde_json::Value;
 
 /// Most characters of a detail.

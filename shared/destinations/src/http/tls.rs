@@ -1,8 +1,8 @@
 //! Certificates that a connection has beyond those of the system: of an authority of its own, and its own.
 
+use domain::config::SecretSource;
 use domain::config::{Secret, Setting};
 use domain::fault::{Code, Fault};
-use domain::ports::SecretSource;
 
 /// Read and ready. Prints as nothing.
 #[derive(Clone, Default)]

@@ -41,7 +41,8 @@ use domain::fault::Fault;
 use domain::layout::Layout;
 use domain::mode::Mode;
 use domain::outcome::{Outcome, WriteError};
-use domain::ports::{Destination, DestinationEntry, DestinationSchema, Limits, Need};
+use domain::ports::{Destination, DestinationEntry, Limits, Need};
+use domain::schema::DestinationSchema;
 use serde_json::Value;
 
 use self::api::{Api, fault};

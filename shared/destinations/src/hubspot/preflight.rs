@@ -7,7 +7,8 @@ use domain::fault::Fault;
 use domain::finding::{Finding, nearest};
 use domain::mode::Mode;
 use domain::outcome::WriteError;
-use domain::ports::{DestinationField, DestinationSchema, Need};
+use domain::ports::Need;
+use domain::schema::{DestinationField, DestinationSchema};
 use domain::value::Type;
 
 use super::HubSpot;

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use domain::ports::DestinationField;
+use domain::schema::DestinationField;
 use domain::value::Type;
 use serde_json::Value;
 

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use domain::config::Reference;
+use domain::config::SecretSource;
 use domain::fault::{Code, Fault};
-use domain::ports::{Destination as _, Opening, SecretSource};
+use domain::ports::{Destination as _, Opening};
 use domain::sync::Target;
 use serde_json::{Value, json};
 

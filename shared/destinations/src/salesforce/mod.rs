@@ -44,7 +44,8 @@ use domain::job::{Jobs, Load};
 use domain::layout::Layout;
 use domain::mode::{Mode, Op};
 use domain::outcome::{Outcome, WriteError};
-use domain::ports::{Destination, DestinationEntry, DestinationSchema, Limits, Need};
+use domain::ports::{Destination, DestinationEntry, Limits, Need};
+use domain::schema::DestinationSchema;
 use tokio::sync::OnceCell;
 
 use self::config::{Config, Options};

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
+use domain::config::SecretSource;
 use domain::config::{Secret, Setting};
 use domain::fault::{Code, Fault};
 use domain::finding::Finding;
-use domain::ports::SecretSource;
 use serde_json::{Map, Value, json};
 
 use crate::http::detail::{self, Remembering};

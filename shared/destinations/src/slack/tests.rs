@@ -5,9 +5,9 @@ use std::path::Path;
 use async_trait::async_trait;
 use domain::cells::{self, Cells};
 use domain::config::Reference;
+use domain::config::SecretSource;
 use domain::layout::{Field, Layout};
 use domain::mode::Op;
-use domain::ports::SecretSource;
 use domain::value::{Type, Value as Cell};
 use serde_json::json;
 

@@ -36,7 +36,8 @@ use domain::key::KeyHash;
 use domain::layout::Layout;
 use domain::mode::Mode;
 use domain::outcome::{Outcome, WriteError};
-use domain::ports::{Destination, DestinationEntry, DestinationSchema, Limits, Need, Opened, Opening};
+use domain::ports::{Destination, DestinationEntry, Limits, Need, Opened, Opening};
+use domain::schema::DestinationSchema;
 use domain::sync::Target;
 use rusqlite::Connection;
 

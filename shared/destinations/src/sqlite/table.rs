@@ -3,7 +3,8 @@
 use domain::equality::Equality;
 use domain::finding::Finding;
 use domain::mode::Mode;
-use domain::ports::{DestinationField, DestinationSchema, Need};
+use domain::ports::Need;
+use domain::schema::{DestinationField, DestinationSchema};
 use domain::value::Type;
 use rusqlite::{Connection, Error, OptionalExtension as _};
 

@@ -33,7 +33,8 @@ use domain::fault::Fault;
 use domain::finding::Finding;
 use domain::mode::{Mode, Op};
 use domain::outcome::{Effect, Outcome, WriteError};
-use domain::ports::{Destination, DestinationEntry, DestinationSchema, Limits, Need};
+use domain::ports::{Destination, DestinationEntry, Limits, Need};
+use domain::schema::DestinationSchema;
 
 use self::config::{Config, Options, Results};
 use self::encode::Shape;

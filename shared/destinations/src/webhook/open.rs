@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use base64::Engine as _;
+use domain::config::SecretSource;
 use domain::config::{self, Secret, Setting};
 use domain::fault::{Code, Fault};
-use domain::ports::{Destination, Limits, Opened, Opening, SecretSource};
+use domain::ports::{Destination, Limits, Opened, Opening};
 use domain::sync::Target;
 use serde::Deserialize as _;
 use serde_json::Value;

@@ -5,10 +5,11 @@ use std::path::Path;
 use async_trait::async_trait;
 use domain::batch::WriteBatch;
 use domain::config::Reference;
+use domain::config::SecretSource;
 use domain::fault::{Code, Fault};
 use domain::mode::{Mode, Op};
 use domain::outcome::WriteError;
-use domain::ports::{Destination as _, Need, Opening, SecretSource};
+use domain::ports::{Destination as _, Need, Opening};
 use domain::sync::Target;
 use serde_json::{Value, json};
 

@@ -5,27 +5,14 @@
 //! was. All of this is decided when a run is closed, and on AWS once more by the watch of the stack, with what it saw
 //! ([`crate::watch`]): that no run starts, no run can tell.
 
-mod settings;
 mod text;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::settings::{Alerts, Channel, Problem, SlackChannel, SnsChannel, WebhookChannel};
+pub use crate::alert_settings::{Alerts, Channel, Problem, SlackChannel, SnsChannel, Told, WebhookChannel};
 use crate::clock::Millis;
 use crate::run::{Run, Status};
 use crate::watch::Seen;
-
-/// A problem that people know of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
-    /// Which.
-    pub problem: Problem,
-    /// The fault's code, for a run that was ended by one: another fault is another problem.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<String>,
-    /// When the run began after which it was told first.
-    pub since: Millis,
-}
 
 /// What is decided from.
 #[derive(Debug, Clone, Copy)]

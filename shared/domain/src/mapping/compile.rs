@@ -11,8 +11,8 @@ use crate::cells;
 use crate::finding::{Finding, nearest};
 use crate::layout::Field;
 use crate::mode::Mode;
-use crate::ports::{DestinationField, DestinationSchema};
 use crate::row::Column;
+use crate::schema::{DestinationField, DestinationSchema};
 use crate::sync::{FieldMapping, Nulls, Rule, Sync, Transform};
 use crate::value::{Type, Value};
 

@@ -25,8 +25,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::finding::Finding;
 use crate::layout::Layout;
-use crate::ports::DestinationSchema;
 use crate::row::{Column, RowRef};
+use crate::schema::DestinationSchema;
 use crate::sync::{FieldMapping, Sync};
 use crate::value::Value;
 use plan::Plan;

@@ -4,7 +4,7 @@
 //! ever given a value that is neither null nor missing.
 
 use super::{Refusal, iso};
-use crate::ports::DestinationField;
+use crate::schema::DestinationField;
 use crate::sync::{Format, Rule};
 use crate::value::{Type, Value};
 

@@ -27,7 +27,7 @@ use domain::head::Head;
 use domain::key::KeyHash;
 use domain::limiter::{Lease, LimiterState};
 use domain::manifest::ManifestPage;
-use domain::ports::{BatchRef, Claim, Progress, StateStore};
+use domain::ports::{BatchRef, BucketStore, Claim, DeadLetterStore, HeadStore, LimiterStore, Progress, RunStore};
 use domain::run::{BatchState, Run, Tally};
 use rusqlite::Connection;
 
@@ -94,7 +94,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + S
 }
 
 #[async_trait]
-impl StateStore for SqliteState {
+impl HeadStore for SqliteState {
     async fn head(&self, sync: &str) -> Result<Head, Fault> {
         let sync = sync.to_owned();
         self.read(move |conn| buckets::head(conn, &sync)).await
@@ -104,7 +104,10 @@ impl StateStore for SqliteState {
         let (sync, head) = (sync.to_owned(), head.clone());
         self.write(move |conn| buckets::put_head(conn, &sync, &head)).await
     }
+}
 
+#[async_trait]
+impl BucketStore for SqliteState {
     async fn manifest(&self, sync: &str, bits: u8) -> Result<Vec<ManifestPage>, Fault> {
         let sync = sync.to_owned();
         self.read(move |conn| buckets::manifest(conn, &sync, bits)).await
@@ -140,7 +143,10 @@ impl StateStore for SqliteState {
         // Durable, as the old manifest goes with it: a power cut must not bring back digests that a run went past.
         self.writer.write(true, move |conn| buckets::rebucket(conn, &sync, from, to, &head)).await
     }
+}
 
+#[async_trait]
+impl RunStore for SqliteState {
     async fn put_run(&self, run: &Run) -> Result<(), Fault> {
         let run = run.clone();
         self.write(move |conn| runs::put_run(conn, &run)).await
@@ -197,7 +203,10 @@ impl StateStore for SqliteState {
         let (sync, runs) = (sync.to_owned(), runs.to_owned());
         self.write(move |conn| runs::forget_doubts(conn, &sync, &runs, now)).await
     }
+}
 
+#[async_trait]
+impl DeadLetterStore for SqliteState {
     async fn put_dead_letters(&self, letters: Vec<DeadLetter>) -> Result<(), Fault> {
         self.write(move |conn| apart::put_dead_letters(conn, &letters)).await
     }
@@ -211,7 +220,10 @@ impl StateStore for SqliteState {
         let (sync, hashes) = (sync.to_owned(), hashes.to_owned());
         self.write(move |conn| apart::remove_dead_letters(conn, &sync, &hashes)).await
     }
+}
 
+#[async_trait]
+impl LimiterStore for SqliteState {
     async fn lease(&self, connection: &str, limit: RateLimit, now_micros: i64, want: u32) -> Result<Lease, Fault> {
         let connection = connection.to_owned();
         self.write(move |conn| apart::lease(conn, &connection, limit, now_micros, want)).await

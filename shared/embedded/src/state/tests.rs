@@ -10,7 +10,7 @@ use domain::head::Head;
 use domain::job::{Job, Ticket};
 use domain::key::KeyHash;
 use domain::manifest::ManifestPage;
-use domain::ports::{BatchRef, Claim, StateStore as _};
+use domain::ports::{BatchRef, BucketStore, Claim, HeadStore, RunStore};
 use domain::run::BatchState;
 use rusqlite::Connection;
 

@@ -12,8 +12,8 @@ use serde_json::{Value as Json, json};
 use super::{Invalid, Mapper};
 use crate::cells::Cells;
 use crate::finding::Finding;
-use crate::ports::{DestinationField, DestinationSchema};
 use crate::row::{Column, RowBatch};
+use crate::schema::{DestinationField, DestinationSchema};
 use crate::sync::Sync;
 use crate::value::{Type, Value};
 

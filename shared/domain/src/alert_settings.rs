@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Span;
+use crate::clock::{Millis, Span};
 use crate::config::{Secret, Setting};
 use crate::finding::Finding;
 
@@ -212,6 +212,18 @@ impl Alerts {
         }
         out
     }
+}
+
+/// A problem that people know of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// Which.
+    pub problem: Problem,
+    /// The fault's code, for a run that was ended by one: another fault is another problem.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// When the run began after which it was told first.
+    pub since: Millis,
 }
 
 #[cfg(test)]

@@ -1,0 +1,57 @@
+//! Where rows come from.
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+
+use crate::fault::Fault;
+use crate::finding::Finding;
+use crate::row::{Column, RowBatch};
+
+/// What to read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Query {
+    /// The model's SQL.
+    pub sql: String,
+    /// Only rows where this holds.
+    pub only: Option<Only>,
+}
+
+/// A condition on a model's rows.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Only {
+    /// Rows whose column is at least this value, given as one canonical cell.
+    From {
+        /// The column.
+        column: String,
+        /// The value.
+        cell: Vec<u8>,
+    },
+    /// Rows whose key columns, read as text by the warehouse, are these.
+    Key(Vec<(String, String)>),
+}
+
+/// A model as the warehouse describes it without reading it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Described {
+    /// The columns in order.
+    pub columns: Vec<Column>,
+    /// Columns named twice.
+    pub findings: Vec<Finding>,
+    /// Columns nobody can read, each with what to do; they harm only a sync that uses them.
+    pub unreadable: Vec<(String, Finding)>,
+}
+
+/// Rows in batches. Dropping the stream stops the statement in the warehouse.
+pub type RowStream = BoxStream<'static, Result<RowBatch, Fault>>;
+
+/// A source of rows.
+#[async_trait]
+pub trait Warehouse: Send + Sync {
+    /// Connects, and describes the model's columns without running it.
+    /// Faults: `WarehouseUnreachable`, `WarehouseDenied`, `ModelFailed` (with the position in the SQL where known).
+    async fn describe(&self, query: &Query) -> Result<Described, Fault>;
+
+    /// Runs the model in one read-only snapshot and streams its rows, columns in the order of `describe`.
+    /// Faults come as the stream's last item: `ModelFailed`, `ModelTimeout`, `WarehouseUnreachable`.
+    async fn rows(&self, query: &Query) -> Result<RowStream, Fault>;
+}
