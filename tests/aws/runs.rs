@@ -129,7 +129,7 @@ async fn a_look_reads_little_and_writes_nothing() {
     }
     let before = store.consumed();
     store.head(SYNC).await.unwrap();
-    assert_eq!(store.runs(SYNC, engine::alert::LOOK_BACK).await.unwrap().len(), 10);
+    assert_eq!(store.runs(SYNC, engine::notify::LOOK_BACK).await.unwrap().len(), 10);
     let look = store.consumed() - before;
     println!("a look at a sync: {look:?}");
     assert!(look.read_units <= 10.0 && look.write_units == 0.0, "{look:?}");

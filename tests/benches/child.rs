@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use domain::run::Trigger;
 use engine::Stop;
-use engine::run::Request;
+use engine::started::Request;
 use futures_util::TryStreamExt;
 use local::progress::Bars;
 use local::project::Project;

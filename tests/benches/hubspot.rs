@@ -15,7 +15,7 @@ use doubles::hubspot::HubSpot;
 use doubles::hubspot::gate::{Quota, TOKEN};
 use doubles::hubspot::property::{Kind, Property};
 use engine::Context;
-use engine::write::{Handled, handle};
+use engine::deliver::{Handled, handle};
 use serde_json::json;
 use support::project::{Project, request};
 use tokio::task::JoinSet;

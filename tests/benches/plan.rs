@@ -122,7 +122,7 @@ fn bench(criterion: &mut Criterion) {
         queue: Arc::new(MemoryQueue::new(std::time::Duration::from_secs(60))),
         shelf: None,
         renew: None,
-        slots: Arc::new(engine::slots::Slots::new("d", None, Arc::clone(&store), clock.clone())),
+        slots: Arc::new(engine::deliver::rate_limiter::Slots::new("d", None, Arc::clone(&store), clock.clone())),
         store: Arc::clone(&store),
         clock,
         meter: Arc::new(Meter::default()),

@@ -16,9 +16,9 @@ async fn check(double: &HubSpot, object: &str, mode: &str, lines: Vec<Value>) ->
     project.sync()["mode"] = json!(mode);
     project.sync()["mapping"] = Value::Array(lines);
     let engine = project.engine().await.unwrap();
-    match engine::prepare::preflight(&engine).await.unwrap() {
-        engine::prepare::Preflight::Ready(prepared) => prepared.findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
-        engine::prepare::Preflight::Refused(findings) => findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+    match engine::plan::prepare::preflight(&engine).await.unwrap() {
+        engine::plan::prepare::Preflight::Ready(prepared) => prepared.findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+        engine::plan::prepare::Preflight::Refused(findings) => findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
     }
 }
 

@@ -12,7 +12,7 @@ use domain::ports::{Destination, Limits, Need};
 use domain::run::{Run, Status};
 use domain::schema::DestinationSchema;
 use doubles::salesforce::Fail;
-use engine::write::{Handled, handle};
+use engine::deliver::{Handled, handle};
 use serde_json::json;
 use tokio::sync::Notify;
 

@@ -9,7 +9,7 @@ use domain::ports::Notifier;
 use domain::ports::SystemClock;
 use domain::run::Run;
 use domain::watch::{Overdue, Seen};
-use engine::alert::{Alerting, replaced_by, tell, tell_seen};
+use engine::notify::{Alerting, replaced_by, tell, tell_seen};
 use serde_json::json;
 use support::double::{Behaviour, Double};
 use support::project::Project;

@@ -19,9 +19,12 @@ use domain::ports::SystemClock;
 use domain::ports::{Clock, Shelf, StateStore};
 use domain::run::Run;
 use domain::schedule::Schedule;
-use engine::alert;
-use engine::resume::{Resume, resume};
-use engine::run::{Request, Started, failed, start};
+use engine::continuation::resume;
+use engine::notify;
+use engine::plan::acquire::failed;
+use engine::run::start;
+use engine::started::Resume;
+use engine::started::{Request, Started};
 use engine::{Engine, report};
 use lambda_runtime::LambdaEvent;
 use serde_json::Value;
@@ -124,7 +127,7 @@ async fn run(house: &House, active: &Active, request: &Request, ends: Millis) ->
         Ok(begun) => {
             started();
             // Whoever had that one is gone, so it is counted and told of here.
-            if let Some(replaced) = alert::replaced_by(house.store.as_ref(), begun.run()).await {
+            if let Some(replaced) = notify::replaced_by(house.store.as_ref(), begun.run()).await {
                 closed(house, &active.definition, replaced).await?;
             }
             tell(house, &active.definition, begun).await
@@ -208,7 +211,7 @@ async fn tell(house: &House, definition: &Definition, started: Started) -> Resul
 
 async fn closed(house: &House, definition: &Definition, run: Run) -> Result<Answer, Fault> {
     aws::report::run_closed(&house.metrics, house.store.as_ref(), house.clock.as_ref(), &definition.sync, &run).await;
-    alert::tell(&open::alerting(house, definition).await, &run).await;
+    notify::tell(&open::alerting(house, definition).await, &run).await;
     Ok(Answer::Run(Box::new(run)))
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use domain::clock::Millis;
 use domain::connection::Definition;
 use domain::fault::Fault;
-use engine::alert::Alerting;
-use engine::slots::Slots;
+use engine::deliver::rate_limiter::Slots;
+use engine::notify::Alerting;
 use engine::{Context, Deadline, Engine, Meter, Settings, Stop};
 
 use aws::queue::SqsQueue;

@@ -3,8 +3,8 @@
 use domain::fault::{Code, Fault};
 use domain::run::Trigger;
 use domain::watch::Seen;
-use engine::resume::Resume;
-use engine::run::Request;
+use engine::started::Request;
+use engine::started::Resume;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

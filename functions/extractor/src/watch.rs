@@ -12,7 +12,7 @@ use domain::connection::Definition;
 use domain::fault::{Code, Fault};
 use domain::run::{Run, Status};
 use domain::watch::{Known, Seen, look};
-use engine::alert::{self, LOOK_BACK};
+use engine::notify::{self, LOOK_BACK};
 
 use crate::handler::House;
 use crate::open;
@@ -57,7 +57,7 @@ pub async fn watch(house: &House, ends: Millis) -> Result<Answer, Fault> {
             tracing::warn!(sync = definition.sync.name, "no time is left to tell what the watch saw: the next one does");
             continue;
         }
-        alert::tell_seen(&open::alerting(house, &definition).await, &run, &seen).await;
+        notify::tell_seen(&open::alerting(house, &definition).await, &run, &seen).await;
     }
     Ok(Answer::Watched(watched))
 }
@@ -90,7 +90,7 @@ async fn look_at(house: &House, listed: &Listed) -> Result<(Seen, Option<News>),
     report(sync, &seen);
     let closed = runs.iter().find(|run| run.status.is_closed() && run.status != Status::Skipped && !listed.paused);
     let news = closed.filter(|run| {
-        let known = alert::Known { run, runs: &runs, head: &head, seen: Some(&seen), now };
+        let known = notify::Known { run, runs: &runs, head: &head, seen: Some(&seen), now };
         known.has_news(&definition.alerts, &house.settings.common.stack)
     });
     Ok((seen.clone(), news.cloned().map(|run| News { definition, run, seen })))

@@ -5,8 +5,9 @@ use std::time::Duration;
 use domain::fault::{Code, Fault};
 use domain::run::{Run, Status};
 use engine::close::{close_early, sum_up};
-use engine::run::{Request, start};
-use engine::write::{Handled, handle};
+use engine::deliver::{Handled, handle};
+use engine::run::start;
+use engine::started::Request;
 use engine::{Context, Engine, Stop};
 use tokio::task::JoinSet;
 

@@ -8,8 +8,8 @@ use domain::fault::{Code, Fault};
 use domain::ports::{Destination, StateStore, Warehouse};
 use domain::sync::Sync;
 use embedded::{MemoryQueue, SqliteState, SystemClock};
-use engine::alert::Alerting;
-use engine::slots::Slots;
+use engine::deliver::rate_limiter::Slots;
+use engine::notify::Alerting;
 use engine::{Context, Engine, Meter, Settings, Stop};
 
 use crate::project::Project;

@@ -7,8 +7,8 @@ use domain::batch::Message;
 use domain::fault::{Code, Fault};
 use domain::ports::BatchQueue;
 use domain::retry::backoff;
-use engine::alert::tell;
-use engine::write::{Handled, handle};
+use engine::deliver::{Handled, handle};
+use engine::notify::tell;
 
 use crate::handler::House;
 use crate::open::{alerting, context};

@@ -11,8 +11,8 @@ use domain::connection::Definition;
 use domain::fault::Fault;
 use domain::ports::Destination;
 use domain::sync::Sync;
-use engine::alert::Alerting;
-use engine::slots::Slots;
+use engine::deliver::rate_limiter::Slots;
+use engine::notify::Alerting;
 use engine::{Context, Meter, Settings, Stop};
 use tokio::sync::Mutex;
 

@@ -10,12 +10,12 @@
 //!
 //! ```text
 //!  claim ────────► noted ──settled, done──► forgotten with its batch
-//!  (engine::write)   │  └─attempts ran out──► noted, though the batch is done
+//!  (engine::deliver)   │  └─attempts ran out──► noted, though the batch is done
 //!                    │
 //!                    │ the next run reads the notes before anything else (engine::plan)
 //!                    ▼
 //!                 in doubt ──in the model────────► sent again, whatever the state says
-//!  (engine::diff)    ├──gone from a mirror───────► deleted, by the identifier of the note
+//!  (engine::plan::diff)    ├──gone from a mirror───────► deleted, by the identifier of the note
 //!                    └──not sent now (invalid, held, gone elsewhere)
 //!                    │
 //!                    │ before the first message leaves: the state says "some version, nobody knows which" of each of

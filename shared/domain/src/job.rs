@@ -1,13 +1,13 @@
 //! Job APIs: destinations that take many records at once, work through them in their own time, and say afterwards
 //! what became of each. Here is the face that such a destination has besides [`crate::ports::Destination`]; the
-//! engine's half is `engine::write`.
+//! engine's half is `engine::deliver`.
 //!
 //! The life of a batch that a job takes: [`Jobs::submit`] → the ticket is stored with the batch → any number of
 //! [`Jobs::poll`], each by whichever writer gets the message next → outcomes, committed as those of a write are.
 //! Nobody holds a function open while the destination works, and polling costs no attempt.
 //!
 //! A job outlives the run that submitted it. So the next run that sends anything first has every job of an earlier run
-//! stopped ([`Jobs::stop`], `engine::old_jobs`), whose tickets it finds with the records in doubt: their older values
+//! stopped ([`Jobs::stop`], `engine::deliver::old_jobs`), whose tickets it finds with the records in doubt: their older values
 //! cannot come after newer ones, and what they did until then is sent again as everything else in doubt is.
 
 use std::time::Duration;

@@ -4,7 +4,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::cells::Cells;
 use crate::finding::Finding;
+use crate::layout::{Field, Layout};
 use crate::value::Value;
 
 /// How many accepted records are read back, unless the sync says otherwise.
@@ -156,6 +158,12 @@ fn same_json(a: &serde_json::Value, b: &serde_json::Value) -> bool {
         (Json::Object(a), Json::Object(b)) => a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| same_json(a, b))),
         _ => a == b,
     }
+}
+
+/// The fields that the destination does not have as they are in the record, with both values: first ours.
+pub fn differing<'a>(layout: &'a Layout, record: Cells<'a>, there: Cells<'a>) -> impl Iterator<Item = (&'a Field, Value<'a>, Value<'a>)> {
+    let fields = layout.fields().iter().zip(record.values().zip(there.values())).map(|(field, (here, there))| (field, here, there));
+    fields.filter(|(_, here, there)| !matches!(here, Value::Missing) && !landed(*here, *there))
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use domain::key::KeyHash;
 use domain::mode::{Mode, Op};
 use domain::ports::StateStore;
 
-use crate::diff::{Forget, UNKNOWN};
-use crate::mark;
+use crate::digests;
+use crate::plan::diff::{Forget, UNKNOWN};
 
 /// The write for a record that the destination accepted; `record_id` is what it calls the record.
 pub fn accepted(mode: Mode, header: &BatchHeader, record: &BatchRecord<'_>, record_id: Option<&str>) -> EntryWrite {
@@ -56,7 +56,7 @@ pub async fn commit(store: &dyn StateStore, header: &BatchHeader, writes: Vec<(K
             store.commit(&header.sync, bits, late).await?;
         }
         let buckets: BTreeSet<u32> = writes.iter().map(|(hash, _)| hash.bucket(bits)).collect();
-        mark::clear(store, &header.sync, bits, &buckets.into_iter().collect::<Vec<_>>()).await?;
+        digests::clear(store, &header.sync, bits, &buckets.into_iter().collect::<Vec<_>>()).await?;
         // An incremental read does not look at buckets.
         read_in_full(store, &header.sync).await?;
     }
@@ -116,7 +116,7 @@ pub async fn release(store: &dyn StateStore, sync: &str, hashes: &[KeyHash]) -> 
     let troubled = stored.into_iter().flat_map(|b| b.entries).filter(|(hash, _)| chosen.contains(hash));
     let over = |(hash, entry): (KeyHash, Entry)| Some((hash, EntryWrite::Trouble(Trouble { next_retry: Millis(0), ..entry.trouble? })));
     store.commit(sync, bits, troubled.filter_map(over).collect()).await?;
-    mark::clear(store, sync, bits, &buckets).await?;
+    digests::clear(store, sync, bits, &buckets).await?;
     read_in_full(store, sync).await
 }
 

@@ -6,18 +6,18 @@ use domain::change::{Change, Wanted, decide};
 use domain::doubt::Doubts;
 use domain::fault::{Code, Fault};
 use domain::key::{KeyHash, display_key};
-use domain::layout::{Field, Layout};
+use domain::layout::Layout;
 use domain::mapping::Invalid;
 use domain::mode::Mode;
 use domain::ports::{Only, Query};
-use domain::readback::landed;
-use domain::value::Value;
+use domain::readback::differing;
 
 use crate::Engine;
-use crate::enqueue::max_body;
-use crate::entries::Kind;
-use crate::extract::{Extracted, extract, split};
-use crate::prepare::prepare;
+use crate::plan::batcher::max_body;
+use crate::plan::entries::Kind;
+use crate::plan::extract::{Extracted, extract};
+use crate::plan::prepare::prepare;
+use crate::plan::spool::split;
 
 /// What is known of a key.
 pub struct Explained {
@@ -167,10 +167,4 @@ pub async fn differences(engine: &Engine, layout: &Layout, records: &[Vec<u8>]) 
         found[at].iter_mut().for_each(|fields| fields.retain(|d| !same(d)));
     }
     Ok(Some(found))
-}
-
-/// The fields that the destination does not have as they are in the record, with both values: first ours.
-pub(crate) fn differing<'a>(layout: &'a Layout, record: Cells<'a>, there: Cells<'a>) -> impl Iterator<Item = (&'a Field, Value<'a>, Value<'a>)> {
-    let fields = layout.fields().iter().zip(record.values().zip(there.values())).map(|(field, (here, there))| (field, here, there));
-    fields.filter(|(_, here, there)| !matches!(here, Value::Missing) && !landed(*here, *there))
 }

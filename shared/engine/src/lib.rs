@@ -1,35 +1,33 @@
 //! The flow of a run, over ports: what a Lambda handler and the `sluice` command both call.
 //!
-//! One direction: [`prepare`] → [`extract`] → [`diff`] → guards → [`mark`] → [`enqueue`] | [`write`] → [`commit`] →
-//! [`close`]. [`run`] puts the first half in order, [`write`] is the whole second half.
+//! One direction, two halves around the queue:
+//!
+//! ```text
+//! run ─► plan: acquire ─ prepare ─ extract ─ diff ─ guards │ digests ─ enqueue ─► queue ─► deliver: claim ─ send ─ record ─► commit ─► close
+//!                        nothing is written before this line │
+//! ```
+//!
+//! - [`run`] puts the first half in order; [`plan`] is what it does, [`started`] what is asked and answered, [`continuation`] how
+//!   a run goes on whose batches did not all fit into one process.
+//! - [`deliver`] is the second half: one message, from fence to settling.
+//! - [`commit`] moves checksums, [`digests`] what vouches for them, [`close`] ends a run.
+//! - For people: [`report`] and [`explain`], [`state`] (show, resend, forget), [`notify`] (alerts), [`progress`].
 
-pub mod alert;
+pub mod cancel;
 pub mod close;
 pub mod commit;
-pub mod cursor;
+pub mod continuation;
 pub mod deadline;
-pub mod diff;
-pub mod enqueue;
-pub mod entries;
+pub mod deliver;
+pub mod digests;
 pub mod explain;
-pub mod extract;
-pub mod identity;
-pub mod manage;
-pub mod mark;
-mod meaning;
-pub mod meter;
-mod old_jobs;
+pub mod notify;
 pub mod plan;
-pub mod prepare;
-mod readback;
-pub mod refusals;
+pub mod progress;
 pub mod report;
-pub mod resume;
 pub mod run;
-pub mod slots;
-pub mod spool;
-pub mod stop;
-pub mod write;
+pub mod started;
+pub mod state;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,9 +37,9 @@ use domain::config::RateLimit;
 use domain::ports::{BatchQueue, Clock, Destination, Renew, Shelf, StateStore, Warehouse};
 use domain::sync::Sync;
 
+pub use cancel::Stop;
 pub use deadline::Deadline;
-pub use meter::Meter;
-pub use stop::Stop;
+pub use progress::Meter;
 
 /// What both halves of a run need, opened and ready.
 #[derive(Clone)]
@@ -61,7 +59,7 @@ pub struct Context {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Request slots of the destination's connection, shared by the writers of this process.
-    pub slots: Arc<slots::Slots>,
+    pub slots: Arc<deliver::rate_limiter::Slots>,
     /// Numbers for whoever watches.
     pub meter: Arc<Meter>,
     /// Tells everyone to stop.

@@ -15,11 +15,11 @@ use domain::sync::Sync;
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
-use crate::entries::Kind;
 use crate::explain::{FieldDifference, differences};
-use crate::extract::split;
 use crate::plan::Plan;
-use crate::prepare::{Preflight, preflight};
+use crate::plan::entries::Kind;
+use crate::plan::prepare::{Preflight, preflight};
+use crate::plan::spool::split;
 
 /// Samples of each kind of change.
 pub const SAMPLES: usize = 5;

@@ -5,65 +5,27 @@ use std::time::Duration;
 use domain::batch::BatchHeader;
 use domain::clock::Millis;
 use domain::fault::{Code, Fault};
-use domain::head::{Acquire, Head, acquire};
-use domain::ports::{Clock, StateStore};
+use domain::head::Head;
 use domain::retry::MOST_OBEYED;
-use domain::run::{OnSuccess, Run, Status, Trigger};
-use domain::sync::Sync;
+use domain::run::{OnSuccess, Run, Status};
 
-use crate::close::{Closed, close_early, close_if_done};
-use crate::diff::Difference;
-use crate::enqueue::{Cut, Enqueued, Size, enqueue};
-use crate::entries::Entry;
-use crate::meter::Phase;
+use crate::close::{close_early, close_if_done};
+use crate::deliver::{old_jobs, rate_limiter};
+use crate::plan::acquire::{acquire_head, close_replaced};
+use crate::plan::batcher::{Cut, Size};
+use crate::plan::diff::Difference;
+use crate::plan::enqueue::{Enqueued, enqueue};
+use crate::plan::entries::Entry;
 use crate::plan::{Plan, better_bits, plan};
-use crate::resume::Resume;
-use crate::{Context, Engine, commit, cursor, mark, meaning, old_jobs, slots};
-
-/// How a run is asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    /// What started it.
-    pub trigger: Trigger,
-    /// Send this plan although a guard trips: its hash. Good for this run only.
-    pub approve: Option<String>,
-    /// Read everything even if a cursor would do.
-    pub full: bool,
-}
-
-/// How far the first half of a run came.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Started {
-    /// The run is closed, by this call: there was nothing to send, a guard tripped, or a fault ended it, which is then in
-    /// the run.
-    Closed(Run),
-    /// All is enqueued, or the run was ended elsewhere: writers close it, or have. This is the run as last seen.
-    Running(Run),
-    /// There was no time to enqueue all of it: the rest is to be enqueued from the shelf.
-    Shelved(Run, Resume),
-}
-
-impl Started {
-    /// The run as it stands.
-    pub fn run(&self) -> &Run {
-        match self {
-            Started::Closed(run) | Started::Running(run) | Started::Shelved(run, _) => run,
-        }
-    }
-
-    pub(crate) fn closed(closed: Option<Closed>, run: Run) -> Self {
-        match closed {
-            Some(Closed { run, now: true }) => Started::Closed(run),
-            Some(Closed { run, now: false }) => Started::Running(run),
-            None => Started::Running(run),
-        }
-    }
-}
+use crate::plan::{cursor, meaning};
+use crate::progress::Phase;
+use crate::started::{Request, Resume, Started};
+use crate::{Context, Engine, commit, digests};
 
 /// Runs the first half, until the last batch is enqueued.
 /// A returned fault means that no run came to be, or that it could not be closed.
 pub async fn start(engine: &Engine, request: &Request) -> Result<Started, Fault> {
-    let (head, run, replaced) = take_head(engine, request).await?;
+    let (head, run, replaced) = acquire_head(engine, request).await?;
     // From here on the head names the run: whatever happens ends it.
     let gone = async {
         close_replaced(engine, &run, replaced).await?;
@@ -84,121 +46,6 @@ pub(crate) async fn end(context: &Context, run: Run, fault: Fault) -> Result<Sta
         return Ok(Started::Running(known));
     }
     close_early(context.store.as_ref(), context.clock.as_ref(), known, status, Some(fault)).await.map(Started::Closed)
-}
-
-async fn take_head(engine: &Engine, request: &Request) -> Result<(Head, Run, Option<String>), Fault> {
-    let (store, sync) = (engine.store.as_ref(), &engine.sync.name);
-    let head = store.head(sync).await?;
-    refuse_repeated(store, sync, &request.trigger, head.generation).await?;
-    let now = engine.clock.now();
-    let progress = match &head.active {
-        Some(active) => store.last_progress(&active.run).await?,
-        None => None,
-    };
-    let id = run_id(now, head.generation + 1);
-    let (taken, replaced) = match acquire(&head, &id, now, progress, engine.settings.stall) {
-        Acquire::Take { head, replaced } => (*head, replaced),
-        Acquire::Busy(active) => return Err(busy(sync, &active.run)),
-    };
-    let run = new_run(id, &engine.sync, taken.generation, &request.trigger, now);
-    // The run is written first: a head never names a run that nobody knows.
-    store.put_run(&run).await?;
-    if !store.put_head(sync, &taken).await? {
-        let other = store.head(sync).await?.active.map_or_else(|| "another".to_owned(), |a| a.run);
-        let fault = busy(sync, &other);
-        // The head does not name ours, so nobody else would close it.
-        if other != run.id {
-            close_early(store, engine.clock.as_ref(), run, Status::Skipped, Some(fault.clone())).await?;
-        }
-        return Err(fault);
-    }
-    Ok((Head { version: taken.version + 1, ..taken }, run, replaced))
-}
-
-fn busy(sync: &str, run: &str) -> Fault {
-    Fault::new(Code::RunActive, format!("Run {run} of sync `{sync}` is active, so this one did not start."))
-}
-
-fn new_run(id: String, sync: &Sync, generation: u64, trigger: &Trigger, now: Millis) -> Run {
-    Run {
-        id,
-        sync: sync.name.clone(),
-        sync_version: sync.version(),
-        generation,
-        trigger: trigger.clone(),
-        status: Status::Running,
-        started: now,
-        ended: None,
-        progress: now,
-        full: true,
-        counts: Default::default(),
-        plan_hash: None,
-        batches: None,
-        tally: Default::default(),
-        tripped: vec![],
-        invalid: vec![],
-        fault: None,
-        refused: Default::default(),
-        alerted: None,
-        notes: vec![],
-        on_success: OnSuccess::default(),
-    }
-}
-
-/// Notes a run that failed before it could begin: a secret that is missing, a connection that cannot be opened. Else
-/// nobody would see it in the history. It holds nothing, so a run that is active goes on.
-pub async fn failed(store: &dyn StateStore, clock: &dyn Clock, sync: &Sync, trigger: &Trigger, fault: Fault) -> Result<Run, Fault> {
-    let generation = store.head(&sync.name).await?.generation;
-    refuse_repeated(store, &sync.name, trigger, generation).await?;
-    let now = clock.now();
-    let run = new_run(run_id(now, generation), sync, generation, trigger, now);
-    let run = Run { status: Status::Failed, ended: Some(now), fault: Some(fault), ..run };
-    store.put_run(&run).await?;
-    Ok(run)
-}
-
-/// A trigger that was delivered twice makes one run. One that never began is none: its process ended, or was refused,
-/// between writing it down and taking the head.
-async fn refuse_repeated(store: &dyn StateStore, sync: &str, trigger: &Trigger, generation: u64) -> Result<(), Fault> {
-    let Some(id) = trigger.id() else { return Ok(()) };
-    let began = |run: &Run| run.status != Status::Skipped && (run.status.is_closed() || run.generation <= generation);
-    let known = store.runs(sync, LOOK_BACK).await?.into_iter().find(|run| run.trigger.id() == Some(id) && began(run));
-    known.map_or(Ok(()), |run| Err(Fault::new(Code::AlreadyRun, format!("This trigger of sync `{sync}` has made run {} already.", run.id))))
-}
-
-/// Closes runs that will never close themselves: the one the head named, and those that ended before the head named
-/// them, or before they had closed their own predecessors.
-async fn close_replaced(engine: &Engine, run: &Run, replaced: Option<String>) -> Result<(), Fault> {
-    let store = engine.store.as_ref();
-    let mut left = store.runs(&run.sync, LOOK_BACK).await?;
-    left.retain(|old| old.id != run.id);
-    if let Some(replaced) = replaced
-        && !left.iter().any(|old| old.id == replaced)
-    {
-        left.extend(store.run(&run.sync, &replaced).await?);
-    }
-    for old in left.into_iter().filter(|old| !old.status.is_closed()) {
-        // Of one generation, only one run has had the sync.
-        let (status, fault) = match old.generation == run.generation {
-            true => (Status::Skipped, busy(&run.sync, &run.id)),
-            false => (Status::Incomplete, Fault::new(Code::Stalled, format!("Run {} made no progress; run {} took over.", old.id, run.id))),
-        };
-        close_early(store, engine.clock.as_ref(), old, status, Some(fault)).await?;
-    }
-    Ok(())
-}
-
-/// A run that finds its connection paused for longer does not begin.
-const MOST_WAIT: Duration = Duration::from_secs(120);
-/// How many of the newest runs a run looks at for some that were left open.
-const LOOK_BACK: usize = 5;
-
-/// Sorts by time, and is different for every process that begins one: two syncs of one schedule, and two processes that
-/// one tick begins, start in the same millisecond, and what is kept of a run is kept under its id.
-fn run_id(now: Millis, generation: u64) -> String {
-    let text = now.to_string().replace([':', '-'], "");
-    let (seconds, _) = text.split_at(text.len() - 1);
-    format!("{seconds}.{:03}Z-{generation}-{:08x}", now.0.rem_euclid(1000), fastrand::u32(..))
 }
 
 async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) -> Result<Started, Fault> {
@@ -227,7 +74,7 @@ async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) ->
     commit::unsure(store, &sync.name, head.bucket_bits, &plan.difference.unsure).await?;
     meaning::name(store, &sync.name, head.bucket_bits, &mut plan).await?;
     meaning::take_over(engine, &mut head, &run, &plan).await?;
-    mark::mark(store, &sync.name, head.bucket_bits, &plan.manifest, &plan.difference.touched, &plan.difference.agreed).await?;
+    digests::mark(store, &sync.name, head.bucket_bits, &plan.manifest, &plan.difference.touched, &plan.difference.agreed).await?;
     // From here on the state itself says which versions nobody knows. Where a lock keeps others out, no writer is left.
     let gone = if engine.settings.stall.is_zero() { Millis(i64::MAX) } else { engine.clock.now() };
     if plan.full {
@@ -306,6 +153,9 @@ async fn verdict(engine: &Engine, request: &Request, plan: &Plan, run: &Run) -> 
     close_early(store, clock, run.clone(), Status::Blocked, Some(fault)).await.map(Some)
 }
 
+/// A run that finds its connection paused for longer does not begin.
+const MOST_WAIT: Duration = Duration::from_secs(120);
+
 /// Nothing is sent of a plan that the destination would cut off halfway.
 fn within_quota(engine: &Engine, plan: &Plan) -> Result<(), Fault> {
     match plan.findings.iter().find(|f| f.is_error()) {
@@ -329,7 +179,7 @@ async fn paused(engine: &Engine, plan: &Plan) -> Result<Option<Fault>, Fault> {
     let turns = domain::limiter::turns(rate);
     // Further ahead than any pause: that is no pause but a clock that was ahead.
     match next.since(now) {
-        wait if wait > MOST_WAIT + turns && wait <= MOST_OBEYED + turns => Ok(Some(slots::paused(connection, next))),
+        wait if wait > MOST_WAIT + turns && wait <= MOST_OBEYED + turns => Ok(Some(rate_limiter::paused(connection, next))),
         _ => Ok(None),
     }
 }
@@ -360,18 +210,4 @@ async fn lay_out_anew(engine: &Engine, head: &mut Head, bits: u8, plan: &mut Pla
     plan.difference.touched.dedup();
     plan.difference.agreed.clear();
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn runs_that_start_together_are_not_taken_for_one_another() {
-        let now = Millis(1_767_323_045_678);
-        let id = run_id(now, 1);
-        assert!(id.starts_with("20260102T030405.678Z-1-"), "{id}");
-        assert_ne!(id, run_id(now, 1));
-        assert!(id < run_id(Millis(now.0 + 1), 1));
-    }
 }

@@ -3,7 +3,7 @@
 use aws::secrets::AwsSecrets;
 use domain::config::Reference;
 use domain::config::SecretSource as _;
-use engine::write::handle;
+use engine::deliver::handle;
 use support::page::Page;
 use support::proxy::Harm;
 

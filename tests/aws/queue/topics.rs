@@ -10,7 +10,7 @@ use domain::fault::{Code, Fault};
 use domain::ports::Notifier;
 use domain::ports::SystemClock;
 use domain::run::Run;
-use engine::alert::{Alerting, tell};
+use engine::notify::{Alerting, tell};
 use serde_json::{Value, json};
 use support::aws::{clients, name, queue};
 use support::double::Behaviour;

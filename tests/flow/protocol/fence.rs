@@ -8,7 +8,7 @@ use domain::fault::Code;
 use domain::head::{Active, Head};
 use domain::run::Status;
 use engine::Settings;
-use engine::write::{Handled, handle};
+use engine::deliver::{Handled, handle};
 use local::drive;
 use support::project::{Project, request};
 use support::watched::{Log, WatchedQueue};

@@ -10,8 +10,8 @@ use domain::run::{Run, Trigger};
 use domain::sync::Sync;
 use embedded::{SyncLock, SystemClock};
 use engine::Stop;
-use engine::alert::tell;
-use engine::run::Request;
+use engine::notify::tell;
+use engine::started::Request;
 
 use crate::output::Out;
 use crate::progress::Bars;
@@ -50,7 +50,7 @@ pub async fn run_sync(project: &Project, sync: &Sync, request: &Request, stop: S
 async fn tell_of_failure(project: &Project, sync: &Sync, store: Arc<dyn StateStore>, request: &Request, fault: &Fault) -> Result<(), Fault> {
     let alerting = open::alerting(project, sync, Arc::clone(&store)).await;
     if !alerting.notifiers.is_empty() {
-        let run = engine::run::failed(store.as_ref(), &SystemClock, sync, &request.trigger, fault.clone()).await?;
+        let run = engine::plan::acquire::failed(store.as_ref(), &SystemClock, sync, &request.trigger, fault.clone()).await?;
         tell(&alerting, &run).await;
     }
     Ok(())

@@ -8,8 +8,8 @@ use domain::ports::StateStore;
 use domain::sync::is_name;
 use embedded::SyncLock;
 use engine::Stop;
-use engine::manage::{self, StateReport};
 use engine::report::explain;
+use engine::state::{self, StateReport};
 use serde_json::json;
 
 use crate::cli::State;
@@ -23,7 +23,7 @@ pub async fn run(project: &Project, what: &State, out: &Out) -> Result<ExitCode,
     if let State::Show { sync } = what {
         let name = &project.sync(sync)?.name;
         let (store, _temporary) = open::state_to_read(project).await?;
-        return show(&manage::show(store.as_ref(), name).await?, out);
+        return show(&state::show(store.as_ref(), name).await?, out);
     }
     let (State::Show { sync } | State::Resend { sync, .. } | State::SamePlace { sync } | State::Forget { sync, .. } | State::Rename { sync, .. }) = what;
     // A sync that goes by another name now has no file under the old one.
@@ -50,19 +50,19 @@ pub async fn run(project: &Project, what: &State, out: &Out) -> Result<ExitCode,
 pub async fn on(store: &dyn StateStore, what: &State, hashes: &[KeyHash], command: &str, out: &Out) -> Result<ExitCode, Fault> {
     let ok = Ok(ExitCode::from(exit::OK));
     match what {
-        State::Show { sync } => show(&manage::show(store, sync).await?, out),
+        State::Show { sync } => show(&state::show(store, sync).await?, out),
         State::Resend { sync, keys, yes } => {
             let all = format!("This has every record of `{sync}` sent once more by the next run.");
             if keys.is_empty() && !yes && !agreed(&all, sync, out) {
                 return Ok(ExitCode::from(exit::USAGE));
             }
-            let count = manage::resend(store, sync, (!keys.is_empty()).then_some(hashes)).await?;
+            let count = state::resend(store, sync, (!keys.is_empty()).then_some(hashes)).await?;
             out.value(&json!({ "sync": sync, "resent": count }));
             out.line(format!("{} record(s) will be sent by the next run: {command}", thousands(count)));
             ok
         }
         State::SamePlace { sync } => {
-            manage::same_place(store, sync).await?;
+            state::same_place(store, sync).await?;
             out.value(&json!({ "sync": sync, "same_place": true }));
             out.line(format!("What is known of `{sync}` is taken to be of the place that its next run finds: {command}"));
             ok
@@ -73,13 +73,13 @@ pub async fn on(store: &dyn StateStore, what: &State, hashes: &[KeyHash], comman
             if !yes && !agreed(&question, sync, out) {
                 return Ok(ExitCode::from(exit::USAGE));
             }
-            let count = manage::forget(store, sync).await?;
+            let count = state::forget(store, sync).await?;
             out.value(&json!({ "sync": sync, "forgotten": count }));
             out.line(format!("{} record(s) are forgotten. The destination was not touched.", thousands(count)));
             ok
         }
         State::Rename { sync, name } => {
-            let count = manage::rename(store, sync, name).await?;
+            let count = state::rename(store, sync, name).await?;
             out.value(&json!({ "sync": name, "was": sync, "records": count }));
             out.line(format!("`{name}` goes on with the {} record(s) of `{sync}`.", thousands(count)));
             ok

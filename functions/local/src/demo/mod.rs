@@ -16,7 +16,7 @@ use std::time::Instant;
 use domain::fault::{Code, Fault};
 use domain::run::{Run, Status, Trigger};
 use engine::Stop;
-use engine::run::Request;
+use engine::started::Request;
 use serde_json::json;
 
 use self::compare::{Seen, came_out, same};

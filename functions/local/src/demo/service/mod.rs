@@ -15,7 +15,7 @@ use std::time::Instant;
 use domain::fault::Fault;
 use domain::run::{Run, Status, Trigger};
 use engine::Stop;
-use engine::run::Request;
+use engine::started::Request;
 use serde_json::json;
 
 use super::compare::{self, Seen, came_out};

@@ -1,29 +1,25 @@
-//! Cuts a plan into batches and sends them to the queue.
-//!
-//! Batches are cut in the order of the hashes, so that a batch touches few buckets. Deletes come after all
-//! writes. Records are read from the spool on a blocking thread while earlier batches are being sent.
+//! Cuts a plan into batches, in the order of the hashes, so that a batch touches few buckets; deletes come after all writes.
+//! Not here: how batches get into the queue.
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
 use domain::batch::{BatchHeader, BatchRecord, Message, RECORD_OVERHEAD};
 use domain::cells::Cells;
-use domain::fault::{Code, Fault};
+use domain::fault::Fault;
 use domain::key::KeyHash;
 use domain::layout::Layout;
 use domain::mode::{Mode, Op};
-use domain::ports::{Limits, Shelf};
+use domain::ports::Limits;
 use domain::retry::MAX_ATTEMPTS;
-use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 
+use super::diff::{GONE, Removed};
+use super::entries::Entry;
+use super::extract::Extracted;
+use super::spool::split;
 use crate::Context;
-use crate::diff::{GONE, Removed};
-use crate::entries::Entry;
-use crate::extract::{Extracted, split};
-use crate::stop::Stop;
+use crate::cancel::Stop;
 
 /// What a plan is cut into batches by.
 pub struct Cut {
@@ -70,159 +66,8 @@ pub fn max_body(context: &Context, limits: &Limits) -> usize {
     context.queue.max_body_bytes().min(limits.batch_bytes.saturating_add(RECORD_OVERHEAD))
 }
 
-/// What enqueueing came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Enqueued {
-    /// All batches are in the queue; so many.
-    All(u32),
-    /// The time is over: the other batches lie on the shelf.
-    Shelved {
-        /// Batches in all.
-        batches: u32,
-        /// Parts on the shelf.
-        parts: u32,
-    },
-    /// The writers gave up before all were sent.
-    GivenUp,
-}
-
-/// Bytes of a part of a stored plan; a batch is never divided.
-const PART: usize = 8 * 1024 * 1024;
-
-/// Sends every batch of the plan, and lays down on the shelf those that there is no time left to send.
-/// Stops between batches when asked to.
-pub async fn enqueue(context: &Context, cut: Cut, model: Extracted, removed: Vec<Removed>, record_ids: HashMap<KeyHash, Box<str>>) -> Result<Enqueued, Fault> {
-    let (sender, mut batches) = mpsc::channel(2);
-    let (stop, run) = (context.stop.clone(), cut.header.run.clone());
-    let mut left = bytes_of(&model, &removed);
-    let cutting = tokio::task::spawn_blocking(move || {
-        let mut cutter = Cutter { cut, sender, stop, body: Vec::new(), records: 0, whole: 0, number: 0 };
-        cutter.writes(model, &record_ids)?;
-        cutter.deletes(&removed)
-    });
-    let (mut count, mut given_up) = (0, false);
-    let mut shelving: Option<Shelving<'_>> = None;
-    let mut sends = Sends::new(context);
-    while let Some(message) = batches.recv().await {
-        let message: Message = message;
-        context.stop.check()?;
-        left = left.saturating_sub(message.body.len() as u64);
-        if shelving.is_none()
-            && let Some(shelf) = time_is_over(context, left)
-        {
-            shelving = Some(Shelving { shelf, run: &run, part: Vec::new(), parts: 0 });
-        }
-        match &mut shelving {
-            Some(shelving) => shelving.add(&message).await?,
-            None if !sends.send(message).await? => {
-                given_up = true;
-                break;
-            }
-            None => {}
-        }
-        count += 1;
-    }
-    drop(batches);
-    given_up = !sends.finish().await? || given_up;
-    match cutting.await.map_err(|e| Fault::new(Code::Internal, format!("The thread that cuts batches ended: {e}.")))? {
-        Ok(()) | Err(Ended::NobodyListens) if given_up => Ok(Enqueued::GivenUp),
-        Ok(()) | Err(Ended::NobodyListens) => match shelving {
-            None => Ok(Enqueued::All(count)),
-            Some(shelving) => Ok(Enqueued::Shelved { batches: count, parts: shelving.finish().await? }),
-        },
-        Err(Ended::Fault(fault)) => Err(fault),
-    }
-}
-
-/// Sends on their way to the queue, as many at once as it likes.
-pub(crate) struct Sends<'a> {
-    context: &'a Context,
-    under_way: FuturesUnordered<BoxFuture<'a, Result<bool, Fault>>>,
-}
-
-impl<'a> Sends<'a> {
-    pub(crate) fn new(context: &'a Context) -> Self {
-        Self { context, under_way: FuturesUnordered::new() }
-    }
-
-    /// Begins to send a message, once there is room. `false`: the writers gave up.
-    pub(crate) async fn send(&mut self, message: Message) -> Result<bool, Fault> {
-        self.under_way.push(Box::pin(send(self.context, message)));
-        self.fewer_than(self.context.queue.sends_at_once().max(1)).await
-    }
-
-    /// Waits until everything is in the queue. `false`: the writers gave up.
-    pub(crate) async fn finish(mut self) -> Result<bool, Fault> {
-        self.fewer_than(1).await
-    }
-
-    async fn fewer_than(&mut self, most: usize) -> Result<bool, Fault> {
-        while self.under_way.len() >= most {
-            if let Some(sent) = self.under_way.next().await
-                && !sent?
-            {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-}
-
-/// Sends a message. `false`: the writers gave up. A queue that is full waits for writers, and there may be none any more.
-async fn send(context: &Context, message: Message) -> Result<bool, Fault> {
-    let sent = tokio::select! {
-        sent = context.queue.send(message) => Some(sent),
-        () = context.slots.wait_halted() => None,
-        () = context.stop.stopped() => None,
-    };
-    context.stop.check()?;
-    sent.transpose().map(|sent| sent.is_some())
-}
-
-/// The shelf, when `left` bytes of batches do not fit into the time that is left.
-fn time_is_over(context: &Context, left: u64) -> Option<&dyn Shelf> {
-    let deadline = context.settings.deadline?;
-    let shelf = context.shelf.as_deref()?;
-    (context.clock.now() >= deadline.of_enqueueing(left)).then_some(shelf)
-}
-
-/// About how many bytes the batches will have.
-fn bytes_of(model: &Extracted, removed: &[Removed]) -> u64 {
-    let writes = model.entries.iter().filter(|e| e.is_sent()).map(|e| e.len as usize + RECORD_OVERHEAD);
-    let deletes = removed.iter().map(|r| 2 * r.identifier.len() + RECORD_OVERHEAD);
-    writes.chain(deletes).map(|bytes| bytes as u64).sum()
-}
-
-/// Batches on their way to the shelf.
-struct Shelving<'a> {
-    shelf: &'a dyn Shelf,
-    run: &'a str,
-    part: Vec<u8>,
-    parts: u32,
-}
-
-impl Shelving<'_> {
-    async fn add(&mut self, message: &Message) -> Result<(), Fault> {
-        message.push_to(&mut self.part);
-        if self.part.len() >= PART { self.put().await } else { Ok(()) }
-    }
-
-    async fn put(&mut self) -> Result<(), Fault> {
-        let part = std::mem::take(&mut self.part);
-        self.shelf.put(self.run, self.parts, part.into()).await?;
-        self.parts += 1;
-        Ok(())
-    }
-
-    async fn finish(mut self) -> Result<u32, Fault> {
-        if !self.part.is_empty() {
-            self.put().await?;
-        }
-        Ok(self.parts)
-    }
-}
-
-enum Ended {
+/// Why cutting ended early.
+pub(super) enum Ended {
     NobodyListens,
     Fault(Fault),
 }
@@ -233,7 +78,8 @@ impl From<Fault> for Ended {
     }
 }
 
-struct Cutter {
+/// Cuts records into batches as they come.
+pub(super) struct Cutter {
     cut: Cut,
     sender: mpsc::Sender<Message>,
     stop: Stop,
@@ -245,7 +91,12 @@ struct Cutter {
 }
 
 impl Cutter {
-    fn writes(&mut self, mut model: Extracted, record_ids: &HashMap<KeyHash, Box<str>>) -> Result<(), Ended> {
+    /// Batches go to `sender`, until `stop`.
+    pub(super) fn new(cut: Cut, sender: mpsc::Sender<Message>, stop: Stop) -> Self {
+        Self { cut, sender, stop, body: Vec::new(), records: 0, whole: 0, number: 0 }
+    }
+
+    pub(super) fn writes(&mut self, mut model: Extracted, record_ids: &HashMap<KeyHash, Box<str>>) -> Result<(), Ended> {
         let layout = model.layout.clone();
         let sent = model.entries.iter().filter(|e| e.is_sent()).count();
         model.spool.expect(sent > model.entries.len() / 10);
@@ -265,7 +116,7 @@ impl Cutter {
         self.flush(self.cut.write_op, &layout)
     }
 
-    fn deletes(&mut self, removed: &[Removed]) -> Result<(), Ended> {
+    pub(super) fn deletes(&mut self, removed: &[Removed]) -> Result<(), Ended> {
         let layout = self.cut.header.layout.identifier_layout();
         for gone in removed {
             let identifier = Cells(&gone.identifier);
@@ -347,7 +198,7 @@ mod tests {
             layout: Layout::new(vec![]),
         };
         let cut = Cut { header, write_op: Op::Upsert, size };
-        let mut cutter = Cutter { cut, sender, stop: Stop::default(), body: Vec::new(), records: 0, whole: 0, number: 0 };
+        let mut cutter = Cutter::new(cut, sender, Stop::default());
         let layout = Layout::new(vec![]);
         for (i, size) in sizes.iter().enumerate() {
             let mut fields = Vec::new();

@@ -7,10 +7,9 @@ use domain::key::display_key;
 use domain::layout::Layout;
 use domain::mode::Op;
 use domain::ports::Destination;
-use domain::readback::ReadBack;
+use domain::readback::{ReadBack, differing};
 
 use crate::Context;
-use crate::explain::differing;
 
 /// Looks the accepted records of `sample` up and adds what that comes to to `found`. Whatever keeps it from reading is
 /// logged, and the records count as not looked up.

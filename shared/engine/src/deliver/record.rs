@@ -15,8 +15,9 @@ use domain::outcome::Outcome;
 use domain::retry::MAX_ATTEMPTS;
 
 use super::attempt::{Attempt, Fate};
-use super::doubts_of;
-use crate::{commit, readback};
+use super::in_doubt::doubts_of;
+use super::readback;
+use crate::commit;
 
 /// The code of a record whose unique value another one has, by every destination that is a database.
 const UNIQUE_VIOLATION: &str = "unique_violation";

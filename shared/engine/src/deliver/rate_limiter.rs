@@ -13,8 +13,8 @@ use domain::ports::{Clock, StateStore};
 use domain::retry::{MOST_OBEYED, backoff};
 use tokio::sync::Mutex;
 
-use crate::refusals::Refusals;
-use crate::stop::Stop;
+use crate::cancel::Stop;
+use crate::deliver::refusals::Refusals;
 
 /// One per connection and process; [`Slots::again`] for work that is halted apart.
 pub struct Slots {

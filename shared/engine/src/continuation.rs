@@ -5,30 +5,12 @@ use bytes::Bytes;
 use domain::batch::Message;
 use domain::fault::{Code, Fault};
 use domain::run::Run;
-use serde::{Deserialize, Serialize};
 
 use crate::Context;
 use crate::close::close_if_done;
-use crate::enqueue::Sends;
-use crate::run::{Started, end};
-
-/// What is left to enqueue of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Resume {
-    /// The run.
-    pub run: String,
-    /// Its generation: a newer one has planned everything again.
-    pub generation: u64,
-    /// Batches in all, those enqueued before included.
-    pub batches: u32,
-    /// Parts on the shelf.
-    pub parts: u32,
-    /// The part to go on with.
-    pub part: u32,
-    /// Messages of that part that are enqueued already.
-    pub skip: usize,
-}
+use crate::plan::enqueue::Sends;
+use crate::run::end;
+use crate::started::{Resume, Started};
 
 /// Enqueues what is left, as far as the time allows. Idempotent: a batch that is enqueued twice is done once.
 pub async fn resume(context: &Context, rest: &Resume) -> Result<Started, Fault> {

@@ -13,8 +13,8 @@ use domain::meaning::Meaning;
 use domain::ports::StateStore;
 use serde::Serialize;
 
-use crate::diff::UNKNOWN;
-use crate::{commit, mark};
+use crate::plan::diff::UNKNOWN;
+use crate::{commit, digests};
 
 /// Buckets that are read at once.
 const CHUNK: usize = 64;
@@ -171,7 +171,7 @@ async fn take(store: &dyn StateStore, sync: &str, change: impl FnOnce(&mut Head)
 
 async fn clear_all(store: &dyn StateStore, sync: &str, bits: u8) -> Result<(), Fault> {
     let all: Vec<u32> = (0..1u32 << bits).collect();
-    mark::clear(store, sync, bits, &all).await
+    digests::clear(store, sync, bits, &all).await
 }
 
 async fn each_bucket(

@@ -12,39 +12,29 @@
 //! - [`record`]: what became of each record, written down.
 
 mod attempt;
+mod in_doubt;
 mod job;
+pub mod old_jobs;
+pub mod rate_limiter;
+mod readback;
 mod record;
 mod refusal;
+pub mod refusals;
+mod result;
 mod send;
 
-pub(crate) use self::job::MOST_TIME as MOST_TIME_OF_A_JOB;
+pub use self::result::Handled;
 
 use std::time::Duration;
 
-use domain::batch::{BatchHeader, BatchRecord, Message, read_body};
-use domain::doubt::Doubt;
+use domain::batch::{Message, read_body};
 use domain::fault::{Code, Fault};
-use domain::mode::{Mode, Op};
 use domain::ports::{BatchRef, Claim};
-use domain::run::Run;
 
 use self::attempt::Attempt;
+use self::in_doubt::doubts_of;
 use crate::Context;
 use crate::close::close_if_done;
-
-/// What became of a message.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Handled {
-    /// Remove it from the queue: its batch is done.
-    Done,
-    /// Remove it from the queue: its run is closed or was taken over, and none of its other messages will do more.
-    Stale,
-    /// Remove it from the queue: its run is closed. The run is here when it was closed by this very message, so
-    /// that it is reported once.
-    Closed(Option<Box<Run>>),
-    /// Make it visible again after this time.
-    Later(Duration),
-}
 
 /// Handles one message. A fault leaves the message as it is: the queue delivers it again.
 pub async fn handle(context: &Context, message: &Message) -> Result<Handled, Fault> {
@@ -68,17 +58,4 @@ pub async fn handle(context: &Context, message: &Message) -> Result<Handled, Fau
         Claim::InProgress(until) => return Ok(Handled::Later(until.since(now).max(Duration::from_secs(1)))),
     };
     Attempt::new(context, header, &records, batch, state).run().await
-}
-
-/// Which records a later run must not trust the state about, should this writer never be heard of again.
-fn doubts_of(mode: Mode, header: &BatchHeader, records: &[BatchRecord<'_>]) -> Vec<u8> {
-    let mut note = Vec::with_capacity(records.len() * 5);
-    for record in records {
-        if mode == Mode::Mirror && header.op != Op::Delete {
-            Doubt::Record(record.hash, record.revision, header.layout.identifier_cells(record.fields)).push_to(&mut note);
-        } else {
-            Doubt::Prefix(record.hash.prefix()).push_to(&mut note);
-        }
-    }
-    note
 }

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use domain::cells::Cells;
 use domain::fault::{Code, Fault};
 use domain::key::KeyHash;
 
@@ -130,6 +131,14 @@ impl Spool {
         }
         if filled == len { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
+}
+
+/// Key and fields of a spooled record.
+pub fn split(record: &[u8]) -> (Cells<'_>, Cells<'_>) {
+    let len = record.get(..4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes) as usize;
+    let rest = record.get(4..).unwrap_or_default();
+    let (key, fields) = rest.split_at(len.min(rest.len()));
+    (Cells(key), Cells(fields))
 }
 
 fn unusable(folder: &Path, error: &io::Error) -> Fault {

@@ -11,7 +11,8 @@ use domain::ports::{BatchRef, Destination};
 use domain::retry::{MAX_ATTEMPTS, MOST_OBEYED, backoff};
 use domain::run::{BatchState, Run, Status};
 
-use super::{Handled, job};
+use super::job;
+use super::result::Handled;
 use crate::Context;
 use crate::close::{close_early, close_if_done};
 

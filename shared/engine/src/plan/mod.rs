@@ -1,6 +1,18 @@
 //! Plans a run: what to read, what has changed, and whether it may be sent. Writes nothing, so a dry run is
 //! exactly this.
 
+pub mod acquire;
+pub mod batcher;
+pub mod cursor;
+pub mod diff;
+pub mod enqueue;
+pub mod entries;
+pub mod extract;
+pub mod identity;
+pub(crate) mod meaning;
+pub mod prepare;
+pub mod spool;
+
 use domain::bucket::{bits_for, outgrown};
 use domain::change::Counts;
 use domain::clock::Millis;
@@ -17,12 +29,11 @@ use domain::ports::Query;
 use domain::row::Column;
 
 use crate::Engine;
-use crate::cursor;
-use crate::diff::{Basis, Difference, diff};
-use crate::enqueue::max_body;
-use crate::extract::{Extracted, extract};
-use crate::meter::Phase;
-use crate::prepare::{Prepared, prepare};
+use crate::plan::batcher::max_body;
+use crate::plan::diff::{Basis, Difference, diff};
+use crate::plan::extract::{Extracted, extract};
+use crate::plan::prepare::{Prepared, prepare};
+use crate::progress::Phase;
 
 /// A plan: the model as read, what differs, and the guards' verdict.
 pub struct Plan {

@@ -17,9 +17,9 @@ use domain::ports::StateStore;
 use domain::run::Refused;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::entries::{Entry, Kind, digest};
-use crate::extract::Extracted;
-use crate::identity::{Identities, Rule};
+use crate::plan::entries::{Entry, Kind, digest};
+use crate::plan::extract::Extracted;
+use crate::plan::identity::{Identities, Rule};
 
 /// Buckets read from the state at a time.
 const CHUNK: usize = 512;

@@ -9,8 +9,8 @@ use domain::job::{Jobs, Stop, Ticket};
 use domain::outcome::WriteError;
 use domain::retry::{MAX_ATTEMPTS, MOST_OBEYED, backoff};
 
+use super::job::MOST_TIME;
 use crate::Engine;
-use crate::write::MOST_TIME_OF_A_JOB;
 
 /// How often a job that cannot be stopped is looked at before the run ends.
 const LOOKS: u32 = 12;
@@ -23,7 +23,7 @@ pub(crate) async fn stop(engine: &Engine, jobs: &[(Ticket, Millis)]) -> Result<(
     for (ticket, begun) in jobs {
         match stop_one(engine, face, ticket).await {
             Ok(()) => {}
-            Err(fault) if fault.code != Code::Interrupted && engine.clock.now().since(*begun) > MOST_TIME_OF_A_JOB => {
+            Err(fault) if fault.code != Code::Interrupted && engine.clock.now().since(*begun) > MOST_TIME => {
                 tracing::warn!(sync = engine.sync.name, job = ticket.0, "{} It is so old that the run goes on without.", fault.what);
             }
             Err(fault) => return Err(fault),

@@ -23,14 +23,14 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::Engine;
-use crate::cursor::Seen;
+use crate::cancel::Stop;
 use crate::deadline::Deadline;
-use crate::entries::{Entry, Kind};
-use crate::identity::{Identities, Rule, identifier_into, is_whole};
-use crate::meter::Meter;
-use crate::prepare::Prepared;
-use crate::spool::Spool;
-use crate::stop::Stop;
+use crate::plan::cursor::Seen;
+use crate::plan::entries::{Entry, Kind};
+use crate::plan::identity::{Identities, Rule, identifier_into, is_whole};
+use crate::plan::prepare::Prepared;
+use crate::plan::spool::{Spool, split};
+use crate::progress::Meter;
 
 /// So many invalid records are kept with their reasons; the others are counted.
 pub const INVALID_KEPT: usize = 50;
@@ -428,12 +428,4 @@ impl Reader {
         self.note_invalid(key, why);
         Ok(())
     }
-}
-
-/// Key and fields of a spooled record.
-pub fn split(record: &[u8]) -> (Cells<'_>, Cells<'_>) {
-    let len = record.get(..4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes) as usize;
-    let rest = record.get(4..).unwrap_or_default();
-    let (key, fields) = rest.split_at(len.min(rest.len()));
-    (Cells(key), Cells(fields))
 }

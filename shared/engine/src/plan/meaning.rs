@@ -9,8 +9,8 @@ use domain::run::Run;
 
 use crate::Engine;
 use crate::commit;
-use crate::extract::split;
 use crate::plan::Plan;
+use crate::plan::spool::split;
 
 /// Notes the identifiers of records of a mirror that were accepted before it needed them: nothing is sent for that.
 pub(crate) async fn name(store: &dyn StateStore, sync: &str, bits: u8, plan: &mut Plan) -> Result<(), Fault> {
