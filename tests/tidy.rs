@@ -2,6 +2,8 @@
 //! The rules are functions over a tree of files in `tidy/`, each with a small example that it must refuse;
 //! here they are held against the real tree. What rustc and clippy can check is not repeated.
 
+#[path = "tidy/circles.rs"]
+mod circles;
 #[path = "tidy/connectors.rs"]
 mod connectors;
 #[path = "tidy/crates.rs"]
@@ -10,6 +12,8 @@ mod crates;
 mod licences;
 #[path = "tidy/modules.rs"]
 mod modules;
+#[path = "tidy/names.rs"]
+mod names;
 #[path = "tidy/pages.rs"]
 mod pages;
 #[path = "tidy/places.rs"]
@@ -97,6 +101,21 @@ fn crate_edges_point_inward() {
 #[test]
 fn one_word_has_one_meaning() {
     hold(words::spoken);
+}
+
+#[test]
+fn a_name_of_a_type_stands_for_one_thing() {
+    hold(names::once);
+}
+
+#[test]
+fn bounds_are_called_max() {
+    hold(names::bounds);
+}
+
+#[test]
+fn modules_import_downwards() {
+    hold(circles::none);
 }
 
 #[test]

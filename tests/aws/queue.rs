@@ -47,7 +47,7 @@ fn message(number: u32, names: &[&str]) -> Message {
         cells::push(&mut fields, Value::Text(name));
         let hash = KeyHash::of(&[number.to_le_bytes().as_slice(), &key].concat());
         let (key, fields) = (Cells(&key), Cells(&fields));
-        BatchRecord { hash, checksum: 1, revision: 0, had_trouble: false, record_id: None, key, fields }.push_to(&mut body);
+        BatchRecord { hash, checksum: 1, revision: 0, had_failure: false, record_id: None, key, fields }.push_to(&mut body);
     }
     let field = |name: &str, identifier| Field { name: name.into(), kind: Type::Any, identifier };
     let header = BatchHeader {
@@ -59,7 +59,7 @@ fn message(number: u32, names: &[&str]) -> Message {
         op: Op::Upsert,
         records: names.len() as u32,
         bucket_bits: 0,
-        read_back_below: 0,
+        sample_below: 0,
         layout: Layout::new(vec![field("id", true), field("name", false)]),
     };
     Message { header, body: body.into() }

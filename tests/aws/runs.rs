@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aws::state::DynamoState;
-use domain::doubt::ClaimNotes;
+use domain::in_doubt::ClaimNotes;
 use domain::ports::{HeadStore, RunStore, StateStore};
 use domain::run::{Run, Status};
 use local::drive;
@@ -78,7 +78,7 @@ async fn what_arrived_before_a_writer_died_is_made_good() {
         complete(&project, &table).await;
         complete(&project, &table).await;
         assert_eq!(complete(&project, &table).await.tally.requests, 0, "the doubt is over");
-        assert_eq!(dynamodb::state_in(&table).await.doubts(SYNC).await.unwrap(), ClaimNotes::default());
+        assert_eq!(dynamodb::state_in(&table).await.in_doubt(SYNC).await.unwrap(), ClaimNotes::default());
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use domain::run::Trigger;
-use engine::Stop;
-use engine::started::Request;
+use engine::CancelToken;
+use engine::started::RunRequest;
 use futures_util::TryStreamExt;
 use local::progress::Bars;
 use local::project::Project;
@@ -32,8 +32,8 @@ async fn product(folder: &Path) -> Measured {
     let usage = Usage::begin();
     let project = Project::load(folder).expect("the project is good");
     let sync = project.sync("bench").expect("the sync is good");
-    let request = Request { trigger: Trigger::Manual, approve: None, full: false };
-    let run = local::commands::run_sync(&project, sync, &request, Stop::default(), &Bars::new(true)).await.expect("the run is delivered");
+    let request = RunRequest { trigger: Trigger::Manual, approve: None, full: false };
+    let run = local::commands::run_sync(&project, sync, &request, CancelToken::default(), &Bars::new(true)).await.expect("the run is delivered");
     assert!(run.fault.is_none() && run.tally.balances() && run.counts.invalid == 0, "{run:?}");
     usage.end(run.tally.requests)
 }

@@ -24,17 +24,17 @@ use aws::state::{Consumed, DynamoState};
 use domain::batch::WriteBatch;
 use domain::fault::Fault;
 use domain::outcome::{Effect, Outcome, WriteError};
-use domain::ports::{Described, Destination, Limits, Need, Query, RowStream, StateStore, Warehouse};
+use domain::ports::{Destination, Limits, ModelSchema, PreflightRequest, Query, RowStream, StateStore, Warehouse};
 use domain::row::{Column, RowBatch};
 use domain::run::{Run, Status, Trigger};
 use domain::schema::DestinationSchema;
 use domain::value::{Type, Value};
 use embedded::SystemClock;
-use engine::deliver::rate_limiter::Slots;
-use engine::deliver::{Handled, handle};
+use engine::deliver::rate_limiter::RateLimiter;
+use engine::deliver::{MessageResult, handle};
 use engine::run::start;
-use engine::started::{Request, Started};
-use engine::{Context, Engine, Meter, Settings, Stop};
+use engine::started::{RunRequest, Started};
+use engine::{CancelToken, Context, Engine, RunProgress, Settings};
 use futures_util::StreamExt;
 use support::proxy::Proxy;
 use support::{aws as emulator, dynamodb};
@@ -85,8 +85,8 @@ const COLUMNS: [(&str, Type); 5] = [("id", Type::Int), ("email", Type::Text), ("
 
 #[async_trait]
 impl Warehouse for MadeUp {
-    async fn describe(&self, _: &Query) -> Result<Described, Fault> {
-        Ok(Described {
+    async fn describe(&self, _: &Query) -> Result<ModelSchema, Fault> {
+        Ok(ModelSchema {
             columns: COLUMNS.iter().map(|(name, kind)| Column { name: (*name).into(), kind: *kind }).collect(),
             findings: vec![],
             unreadable: vec![],
@@ -122,7 +122,7 @@ impl Destination for Takes {
         Limits { batch_records: self.batch, batch_bytes: 1 << 20, concurrency: 8, rate: None, first_pause: Duration::ZERO }
     }
 
-    async fn preflight(&self, _: Need<'_>) -> Result<DestinationSchema, Fault> {
+    async fn preflight(&self, _: PreflightRequest<'_>) -> Result<DestinationSchema, Fault> {
         Ok(DestinationSchema::default())
     }
 
@@ -181,12 +181,12 @@ impl Bench {
             destination: Arc::new(Takes { batch: self.batch }),
             renew: None,
             queue: Arc::new(SqsQueue::new(&clients, &url, "none", emulator::MESSAGE_BYTES)),
-            shelf: None,
-            slots: Arc::new(Slots::new("d", None, Arc::clone(&store), clock.clone())),
+            plan_store: None,
+            slots: Arc::new(RateLimiter::new("d", None, Arc::clone(&store), clock.clone())),
             store,
             clock,
-            meter: Arc::new(Meter::default()),
-            stop: Stop::default(),
+            meter: Arc::new(RunProgress::default()),
+            stop: CancelToken::default(),
             settings: Settings { spool_folder: self.folder.path().into(), requests_per_message: REQUESTS, ..Settings::default() },
         };
         let warehouse = Arc::new(MadeUp { rows: self.rows, step: (self.rows / self.changes).max(1), version });
@@ -195,14 +195,14 @@ impl Bench {
         let begun = Instant::now();
         let extracting = engine.clone();
         let extractor = tokio::spawn(async move {
-            let request = Request { trigger: Trigger::Manual, approve: None, full: false };
+            let request = RunRequest { trigger: Trigger::Manual, approve: None, full: false };
             (start(&extracting, &request).await.expect("a run"), begun.elapsed())
         });
-        let over = Stop::default();
+        let over = CancelToken::default();
         let mut writers: JoinSet<usize> = (0..WRITERS).map(|_| deliver(engine.context.clone(), over.clone())).collect();
         let (started, extractor) = extractor.await.expect("the extractor ends");
         if matches!(started, Started::Closed(_)) {
-            over.stop();
+            over.cancel();
         }
         let mut invocations = 0;
         while let Some(received) = writers.join_next().await {
@@ -223,20 +223,20 @@ impl Bench {
 const WRITERS: usize = 4;
 
 /// A writer: receives as an event source mapping does, until the run is over. How many receives brought something.
-async fn deliver(context: Context, over: Stop) -> usize {
+async fn deliver(context: Context, over: CancelToken) -> usize {
     let mut invocations = 0;
-    while !over.is_stopped() {
+    while !over.is_cancelled() {
         let received = tokio::select! {
             received = context.queue.receive(TOGETHER, Duration::from_secs(20)) => received.expect("the queue answers"),
-            () = over.stopped() => break,
+            () = over.cancelled() => break,
         };
         invocations += usize::from(!received.is_empty());
         let handled = received.iter().map(|delivery| handle(&context, &delivery.message));
         for handled in futures_util::future::try_join_all(handled).await.expect("no fault") {
             match handled {
-                Handled::Done | Handled::Stale => {}
-                Handled::Closed(_) => over.stop(),
-                Handled::Later(_) => unreachable!("the destination takes everything at once"),
+                MessageResult::Done | MessageResult::Stale => {}
+                MessageResult::RunClosed(_) => over.cancel(),
+                MessageResult::RetryAfter(_) => unreachable!("the destination takes everything at once"),
             }
         }
         for delivery in &received {

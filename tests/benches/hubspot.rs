@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::run::{Run, Status};
-use doubles::hubspot::HubSpot;
-use doubles::hubspot::gate::{Quota, TOKEN};
-use doubles::hubspot::property::{Kind, Property};
+use doubles::hubspot::HubSpotDouble;
+use doubles::hubspot::gate::{QuotaWindow, TOKEN};
+use doubles::hubspot::property::{PropertyDefinition, PropertyType};
 use engine::Context;
-use engine::deliver::{Handled, handle};
+use engine::deliver::{MessageResult, handle};
 use serde_json::json;
 use support::project::{Project, request};
 use tokio::task::JoinSet;
@@ -33,12 +33,12 @@ fn main() {
         value.map_or(default, |n| n.parse().expect("a number"))
     };
     let (rows, quota, writers) = (number("--rows", 60_000), number("--quota", 190), number("--writers", 0));
-    let double = HubSpot::start().expect("a free port");
+    let double = HubSpotDouble::start().expect("a free port");
     {
         let mut portal = double.portal();
-        portal.gate.quota = Quota::new(quota as usize, INTERVAL);
-        portal.define("contacts", Property::new("crm_id", Kind::Text).unique());
-        portal.define("contacts", Property::new("score", Kind::Number));
+        portal.gate.quota = QuotaWindow::new(quota as usize, INTERVAL);
+        portal.define("contacts", PropertyDefinition::new("crm_id", PropertyType::Text).unique());
+        portal.define("contacts", PropertyDefinition::new("score", PropertyType::Number));
     }
     let mut project = Project::webhook(rows);
     project.connections["there"] = json!({ "type": "hubspot", "token": "${env:HUBSPOT_TOKEN}", "url": double.url(), "allow_private": true });
@@ -90,9 +90,9 @@ async fn write(context: Context) -> Run {
     loop {
         for delivery in context.queue.receive(1, PATIENCE).await.expect("the queue") {
             match handle(&context, &delivery.message).await.expect("a batch") {
-                Handled::Later(pause) => context.queue.delay(&delivery.receipt, pause).await.expect("the queue"),
-                Handled::Closed(Some(run)) => return *run,
-                Handled::Done | Handled::Stale | Handled::Closed(None) => context.queue.done(&delivery.receipt).await.expect("the queue"),
+                MessageResult::RetryAfter(pause) => context.queue.delay(&delivery.receipt, pause).await.expect("the queue"),
+                MessageResult::RunClosed(Some(run)) => return *run,
+                MessageResult::Done | MessageResult::Stale | MessageResult::RunClosed(None) => context.queue.done(&delivery.receipt).await.expect("the queue"),
             }
         }
     }

@@ -11,12 +11,12 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use domain::batch::WriteBatch;
 use domain::fault::Fault;
 use domain::outcome::{Outcome, WriteError};
-use domain::ports::{Described, Destination, Limits, Need, Query, RowStream, StateStore, Warehouse};
+use domain::ports::{Destination, Limits, ModelSchema, PreflightRequest, Query, RowStream, StateStore, Warehouse};
 use domain::row::{Column, RowBatch};
 use domain::schema::DestinationSchema;
 use domain::value::{Type, Value};
 use embedded::{MemoryQueue, SqliteState, SystemClock};
-use engine::{Context, Engine, Meter, Settings, Stop};
+use engine::{CancelToken, Context, Engine, RunProgress, Settings};
 use futures_util::StreamExt;
 
 const ROWS: u64 = 200_000;
@@ -66,8 +66,8 @@ fn rows() -> Vec<RowBatch> {
 
 #[async_trait]
 impl Warehouse for Memory {
-    async fn describe(&self, _: &Query) -> Result<Described, Fault> {
-        Ok(Described {
+    async fn describe(&self, _: &Query) -> Result<ModelSchema, Fault> {
+        Ok(ModelSchema {
             columns: COLUMNS.iter().map(|(name, kind)| Column { name: (*name).into(), kind: *kind }).collect(),
             findings: vec![],
             unreadable: vec![],
@@ -89,7 +89,7 @@ impl Destination for Nowhere {
         Limits { batch_records: 100, batch_bytes: 1 << 20, concurrency: 1, rate: None, first_pause: std::time::Duration::ZERO }
     }
 
-    async fn preflight(&self, _: Need<'_>) -> Result<DestinationSchema, Fault> {
+    async fn preflight(&self, _: PreflightRequest<'_>) -> Result<DestinationSchema, Fault> {
         Ok(DestinationSchema::default())
     }
 
@@ -120,13 +120,13 @@ fn bench(criterion: &mut Criterion) {
         sync: Arc::new(sync),
         destination: Arc::new(Nowhere),
         queue: Arc::new(MemoryQueue::new(std::time::Duration::from_secs(60))),
-        shelf: None,
+        plan_store: None,
         renew: None,
-        slots: Arc::new(engine::deliver::rate_limiter::Slots::new("d", None, Arc::clone(&store), clock.clone())),
+        slots: Arc::new(engine::deliver::rate_limiter::RateLimiter::new("d", None, Arc::clone(&store), clock.clone())),
         store: Arc::clone(&store),
         clock,
-        meter: Arc::new(Meter::default()),
-        stop: Stop::default(),
+        meter: Arc::new(RunProgress::default()),
+        stop: CancelToken::default(),
         settings: Settings { spool_folder: folder.path().into(), ..Settings::default() },
     };
     let engine = Engine { context, warehouse: Arc::new(Memory(Arc::new(rows()))) };

@@ -8,7 +8,7 @@
 
 use std::time::Instant;
 
-use doubles::salesforce::{Field, Object, Org, Salesforce};
+use doubles::salesforce::{ObjectField, Org, SObject, SalesforceDouble};
 use serde_json::json;
 use support::project::Project;
 
@@ -30,10 +30,10 @@ fn main() {
 }
 
 fn measure(what: &str, rows: u32, jobs_above: u64, kind: &str, least: u64) {
-    let fields = vec![Field::number("Ext__c", 18, 0).external(), Field::text("LastName", 80).required(), Field::email("Email")];
-    let mut org = Org::new(vec![Object::new("Contact", "003", fields)]);
+    let fields = vec![ObjectField::number("Ext__c", 18, 0).external(), ObjectField::text("LastName", 80).required(), ObjectField::email("Email")];
+    let mut org = Org::new(vec![SObject::new("Contact", "003", fields)]);
     org.most_requests = 1_000_000;
-    let double = Salesforce::start(org).expect("a free port");
+    let double = SalesforceDouble::start(org).expect("a free port");
     let mut project = Project::webhook(rows);
     let auth = json!({ "client_credentials": { "client_id": "client", "client_secret": format!("${{env:{SECRET}}}") } });
     project.connections["there"] =

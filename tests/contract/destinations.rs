@@ -13,7 +13,7 @@ use domain::key::KeyHash;
 use domain::layout::{Field, Layout};
 use domain::mode::{Mode, Op};
 use domain::outcome::{Effect, Outcome, WriteError};
-use domain::ports::{Destination, Need};
+use domain::ports::{Destination, PreflightRequest};
 use domain::value::{Type, Value};
 
 use fixtures::{Fixture, Held, names, open};
@@ -48,7 +48,7 @@ async fn write(destination: &dyn Destination, op: Op, fields: &[(&str, Type, boo
         .zip(&keys)
         .map(|(fields, key)| {
             let (hash, fields) = (KeyHash::of(fields), Cells(fields));
-            BatchRecord { hash, checksum: 1, revision: 1, had_trouble: false, record_id: None, key: Cells(key), fields }
+            BatchRecord { hash, checksum: 1, revision: 1, had_failure: false, record_id: None, key: Cells(key), fields }
         })
         .collect();
     let outcomes = destination.write(&WriteBatch { sync: "contract", op, layout: &layout, records: &records }).await?;
@@ -148,7 +148,7 @@ fn what_can_be_read_says_so(fixture: &Fixture) {
 async fn preflight_is_clean_and_knows_its_fields(fixture: &Fixture) {
     let fields = fields(fixture).map(|(name, _, identifier)| (name.to_owned(), identifier));
     for mode in Mode::ALL.into_iter().filter(|m| fixture.honours(*m)) {
-        let schema = fixture.destination.preflight(Need { mode, fields: &fields }).await.unwrap();
+        let schema = fixture.destination.preflight(PreflightRequest { mode, fields: &fields }).await.unwrap();
         assert_eq!(schema.findings, [], "{mode}");
         // Which mapped field there is not is the mapping's finding; what there is, the destination's to say.
         if let Some(known) = schema.fields {

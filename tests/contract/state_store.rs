@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use domain::bucket::{Accepted, Bucket, Entry, EntryWrite, Trouble, TroubleKind};
+use domain::bucket::{Accepted, Bucket, DeliveryFailure, EntryWrite, FailureKind, StoredEntry};
 use domain::change::Counts;
 use domain::clock::{Millis, Span};
 use domain::config::RateLimit;
-use domain::doubt::Doubt;
-use domain::head::{Active, Head};
+use domain::head::{ActiveRun, Head};
+use domain::in_doubt::InDoubt;
 use domain::job::{Job, Ticket};
 use domain::key::KeyHash;
 use domain::manifest::{ManifestPage, PAGE};
@@ -111,18 +111,18 @@ fn accepted(checksum: u64) -> Accepted {
 }
 
 fn accept(checksum: u64) -> EntryWrite {
-    EntryWrite::Accepted { accepted: accepted(checksum), clear_trouble: false }
+    EntryWrite::Accepted { accepted: accepted(checksum), clear_failure: false }
 }
 
-fn trouble(checksum: u64) -> Trouble {
-    Trouble::after(None, TroubleKind::Rejected, checksum, "bad_option", Millis(1_000))
+fn failure(checksum: u64) -> DeliveryFailure {
+    DeliveryFailure::after(None, FailureKind::Rejected, checksum, "bad_option", Millis(1_000))
 }
 
 async fn all(store: &Store, sync: &str, bits: u8) -> Vec<Bucket> {
     store.buckets(sync, bits, &(0..1 << bits).collect::<Vec<_>>()).await.unwrap()
 }
 
-async fn entries(store: &Store, sync: &str, bits: u8) -> BTreeMap<KeyHash, Entry> {
+async fn entries(store: &Store, sync: &str, bits: u8) -> BTreeMap<KeyHash, StoredEntry> {
     all(store, sync, bits).await.into_iter().flat_map(|bucket| bucket.entries).collect()
 }
 
@@ -138,7 +138,7 @@ async fn at_once<F: Future<Output: Send + 'static> + Send + 'static>(count: u32,
 
 async fn the_head_is_written_conditionally(store: Store) {
     assert_eq!(store.head("s").await.unwrap(), Head::default());
-    let head = Head { generation: 1, active: Some(Active { run: "r1".into(), since: Millis(7) }), cursor: Some("AQ".into()), ..Head::default() };
+    let head = Head { generation: 1, active: Some(ActiveRun { run: "r1".into(), since: Millis(7) }), cursor: Some("AQ".into()), ..Head::default() };
     assert!(store.put_head("s", &head).await.unwrap());
     assert!(!store.put_head("s", &head).await.unwrap(), "version 0 is no longer stored");
     let stored = store.head("s").await.unwrap();
@@ -183,11 +183,11 @@ async fn manifest_pages_are_written_conditionally(store: Store) {
 
 async fn every_kind_of_write_takes_effect_and_twice_is_once(store: Store) {
     let full = Accepted { checksum: u64::MAX, revision: 65_535, identifier: Some([0, 255, 7].into()), record_id: Some("Ünï-1".into()) };
-    let fail = |checksum| EntryWrite::Trouble(trouble(checksum));
-    let clear = |checksum| EntryWrite::Accepted { accepted: accepted(checksum), clear_trouble: true };
+    let fail = |checksum| EntryWrite::Failure(failure(checksum));
+    let clear = |checksum| EntryWrite::Accepted { accepted: accepted(checksum), clear_failure: true };
     let steps = [
         vec![
-            (hash(1), EntryWrite::Accepted { accepted: full.clone(), clear_trouble: false }),
+            (hash(1), EntryWrite::Accepted { accepted: full.clone(), clear_failure: false }),
             (hash(2), fail(2)),
             (hash(3), accept(3)),
             (hash(4), fail(4)),
@@ -198,9 +198,9 @@ async fn every_kind_of_write_takes_effect_and_twice_is_once(store: Store) {
             (hash(1), fail(11)),
             (hash(2), clear(12)),
             (hash(3), EntryWrite::Removed),
-            (hash(4), EntryWrite::ClearTrouble),
+            (hash(4), EntryWrite::ClearFailure),
             (hash(5), accept(15)),
-            (hash(6), EntryWrite::ClearTrouble),
+            (hash(6), EntryWrite::ClearFailure),
             (hash(7), EntryWrite::Removed),
         ],
     ];
@@ -212,10 +212,10 @@ async fn every_kind_of_write_takes_effect_and_twice_is_once(store: Store) {
         assert!(once.iter().all(|bucket| bucket.entries.is_sorted_by_key(|(hash, _)| *hash)));
     }
     let expected = BTreeMap::from([
-        (hash(1), Entry { accepted: Some(full), trouble: Some(trouble(11)) }),
-        (hash(2), Entry { accepted: Some(accepted(12)), trouble: None }),
-        (hash(5), Entry { accepted: Some(accepted(15)), trouble: Some(trouble(5)) }),
-        (hash(6), Entry { accepted: Some(accepted(6)), trouble: None }),
+        (hash(1), StoredEntry { accepted: Some(full), failure: Some(failure(11)) }),
+        (hash(2), StoredEntry { accepted: Some(accepted(12)), failure: None }),
+        (hash(5), StoredEntry { accepted: Some(accepted(15)), failure: Some(failure(5)) }),
+        (hash(6), StoredEntry { accepted: Some(accepted(6)), failure: None }),
     ]);
     assert_eq!(entries(&store, "s", 1).await, expected);
     store.commit("s", 1, Vec::new()).await.unwrap();
@@ -234,7 +234,7 @@ async fn tasks_that_commit_to_the_same_buckets_lose_nothing(store: Store) {
         }
     })
     .await;
-    let expected: BTreeMap<_, _> = (0..800u32).map(|n| (hash(n), Entry { accepted: Some(accepted(n.into())), trouble: None })).collect();
+    let expected: BTreeMap<_, _> = (0..800u32).map(|n| (hash(n), StoredEntry { accepted: Some(accepted(n.into())), failure: None })).collect();
     assert_eq!(entries(&store, "s", 2).await, expected);
 }
 
@@ -254,14 +254,14 @@ async fn syncs_and_layouts_do_not_see_each_other(store: Store) {
     store.commit("s", 1, vec![(hash(1), accept(2))]).await.unwrap();
     store.commit("t", 0, vec![(hash(2), accept(3))]).await.unwrap();
     for (sync, bits, n, checksum) in [("s", 0, 1, 1), ("s", 1, 1, 2), ("t", 0, 2, 3)] {
-        let expected = BTreeMap::from([(hash(n), Entry { accepted: Some(accepted(checksum)), trouble: None })]);
+        let expected = BTreeMap::from([(hash(n), StoredEntry { accepted: Some(accepted(checksum)), failure: None })]);
         assert_eq!(entries(&store, sync, bits).await, expected, "{sync} {bits}");
     }
 }
 
 async fn rebucketing_keeps_every_entry(store: Store) {
     let mut writes: Vec<_> = (0..2_000).map(|n| (hash(n), accept(n.into()))).collect();
-    writes.extend((1_900..2_100).map(|n| (hash(n), EntryWrite::Trouble(trouble(n.into())))));
+    writes.extend((1_900..2_100).map(|n| (hash(n), EntryWrite::Failure(failure(n.into())))));
     store.commit("s", 3, writes).await.unwrap();
     let before = entries(&store, "s", 3).await;
     assert_eq!(before.len(), 2_100);
@@ -374,7 +374,7 @@ async fn batches_are_counted_once(store: Store) {
         "a done batch stays done"
     );
     assert_eq!(store.claim(batch_ref("r1", 0), 0, b"note", Millis(41), Millis(50)).await.unwrap(), Claim::Done(Progress { done: 1, total: None }));
-    let sealed = store.seal("r1", 2).await.unwrap();
+    let sealed = store.set_batch_total("r1", 2).await.unwrap();
     assert_eq!(sealed, Progress { done: 1, total: Some(2) });
     assert!(!sealed.is_complete());
     assert!(store.settle(batch_ref("r1", 1), &batch(2, true), Some(Millis(60))).await.unwrap().is_complete());
@@ -384,8 +384,8 @@ async fn batches_are_counted_once(store: Store) {
     assert_eq!(store.last_progress("r1").await.unwrap(), Some(Millis(60)));
     let again = store.claim(batch_ref("r1", 1), 0, b"note", Millis(61), Millis(70)).await.unwrap();
     assert_eq!(again, Claim::Done(Progress { done: 2, total: Some(2) }), "whoever comes late learns that the run is through");
-    assert_eq!(store.seal("r1", 2).await.unwrap(), Progress { done: 2, total: Some(2) }, "said twice");
-    assert_eq!(store.seal("r2", 0).await.unwrap(), Progress { done: 0, total: Some(0) }, "a run without batches");
+    assert_eq!(store.set_batch_total("r1", 2).await.unwrap(), Progress { done: 2, total: Some(2) }, "said twice");
+    assert_eq!(store.set_batch_total("r2", 0).await.unwrap(), Progress { done: 0, total: Some(0) }, "a run without batches");
 }
 
 async fn a_claim_holds_until_its_time(store: Store) {
@@ -401,7 +401,7 @@ async fn a_claim_holds_until_its_time(store: Store) {
     assert_eq!(claim(360, 500).await, Claim::Done(Progress { done: 1, total: None }));
     assert_eq!(store.claim(batch_ref("r1", 8), 0, b"note", Millis(360), Millis(500)).await.unwrap(), Claim::Granted(BatchState::default()), "another batch");
     // A restored state counts generations again: a message of a run that had this one before is of nobody now.
-    let active = Some(Active { run: "r9".into(), since: Millis(0) });
+    let active = Some(ActiveRun { run: "r9".into(), since: Millis(0) });
     assert!(store.put_head("s", &Head { generation: 3, active, ..store.head("s").await.unwrap() }).await.unwrap());
     assert_eq!(store.claim(batch_ref("r8", 0), 3, b"note", Millis(0), Millis(9)).await.unwrap(), Claim::Stale(3));
     assert_eq!(store.claim(batch_ref("r9", 0), 3, b"note", Millis(0), Millis(9)).await.unwrap(), Claim::Granted(BatchState::default()));
@@ -421,37 +421,37 @@ async fn doubts_appear_and_are_forgotten(store: Store) {
     for (sync, id) in [("s", "r1"), ("s", "r2"), ("t", "r3")] {
         store.put_run(&run(sync, id, Status::Running)).await.unwrap();
     }
-    let doubts = async |sync| store.doubts(sync).await.unwrap().notes.into_iter().flatten().collect::<BTreeSet<u8>>();
+    let in_doubt = async |sync| store.in_doubt(sync).await.unwrap().notes.into_iter().flatten().collect::<BTreeSet<u8>>();
     let claim_of = async |sync, run, number, note: &'static [u8]| {
         store.claim(BatchRef { sync, run, number }, 0, note, Millis(0), Millis(9)).await.unwrap();
     };
     let claim = async |run, number, note| claim_of("s", run, number, note).await;
-    let forget = async |run: &str, now| store.forget_doubts("s", &[run.to_owned()], Millis(now)).await.unwrap();
-    assert_eq!(doubts("s").await, BTreeSet::new());
+    let forget = async |run: &str, now| store.clear_in_doubt("s", &[run.to_owned()], Millis(now)).await.unwrap();
+    assert_eq!(in_doubt("s").await, BTreeSet::new());
     claim("r1", 0, &[1, 255]).await;
     claim("r1", 1, &[3]).await;
     claim("r2", 0, &[4]).await;
     claim_of("t", "r3", 0, &[5]).await;
     store.settle(batch_ref("r1", 0), &batch(1, false), Some(Millis(5))).await.unwrap();
-    let of_job = Doubt::of_job(batch(1, false).job.as_deref().unwrap());
-    let notes = BTreeSet::from_iter(store.doubts("s").await.unwrap().notes);
+    let of_job = InDoubt::of_job(batch(1, false).job.as_deref().unwrap());
+    let notes = BTreeSet::from_iter(store.in_doubt("s").await.unwrap().notes);
     assert_eq!(notes, BTreeSet::from([vec![1, 255], of_job, vec![3], vec![4]]), "settled is not done, and its job may be at work");
     store.settle(batch_ref("r1", 0), &batch(2, true), Some(Millis(6))).await.unwrap();
-    assert_eq!(doubts("s").await, BTreeSet::from([3, 4]));
-    assert_eq!(store.doubts("s").await.unwrap().runs, ["r1", "r2"]);
+    assert_eq!(in_doubt("s").await, BTreeSet::from([3, 4]));
+    assert_eq!(store.in_doubt("s").await.unwrap().runs, ["r1", "r2"]);
     forget("r3", i64::MAX).await;
-    assert_eq!(doubts("s").await, BTreeSet::from([3, 4]), "only of runs that are named");
+    assert_eq!(in_doubt("s").await, BTreeSet::from([3, 4]), "only of runs that are named");
     claim("r1", 5, &[7, 8]).await;
     store.settle(batch_ref("r1", 5), &BatchState { doubt: vec![8], ..batch(2, true) }, Some(Millis(6))).await.unwrap();
-    assert_eq!(doubts("s").await, BTreeSet::from([3, 4, 8]), "done, with a record whose fate is unknown");
+    assert_eq!(in_doubt("s").await, BTreeSet::from([3, 4, 8]), "done, with a record whose fate is unknown");
     forget("r1", 8).await;
-    assert_eq!(doubts("s").await, BTreeSet::from([3, 4, 8]), "a writer may still be at work on one of them");
+    assert_eq!(in_doubt("s").await, BTreeSet::from([3, 4, 8]), "a writer may still be at work on one of them");
     forget("r1", 9).await;
-    assert_eq!(doubts("s").await, BTreeSet::from([4]));
+    assert_eq!(in_doubt("s").await, BTreeSet::from([4]));
     assert_eq!(store.tally("r1").await.unwrap().sent, 4, "a run that goes on keeps its numbers");
     store.put_run(&run("s", "r1", Status::Complete)).await.unwrap();
     store.put_run(&run("s", "r4", Status::Running)).await.unwrap();
     forget("r2", i64::MAX).await;
-    assert_eq!(doubts("s").await, BTreeSet::new());
-    assert_eq!(doubts("t").await, BTreeSet::from([5]), "of another sync, though of a run before");
+    assert_eq!(in_doubt("s").await, BTreeSet::new());
+    assert_eq!(in_doubt("t").await, BTreeSet::from([5]), "of another sync, though of a run before");
 }

@@ -9,7 +9,7 @@ use domain::cells;
 use domain::config::Reference;
 use domain::config::SecretSource;
 use domain::fault::{Code, Fault};
-use domain::ports::{Only, Opening, Query, Warehouse};
+use domain::ports::{OpenArgs, Query, RowFilter, Warehouse};
 use domain::row::RowBatch;
 use domain::value::{Type, Value};
 use futures_util::StreamExt as _;
@@ -151,7 +151,7 @@ async fn wrong_models_are_told_apart(f: &Fixture) {
         assert_eq!(read(&*warehouse, sql).await.unwrap_err().1, fault, "{}: rows say the same as describe", f.name);
     }
     // The position stays that of the person's own text when a condition is around it.
-    let only = Only::Key(vec![("a".into(), "1".into())]);
+    let only = RowFilter::Key(vec![("a".into(), "1".into())]);
     let asked = Query { sql: "select 1 as a,\n  nope".into(), only: Some(only) };
     let fault = collect(&*warehouse, &asked).await.unwrap_err().1;
     assert!(fault.what.contains("at line 2, column 3"), "{}: {fault}", f.name);
@@ -169,7 +169,7 @@ async fn conditions_choose_rows(f: &Fixture) {
     for (values, third) in &f.cursors {
         let mut cell = Vec::new();
         cells::push(&mut cell, *third);
-        let only = Some(Only::From { column: "c".into(), cell });
+        let only = Some(RowFilter::From { column: "c".into(), cell });
         // The comment at the end must not swallow what is put after it.
         let sql = format!("{values} -- the newest;");
         let batches = collect(&*warehouse, &Query { sql, only }).await.unwrap();
@@ -178,7 +178,7 @@ async fn conditions_choose_rows(f: &Fixture) {
         assert_eq!(found, [Value::Int(3), Value::Int(4)], "{}: {values}", f.name);
     }
     let sql = "select 7 as \"a b\", 'it''s' as t union all select 8, 'x' union all select 7, 'y';".to_owned();
-    let only = Some(Only::Key(vec![("a b".into(), "7".into()), ("t".into(), "it's".into())]));
+    let only = Some(RowFilter::Key(vec![("a b".into(), "7".into()), ("t".into(), "it's".into())]));
     let batches = collect(&*warehouse, &Query { sql, only }).await.unwrap();
     assert_eq!(numbers(&batches), [7], "{}", f.name);
 }
@@ -264,7 +264,7 @@ async fn eventually(holds: impl AsyncFn() -> bool) {
 
 async fn open(name: &str, config: &serde_json::Value, folder: &Path) -> Arc<dyn Warehouse> {
     let entry = warehouses::find(name).unwrap();
-    (entry.open)(Opening { name: "test", config, folder, secrets: &NoSecrets }).await.unwrap()
+    (entry.open)(OpenArgs { name: "test", config, folder, secrets: &NoSecrets }).await.unwrap()
 }
 
 impl Fixture {

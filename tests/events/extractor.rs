@@ -103,7 +103,7 @@ async fn events_of_other_systems_concern_those_who_wait_for_them() {
     let fault = house.extract(event("extractor/other-system.json"), "i2").await.unwrap_err();
     assert!(fault.what.contains("nobody"), "{fault}");
     // What the extractor sends to itself then.
-    let caused = extractor::trigger::caused_event(SYNC, "6a7e8feb-b491-4cf7-a9f1-bf3703467718");
+    let caused = extractor::trigger::event_trigger(SYNC, "6a7e8feb-b491-4cf7-a9f1-bf3703467718");
     for invocation in ["i3", "i4"] {
         house.extract(caused.clone(), invocation).await.unwrap();
         house.deliver().await;

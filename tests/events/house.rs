@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws::Clients;
 use aws::definitions::Definitions;
-use aws::settings::{Common, Extractor, Writer};
+use aws::settings::{CommonSettings, ExtractorSettings, WriterSettings};
 use domain::batch::Message;
 use domain::clock::Millis;
 use domain::connection::{Connection, Definition};
@@ -37,8 +37,8 @@ pub fn event(path: &str) -> Value {
 pub struct House {
     pub clients: Clients,
     pub double: Double,
-    pub extractor: extractor::handler::House,
-    pub writer: writer::handler::House,
+    pub extractor: extractor::handler::ExtractorServices,
+    pub writer: writer::handler::WriterServices,
     pub definition: Definition,
     pub queue: String,
     pub dlq: String,
@@ -55,7 +55,7 @@ impl House {
         let (queue, dlq) = (create(format!("{prefix}{CONNECTION}")).await, create(format!("{prefix}{CONNECTION}-dlq")).await);
         let (folder, double) = (tempfile::tempdir().unwrap(), Double::start());
         support::project::execute(&folder.path().join("w.db"), "create table contacts (id integer primary key, email text)");
-        let common = Common {
+        let common = CommonSettings {
             stack: "sluicegate".into(),
             table: table.clone(),
             bucket,
@@ -69,10 +69,13 @@ impl House {
         };
         let definition = definition(folder.path(), &double);
         Definitions::new(&clients, &table).put(&definition, SystemClock.now()).await.unwrap();
-        let settings = Writer { common: common.clone(), queue_url: queue.clone(), dlq_url: dlq.clone(), destination: CONNECTION.into(), rate: None };
+        let settings = WriterSettings { common: common.clone(), queue_url: queue.clone(), dlq_url: dlq.clone(), destination: CONNECTION.into(), rate: None };
         let house = Self {
-            extractor: extractor::handler::House::new(Extractor { common, queue_prefix: prefix, requests_per_message: 1, lateness: None }, clients.clone()),
-            writer: writer::handler::House::new(settings, &clients),
+            extractor: extractor::handler::ExtractorServices::new(
+                ExtractorSettings { common, queue_prefix: prefix, requests_per_message: 1, lateness: None },
+                clients.clone(),
+            ),
+            writer: writer::handler::WriterServices::new(settings, &clients),
             clients,
             double,
             definition,
@@ -97,14 +100,14 @@ impl House {
     }
 
     /// The same by another process.
-    pub async fn extract_by(&self, extractor: &extractor::handler::House, event: Value, invocation: &str) -> Result<Value, domain::fault::Fault> {
+    pub async fn extract_by(&self, extractor: &extractor::handler::ExtractorServices, event: Value, invocation: &str) -> Result<Value, domain::fault::Fault> {
         let answer = extractor::handler::handle(extractor, lambda(event, invocation, Duration::from_secs(600))).await?;
         Ok(serde_json::to_value(answer).unwrap())
     }
 
     /// An extractor as another process has it.
-    pub fn another_extractor(&self) -> extractor::handler::House {
-        extractor::handler::House::new(self.extractor.settings.clone(), self.clients.clone())
+    pub fn another_extractor(&self) -> extractor::handler::ExtractorServices {
+        extractor::handler::ExtractorServices::new(self.extractor.settings.clone(), self.clients.clone())
     }
 
     /// Hands an event to the writer; the ids of the messages that stay.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws::telemetry::Metrics;
 use domain::clock::{Millis, Span};
-use domain::head::{Active, Head};
+use domain::head::{ActiveRun, Head};
 use domain::run::Run;
 use serde_json::{Value, json};
 use support::double::Double;
@@ -66,7 +66,7 @@ async fn every_sync_is_looked_at_and_none_hides_another() {
         house.extractor.definitions.set_paused("resumed", paused, now()).await.unwrap();
     }
     apply(&house, "stuck", json!("manual"), json!({})).await;
-    let active = Some(Active { run: "r1".into(), since: hours_ago(2) });
+    let active = Some(ActiveRun { run: "r1".into(), since: hours_ago(2) });
     for (sync, head) in [("late", Head { delivered: Some(hours_ago(2)), ..Head::default() }), ("stuck", Head { active, ..Head::default() })] {
         assert!(house.store().put_head(sync, &head).await.unwrap());
     }

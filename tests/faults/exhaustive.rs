@@ -130,12 +130,12 @@ pub fn every_point((from, model): &(Rig, Model), end: End, mutations: &[Mutation
 const STEPS: [&str; 17] = [
     "put_run",  // the run is known
     "put_head", // acquired
-    "doubts",   // preflight is over
+    "in_doubt", // preflight is over
     "buckets",  // extracted and compared
     "put_run",  // planned, guards passed
     "head",     // still ours
     "put_page", // marked
-    "forget_doubts",
+    "clear_in_doubt",
     "send",     // the first batch enqueued
     "claim",    // claimed
     "write",    // sent

@@ -119,7 +119,7 @@ impl Killed {
 
     /// The statuses in `sluice runs`, newest first.
     pub fn statuses(&self) -> Vec<String> {
-        let said = self.project.sluice(&["--json", "runs", SYNC, "--most", "1000"]);
+        let said = self.project.sluice(&["--json", "runs", SYNC, "--limit", "1000"]);
         assert_eq!(said.code, 0, "{said:?}");
         let runs = said.json();
         runs.as_array().expect("a list").iter().map(|run| run["status"].as_str().expect("a status").to_owned()).collect()

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::batch::{BatchRecord, WriteBatch, read_body};
-use domain::job::{Poll, Stop, Ticket};
+use domain::job::{AbortResult, Poll, Ticket};
 use domain::layout::Layout;
 use domain::mode::Op;
 use domain::outcome::{Effect, Outcome};
@@ -106,12 +106,12 @@ impl Ledger {
     }
 
     /// Stops a job that has had no effect yet. Of one that nobody submitted here nothing is known.
-    pub fn stop(&self, ticket: &Ticket) -> Stop {
+    pub fn stop(&self, ticket: &Ticket) -> AbortResult {
         let mut jobs = self.passing();
         if let Some(job) = ticket.0.parse::<usize>().ok().and_then(|at| jobs.get_mut(at)) {
             job.stopped = true;
         }
-        Stop::Over
+        AbortResult::Over
     }
 
     /// Takes a batch that is written.

@@ -12,18 +12,18 @@ use domain::bucket::{Bucket, EntryWrite};
 use domain::clock::Millis;
 use domain::config::RateLimit;
 use domain::dead_letter::DeadLetter;
-use domain::doubt::ClaimNotes;
 use domain::equality::Equality;
 use domain::fault::{Code, Fault};
 use domain::head::Head;
-use domain::job::{Jobs, Load, Poll, Stop, Ticket, Told};
+use domain::in_doubt::ClaimNotes;
+use domain::job::{AbortResult, Counted, Jobs, PlannedLoad, Poll, Ticket};
 use domain::key::KeyHash;
 use domain::limiter::{Lease, LimiterState};
 use domain::manifest::ManifestPage;
 use domain::outcome::{Outcome, WriteError};
 use domain::ports::{
-    BatchQueue, BatchRef, BucketStore, Claim, DeadLetterStore, Delivery, Destination, HeadStore, LimiterStore, Limits, Need, Progress, Receipt, RunStore,
-    StateStore,
+    BatchQueue, BatchRef, BucketStore, Claim, DeadLetterStore, Delivery, Destination, HeadStore, LimiterStore, Limits, PreflightRequest, Progress, Receipt,
+    RunStore, StateStore,
 };
 use domain::run::{BatchState, Run, Tally};
 use domain::schema::{DestinationField, DestinationSchema};
@@ -142,7 +142,7 @@ impl Points {
 }
 
 /// A port with its calls counted.
-pub struct Counted<P: ?Sized> {
+pub struct CountedPort<P: ?Sized> {
     pub points: Arc<Points>,
     pub port: Arc<P>,
 }
@@ -163,8 +163,8 @@ pub struct Recording {
 
 impl Recording {
     /// A call about a job, done by `call`; or the end in it.
-    async fn about_job<T>(&self, name: &'static str, call: impl FnOnce(Begin) -> T) -> Told<T> {
-        let told = |said| Told { requests: 1, said };
+    async fn about_job<T>(&self, name: &'static str, call: impl FnOnce(Begin) -> T) -> Counted<T> {
+        let told = |result| Counted { requests: 1, result };
         let (points, begin) = (&self.points, self.begin.unwrap_or(Begin::AtSubmit));
         if points.dead.load(Ordering::Acquire) {
             return std::future::pending().await;
@@ -186,15 +186,15 @@ impl Jobs for Recording {
         batch.records.len() > BATCH
     }
 
-    async fn submit(&self, batch: &WriteBatch<'_>) -> Told<Ticket> {
+    async fn submit(&self, batch: &WriteBatch<'_>) -> Counted<Ticket> {
         self.about_job("submit", |begin| self.ledger.submit(batch, begin)).await
     }
 
-    async fn poll(&self, ticket: &Ticket, _: &WriteBatch<'_>) -> Told<Poll> {
+    async fn poll(&self, ticket: &Ticket, _: &WriteBatch<'_>) -> Counted<Poll> {
         self.about_job("poll", |_| self.ledger.poll(ticket)).await
     }
 
-    async fn stop(&self, ticket: &Ticket) -> Told<Stop> {
+    async fn abort(&self, ticket: &Ticket) -> Counted<AbortResult> {
         self.about_job("stop", |_| self.ledger.stop(ticket)).await
     }
 }
@@ -205,7 +205,7 @@ impl Destination for Recording {
         self.limits
     }
 
-    fn limits_for(&self, _: Load) -> Limits {
+    fn limits_for(&self, _: PlannedLoad) -> Limits {
         Limits { batch_records: if self.begin.is_some() { JOB_BATCH } else { BATCH }, ..self.limits }
     }
 
@@ -213,7 +213,7 @@ impl Destination for Recording {
         self.begin.is_some().then_some(self)
     }
 
-    async fn preflight(&self, _: Need<'_>) -> Result<DestinationSchema, Fault> {
+    async fn preflight(&self, _: PreflightRequest<'_>) -> Result<DestinationSchema, Fault> {
         let field = |name: &str, equality| DestinationField { name: name.into(), equality, ..DestinationField::default() };
         let fields = self.folds.then(|| vec![field("id", Equality::IgnoresCase), field("name", Equality::Exact)]);
         Ok(DestinationSchema { fields, ..DestinationSchema::default() })
@@ -243,7 +243,7 @@ macro_rules! counted {
 }
 
 #[async_trait]
-impl BatchQueue for Counted<dyn BatchQueue> {
+impl BatchQueue for CountedPort<dyn BatchQueue> {
     fn max_body_bytes(&self) -> usize {
         self.port.max_body_bytes()
     }
@@ -263,7 +263,7 @@ impl BatchQueue for Counted<dyn BatchQueue> {
 }
 
 #[async_trait]
-impl HeadStore for Counted<dyn StateStore> {
+impl HeadStore for CountedPort<dyn StateStore> {
     async fn head(&self, sync: &str) -> Result<Head, Fault> {
         counted!(self.head(sync))
     }
@@ -274,7 +274,7 @@ impl HeadStore for Counted<dyn StateStore> {
 }
 
 #[async_trait]
-impl BucketStore for Counted<dyn StateStore> {
+impl BucketStore for CountedPort<dyn StateStore> {
     async fn manifest(&self, sync: &str, bits: u8) -> Result<Vec<ManifestPage>, Fault> {
         counted!(self.manifest(sync, bits))
     }
@@ -297,7 +297,7 @@ impl BucketStore for Counted<dyn StateStore> {
 }
 
 #[async_trait]
-impl RunStore for Counted<dyn StateStore> {
+impl RunStore for CountedPort<dyn StateStore> {
     async fn put_run(&self, run: &Run) -> Result<(), Fault> {
         counted!(self.put_run(run))
     }
@@ -318,8 +318,8 @@ impl RunStore for Counted<dyn StateStore> {
         counted!(self.settle(batch, state, progress))
     }
 
-    async fn seal(&self, run: &str, batches: u32) -> Result<Progress, Fault> {
-        counted!(self.seal(run, batches))
+    async fn set_batch_total(&self, run: &str, batches: u32) -> Result<Progress, Fault> {
+        counted!(self.set_batch_total(run, batches))
     }
 
     async fn last_progress(&self, run: &str) -> Result<Option<Millis>, Fault> {
@@ -330,17 +330,17 @@ impl RunStore for Counted<dyn StateStore> {
         counted!(self.tally(run))
     }
 
-    async fn doubts(&self, sync: &str) -> Result<ClaimNotes, Fault> {
-        counted!(self.doubts(sync))
+    async fn in_doubt(&self, sync: &str) -> Result<ClaimNotes, Fault> {
+        counted!(self.in_doubt(sync))
     }
 
-    async fn forget_doubts(&self, sync: &str, runs: &[String], now: Millis) -> Result<(), Fault> {
-        counted!(self.forget_doubts(sync, runs, now))
+    async fn clear_in_doubt(&self, sync: &str, runs: &[String], now: Millis) -> Result<(), Fault> {
+        counted!(self.clear_in_doubt(sync, runs, now))
     }
 }
 
 #[async_trait]
-impl DeadLetterStore for Counted<dyn StateStore> {
+impl DeadLetterStore for CountedPort<dyn StateStore> {
     async fn put_dead_letters(&self, letters: Vec<DeadLetter>) -> Result<(), Fault> {
         counted!(self.put_dead_letters(letters))
     }
@@ -355,7 +355,7 @@ impl DeadLetterStore for Counted<dyn StateStore> {
 }
 
 #[async_trait]
-impl LimiterStore for Counted<dyn StateStore> {
+impl LimiterStore for CountedPort<dyn StateStore> {
     async fn lease(&self, connection: &str, limit: RateLimit, now_micros: i64, want: u32) -> Result<Lease, Fault> {
         counted!(self.lease(connection, limit, now_micros, want))
     }

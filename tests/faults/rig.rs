@@ -10,21 +10,21 @@ use domain::cells;
 use domain::clock::Millis;
 use domain::fault::Fault;
 use domain::mode::Mode;
-use domain::ports::{BatchQueue, Clock, Described, Limits, Only, Query, RowStream, RunStore, StateStore, Warehouse};
+use domain::ports::{BatchQueue, Clock, Limits, ModelSchema, Query, RowFilter, RowStream, RunStore, StateStore, Warehouse};
 use domain::row::{Column, RowBatch};
 use domain::run::{Run, Status, Trigger};
 use domain::sync::Sync;
 use domain::value::{Type, Value};
 use embedded::{MemoryQueue, SqliteState, SystemClock};
-use engine::deliver::rate_limiter::Slots;
-use engine::started::Request;
-use engine::{Context, Engine, Meter, Settings, Stop};
+use engine::deliver::rate_limiter::RateLimiter;
+use engine::started::RunRequest;
+use engine::{CancelToken, Context, Engine, RunProgress, Settings};
 use futures_util::StreamExt as _;
 use serde_json::json;
 
 use crate::ledger::{Begin, Ledger, Manners};
 use crate::model::{LONGEST, Model};
-use crate::points::{Counted, End, JOB_BATCH, Point, Points, Recording};
+use crate::points::{CountedPort, End, JOB_BATCH, Point, Points, Recording};
 use crate::promise::View;
 
 /// Most records in a batch.
@@ -175,21 +175,21 @@ impl Rig {
     async fn engine(&self, model: &Model, points: &Arc<Points>, ahead: Duration) -> Engine {
         let limits = Limits { batch_records: BATCH, batch_bytes: 1 << 20, concurrency: 1, rate: None, first_pause: Duration::from_millis(1) };
         let state: Arc<dyn StateStore> = Arc::new(SqliteState::open(self.file()).await.expect("the state opens"));
-        let store: Arc<dyn StateStore> = Arc::new(Counted { points: points.clone(), port: state });
+        let store: Arc<dyn StateStore> = Arc::new(CountedPort { points: points.clone(), port: state });
         let queue: Arc<dyn BatchQueue> = Arc::new(MemoryQueue::new(Duration::from_secs(3600)));
         let clock = Arc::new(Ahead(ahead));
         let recording = Recording { points: points.clone(), ledger: self.ledger.clone(), limits, begin: self.begin, folds: self.ways.text_keys };
         let context = Context {
             sync: Arc::new(sync(self.mode, self.ways)),
             destination: Arc::new(recording),
-            slots: Arc::new(Slots::new("d", None, store.clone(), clock.clone())),
+            slots: Arc::new(RateLimiter::new("d", None, store.clone(), clock.clone())),
             store,
-            queue: Arc::new(Counted { points: points.clone(), port: queue }),
-            shelf: None,
+            queue: Arc::new(CountedPort { points: points.clone(), port: queue }),
+            plan_store: None,
             renew: None,
             clock,
-            meter: Arc::new(Meter::default()),
-            stop: Stop::default(),
+            meter: Arc::new(RunProgress::default()),
+            stop: CancelToken::default(),
             settings: Settings {
                 stall: if self.ways.beside { STALL } else { Duration::ZERO },
                 requests_per_message: self.requests,
@@ -228,8 +228,8 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-fn request(approve: Option<String>) -> Request {
-    Request { trigger: Trigger::Manual, approve, full: false }
+fn request(approve: Option<String>) -> RunRequest {
+    RunRequest { trigger: Trigger::Manual, approve, full: false }
 }
 
 /// A clock that is ahead by this.
@@ -264,16 +264,16 @@ struct Memory {
 
 #[async_trait]
 impl Warehouse for Memory {
-    async fn describe(&self, _: &Query) -> Result<Described, Fault> {
+    async fn describe(&self, _: &Query) -> Result<ModelSchema, Fault> {
         let column = |name: &str, kind| Column { name: name.into(), kind };
         let key = if self.ways.text_keys { Type::Text } else { Type::Int };
         let columns = vec![column("id", key), column("name", Type::Text), column("updated", Type::Int)];
-        Ok(Described { columns, findings: Vec::new(), unreadable: Vec::new() })
+        Ok(ModelSchema { columns, findings: Vec::new(), unreadable: Vec::new() })
     }
 
     async fn rows(&self, query: &Query) -> Result<RowStream, Fault> {
         let from = match &query.only {
-            Some(Only::From { cell, .. }) => match cells::value(cell) {
+            Some(RowFilter::From { cell, .. }) => match cells::value(cell) {
                 Value::Int(from) => from,
                 other => panic!("a cursor that is {other:?}"),
             },

@@ -3,8 +3,8 @@
 mod accepted_only;
 mod balance;
 mod digests;
-mod doubts;
 mod fence;
+mod in_doubt;
 mod nothing_blocks;
 mod once;
 mod out_of_time;

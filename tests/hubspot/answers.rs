@@ -5,8 +5,8 @@ use std::time::Duration;
 use domain::mode::Op;
 use domain::outcome::{Outcome, WriteError};
 use domain::value::{Type, Value as Cell};
-use doubles::hubspot::HubSpot;
-use doubles::hubspot::gate::Fault;
+use doubles::hubspot::HubSpotDouble;
+use doubles::hubspot::gate::InjectedFault;
 use serde_json::json;
 
 use crate::rig::{Records, double, letters, open, open_with};
@@ -15,7 +15,7 @@ fn three() -> Records {
     Records::contacts(&[("a", "Ada"), ("b", "Bob"), ("c", "Cleo")])
 }
 
-async fn error(double: &HubSpot, fault: Fault) -> WriteError {
+async fn error(double: &HubSpotDouble, fault: InjectedFault) -> WriteError {
     double.portal().gate.fail_next(1, fault);
     three().write(&*open(double).await, Op::Upsert).await.unwrap_err()
 }
@@ -24,15 +24,15 @@ async fn error(double: &HubSpot, fault: Fault) -> WriteError {
 async fn what_is_not_mentioned_is_unknown() {
     let double = double();
     let hub = open(&double).await;
-    double.portal().gate.fail_next(1, Fault::EmptyResults);
+    double.portal().gate.fail_next(1, InjectedFault::EmptyResults);
     assert_eq!(three().write(&*hub, Op::Upsert).await.unwrap(), vec![Outcome::unmentioned(); 3], "200, and nothing was done");
     assert!(double.portal().objects["contacts"].records.is_empty());
-    double.portal().gate.fail_next(1, Fault::LastResultMissing);
+    double.portal().gate.fail_next(1, InjectedFault::LastResultMissing);
     let outcomes = three().write(&*hub, Op::Upsert).await.unwrap();
     assert_eq!(letters(&outcomes).matches('T').count(), 1, "{outcomes:?}");
     // Looking up may come to nothing as well: nobody is taken for gone because of that.
     for op in [Op::Delete, Op::Update] {
-        double.portal().gate.fail_next(1, Fault::EmptyResults);
+        double.portal().gate.fail_next(1, InjectedFault::EmptyResults);
         let by_email = Records::new(&[("email", Type::Text)], &[vec![Cell::Text("ada@h.test")]]);
         assert_eq!(by_email.write(&*hub, op).await.unwrap(), vec![Outcome::unmentioned()], "{op}");
     }
@@ -42,17 +42,17 @@ async fn what_is_not_mentioned_is_unknown() {
 async fn errors_that_pass_are_told_from_those_that_do_not() {
     let double = double();
     for status in [500, 502, 503, 504, 521, 522, 523, 524] {
-        assert!(matches!(error(&double, Fault::Status(status)).await, WriteError::Unavailable { after: None, .. }), "{status}");
+        assert!(matches!(error(&double, InjectedFault::Status(status)).await, WriteError::Unavailable { after: None, .. }), "{status}");
     }
-    assert!(matches!(error(&double, Fault::Html).await, WriteError::Unavailable { detail, .. } if detail.contains("HTML")));
-    assert!(matches!(error(&double, Fault::Status(423)).await, WriteError::Unavailable { after: Some(a), .. } if a >= Duration::from_secs(2)));
-    assert!(matches!(error(&double, Fault::RetryAfter(503, 7)).await, WriteError::Unavailable { after: Some(a), .. } if a.as_secs() == 7));
-    let moved = error(&double, Fault::RetryAfter(477, 7200)).await;
+    assert!(matches!(error(&double, InjectedFault::Html).await, WriteError::Unavailable { detail, .. } if detail.contains("HTML")));
+    assert!(matches!(error(&double, InjectedFault::Status(423)).await, WriteError::Unavailable { after: Some(a), .. } if a >= Duration::from_secs(2)));
+    assert!(matches!(error(&double, InjectedFault::RetryAfter(503, 7)).await, WriteError::Unavailable { after: Some(a), .. } if a.as_secs() == 7));
+    let moved = error(&double, InjectedFault::RetryAfter(477, 7200)).await;
     assert_eq!(moved, WriteError::Throttled { after: Some(Duration::from_secs(7200)) }, "the account is being moved");
     for status in [400, 409, 414] {
-        assert!(matches!(error(&double, Fault::Status(status)).await, WriteError::Refused { .. }), "{status}");
+        assert!(matches!(error(&double, InjectedFault::Status(status)).await, WriteError::Refused { .. }), "{status}");
     }
-    for fault in [Fault::Cut, Fault::CutAfter] {
+    for fault in [InjectedFault::Cut, InjectedFault::CutAfter] {
         assert!(matches!(error(&double, fault).await, WriteError::Unavailable { detail, .. } if detail.contains("may have taken")));
     }
     double.portal().gate.scope_missing = true;

@@ -1,13 +1,13 @@
 //! The double itself: what HubSpot is known to do, asked for with a plain client.
 
-use doubles::hubspot::HubSpot;
-use doubles::hubspot::gate::{Fault, TOKEN};
+use doubles::hubspot::HubSpotDouble;
+use doubles::hubspot::gate::{InjectedFault, TOKEN};
 use serde_json::{Value, json};
 
 use crate::rig::double;
 
 /// Posts JSON with the double's token.
-async fn post(double: &HubSpot, path: &str, body: Value) -> (u16, Value) {
+async fn post(double: &HubSpotDouble, path: &str, body: Value) -> (u16, Value) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let request = reqwest::Client::new().post(double.url() + path).bearer_auth(TOKEN).body(body.to_string());
     let reply = request.send().await.unwrap();
@@ -98,7 +98,7 @@ async fn quota_and_faults_are_told_as_documented() {
     {
         let mut portal = double.portal();
         portal.gate.quota.max = 2;
-        portal.gate.fail_next(1, Fault::RetryAfter(477, 60));
+        portal.gate.fail_next(1, InjectedFault::RetryAfter(477, 60));
     }
     let send = async || {
         let _ = rustls::crypto::ring::default_provider().install_default();

@@ -1,10 +1,10 @@
 //! Links to records of other objects.
 
 use domain::mode::{Mode, Op};
-use domain::ports::Need;
+use domain::ports::PreflightRequest;
 use domain::value::{Type, Value as Cell};
-use doubles::hubspot::HubSpot;
-use doubles::hubspot::gate::Fault;
+use doubles::hubspot::HubSpotDouble;
+use doubles::hubspot::gate::InjectedFault;
 use serde_json::{Value, json};
 
 use crate::rig::{Records, double, letters, open_with, rejection};
@@ -21,7 +21,7 @@ fn contacts(rows: &[(&str, Cell<'static>)]) -> Records {
 }
 
 /// The links of the account: contact by `crm_id`, company id, type.
-fn links(double: &HubSpot) -> Vec<(String, u64, u64)> {
+fn links(double: &HubSpotDouble) -> Vec<(String, u64, u64)> {
     let portal = double.portal();
     portal.links.iter().map(|(from, id, _, to, kind)| (portal.objects[from].records[id]["crm_id"].clone(), *to, *kind)).collect()
 }
@@ -109,7 +109,7 @@ async fn a_link_that_fails_for_a_while_is_asked_for_again_without_its_record() {
     let id = "101";
     let records = contacts(&[("a", Cell::Text(id)), ("b", Cell::Null)]);
     // The write goes well, the linking after it does not, and then does.
-    for fault in [Fault::Status(503), Fault::Cut, Fault::Html] {
+    for fault in [InjectedFault::Status(503), InjectedFault::Cut, InjectedFault::Html] {
         double.portal().links.clear();
         let before = double.portal().count("upsert");
         double.portal().gate.fail_every(2, vec![fault.clone()]);
@@ -120,7 +120,7 @@ async fn a_link_that_fails_for_a_while_is_asked_for_again_without_its_record() {
     }
     // An answer that says nothing of the link leaves it to the next attempt.
     double.portal().links.clear();
-    double.portal().gate.fail_every(2, vec![Fault::EmptyResults]);
+    double.portal().gate.fail_every(2, vec![InjectedFault::EmptyResults]);
     let outcomes = records.write(&*hub, Op::Upsert).await.unwrap();
     assert_eq!(&letters(&outcomes)[..1], "T", "{outcomes:?}");
     double.portal().gate.recover();
@@ -134,7 +134,7 @@ async fn preflight_looks_at_both_ends_of_a_link() {
     let found = async |options: Value, fields: &[(&str, bool)]| {
         let hub = open_with(&double, json!({}), "contacts", options).await;
         let fields: Vec<(String, bool)> = fields.iter().map(|(name, id)| ((*name).to_owned(), *id)).collect();
-        let schema = hub.preflight(Need { mode: Mode::Upsert, fields: &fields }).await.unwrap();
+        let schema = hub.preflight(PreflightRequest { mode: Mode::Upsert, fields: &fields }).await.unwrap();
         let known = schema.fields.unwrap().iter().any(|f| f.name == "company_key");
         (schema.findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "), known)
     };

@@ -1,16 +1,16 @@
 //! What is found before anything is sent, as `sluice check` shows it: each finding with its mapping line.
 
 use domain::mode::Mode;
-use domain::ports::Need;
-use doubles::hubspot::HubSpot;
-use doubles::hubspot::property::{Kind, Property};
+use domain::ports::PreflightRequest;
+use doubles::hubspot::HubSpotDouble;
+use doubles::hubspot::property::{PropertyDefinition, PropertyType};
 use serde_json::{Value, json};
 
 use crate::rig::{double, open, open_with};
 use crate::syncs::{line, project};
 
 /// What `sluice check` finds in a sync with these mapping lines.
-async fn check(double: &HubSpot, object: &str, mode: &str, lines: Vec<Value>) -> String {
+async fn check(double: &HubSpotDouble, object: &str, mode: &str, lines: Vec<Value>) -> String {
     let mut project = project(double, 3);
     project.sync()["destination"]["object"] = json!(object);
     project.sync()["mode"] = json!(mode);
@@ -29,8 +29,12 @@ fn key(to: &str) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_finding_names_its_line_and_what_to_do() {
     let double = double();
-    double.portal().define_object("p1_cars", &["plate"], vec![Property::new("plate", Kind::Text).unique(), Property::new("colour", Kind::Text)]);
-    double.portal().define("contacts", Property::new("internal", Kind::Text).read_only());
+    double.portal().define_object(
+        "p1_cars",
+        &["plate"],
+        vec![PropertyDefinition::new("plate", PropertyType::Text).unique(), PropertyDefinition::new("colour", PropertyType::Text)],
+    );
+    double.portal().define("contacts", PropertyDefinition::new("internal", PropertyType::Text).read_only());
     let constant = |to: &str, value: Value| json!({ "constant": value, "to": to });
     for (object, mode, lines, part) in [
         (
@@ -68,7 +72,11 @@ async fn every_finding_names_its_line_and_what_to_do() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mapping_that_fits_has_no_findings() {
     let double = double();
-    double.portal().define_object("p1_cars", &["plate"], vec![Property::new("plate", Kind::Text).unique(), Property::new("colour", Kind::Text)]);
+    double.portal().define_object(
+        "p1_cars",
+        &["plate"],
+        vec![PropertyDefinition::new("plate", PropertyType::Text).unique(), PropertyDefinition::new("colour", PropertyType::Text)],
+    );
     let label = json!({ "from": "name", "to": "lifecyclestage", "values": { "Customer 1": "Lead", "Customer 2": "customer" } });
     for (object, mode, lines) in [
         ("contacts", "upsert", vec![key("crm_id"), line("name", "firstname"), label]),
@@ -91,7 +99,7 @@ async fn a_mapping_that_fits_has_no_findings() {
 async fn faults_of_asking_are_told_apart() {
     let double = double();
     let fields = [("crm_id".to_owned(), true)];
-    let need = Need { mode: Mode::Upsert, fields: &fields };
+    let need = PreflightRequest { mode: Mode::Upsert, fields: &fields };
     let code = async |more: Value| open_with(&double, more, "contacts", json!({})).await.preflight(need).await.unwrap_err().code.as_str();
     assert_eq!(code(json!({ "token": "${env:OLD}" })).await, "destination_unauthorized");
     double.portal().gate.quota.daily = Some((250_000, 0));

@@ -8,7 +8,7 @@ use domain::fault::Code;
 use domain::mode::Op;
 use domain::outcome::WriteError;
 use domain::run::Status;
-use doubles::hubspot::gate::Quota;
+use doubles::hubspot::gate::QuotaWindow;
 use serde_json::json;
 
 use crate::rig::{Records, double, open, open_with};
@@ -17,7 +17,7 @@ use crate::syncs::{arrived, line, project};
 #[tokio::test]
 async fn the_rate_follows_the_headers() {
     let double = double();
-    double.portal().gate.quota = Quota::new(190, Duration::from_secs(10));
+    double.portal().gate.quota = QuotaWindow::new(190, Duration::from_secs(10));
     let hub = open(&double).await;
     assert_eq!(hub.limits().rate, Some(RateLimit { requests: 98, per: Span::seconds(10) }), "the lowest tier, until it is known better");
     Records::contacts(&[("a", "Ada")]).write(&*hub, Op::Upsert).await.unwrap();
@@ -45,7 +45,7 @@ async fn a_429_is_a_pause_and_what_is_spent_is_not_asked_for() {
 }
 
 /// Requests that a run of `rows` made, after it arrived within `quota`.
-async fn within(quota: Quota, rows: u32) -> (usize, usize) {
+async fn within(quota: QuotaWindow, rows: u32) -> (usize, usize) {
     let double = double();
     double.portal().gate.quota = quota;
     let mut project = project(&double, rows);
@@ -60,13 +60,13 @@ async fn within(quota: Quota, rows: u32) -> (usize, usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_stays_inside_the_quota() {
     // Half a second of tolerance: the machine that tests may be busy.
-    assert_eq!(within(Quota::new(40, Duration::from_secs(1)), 600).await, (60, 0));
+    assert_eq!(within(QuotaWindow::new(40, Duration::from_secs(1)), 600).await, (60, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_beside_the_writing_have_slots_of_their_own() {
     let double = double();
-    double.portal().gate.quota = Quota::new(100, Duration::from_secs(2));
+    double.portal().gate.quota = QuotaWindow::new(100, Duration::from_secs(2));
     for key in ["a", "b", "c"] {
         double.portal().add("companies", &[("crm_id", key)]);
     }

@@ -13,12 +13,12 @@ use domain::key::KeyHash;
 use domain::layout::{Field, Layout};
 use domain::mode::Op;
 use domain::outcome::{Effect, Outcome, WriteError};
-use domain::ports::{Destination, Opening};
+use domain::ports::{Destination, OpenArgs};
 use domain::sync::Target;
 use domain::value::{Type, Value as Cell};
-use doubles::hubspot::HubSpot;
+use doubles::hubspot::HubSpotDouble;
 use doubles::hubspot::gate::{REFRESH_TOKEN, TOKEN};
-use doubles::hubspot::property::{Kind, Property};
+use doubles::hubspot::property::{PropertyDefinition, PropertyType};
 use serde_json::{Value, json};
 
 pub struct Secrets;
@@ -37,43 +37,43 @@ impl SecretSource for Secrets {
 }
 
 /// A double whose contacts have a unique `crm_id`, a number `score` of at most 1,000, and more.
-pub fn double() -> HubSpot {
-    let double = HubSpot::start().unwrap();
+pub fn double() -> HubSpotDouble {
+    let double = HubSpotDouble::start().unwrap();
     {
         let mut portal = double.portal();
         let interests = [("a", "Alpha"), ("b", "Beta"), ("c", "Gamma")];
         for property in [
-            Property::new("crm_id", Kind::Text).unique(),
-            Property::new("score", Kind::Number).at_most(1000.0),
-            Property::new("birthday", Kind::Date),
-            Property::new("seen_at", Kind::DateTime),
-            Property::new("vip", Kind::Bool),
-            Property::new("interests", Kind::Checkboxes).options(&interests),
+            PropertyDefinition::new("crm_id", PropertyType::Text).unique(),
+            PropertyDefinition::new("score", PropertyType::Number).at_most(1000.0),
+            PropertyDefinition::new("birthday", PropertyType::Date),
+            PropertyDefinition::new("seen_at", PropertyType::DateTime),
+            PropertyDefinition::new("vip", PropertyType::Bool),
+            PropertyDefinition::new("interests", PropertyType::Checkboxes).options(&interests),
         ] {
             portal.define("contacts", property);
         }
-        portal.define("companies", Property::new("crm_id", Kind::Text).unique());
+        portal.define("companies", PropertyDefinition::new("crm_id", PropertyType::Text).unique());
     }
     double
 }
 
 /// The settings of a connection to a double.
-pub fn config(double: &HubSpot) -> Value {
+pub fn config(double: &HubSpotDouble) -> Value {
     json!({ "url": double.url(), "allow_private": true, "token": "${env:TOKEN}", "timeout": "10s", "retry_pause": "1ms" })
 }
 
 /// Opens `object` with settings beside the usual ones.
-pub async fn open_with(double: &HubSpot, more: Value, object: &str, options: Value) -> Arc<dyn Destination> {
+pub async fn open_with(double: &HubSpotDouble, more: Value, object: &str, options: Value) -> Arc<dyn Destination> {
     let mut config = config(double);
     config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     config.as_object_mut().unwrap().retain(|_, value| !value.is_null());
     let target = Target { connection: "crm".into(), object: object.into(), options: options.as_object().unwrap().clone() };
     let entry = destinations::find("hubspot").unwrap();
-    (entry.open)(Opening { name: "crm", config: &config, folder: Path::new("."), secrets: &Secrets }, &target).await.unwrap()
+    (entry.open)(OpenArgs { name: "crm", config: &config, folder: Path::new("."), secrets: &Secrets }, &target).await.unwrap()
 }
 
 /// Opens contacts.
-pub async fn open(double: &HubSpot) -> Arc<dyn Destination> {
+pub async fn open(double: &HubSpotDouble) -> Arc<dyn Destination> {
     open_with(double, json!({}), "contacts", json!({})).await
 }
 
@@ -123,7 +123,7 @@ impl Records {
                 hash: KeyHash::of(cells),
                 checksum: 1,
                 revision: 1,
-                had_trouble: false,
+                had_failure: false,
                 record_id: id.as_deref(),
                 key: Cells(cells),
                 fields: Cells(cells),
@@ -147,7 +147,7 @@ impl Records {
                 hash: KeyHash::of(cells),
                 checksum: 1,
                 revision: 1,
-                had_trouble: false,
+                had_failure: false,
                 record_id: id.as_deref(),
                 key: Cells(cells),
                 fields: Cells(cells),

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use domain::run::{Run, Status};
-use doubles::hubspot::HubSpot;
-use doubles::hubspot::gate::{Fault, TOKEN};
+use doubles::hubspot::HubSpotDouble;
+use doubles::hubspot::gate::{InjectedFault, TOKEN};
 use serde_json::{Value, json};
 use support::project::{Project, assert_balances};
 
@@ -16,7 +16,7 @@ pub fn line(from: &str, to: &str) -> Value {
 }
 
 /// `rows` customers as contacts of a double.
-pub fn project(double: &HubSpot, rows: u32) -> Project {
+pub fn project(double: &HubSpotDouble, rows: u32) -> Project {
     let mut project = Project::webhook(rows);
     project.connections["there"] =
         json!({ "type": "hubspot", "token": "${env:HUBSPOT_TOKEN}", "url": double.url(), "allow_private": true, "retry_pause": "1ms", "timeout": "20s" });
@@ -38,7 +38,7 @@ fn wanted(project: &Project) -> BTreeMap<String, BTreeMap<String, String>> {
 
 /// Panics unless the double's contacts are what the model gives.
 #[track_caller]
-pub fn arrived(project: &Project, double: &HubSpot) {
+pub fn arrived(project: &Project, double: &HubSpotDouble) {
     let (wanted, there) = (wanted(project), double.portal().objects["contacts"].by("crm_id"));
     let differs = wanted.iter().find(|(key, fields)| there.get(*key) != Some(fields));
     assert!(
@@ -75,7 +75,15 @@ async fn only_what_changed_is_sent() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn faults_of_every_kind_lose_nothing() {
-    let faults = vec![Fault::Cut, Fault::Status(503), Fault::CutAfter, Fault::EmptyResults, Fault::Html, Fault::LastResultMissing, Fault::Status(502)];
+    let faults = vec![
+        InjectedFault::Cut,
+        InjectedFault::Status(503),
+        InjectedFault::CutAfter,
+        InjectedFault::EmptyResults,
+        InjectedFault::Html,
+        InjectedFault::LastResultMissing,
+        InjectedFault::Status(502),
+    ];
     for (mode, nth) in [("upsert", 2), ("mirror", 3), ("upsert", 4)] {
         let double = double();
         let mut project = project(&double, 300);
@@ -211,7 +219,7 @@ async fn deletes_are_read_back() {
     let honest = project.run().await;
     assert_eq!((honest.tally.deleted, honest.tally.read_back.checked, honest.tally.read_back.landed), (3, 3, 3));
     // It says yes, and nothing is done.
-    double.portal().gate.fail_next(1, Fault::Status(204));
+    double.portal().gate.fail_next(1, InjectedFault::Status(204));
     project.warehouse("delete from customers where id = 4");
     let told = project.run().await;
     assert_eq!((told.tally.deleted, told.tally.read_back.checked, told.tally.read_back.landed), (1, 1, 0));

@@ -3,7 +3,7 @@
 use domain::mode::Op;
 use domain::outcome::{Effect, Outcome, WriteError};
 use domain::value::{Type, Value as Cell};
-use doubles::salesforce::{Fail, Salesforce, Signed};
+use doubles::salesforce::{Fail, SalesforceDouble, Signed};
 use ring::signature::KeyPair as _;
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ fn codes(outcomes: &[Outcome]) -> Vec<&str> {
     outcomes.iter().map(code).collect()
 }
 
-fn held(double: &Salesforce, ext: &str) -> doubles::salesforce::Record {
+fn held(double: &SalesforceDouble, ext: &str) -> doubles::salesforce::SObjectRecord {
     double.org().object("Contact").records_by("Ext__c")[ext].clone()
 }
 

@@ -1,6 +1,6 @@
 //! The double itself: what Salesforce is known to do, asked for with a plain client.
 
-use doubles::salesforce::{Fail, Salesforce};
+use doubles::salesforce::{Fail, SalesforceDouble};
 use serde_json::{Value, json};
 
 use crate::rig::start;
@@ -12,7 +12,7 @@ struct Plain {
 }
 
 impl Plain {
-    async fn new(double: &Salesforce) -> Self {
+    async fn new(double: &SalesforceDouble) -> Self {
         let mut plain = Self { url: double.url(), token: String::new() };
         let form = "grant_type=client_credentials&client_id=client&client_secret=planted-secret";
         let (_, minted, _) = plain.send("POST", "/services/oauth2/token", form, "application/x-www-form-urlencoded").await;

@@ -184,7 +184,7 @@ async fn an_id_is_not_used_once_the_record_is_found_by_another_identifier() {
     let run = world.run().await;
     let engine = world.engine().await;
     let hash = run.plan_hash.unwrap();
-    drive::run(&engine, &engine::started::Request { approve: Some(hash), ..request() }).await.unwrap();
+    drive::run(&engine, &engine::started::RunRequest { approve: Some(hash), ..request() }).await.unwrap();
     world.rows.get_mut(&1).unwrap().name = "One".into();
     world.run_well().await;
     // Row 1 is corrected: it is the person with the external id E2, and row 2 is nobody's.

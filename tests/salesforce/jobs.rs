@@ -106,10 +106,10 @@ fn contacts(count: i64) -> Batch {
 async fn done(to: &dyn Destination, batch: &WriteBatch<'_>) -> Result<Vec<Outcome>, WriteError> {
     let jobs = to.jobs().unwrap();
     assert!(jobs.takes(batch));
-    let ticket = jobs.submit(batch).await.said?;
+    let ticket = jobs.submit(batch).await.result?;
     loop {
-        if let Poll::Finished(outcomes) = jobs.poll(&ticket, batch).await.said? {
-            let again = jobs.poll(&ticket, batch).await.said?;
+        if let Poll::Finished(outcomes) = jobs.poll(&ticket, batch).await.result? {
+            let again = jobs.poll(&ticket, batch).await.result?;
             assert_eq!(again, Poll::Finished(outcomes.clone()), "a poll can be repeated");
             assert_eq!(outcomes.len(), batch.records.len());
             return Ok(outcomes);
@@ -125,7 +125,7 @@ async fn a_job_begins_with_the_first_poll() {
     let records = batch.records();
     let batch = WriteBatch { sync: "crm", op: Op::Upsert, layout: &batch.layout, records: &records };
     let before = double.org().rows;
-    to.jobs().unwrap().submit(&batch).await.said.unwrap();
+    to.jobs().unwrap().submit(&batch).await.result.unwrap();
     assert_eq!(double.org().rows, before, "a ticket that was lost had no effect");
     let outcomes = done(&*to, &batch).await.unwrap();
     assert!(outcomes.iter().all(|o| matches!(o, Outcome::Accepted { effect: Effect::Created, record_id: Some(id) } if id.starts_with("003"))));
@@ -161,7 +161,7 @@ async fn a_job_that_fails_whole_is_refused_and_one_that_is_gone_is_unknown() {
     let batch = WriteBatch { sync: "crm", op: Op::Upsert, layout: &batch.layout, records: &records };
     let error = done(&*to, &batch).await.unwrap_err();
     assert!(matches!(&error, WriteError::Refused { detail, .. } if detail.contains("Field name not found : LastNam")), "{error:?}");
-    let gone = to.jobs().unwrap().poll(&domain::job::Ticket("750000000000999AAA".into()), &batch).await.said.unwrap();
+    let gone = to.jobs().unwrap().poll(&domain::job::Ticket("750000000000999AAA".into()), &batch).await.result.unwrap();
     assert_eq!(gone, Poll::Finished(vec![Outcome::unmentioned(); 2]));
 }
 

@@ -6,13 +6,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::batch::WriteBatch;
 use domain::fault::{Code, Fault};
-use domain::job::{Jobs, Load, Poll, Stop, Ticket, Told};
+use domain::job::{AbortResult, Counted, Jobs, PlannedLoad, Poll, Ticket};
 use domain::outcome::{Outcome, WriteError};
-use domain::ports::{Destination, Limits, Need};
+use domain::ports::{Destination, Limits, PreflightRequest};
 use domain::run::{Run, Status};
 use domain::schema::DestinationSchema;
 use doubles::salesforce::Fail;
-use engine::deliver::{Handled, handle};
+use engine::deliver::{MessageResult, handle};
 use serde_json::json;
 use tokio::sync::Notify;
 
@@ -118,9 +118,9 @@ async fn a_job_that_does_not_come_to_an_end_is_stopped_and_asked_what_it_did() {
     while run.is_none() {
         for delivery in engine.queue.receive(1, Duration::ZERO).await.unwrap() {
             match handle(&engine, &delivery.message).await.unwrap() {
-                Handled::Later(_) => engine.queue.delay(&delivery.receipt, Duration::ZERO).await.unwrap(),
-                Handled::Closed(closed) => run = closed,
-                Handled::Done | Handled::Stale => panic!("the last batch closes the run"),
+                MessageResult::RetryAfter(_) => engine.queue.delay(&delivery.receipt, Duration::ZERO).await.unwrap(),
+                MessageResult::RunClosed(closed) => run = closed,
+                MessageResult::Done | MessageResult::Stale => panic!("the last batch closes the run"),
             }
         }
         world.clock.forward(Duration::from_secs(7 * 3600));
@@ -165,7 +165,7 @@ impl Destination for Mortal {
         self.inner.limits()
     }
 
-    fn limits_for(&self, load: Load) -> Limits {
+    fn limits_for(&self, load: PlannedLoad) -> Limits {
         self.inner.limits_for(load)
     }
 
@@ -173,7 +173,7 @@ impl Destination for Mortal {
         Some(self)
     }
 
-    async fn preflight(&self, need: Need<'_>) -> Result<DestinationSchema, Fault> {
+    async fn preflight(&self, need: PreflightRequest<'_>) -> Result<DestinationSchema, Fault> {
         self.inner.preflight(need).await
     }
 
@@ -188,17 +188,17 @@ impl Jobs for Mortal {
         self.inner.jobs().unwrap().takes(batch)
     }
 
-    async fn submit(&self, batch: &WriteBatch<'_>) -> Told<Ticket> {
-        self.inner.jobs().unwrap().submit(batch).await.said.unwrap();
+    async fn submit(&self, batch: &WriteBatch<'_>) -> Counted<Ticket> {
+        self.inner.jobs().unwrap().submit(batch).await.result.unwrap();
         self.submitted.notify_one();
         std::future::pending().await
     }
 
-    async fn poll(&self, ticket: &Ticket, batch: &WriteBatch<'_>) -> Told<Poll> {
+    async fn poll(&self, ticket: &Ticket, batch: &WriteBatch<'_>) -> Counted<Poll> {
         self.inner.jobs().unwrap().poll(ticket, batch).await
     }
 
-    async fn stop(&self, ticket: &Ticket) -> Told<Stop> {
-        self.inner.jobs().unwrap().stop(ticket).await
+    async fn abort(&self, ticket: &Ticket) -> Counted<AbortResult> {
+        self.inner.jobs().unwrap().abort(ticket).await
     }
 }

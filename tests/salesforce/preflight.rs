@@ -1,7 +1,7 @@
 //! What is found before anything is sent.
 
 use domain::mode::Mode;
-use domain::ports::Need;
+use domain::ports::PreflightRequest;
 use domain::schema::DestinationSchema;
 use serde_json::json;
 
@@ -10,7 +10,7 @@ use crate::rig::{open, start};
 async fn schema(object: &str, mode: Mode, fields: &[(&str, bool)]) -> DestinationSchema {
     let double = start().await;
     let fields: Vec<(String, bool)> = fields.iter().map(|(name, identifier)| ((*name).to_owned(), *identifier)).collect();
-    open(&double, object, json!({}), json!({})).await.preflight(Need { mode, fields: &fields }).await.unwrap()
+    open(&double, object, json!({}), json!({})).await.preflight(PreflightRequest { mode, fields: &fields }).await.unwrap()
 }
 
 /// The findings as one text.

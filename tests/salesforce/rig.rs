@@ -16,16 +16,16 @@ use domain::fault::{Code, Fault};
 use domain::key::KeyHash;
 use domain::layout::{Field as LayoutField, Layout};
 use domain::mode::Op;
-use domain::ports::{Clock, Described, Destination, Opening, Query, RowStream, StateStore, Warehouse};
+use domain::ports::{Clock, Destination, ModelSchema, OpenArgs, Query, RowStream, StateStore, Warehouse};
 use domain::row::{Column, RowBatch};
 use domain::run::{Run, Trigger};
 use domain::sync::{Sync, Target};
 use domain::value::{Type, Value as Cell};
-use doubles::salesforce::{Field, Object, Org, Record, Salesforce};
+use doubles::salesforce::{ObjectField, Org, SObject, SObjectRecord, SalesforceDouble};
 use embedded::{MemoryQueue, SqliteState, SystemClock};
-use engine::deliver::rate_limiter::Slots;
-use engine::started::Request;
-use engine::{Context, Engine, Meter, Settings, Stop};
+use engine::deliver::rate_limiter::RateLimiter;
+use engine::started::RunRequest;
+use engine::{CancelToken, Context, Engine, RunProgress, Settings};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
@@ -33,27 +33,27 @@ use crate::key::PLANTED_KEY;
 
 /// Accounts and contacts; three accounts with the codes A, B and C.
 pub fn org() -> Org {
-    let account = Object::new("Account", "001", vec![Field::text("Name", 255).required(), Field::text("Code__c", 20).external()]);
+    let account = SObject::new("Account", "001", vec![ObjectField::text("Name", 255).required(), ObjectField::text("Code__c", 20).external()]);
     let fields = vec![
-        Field::text("LastName", 80).required(),
-        Field::email("Email"),
-        Field::number("Score__c", 8, 2),
-        Field::picklist("Tier__c", &["gold", "silver"]),
-        Field::checkbox("Active__c"),
-        Field::date("Born__c"),
-        Field::datetime("Seen__c"),
-        Field::text("Ext__c", 40).external(),
-        Field::reference("AccountId", "Account", &["Account"]),
-        Field::reference("WhatId", "What", &["Account", "Contact"]),
-        Field::text("Formula__c", 100).read_only(),
+        ObjectField::text("LastName", 80).required(),
+        ObjectField::email("Email"),
+        ObjectField::number("Score__c", 8, 2),
+        ObjectField::picklist("Tier__c", &["gold", "silver"]),
+        ObjectField::checkbox("Active__c"),
+        ObjectField::date("Born__c"),
+        ObjectField::datetime("Seen__c"),
+        ObjectField::text("Ext__c", 40).external(),
+        ObjectField::reference("AccountId", "Account", &["Account"]),
+        ObjectField::reference("WhatId", "What", &["Account", "Contact"]),
+        ObjectField::text("Formula__c", 100).read_only(),
     ];
-    let contact = Object::new("Contact", "003", fields).with_rule("LastName", json!("forbidden"), "this name is forbidden").with_duplicate_rule("Email");
+    let contact = SObject::new("Contact", "003", fields).with_rule("LastName", json!("forbidden"), "this name is forbidden").with_duplicate_rule("Email");
     Org::new(vec![account, contact])
 }
 
 /// An org that runs, with its accounts.
-pub async fn start() -> Salesforce {
-    let double = Salesforce::start(org()).unwrap();
+pub async fn start() -> SalesforceDouble {
+    let double = SalesforceDouble::start(org()).unwrap();
     let accounts = open(&double, "Account", json!({}), json!({})).await;
     let rows = ["A", "B", "C"].map(|code| vec![Cell::Text(code), Cell::Text("an account")]);
     Batch::new(&[("Code__c", Type::Text, true), ("Name", Type::Text, false)], &rows).write(&*accounts, Op::Upsert).await.unwrap();
@@ -78,13 +78,13 @@ impl SecretSource for Secrets {
 }
 
 /// Opens an object; `config` is added to what is usual.
-pub async fn open(double: &Salesforce, object: &str, config: Value, options: Value) -> Arc<dyn Destination> {
+pub async fn open(double: &SalesforceDouble, object: &str, config: Value, options: Value) -> Arc<dyn Destination> {
     let auth = json!({ "client_credentials": { "client_id": "client", "client_secret": "${env:PLANTED}" } });
     let mut whole = json!({ "domain": double.url(), "auth": auth, "allow_private": true, "retry_pause": "1ms", "job_poll": "1ms" });
     whole.as_object_mut().unwrap().extend(config.as_object().unwrap().clone());
     let target = Target { connection: "crm".into(), object: object.into(), options: options.as_object().unwrap().clone() };
     let entry = destinations::find("salesforce").unwrap();
-    (entry.open)(Opening { name: "crm", config: &whole, folder: Path::new("."), secrets: &Secrets }, &target).await.unwrap()
+    (entry.open)(OpenArgs { name: "crm", config: &whole, folder: Path::new("."), secrets: &Secrets }, &target).await.unwrap()
 }
 
 /// Records for a single write.
@@ -119,7 +119,7 @@ impl Batch {
         let mut out = Vec::new();
         for (cells, id) in self.cells.iter().zip(&self.ids) {
             let (hash, fields, record_id) = (KeyHash::of(cells), Cells(cells), id.as_deref());
-            out.push(BatchRecord { hash, checksum: 1, revision: 1, had_trouble: false, record_id, key: fields, fields });
+            out.push(BatchRecord { hash, checksum: 1, revision: 1, had_failure: false, record_id, key: fields, fields });
         }
         out
     }
@@ -136,8 +136,8 @@ impl Batch {
 }
 
 /// A run by hand.
-pub fn request() -> Request {
-    Request { trigger: Trigger::Manual, approve: None, full: false }
+pub fn request() -> RunRequest {
+    RunRequest { trigger: Trigger::Manual, approve: None, full: false }
 }
 
 /// The system's clock, turned forward.
@@ -169,7 +169,7 @@ pub struct Row {
 
 /// A sync to contacts with its model.
 pub struct World {
-    pub double: Salesforce,
+    pub double: SalesforceDouble,
     pub rows: BTreeMap<i64, Row>,
     pub mode: &'static str,
     /// The key column.
@@ -225,14 +225,14 @@ impl World {
         let context = Context {
             destination: open(&self.double, "Contact", self.config.clone(), json!({})).await,
             sync: Arc::new(sync),
-            slots: Arc::new(Slots::new("crm", None, store.clone(), clock.clone())),
+            slots: Arc::new(RateLimiter::new("crm", None, store.clone(), clock.clone())),
             store,
             renew: None,
-            shelf: None,
+            plan_store: None,
             queue: Arc::new(MemoryQueue::new(Duration::from_secs(3600))),
             clock,
-            meter: Arc::new(Meter::default()),
-            stop: Stop::default(),
+            meter: Arc::new(RunProgress::default()),
+            stop: CancelToken::default(),
             settings: Settings { stall: Duration::ZERO, spool_folder: self.folder.path().to_owned(), ..Settings::default() },
         };
         Engine { context, warehouse: Arc::new(Memory(self.rows.clone())) }
@@ -252,7 +252,7 @@ impl World {
     }
 
     /// The contacts by external id.
-    pub fn contacts(&self) -> BTreeMap<String, Record> {
+    pub fn contacts(&self) -> BTreeMap<String, SObjectRecord> {
         self.double.org().object("Contact").records_by("Ext__c")
     }
 
@@ -261,7 +261,7 @@ impl World {
     pub fn assert_arrived(&self) {
         let codes: BTreeMap<String, String> =
             self.double.org().object("Account").records().iter().map(|(id, r)| (id.clone(), r["Code__c"].as_str().unwrap().to_owned())).collect();
-        let shown = |r: &Record| {
+        let shown = |r: &SObjectRecord| {
             let account = r.get("AccountId").map(|id| codes[id.as_str().unwrap()].clone());
             (r["LastName"].as_str().unwrap().to_owned(), account, r.get("Score__c").and_then(Value::as_f64).map(|s| s as i64))
         };
@@ -277,10 +277,10 @@ struct Memory(BTreeMap<i64, Row>);
 
 #[async_trait]
 impl Warehouse for Memory {
-    async fn describe(&self, _: &Query) -> Result<Described, Fault> {
+    async fn describe(&self, _: &Query) -> Result<ModelSchema, Fault> {
         let column = |(name, kind): (&str, Type)| Column { name: name.into(), kind };
         let columns = [("id", Type::Int), ("ext", Type::Text), ("name", Type::Text), ("account", Type::Text), ("score", Type::Int)];
-        Ok(Described { columns: columns.map(column).to_vec(), findings: Vec::new(), unreadable: Vec::new() })
+        Ok(ModelSchema { columns: columns.map(column).to_vec(), findings: Vec::new(), unreadable: Vec::new() })
     }
 
     async fn rows(&self, _: &Query) -> Result<RowStream, Fault> {

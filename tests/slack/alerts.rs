@@ -3,17 +3,18 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use domain::alert::{Alert, Alerts};
+use domain::alert_settings::Alerts;
 use domain::fault::{Code, Fault};
+use domain::monitoring::alert::Alert;
+use domain::monitoring::health::{Overdue, SyncHealth};
 use domain::ports::Notifier;
 use domain::ports::SystemClock;
 use domain::run::Run;
-use domain::watch::{Overdue, Seen};
-use engine::notify::{Alerting, replaced_by, tell, tell_seen};
+use engine::notify::{Alerting, alert, alert_of_health, replaced_by};
 use serde_json::json;
 use support::double::{Behaviour, Double};
 use support::project::Project;
-use support::slack::{GENERAL, Slack, Trouble};
+use support::slack::{DeliveryFailure, GENERAL, SlackDouble};
 
 use crate::rig::Secrets;
 
@@ -58,7 +59,7 @@ async fn alerting(project: &Project, notifiers: &[Arc<Recorded>]) -> Alerting {
 
 async fn run(project: &Project, alerting: &Alerting) -> Run {
     let run = project.run().await;
-    tell(alerting, &run).await;
+    alert(alerting, &run).await;
     run
 }
 
@@ -78,7 +79,7 @@ async fn people_are_told_once_for_each_change() {
     project.double.recover();
     let good = run(&project, &alerting).await;
     assert_eq!(people.told(), ["Sync crm: no longer failed"]);
-    tell(&alerting, &good).await;
+    alert(&alerting, &good).await;
     run(&project, &alerting).await;
     assert!(people.told().is_empty(), "told of that run already, and nothing new");
     project.warehouse("delete from customers");
@@ -115,9 +116,9 @@ async fn a_run_that_another_took_over_from_is_told_of() {
     assert_ne!(left.run().id, next.run().id);
     let replaced = replaced_by(alerting.store.as_ref(), next.run()).await.unwrap();
     assert_eq!(replaced.id, left.run().id);
-    tell(&alerting, &replaced).await;
+    alert(&alerting, &replaced).await;
     assert_eq!(people.told(), ["Sync crm: incomplete (stalled)"]);
-    tell(&alerting, &replaced).await;
+    alert(&alerting, &replaced).await;
     assert!(people.told().is_empty());
 }
 
@@ -127,17 +128,17 @@ async fn what_a_watch_sees_is_told_once_and_by_the_next_watch_if_it_could_not_be
     let people = Recorded::new("people");
     let alerting = alerting(&project, std::slice::from_ref(&people)).await;
     let done = run(&project, &alerting).await;
-    let overdue = Seen { overdue: Some(Overdue { since: Some(done.started), due: done.started }), ..Seen::default() };
+    let overdue = SyncHealth { overdue: Some(Overdue { since: Some(done.started), due: done.started }), ..SyncHealth::default() };
     *people.failures.lock().unwrap() = 1;
-    tell_seen(&alerting, &done, &overdue).await;
+    alert_of_health(&alerting, &done, &overdue).await;
     assert!(people.told().is_empty(), "nobody could be told");
     for expected in [vec!["Sync crm: overdue".to_owned()], vec![]] {
-        tell_seen(&alerting, &done, &overdue).await;
+        alert_of_health(&alerting, &done, &overdue).await;
         assert_eq!(people.told(), expected);
     }
-    tell_seen(&alerting, &done, &Seen::default()).await;
+    alert_of_health(&alerting, &done, &SyncHealth::default()).await;
     assert_eq!(people.told(), ["Sync crm: no longer overdue"]);
-    tell_seen(&alerting, &done, &overdue).await;
+    alert_of_health(&alerting, &done, &overdue).await;
     people.told();
     run(&project, &alerting).await;
     assert_eq!(people.told(), ["Sync crm: no longer overdue"], "a run that is told of is one that has started");
@@ -146,7 +147,7 @@ async fn what_a_watch_sees_is_told_once_and_by_the_next_watch_if_it_could_not_be
 /// The command tells both kinds of channels, with the defaults of connections.yaml under the sync's own settings.
 #[test]
 fn the_command_tells_slack_and_any_address() {
-    let (slack, other) = (Slack::start(), Double::start());
+    let (slack, other) = (SlackDouble::start(), Double::start());
     let mut project = Project::webhook(100);
     project.connections["alerts"] = json!({
         "to": [
@@ -165,7 +166,7 @@ fn the_command_tells_slack_and_any_address() {
         assert!(!format!("{said:?}").contains("planted"), "{said:#?}");
     };
     project.double.answer(Behaviour::fail_keys([1, 2, 3], "invalid"));
-    slack.trouble([Trouble::Error("fatal_error")]);
+    slack.failure([DeliveryFailure::Error("fatal_error")]);
     run(&project, 3);
     assert_eq!((slack.messages().len(), other.requests().len()), (0, 1), "one of them could not be told, and the run is as it is");
     run(&project, 3);
@@ -190,7 +191,7 @@ fn the_command_tells_slack_and_any_address() {
 
 #[tokio::test]
 async fn an_alert_that_is_not_taken_is_a_fault_without_a_secret() {
-    let (slack, other) = (Slack::start(), Double::start());
+    let (slack, other) = (SlackDouble::start(), Double::start());
     let alerts: Alerts = serde_json::from_value(json!({ "to": [
         { "slack": { "webhook_url": "${env:HOOK}", "allow_private": true } },
         { "webhook": { "url": format!("{}planted/path", other.url()), "allow_private": true } },
@@ -201,9 +202,18 @@ async fn an_alert_that_is_not_taken_is_a_fault_without_a_secret() {
     let project = Project::webhook(1);
     project.double.answer(Behaviour::status(401));
     let run = project.run().await;
-    let facts = domain::alert::Facts { run: &run, delivered: None, seen: None, records: 0, before: &[], settings: &alerts, stack: None, now: run.started };
-    let alert = domain::alert::decide(&facts).alert.unwrap();
-    slack.trouble([Trouble::Status(404, "no_service")]);
+    let facts = domain::monitoring::alert::AlertInput {
+        run: &run,
+        delivered: None,
+        seen: None,
+        records: 0,
+        before: &[],
+        settings: &alerts,
+        stack: None,
+        now: run.started,
+    };
+    let alert = domain::monitoring::decide::decide(&facts).alert.unwrap();
+    slack.failure([DeliveryFailure::Status(404, "no_service")]);
     other.answer_next(1, Behaviour::status(500));
     for notifier in &notifiers {
         let fault = notifier.notify(&alert).await.unwrap_err();

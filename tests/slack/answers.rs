@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use domain::mode::Mode;
 use domain::outcome::{Effect, Outcome, WriteError};
-use domain::ports::Need;
+use domain::ports::PreflightRequest;
 use serde_json::json;
-use support::slack::{ARCHIVED, FOREIGN, GENERAL, Slack, Trouble};
+use support::slack::{ARCHIVED, DeliveryFailure, FOREIGN, GENERAL, SlackDouble};
 
 use crate::rig::{bot, bot_with, hook, post};
 
 #[tokio::test]
 async fn a_message_is_posted_and_its_id_kept() {
-    let slack = Slack::start();
+    let slack = SlackDouble::start();
     let options = json!({ "text": "<!here> {{id}}", "blocks": [{ "type": "section", "text": { "type": "mrkdwn", "text": "*{{id}}*" } }] });
     let to = bot(&slack, GENERAL, options).await;
     let outcome = post(to.as_ref(), "a <b> & c").await.unwrap();
@@ -26,14 +26,14 @@ async fn a_message_is_posted_and_its_id_kept() {
 
 #[tokio::test]
 async fn a_failure_with_a_good_status_is_a_failure() {
-    let slack = Slack::start();
+    let slack = SlackDouble::start();
     for code in ["msg_too_long", "no_text", "invalid_blocks", "too_many_attachments", "a_code_of_tomorrow"] {
-        slack.trouble([Trouble::Error(code)]);
+        slack.failure([DeliveryFailure::Error(code)]);
         let outcome = post(bot(&slack, GENERAL, json!({})).await.as_ref(), "a").await.unwrap();
         assert!(matches!(&outcome, Outcome::Rejected { code: got, .. } if got == code), "{outcome:?}");
     }
     for code in ["no_text", "invalid_payload"] {
-        slack.trouble([Trouble::Error(code)]);
+        slack.failure([DeliveryFailure::Error(code)]);
         let outcome = post(hook(&slack).await.as_ref(), "a").await.unwrap();
         assert!(matches!(&outcome, Outcome::Rejected { code: got, .. } if got == code), "{outcome:?}");
     }
@@ -42,7 +42,7 @@ async fn a_failure_with_a_good_status_is_a_failure() {
 
 #[tokio::test]
 async fn what_is_wrong_with_the_channel_or_the_token_stops_the_run() {
-    let slack = Slack::start();
+    let slack = SlackDouble::start();
     for (channel, code) in [("C0NOWHERE", "channel_not_found"), (ARCHIVED, "is_archived"), (FOREIGN, "not_in_channel")] {
         let error = post(bot(&slack, channel, json!({})).await.as_ref(), "a").await.unwrap_err();
         assert!(matches!(&error, WriteError::Misconfigured { detail } if detail.contains(code)), "{error}");
@@ -50,11 +50,11 @@ async fn what_is_wrong_with_the_channel_or_the_token_stops_the_run() {
     let error = post(bot_with(&slack, GENERAL, json!({}), "WRONG", "5s").await.as_ref(), "a").await.unwrap_err();
     assert!(matches!(&error, WriteError::Unauthorized { detail } if detail.contains("invalid_auth")), "{error}");
     for code in ["account_inactive", "token_expired"] {
-        slack.trouble([Trouble::Error(code)]);
+        slack.failure([DeliveryFailure::Error(code)]);
         let error = post(bot(&slack, GENERAL, json!({})).await.as_ref(), "a").await.unwrap_err();
         assert!(matches!(&error, WriteError::Unauthorized { detail } if detail.contains(code)), "{error}");
     }
-    slack.trouble([Trouble::Error("restricted_action")]);
+    slack.failure([DeliveryFailure::Error("restricted_action")]);
     let error = post(bot(&slack, GENERAL, json!({})).await.as_ref(), "a").await.unwrap_err();
     assert!(matches!(&error, WriteError::Misconfigured { detail } if detail.contains("restricted_action")), "{error}");
     slack.scopes(&[]);
@@ -64,19 +64,19 @@ async fn what_is_wrong_with_the_channel_or_the_token_stops_the_run() {
     let error = post(bot(&slack, GENERAL, json!({})).await.as_ref(), "a").await.unwrap_err();
     assert!(matches!(&error, WriteError::Unauthorized { detail } if detail.contains("token_revoked")), "{error}");
     for (status, body) in [(404, "no_service"), (410, "channel_is_archived")] {
-        slack.trouble([Trouble::Status(status, body)]);
+        slack.failure([DeliveryFailure::Status(status, body)]);
         let error = post(hook(&slack).await.as_ref(), "a").await.unwrap_err();
         assert!(matches!(&error, WriteError::Misconfigured { detail } if detail.contains(body)), "{error}");
     }
-    slack.trouble([Trouble::Status(403, "action_prohibited")]);
+    slack.failure([DeliveryFailure::Status(403, "action_prohibited")]);
     assert!(matches!(post(hook(&slack).await.as_ref(), "a").await, Err(WriteError::Misconfigured { .. } | WriteError::Unauthorized { .. })));
     assert!(slack.messages().is_empty());
 }
 
 #[tokio::test]
 async fn too_fast_is_a_pause_of_the_time_that_slack_names() {
-    let slack = Slack::start();
-    slack.trouble([Trouble::TooFast(7), Trouble::TooFast(9), Trouble::Error("ratelimited")]);
+    let slack = SlackDouble::start();
+    slack.failure([DeliveryFailure::TooFast(7), DeliveryFailure::TooFast(9), DeliveryFailure::Error("ratelimited")]);
     let (bot, hook) = (bot(&slack, GENERAL, json!({})).await, hook(&slack).await);
     assert_eq!(post(bot.as_ref(), "a").await, Err(WriteError::Throttled { after: Some(Duration::from_secs(7)) }));
     assert_eq!(post(hook.as_ref(), "a").await, Err(WriteError::Throttled { after: Some(Duration::from_secs(9)) }));
@@ -86,12 +86,12 @@ async fn too_fast_is_a_pause_of_the_time_that_slack_names() {
 
 #[tokio::test]
 async fn what_was_not_posted_is_tried_again() {
-    let slack = Slack::start();
+    let slack = SlackDouble::start();
     let bot = bot(&slack, GENERAL, json!({})).await;
-    for trouble in [Trouble::Error("service_unavailable"), Trouble::Error("request_timeout"), Trouble::Status(503, "")] {
-        slack.trouble([trouble.clone()]);
+    for failure in [DeliveryFailure::Error("service_unavailable"), DeliveryFailure::Error("request_timeout"), DeliveryFailure::Status(503, "")] {
+        slack.failure([failure.clone()]);
         let error = post(bot.as_ref(), "a").await.unwrap_err();
-        assert!(matches!(error, WriteError::Unavailable { .. }), "{trouble:?}: {error}");
+        assert!(matches!(error, WriteError::Unavailable { .. }), "{failure:?}: {error}");
     }
     // One that has no connection from before.
     let fresh = crate::rig::bot(&slack, GENERAL, json!({})).await;
@@ -102,34 +102,34 @@ async fn what_was_not_posted_is_tried_again() {
 
 #[tokio::test]
 async fn what_may_have_been_posted_is_not_sent_again() {
-    let slack = Slack::start();
+    let slack = SlackDouble::start();
     let quick = bot_with(&slack, GENERAL, json!({}), "TOKEN", "300ms").await;
-    for trouble in [
-        Trouble::PostThenDrop,
-        Trouble::PostThenHang(Duration::from_secs(60)),
-        Trouble::ErrorAfter("fatal_error"),
-        Trouble::ErrorAfter("internal_error"),
-        Trouble::Drop,
-        Trouble::Status(200, "<html>"),
-        Trouble::Status(500, ""),
-        Trouble::Status(502, "Bad gateway"),
+    for failure in [
+        DeliveryFailure::PostThenDrop,
+        DeliveryFailure::PostThenHang(Duration::from_secs(60)),
+        DeliveryFailure::ErrorAfter("fatal_error"),
+        DeliveryFailure::ErrorAfter("internal_error"),
+        DeliveryFailure::Drop,
+        DeliveryFailure::Status(200, "<html>"),
+        DeliveryFailure::Status(500, ""),
+        DeliveryFailure::Status(502, "Bad gateway"),
     ] {
-        slack.trouble([trouble.clone()]);
+        slack.failure([failure.clone()]);
         let outcome = post(quick.as_ref(), "a").await.unwrap();
-        assert!(matches!(&outcome, Outcome::Rejected { code, .. } if code == "unknown_outcome"), "{trouble:?}: {outcome:?}");
+        assert!(matches!(&outcome, Outcome::Rejected { code, .. } if code == "unknown_outcome"), "{failure:?}: {outcome:?}");
     }
     let willing = bot_with(&slack, GENERAL, json!({ "when_unsure": "send_again" }), "TOKEN", "300ms").await;
-    slack.trouble([Trouble::PostThenDrop]);
+    slack.failure([DeliveryFailure::PostThenDrop]);
     assert!(matches!(post(willing.as_ref(), "a").await, Err(WriteError::Unavailable { .. })), "for those who prefer twice to never");
-    slack.trouble([Trouble::PostThenDrop]);
+    slack.failure([DeliveryFailure::PostThenDrop]);
     let outcome = post(hook(&slack).await.as_ref(), "a").await.unwrap();
     assert!(matches!(&outcome, Outcome::Rejected { code, .. } if code == "unknown_outcome"), "{outcome:?}");
 }
 
 #[tokio::test]
 async fn preflight_looks_at_the_token_and_the_channel() {
-    let slack = Slack::start();
-    let need = Need { mode: Mode::Append, fields: &[("id".to_owned(), true)] };
+    let slack = SlackDouble::start();
+    let need = PreflightRequest { mode: Mode::Append, fields: &[("id".to_owned(), true)] };
     for (channel, expected) in [(GENERAL, ""), ("#general", ""), ("C0NOWHERE", "there is no channel"), (ARCHIVED, "is archived"), (FOREIGN, "not a member")] {
         let found = bot(&slack, channel, json!({})).await.preflight(need).await.unwrap().findings;
         let text: String = found.iter().map(ToString::to_string).collect();

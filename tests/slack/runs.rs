@@ -5,10 +5,10 @@ use std::time::Duration;
 use domain::run::Status;
 use serde_json::json;
 use support::project::{Project, assert_balances};
-use support::slack::{GENERAL, Slack, TOKEN, Trouble};
+use support::slack::{DeliveryFailure, GENERAL, SlackDouble, TOKEN};
 
 /// A sync of `rows` customers to Slack, by the bot; as fast as the test likes.
-fn project(slack: &Slack, rows: u32) -> Project {
+fn project(slack: &SlackDouble, rows: u32) -> Project {
     let mut project = Project::table(rows);
     // Runs are made by the binary: what a reference resolves to comes from its environment.
     project.connections["there"] = json!({
@@ -36,7 +36,7 @@ fn read(run: serde_json::Value) -> domain::run::Run {
 
 #[test]
 fn every_added_record_is_one_message_and_no_change_is_any() {
-    let slack = Slack::start();
+    let slack = SlackDouble::start();
     let project = project(&slack, 12);
     let first = read(run(&project, 0));
     assert_eq!((first.status, first.tally.accepted(), first.tally.requests), (Status::Complete, 12, 12));
@@ -54,7 +54,7 @@ fn every_added_record_is_one_message_and_no_change_is_any() {
 
 #[test]
 fn a_second_a_message_keeps_slack_content() {
-    let slack = Slack::start();
+    let slack = SlackDouble::start();
     let mut project = project(&slack, 4);
     project.connections["there"]["rate"] = serde_json::Value::Null;
     // Less than what is kept to, so that a busy machine's hiccups are no violation.
@@ -65,9 +65,14 @@ fn a_second_a_message_keeps_slack_content() {
 
 #[test]
 fn a_message_that_may_have_been_posted_is_never_posted_twice() {
-    let slack = Slack::start();
+    let slack = SlackDouble::start();
     let project = project(&slack, 6);
-    slack.trouble([Trouble::PostThenDrop, Trouble::TooFast(1), Trouble::ErrorAfter("fatal_error"), Trouble::PostThenHang(Duration::from_secs(30))]);
+    slack.failure([
+        DeliveryFailure::PostThenDrop,
+        DeliveryFailure::TooFast(1),
+        DeliveryFailure::ErrorAfter("fatal_error"),
+        DeliveryFailure::PostThenHang(Duration::from_secs(30)),
+    ]);
     let first = read(run(&project, 3));
     assert_balances(&first);
     assert_eq!((first.status, first.tally.accepted(), first.tally.rejected), (Status::Partial, 3, 3));
@@ -84,7 +89,7 @@ fn a_message_that_may_have_been_posted_is_never_posted_twice() {
 
 #[test]
 fn one_bad_message_blocks_no_other_and_a_bad_channel_ends_the_run() {
-    let slack = Slack::start();
+    let slack = SlackDouble::start();
     let mut project = project(&slack, 5);
     slack.refuse_text("Customer 3", "invalid_blocks");
     let done = read(run(&project, 3));

@@ -42,7 +42,7 @@ pub async fn queue(visibility: Duration) -> String {
 /// A fresh bucket.
 pub async fn bucket() -> String {
     let name = name("b");
-    aws::shelf::create_bucket(&clients().await, &name).await.expect("a bucket can be created");
+    aws::plan_store::create_bucket(&clients().await, &name).await.expect("a bucket can be created");
     name
 }
 

@@ -18,9 +18,9 @@ use domain::fault::Fault;
 use domain::ports::{Clock, StateStore};
 use domain::run::{Run, Status, Trigger};
 use embedded::SystemClock;
-use engine::deliver::rate_limiter::Slots;
-use engine::started::Request;
-use engine::{Engine, Stop};
+use engine::deliver::rate_limiter::RateLimiter;
+use engine::started::RunRequest;
+use engine::{CancelToken, Engine};
 use local::{drive, open};
 use serde_json::{Value, json};
 
@@ -159,10 +159,10 @@ impl Project {
         self.save();
         let mut project = local::project::Project::load(self.folder())?;
         project.secrets.own.clone_from(&self.secrets);
-        let mut engine = open::engine(&project, project.sync(name)?, store, Stop::default()).await?;
+        let mut engine = open::engine(&project, project.sync(name)?, store, CancelToken::default()).await?;
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let (connection, rate) = (engine.sync.destination.connection.clone(), engine.destination.limits().rate);
-        engine.context.slots = Arc::new(Slots::new(&connection, rate, Arc::clone(&engine.store), Arc::clone(&clock)));
+        engine.context.slots = Arc::new(RateLimiter::new(&connection, rate, Arc::clone(&engine.store), Arc::clone(&clock)));
         engine.context.clock = clock;
         Ok(engine)
     }
@@ -179,7 +179,7 @@ impl Project {
 
     /// Runs the first sync with this plan approved.
     pub async fn approve(&self, hash: &str) -> Run {
-        let request = Request { approve: Some(hash.to_owned()), ..request() };
+        let request = RunRequest { approve: Some(hash.to_owned()), ..request() };
         let engine = self.engine().await.unwrap_or_else(|fault| panic!("{fault}"));
         drive::run(&engine, &request).await.unwrap_or_else(|fault| panic!("{fault}"))
     }
@@ -266,8 +266,8 @@ impl Project {
 }
 
 /// A run asked for by hand.
-pub fn request() -> Request {
-    Request { trigger: Trigger::Manual, approve: None, full: false }
+pub fn request() -> RunRequest {
+    RunRequest { trigger: Trigger::Manual, approve: None, full: false }
 }
 
 /// Panics unless the numbers of a run add up and every batch was accounted for.

@@ -34,7 +34,7 @@ pub const FOREIGN: &str = "C0FOREIGN";
 
 /// What goes wrong with the next post.
 #[derive(Debug, Clone)]
-pub enum Trouble {
+pub enum DeliveryFailure {
     /// The call fails with this code, and nothing is posted.
     Error(&'static str),
     /// The call fails with this code after the message was posted.
@@ -66,7 +66,7 @@ pub struct Posted {
 struct State {
     messages: Vec<Posted>,
     posts: usize,
-    troubles: VecDeque<Trouble>,
+    failures_of_records: VecDeque<DeliveryFailure>,
     refused_text: Option<(&'static str, &'static str)>,
     scopes: Vec<&'static str>,
     revoked: bool,
@@ -76,14 +76,14 @@ struct State {
 }
 
 /// A running double. Everything stops when it is dropped.
-pub struct Slack {
+pub struct SlackDouble {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Slack {
+impl SlackDouble {
     /// Starts on a free port of 127.0.0.1, without a limit of messages.
     pub fn start() -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -121,8 +121,8 @@ impl Slack {
     }
 
     /// The next posts go wrong like this.
-    pub fn trouble(&self, troubles: impl IntoIterator<Item = Trouble>) {
-        self.state().troubles.extend(troubles);
+    pub fn failure(&self, failures_of_records: impl IntoIterator<Item = DeliveryFailure>) {
+        self.state().failures_of_records.extend(failures_of_records);
     }
 
     /// Messages that hold this text are refused with this code.
@@ -151,7 +151,7 @@ impl Slack {
     }
 }
 
-impl Drop for Slack {
+impl Drop for SlackDouble {
     fn drop(&mut self) {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
@@ -244,12 +244,12 @@ fn post(state: &mut State, channel: &str, body: &[u8], hook: bool) -> (Option<An
         return (Some(too_fast(1)), Duration::ZERO);
     }
     let fail = |code: &'static str| if hook { plain(400, code) } else { failed(code) };
-    let trouble = state.troubles.pop_front();
-    match trouble {
-        Some(Trouble::Error(code)) => return (Some(fail(code)), Duration::ZERO),
-        Some(Trouble::TooFast(after)) => return (Some(too_fast(after)), Duration::ZERO),
-        Some(Trouble::Status(status, body)) => return (Some(plain(status, body)), Duration::ZERO),
-        Some(Trouble::Drop) => return (None, Duration::ZERO),
+    let failure = state.failures_of_records.pop_front();
+    match failure {
+        Some(DeliveryFailure::Error(code)) => return (Some(fail(code)), Duration::ZERO),
+        Some(DeliveryFailure::TooFast(after)) => return (Some(too_fast(after)), Duration::ZERO),
+        Some(DeliveryFailure::Status(status, body)) => return (Some(plain(status, body)), Duration::ZERO),
+        Some(DeliveryFailure::Drop) => return (None, Duration::ZERO),
         _ => {}
     }
     let json = read(body);
@@ -267,10 +267,10 @@ fn post(state: &mut State, channel: &str, body: &[u8], hook: bool) -> (Option<An
     state.messages.push(Posted { channel: channel.to_owned(), text, blocks: json["blocks"].clone() });
     state.last.insert(channel.to_owned(), now);
     let done = if hook { plain(200, "ok") } else { ok(json!({ "channel": channel, "ts": format!("1700000000.{:06}", state.messages.len()) })) };
-    match trouble {
-        Some(Trouble::ErrorAfter(code)) => (Some(fail(code)), Duration::ZERO),
-        Some(Trouble::PostThenDrop) => (None, Duration::ZERO),
-        Some(Trouble::PostThenHang(time)) => (Some(done), time),
+    match failure {
+        Some(DeliveryFailure::ErrorAfter(code)) => (Some(fail(code)), Duration::ZERO),
+        Some(DeliveryFailure::PostThenDrop) => (None, Duration::ZERO),
+        Some(DeliveryFailure::PostThenHang(time)) => (Some(done), time),
         _ => (Some(done), Duration::ZERO),
     }
 }

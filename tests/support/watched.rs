@@ -10,9 +10,9 @@ use domain::bucket::{Bucket, EntryWrite};
 use domain::clock::Millis;
 use domain::config::RateLimit;
 use domain::dead_letter::DeadLetter;
-use domain::doubt::ClaimNotes;
 use domain::fault::{Code, Fault};
 use domain::head::Head;
+use domain::in_doubt::ClaimNotes;
 use domain::key::KeyHash;
 use domain::limiter::{Lease, LimiterState};
 use domain::manifest::{CLEARED, ManifestPage};
@@ -149,9 +149,9 @@ impl RunStore for WatchedStore {
         self.inner.settle(batch, state, progress).await
     }
 
-    async fn seal(&self, run: &str, batches: u32) -> Result<Progress, Fault> {
-        self.log.add(Event::Other("seal"));
-        self.inner.seal(run, batches).await
+    async fn set_batch_total(&self, run: &str, batches: u32) -> Result<Progress, Fault> {
+        self.log.add(Event::Other("set_batch_total"));
+        self.inner.set_batch_total(run, batches).await
     }
 
     async fn last_progress(&self, run: &str) -> Result<Option<Millis>, Fault> {
@@ -163,13 +163,13 @@ impl RunStore for WatchedStore {
         self.inner.tally(run).await
     }
 
-    async fn doubts(&self, sync: &str) -> Result<ClaimNotes, Fault> {
-        self.inner.doubts(sync).await
+    async fn in_doubt(&self, sync: &str) -> Result<ClaimNotes, Fault> {
+        self.inner.in_doubt(sync).await
     }
 
-    async fn forget_doubts(&self, sync: &str, runs: &[String], now: Millis) -> Result<(), Fault> {
-        self.log.add(Event::Other("forget_doubts"));
-        self.inner.forget_doubts(sync, runs, now).await
+    async fn clear_in_doubt(&self, sync: &str, runs: &[String], now: Millis) -> Result<(), Fault> {
+        self.log.add(Event::Other("clear_in_doubt"));
+        self.inner.clear_in_doubt(sync, runs, now).await
     }
 }
 

@@ -102,7 +102,7 @@ fn reading_the_environment_elsewhere_is_refused() {
 
 #[test]
 fn moving_a_checksum_elsewhere_is_refused() {
-    let text = "use domain::bucket::EntryWrite;\nfn f() { vec![EntryWrite::Removed]; }\nuse domain::bucket::EntryWrite::{self, Accepted};\nuse EntryWrite::*;\nuse EntryWrite as E;\nfn g() { EntryWrite::ClearTrouble; }";
+    let text = "use domain::bucket::EntryWrite;\nfn f() { vec![EntryWrite::Removed]; }\nuse domain::bucket::EntryWrite::{self, Accepted};\nuse EntryWrite::*;\nuse EntryWrite as E;\nfn g() { EntryWrite::ClearFailure; }";
     let tree = Tree::of(&[("shared/engine/src/commit.rs", text), ("shared/embedded/src/state.rs", text), ("shared/engine/src/write.rs", text)]);
     assert_eq!(places(checksums(&tree)), [2, 3, 4, 5].map(|line| ("shared/engine/src/write.rs".to_string(), line)));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use domain::mode::{Mode, Op};
 use domain::outcome::{Effect, Outcome, WriteError};
-use domain::ports::Need;
+use domain::ports::PreflightRequest;
 use serde_json::json;
 use support::double::{Behaviour, Double, RetryAfter};
 
@@ -287,14 +287,14 @@ async fn an_address_that_is_not_public_is_refused_before_anything_is_sent() {
     let double = Double::start();
     for host in ["127.0.0.1", "127.1", "localhost", "2130706433", "[::ffff:127.0.0.1]"] {
         let hook = open(&format!("http://{host}:{}/", double.port()), json!({"allow_private": false}), "", json!({})).await;
-        let found = hook.preflight(Need { mode: Mode::Upsert, fields: &[] }).await.unwrap().findings;
+        let found = hook.preflight(PreflightRequest { mode: Mode::Upsert, fields: &[] }).await.unwrap().findings;
         assert!(found[0].is_error() && found[0].to_string().contains("loopback") && found[0].to_string().contains("allow_private: true"), "{host}");
         let error = Records::new(&["a"]).write(hook.as_ref(), Op::Upsert).await.unwrap_err();
         assert!(matches!(&error, WriteError::Misconfigured { detail } if detail.contains("loopback")), "{host}: {error}");
     }
     assert_eq!(double.count(), 0);
     let hook = open(&format!("http://localhost:{}/", double.port()), json!({}), "", json!({})).await;
-    assert!(hook.preflight(Need { mode: Mode::Upsert, fields: &[] }).await.unwrap().findings.is_empty());
+    assert!(hook.preflight(PreflightRequest { mode: Mode::Upsert, fields: &[] }).await.unwrap().findings.is_empty());
     assert!(Records::new(&["a"]).write(hook.as_ref(), Op::Upsert).await.is_ok());
     assert_eq!(double.count(), 1);
 }

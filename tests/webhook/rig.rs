@@ -14,7 +14,7 @@ use domain::key::{KeyHash, checksum};
 use domain::layout::{Field, Layout};
 use domain::mode::Op;
 use domain::outcome::{Outcome, WriteError};
-use domain::ports::{Destination, Opening};
+use domain::ports::{Destination, OpenArgs};
 use domain::sync::Target;
 use domain::value::{Type, Value as Cell};
 use serde_json::{Value, json};
@@ -61,7 +61,7 @@ async fn try_open(url: &str, config: Value, object: &str, options: Value) -> Res
     let target = Target { connection: "hook".into(), object: object.into(), options: options.as_object().unwrap().clone() };
     let entry = destinations::find("webhook").unwrap();
     let secrets = Secrets::new();
-    (entry.open)(Opening { name: "hook", config: &whole, folder: Path::new("."), secrets: &secrets }, &target).await
+    (entry.open)(OpenArgs { name: "hook", config: &whole, folder: Path::new("."), secrets: &secrets }, &target).await
 }
 
 /// Records with the fields email and id.
@@ -87,7 +87,7 @@ impl Records {
         let of = |(key, fields): &'_ (Vec<u8>, Vec<u8>)| (KeyHash::of(key), checksum(fields, self.layout.seed()));
         let record = |cells| -> BatchRecord<'_> {
             let (hash, checksum) = of(cells);
-            BatchRecord { hash, checksum, revision: 0, had_trouble: false, record_id: None, key: Cells(&cells.0), fields: Cells(&cells.1) }
+            BatchRecord { hash, checksum, revision: 0, had_failure: false, record_id: None, key: Cells(&cells.0), fields: Cells(&cells.1) }
         };
         self.cells.iter().map(record).collect()
     }

@@ -2,6 +2,6 @@
 //! `watch` (a look at every sync).
 
 pub mod handler;
+pub mod monitor;
 pub mod open;
 pub mod trigger;
-pub mod watch;

@@ -1,15 +1,15 @@
 //! The extractor: plans a run and enqueues its batches. Cold start only; `handler.rs` is what happens.
 
 use domain::fault::Fault;
-use extractor::handler::{House, handle};
+use extractor::handler::{ExtractorServices, handle};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let house = House::open().await?;
-    let house = &house;
-    let run = lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move { handle(house, event).await.map_err(failed) }));
+    let services = ExtractorServices::open().await?;
+    let services = &services;
+    let run = lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move { handle(services, event).await.map_err(failed) }));
     run.await.map_err(|e| anyhow::anyhow!("the runtime ended: {e}"))
 }
 

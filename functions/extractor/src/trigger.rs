@@ -1,22 +1,22 @@
 //! What an event asks for. The only place of the extractor that looks at the shape of AWS events.
 
 use domain::fault::{Code, Fault};
+use domain::monitoring::health::SyncHealth;
 use domain::run::Trigger;
-use domain::watch::Seen;
-use engine::started::Request;
-use engine::started::Resume;
+use engine::started::Continuation;
+use engine::started::RunRequest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Ask {
+pub enum ExtractorEvent {
     /// Run a sync.
     Run {
         /// The sync.
         sync: String,
         /// How.
-        request: Request,
+        request: RunRequest,
     },
     /// Plan a run and stop: nothing is written.
     Plan {
@@ -44,7 +44,7 @@ pub enum Ask {
         /// The version that planned the run.
         version: String,
         /// What is left.
-        rest: Resume,
+        rest: Continuation,
     },
     /// An event of another system: run the syncs that wait for it.
     Event {
@@ -60,7 +60,7 @@ pub enum Ask {
 /// An event that names a sync: a schedule's, or a person's.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Named {
+struct SyncEvent {
     sync: String,
     tick: Option<String>,
     event: Option<String>,
@@ -73,51 +73,51 @@ struct Named {
     check: bool,
     explain: Option<String>,
     version: Option<String>,
-    resume: Option<Resume>,
+    resume: Option<Continuation>,
 }
 
 /// Reads an event. `invocation` is the id of this invocation: the same when AWS tries it again.
-pub fn read(event: &Value, invocation: &str) -> Result<Ask, Fault> {
+pub fn read(event: &Value, invocation: &str) -> Result<ExtractorEvent, Fault> {
     if event.get("sync").is_some() {
         return named(event, invocation);
     }
     if *event == watch_event() {
-        return Ok(Ask::Watch);
+        return Ok(ExtractorEvent::Watch);
     }
     let text = |name: &str| event.get(name).and_then(Value::as_str);
     match (text("id"), text("source")) {
-        (Some(id), Some("aws.events")) if text("detail-type") == Some("Scheduled Event") => rule(event, id),
-        (Some(id), Some(_)) => Ok(Ask::Event { id: id.to_owned(), event: event.clone() }),
+        (Some(id), Some("aws.events")) if text("detail-type") == Some("Scheduled Event") => scheduled_rule(event, id),
+        (Some(id), Some(_)) => Ok(ExtractorEvent::Event { id: id.to_owned(), event: event.clone() }),
         _ => Err(unknown("it has neither a `sync` nor the `id` and `source` of an EventBridge event")),
     }
 }
 
 /// A tick of an EventBridge rule: it runs the sync that the rule is called after.
-fn rule(event: &Value, id: &str) -> Result<Ask, Fault> {
+fn scheduled_rule(event: &Value, id: &str) -> Result<ExtractorEvent, Fault> {
     let arn = event.pointer("/resources/0").and_then(Value::as_str).ok_or_else(|| unknown("a scheduled event names its rule in `resources`"))?;
     let sync = arn.rsplit('/').next().unwrap_or_default().to_owned();
-    Ok(Ask::Run { sync, request: Request { trigger: Trigger::Schedule { tick: id.to_owned() }, approve: None, full: false } })
+    Ok(ExtractorEvent::Run { sync, request: RunRequest { trigger: Trigger::Schedule { tick: id.to_owned() }, approve: None, full: false } })
 }
 
-fn named(event: &Value, invocation: &str) -> Result<Ask, Fault> {
-    let Named { sync, tick, event, full, approve, dry_run, check, explain, version, resume } =
-        Named::deserialize(event).map_err(|e| unknown(&e.to_string()))?;
+fn named(event: &Value, invocation: &str) -> Result<ExtractorEvent, Fault> {
+    let SyncEvent { sync, tick, event, full, approve, dry_run, check, explain, version, resume } =
+        SyncEvent::deserialize(event).map_err(|e| unknown(&e.to_string()))?;
     let asked = [dry_run, check, explain.is_some(), resume.is_some(), approve.is_some()].into_iter().filter(|a| *a).count();
     if asked > 1 {
         return Err(unknown("it asks for more than one of `dry_run`, `check`, `explain`, `approve` and `resume`"));
     }
     if check {
-        return Ok(Ask::Check { sync });
+        return Ok(ExtractorEvent::Check { sync });
     }
     if dry_run {
-        return Ok(Ask::Plan { sync, full });
+        return Ok(ExtractorEvent::Plan { sync, full });
     }
     if let Some(key) = explain {
-        return Ok(Ask::Explain { sync, key });
+        return Ok(ExtractorEvent::Explain { sync, key });
     }
     if let Some(rest) = resume {
         let version = version.ok_or_else(|| unknown("a `resume` needs the `version` of the sync"))?;
-        return Ok(Ask::Resume { sync, version, rest });
+        return Ok(ExtractorEvent::Resume { sync, version, rest });
     }
     // A scheduler that does not fill in its placeholder gives every tick the same name: the invocation's tells them apart.
     let tick = tick.map(|tick| if tick.starts_with("<aws.scheduler.") { invocation.to_owned() } else { tick });
@@ -126,7 +126,7 @@ fn named(event: &Value, invocation: &str) -> Result<Ask, Fault> {
         (None, Some(id)) => Trigger::Event { id },
         (None, None) => Trigger::Invoke { id: invocation.to_owned() },
     };
-    Ok(Ask::Run { sync, request: Request { trigger, approve, full } })
+    Ok(ExtractorEvent::Run { sync, request: RunRequest { trigger, approve, full } })
 }
 
 fn unknown(why: &str) -> Fault {
@@ -134,12 +134,12 @@ fn unknown(why: &str) -> Fault {
 }
 
 /// The event that makes the extractor go on with a run.
-pub fn resume_event(sync: &str, version: &str, rest: &Resume) -> Value {
+pub fn resume_event(sync: &str, version: &str, rest: &Continuation) -> Value {
     serde_json::json!({ "sync": sync, "version": version, "resume": rest })
 }
 
 /// The event that makes the extractor run a sync because of an event of another system.
-pub fn caused_event(sync: &str, id: &str) -> Value {
+pub fn event_trigger(sync: &str, id: &str) -> Value {
     serde_json::json!({ "sync": sync, "event": id })
 }
 
@@ -150,13 +150,13 @@ pub fn watch_event() -> Value {
 
 /// A sync as the watch saw it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Watched {
+pub struct MonitorResponse {
     /// The sync.
     pub sync: String,
     /// It is paused.
     pub paused: bool,
     /// What was seen; none when it could not be looked at.
-    pub seen: Option<Seen>,
+    pub seen: Option<SyncHealth>,
     /// Why not.
     pub fault: Option<Fault>,
 }
@@ -164,7 +164,7 @@ pub struct Watched {
 /// What the extractor answers; read by whoever invoked it by hand.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
+pub enum ExtractorResponse {
     /// The run as far as the extractor saw it.
     Run(Box<domain::run::Run>),
     /// The run goes on in another invocation.
@@ -183,7 +183,7 @@ pub enum Answer {
     /// What is known of a record.
     Explain(Box<engine::report::ExplainReport>),
     /// Every sync as the watch saw it.
-    Watched(Vec<Watched>),
+    Watched(Vec<MonitorResponse>),
     /// It could not be answered.
     Fault(Fault),
 }
@@ -193,23 +193,23 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn run(sync: &str, trigger: Trigger) -> Ask {
-        Ask::Run { sync: sync.into(), request: Request { trigger, approve: None, full: false } }
+    fn run(sync: &str, trigger: Trigger) -> ExtractorEvent {
+        ExtractorEvent::Run { sync: sync.into(), request: RunRequest { trigger, approve: None, full: false } }
     }
 
     #[test]
     fn events_say_what_they_ask_for() {
-        let rest = Resume { run: "r".into(), generation: 3, batches: 9, parts: 2, part: 1, skip: 4 };
+        let rest = Continuation { run: "r".into(), generation: 3, batches: 9, parts: 2, part: 1, skip: 4 };
         let cases = [
             (json!({ "sync": "crm", "tick": "t1" }), run("crm", Trigger::Schedule { tick: "t1".into() })),
             (json!({ "sync": "crm", "tick": "<aws.scheduler.execution-id>" }), run("crm", Trigger::Schedule { tick: "i1".into() })),
             (json!({ "sync": "crm" }), run("crm", Trigger::Invoke { id: "i1".into() })),
-            (caused_event("crm", "e1"), run("crm", Trigger::Event { id: "e1".into() })),
-            (json!({ "sync": "crm", "dry_run": true, "full": true }), Ask::Plan { sync: "crm".into(), full: true }),
-            (json!({ "sync": "crm", "check": true }), Ask::Check { sync: "crm".into() }),
-            (json!({ "sync": "crm", "explain": "7" }), Ask::Explain { sync: "crm".into(), key: "7".into() }),
-            (watch_event(), Ask::Watch),
-            (resume_event("crm", "v1", &rest), Ask::Resume { sync: "crm".into(), version: "v1".into(), rest }),
+            (event_trigger("crm", "e1"), run("crm", Trigger::Event { id: "e1".into() })),
+            (json!({ "sync": "crm", "dry_run": true, "full": true }), ExtractorEvent::Plan { sync: "crm".into(), full: true }),
+            (json!({ "sync": "crm", "check": true }), ExtractorEvent::Check { sync: "crm".into() }),
+            (json!({ "sync": "crm", "explain": "7" }), ExtractorEvent::Explain { sync: "crm".into(), key: "7".into() }),
+            (watch_event(), ExtractorEvent::Watch),
+            (resume_event("crm", "v1", &rest), ExtractorEvent::Resume { sync: "crm".into(), version: "v1".into(), rest }),
         ];
         for (event, ask) in cases {
             assert_eq!(read(&event, "i1").unwrap(), ask, "{event}");
@@ -217,7 +217,7 @@ mod tests {
         let rule = json!({ "id": "e1", "source": "aws.events", "detail-type": "Scheduled Event", "resources": ["arn:aws:events:eu-west-1:1:rule/crm"] });
         assert_eq!(read(&rule, "i1").unwrap(), run("crm", Trigger::Schedule { tick: "e1".into() }));
         let other = json!({ "id": "e1", "source": "dbt", "detail-type": "run finished", "detail": {} });
-        assert_eq!(read(&other, "i1").unwrap(), Ask::Event { id: "e1".into(), event: other.clone() });
+        assert_eq!(read(&other, "i1").unwrap(), ExtractorEvent::Event { id: "e1".into(), event: other.clone() });
     }
 
     #[test]

@@ -114,7 +114,7 @@ pub enum Command {
         sync: String,
         /// How many.
         #[arg(long, default_value_t = 20)]
-        most: usize,
+        limit: usize,
     },
     /// Explain one record: what is stored, what the model says now, what would happen and why.
     Explain {
@@ -125,13 +125,13 @@ pub enum Command {
     },
     /// Records that could not be delivered.
     #[command(subcommand, name = "dead-letters")]
-    DeadLetters(DeadLetters),
+    DeadLetters(DeadLettersCommand),
     /// What is known of a sync's records, and changing that.
     #[command(subcommand)]
-    State(State),
+    State(StateCommand),
     /// The rate and the pauses of a connection.
     #[command(subcommand)]
-    Limits(Limits),
+    Limits(LimitsCommand),
     /// Print the JSON Schema of the sync file (or of connections.yaml).
     Schema {
         /// Print the schema of connections.yaml instead.
@@ -151,7 +151,7 @@ pub enum Command {
 
 /// What to do with the state of a sync.
 #[derive(Debug, Subcommand)]
-pub enum State {
+pub enum StateCommand {
     /// Show what is known: of which place, in which mode, how many records.
     Show {
         /// The sync.
@@ -191,7 +191,7 @@ pub enum State {
 
 /// What to do with the limits of a connection.
 #[derive(Debug, Subcommand)]
-pub enum Limits {
+pub enum LimitsCommand {
     /// Show when the next request may be sent.
     Show {
         /// The connection.
@@ -206,14 +206,14 @@ pub enum Limits {
 
 /// What to do with dead letters.
 #[derive(Debug, Subcommand)]
-pub enum DeadLetters {
+pub enum DeadLettersCommand {
     /// List them, newest first.
     List {
         /// The sync.
         sync: String,
         /// How many.
         #[arg(long, default_value_t = 50)]
-        most: usize,
+        limit: usize,
     },
     /// Let the next run send them again, from the current rows.
     Retry {
@@ -229,11 +229,11 @@ pub enum DeadLetters {
     },
 }
 
-impl DeadLetters {
+impl DeadLettersCommand {
     /// The sync.
     pub fn sync(&self) -> &str {
         match self {
-            DeadLetters::List { sync, .. } | DeadLetters::Retry { sync, .. } | DeadLetters::Export { sync } => sync,
+            DeadLettersCommand::List { sync, .. } | DeadLettersCommand::Retry { sync, .. } | DeadLettersCommand::Export { sync } => sync,
         }
     }
 }

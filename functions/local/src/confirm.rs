@@ -6,7 +6,7 @@ use crate::output::Out;
 
 /// What came of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Said {
+pub enum Confirmation {
     /// Go on.
     Yes,
     /// Do nothing.
@@ -16,15 +16,15 @@ pub enum Said {
 }
 
 /// Asks for `word` to be typed.
-pub fn confirm(question: &str, word: &str, out: &Out) -> Said {
+pub fn confirm(question: &str, word: &str, out: &Out) -> Confirmation {
     if out.is_json() || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Said::Nobody;
+        return Confirmation::Nobody;
     }
     // Nobody reads the question when standard error is closed, and then nobody answers it.
     let _ = write!(std::io::stderr(), "{question} Type `{word}` to go on: ");
     let mut line = String::new();
     match std::io::stdin().lock().read_line(&mut line) {
-        Ok(_) if line.trim() == word => Said::Yes,
-        _ => Said::No,
+        Ok(_) if line.trim() == word => Confirmation::Yes,
+        _ => Confirmation::No,
     }
 }

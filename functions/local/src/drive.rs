@@ -5,10 +5,10 @@ use std::time::Duration;
 use domain::fault::{Code, Fault};
 use domain::run::{Run, Status};
 use engine::close::{close_early, sum_up};
-use engine::deliver::{Handled, handle};
+use engine::deliver::{MessageResult, handle};
 use engine::run::start;
-use engine::started::Request;
-use engine::{Context, Engine, Stop};
+use engine::started::RunRequest;
+use engine::{CancelToken, Context, Engine};
 use tokio::task::JoinSet;
 
 /// How long a writer waits for a message before it looks around.
@@ -16,9 +16,9 @@ const RECEIVE_WAIT: Duration = Duration::from_millis(500);
 
 /// Runs a sync from start to end, and returns the closed run. A fault of the run itself (guard, credentials)
 /// is in the run; a returned fault means that there is none, or that it could not be ended properly.
-pub async fn run(engine: &Engine, request: &Request) -> Result<Run, Fault> {
+pub async fn run(engine: &Engine, request: &RunRequest) -> Result<Run, Fault> {
     // Says that the run is over: its own, because `engine.stop` is the user's wish and also ends the extractor.
-    let over = Stop::default();
+    let over = CancelToken::default();
     let mut writers = JoinSet::new();
     for _ in 0..engine.destination.limits().concurrency.max(1) {
         writers.spawn(write(engine.context.clone(), over.clone()));
@@ -28,11 +28,11 @@ pub async fn run(engine: &Engine, request: &Request) -> Result<Run, Fault> {
         && !started.run().status.is_closed()
     {
         tokio::select! {
-            () = over.stopped() => {}
-            () = engine.stop.stopped() => {}
+            () = over.cancelled() => {}
+            () = engine.stop.cancelled() => {}
         }
     }
-    over.stop();
+    over.cancel();
     let mut failed = None;
     while let Some(writer) = writers.join_next().await {
         match writer {
@@ -52,36 +52,36 @@ pub async fn run(engine: &Engine, request: &Request) -> Result<Run, Fault> {
 }
 
 /// One writer: receives, handles, answers the queue, until the run is over. A fault ends the run for all.
-async fn write(context: Context, over: Stop) -> Result<(), Fault> {
+async fn write(context: Context, over: CancelToken) -> Result<(), Fault> {
     let result = write_until_over(&context, &over).await;
     match result {
         Err(fault) if fault.code == Code::Interrupted => Ok(()),
         Err(fault) => {
             // The extractor ends its enqueueing and leaves the closing to `run`, which knows this fault.
             context.slots.halt();
-            over.stop();
+            over.cancel();
             Err(fault)
         }
         Ok(()) => Ok(()),
     }
 }
 
-async fn write_until_over(context: &Context, over: &Stop) -> Result<(), Fault> {
-    while !over.is_stopped() && !context.stop.is_stopped() {
+async fn write_until_over(context: &Context, over: &CancelToken) -> Result<(), Fault> {
+    while !over.is_cancelled() && !context.stop.is_cancelled() {
         let deliveries = tokio::select! {
             received = context.queue.receive(1, RECEIVE_WAIT) => received?,
-            () = over.stopped() => return Ok(()),
-            () = context.stop.stopped() => return Ok(()),
+            () = over.cancelled() => return Ok(()),
+            () = context.stop.cancelled() => return Ok(()),
         };
         for delivery in deliveries {
             match handle(context, &delivery.message).await? {
-                Handled::Later(pause) => context.queue.delay(&delivery.receipt, pause).await?,
-                Handled::Done => context.queue.done(&delivery.receipt).await?,
-                Handled::Closed(_) | Handled::Stale => {
+                MessageResult::RetryAfter(pause) => context.queue.delay(&delivery.receipt, pause).await?,
+                MessageResult::Done => context.queue.done(&delivery.receipt).await?,
+                MessageResult::RunClosed(_) | MessageResult::Stale => {
                     context.queue.done(&delivery.receipt).await?;
                     // A run that was taken over ends while its batches are still being enqueued.
                     context.slots.halt();
-                    over.stop();
+                    over.cancel();
                 }
             }
         }

@@ -8,9 +8,9 @@ use domain::fault::{Code, Fault};
 use domain::ports::{Destination, StateStore, Warehouse};
 use domain::sync::Sync;
 use embedded::{MemoryQueue, SqliteState, SystemClock};
-use engine::deliver::rate_limiter::Slots;
+use engine::deliver::rate_limiter::RateLimiter;
 use engine::notify::Alerting;
-use engine::{Context, Engine, Meter, Settings, Stop};
+use engine::{CancelToken, Context, Engine, RunProgress, Settings};
 
 use crate::project::Project;
 
@@ -89,7 +89,7 @@ fn state_file(project: &Project) -> PathBuf {
 }
 
 /// Opens a sync on this state.
-pub async fn engine(project: &Project, sync: &Sync, store: Arc<dyn StateStore>, stop: Stop) -> Result<Engine, Fault> {
+pub async fn engine(project: &Project, sync: &Sync, store: Arc<dyn StateStore>, stop: CancelToken) -> Result<Engine, Fault> {
     let warehouse = warehouse(project, sync).await?;
     let destination = destination(project, sync).await?;
     let clock = Arc::new(SystemClock);
@@ -98,12 +98,12 @@ pub async fn engine(project: &Project, sync: &Sync, store: Arc<dyn StateStore>, 
         sync: Arc::new(sync.clone()),
         destination,
         queue: Arc::new(MemoryQueue::new(VISIBILITY)),
-        shelf: None,
+        plan_store: None,
         renew: None,
-        slots: Arc::new(Slots::new(&sync.destination.connection, limits.rate, Arc::clone(&store), clock.clone())),
+        slots: Arc::new(RateLimiter::new(&sync.destination.connection, limits.rate, Arc::clone(&store), clock.clone())),
         store,
         clock,
-        meter: Arc::new(Meter::default()),
+        meter: Arc::new(RunProgress::default()),
         stop,
         // The lock of the sync is ours, so whatever run the head names is dead.
         settings: Settings { stall: Duration::ZERO, spool_folder: project.state_folder().join("tmp"), ..Settings::default() },
@@ -115,7 +115,7 @@ pub async fn engine(project: &Project, sync: &Sync, store: Arc<dyn StateStore>, 
 pub async fn alerting(project: &Project, sync: &Sync, store: Arc<dyn StateStore>) -> Alerting {
     let settings = project.alerts(sync);
     // A topic is told by the functions on AWS.
-    let notifiers = destinations::alerts::open_whoever_can(&sync.name, &settings, &project.secrets, &|_, _| None).await;
+    let notifiers = destinations::alerts::open_available(&sync.name, &settings, &project.secrets, &|_, _| None).await;
     Alerting { store, clock: Arc::new(SystemClock), settings, notifiers, stack: None }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::Meter;
+use engine::RunProgress;
 use engine::progress::Phase;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -26,7 +26,7 @@ impl Bars {
     }
 
     /// A bar for a run.
-    pub fn watch(&self, sync: &str, meter: Arc<Meter>) -> Bar {
+    pub fn watch(&self, sync: &str, meter: Arc<RunProgress>) -> Bar {
         let bar = self.0.add(ProgressBar::no_length());
         // The templates are constant, and a bar without its style is still a bar.
         let reading = ProgressStyle::with_template("{spinner} {prefix:24} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());

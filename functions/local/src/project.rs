@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use domain::alert::Alerts;
+use domain::alert_settings::Alerts;
 use domain::connection::Connection;
 use domain::fault::{Code, Fault};
 use domain::finding::nearest;
 use domain::sync::Sync;
 use serde::de::DeserializeOwned;
 
-use crate::settings::Secrets;
+use crate::settings::LocalSecrets;
 
 /// A project folder, read.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub struct Project {
     /// The folder, absolute.
     pub folder: PathBuf,
     /// Where references to secrets lead.
-    pub secrets: Secrets,
+    pub secrets: LocalSecrets,
     connections: BTreeMap<String, Connection>,
     alerts: Alerts,
     syncs: Vec<SyncFile>,
@@ -64,7 +64,7 @@ impl Project {
         let mut files: Vec<SyncFile> = paths.into_iter().map(|path| SyncFile { sync: read_sync(&path), path, misnamed: None }).collect();
         refuse_same_names(&mut files);
         files.iter_mut().for_each(refuse_no_name);
-        Ok(Project { folder, secrets: Secrets::default(), connections, alerts, syncs: files })
+        Ok(Project { folder, secrets: LocalSecrets::default(), connections, alerts, syncs: files })
     }
 
     /// All sync files, in the order of their paths.

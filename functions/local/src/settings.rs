@@ -29,13 +29,13 @@ impl SecretSource for Environment {
 
 /// Secrets of a project: those that this process made itself (the demo's services take them), else the environment's.
 #[derive(Debug, Clone, Default)]
-pub struct Secrets {
+pub struct LocalSecrets {
     /// By the name that `${env:NAME}` has.
     pub own: BTreeMap<String, String>,
 }
 
 #[async_trait]
-impl SecretSource for Secrets {
+impl SecretSource for LocalSecrets {
     async fn get(&self, reference: &Reference) -> Result<String, Fault> {
         match reference {
             Reference::Env(name) if self.own.contains_key(name) => Ok(self.own[name].clone()),

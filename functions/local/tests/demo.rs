@@ -101,7 +101,7 @@ fn what_the_demo_says_to_try_works() {
     let restored = lines(&on(&project, &["run", "product-customers"]));
     assert_eq!(restored[0]["tally"]["created"], 9_971);
     let explained = lines(&on(&project, &["explain", "crm-contacts", "613"]));
-    assert_eq!(explained[0]["trouble"]["code"], "blocked_domain");
+    assert_eq!(explained[0]["failure"]["code"], "blocked_domain");
     assert!(explained[0]["verdict"].as_str().unwrap().contains("held until"), "{explained:?}");
 }
 

@@ -3,14 +3,14 @@
 use domain::fault::Fault;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
-use writer::handler::{House, handle};
+use writer::handler::{WriterServices, handle};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let house = House::open().await?;
+    let services = WriterServices::open().await?;
     let run = lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| {
-        let house = house.clone();
-        async move { handle(&house, event).await.map_err(failed) }
+        let services = services.clone();
+        async move { handle(&services, event).await.map_err(failed) }
     }));
     run.await.map_err(|e| anyhow::anyhow!("the runtime ended: {e}"))
 }

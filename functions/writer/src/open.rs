@@ -11,37 +11,37 @@ use domain::connection::Definition;
 use domain::fault::Fault;
 use domain::ports::Destination;
 use domain::sync::Sync;
-use engine::deliver::rate_limiter::Slots;
+use engine::deliver::rate_limiter::RateLimiter;
 use engine::notify::Alerting;
-use engine::{Context, Meter, Settings, Stop};
+use engine::{CancelToken, Context, RunProgress, Settings};
 use tokio::sync::Mutex;
 
-use crate::handler::House;
+use crate::handler::WriterServices;
 use crate::renew::Renewing;
 
 /// The only folder that a function may write to; relative paths of connections begin here.
 pub const FOLDER: &str = "/tmp";
 
 /// Versions kept open; more than that at once is rare, and then all are opened anew.
-const MOST: usize = 50;
+const MAX_OPEN_DESTINATIONS: usize = 50;
 
 /// What was applied is looked at again after this time.
 const FRESH: Duration = Duration::from_secs(60);
 
 /// The versions of syncs that this process has seen.
 #[derive(Clone, Default)]
-pub struct Destinations(Arc<Mutex<HashMap<String, Opened>>>);
+pub struct DestinationCache(Arc<Mutex<HashMap<String, OpenedDestination>>>);
 
 #[derive(Clone)]
-struct Opened {
+struct OpenedDestination {
     definition: Arc<Definition>,
     destination: Arc<dyn Destination>,
-    slots: Arc<Slots>,
+    slots: Arc<RateLimiter>,
     /// When the definition was last looked at.
     looked: Millis,
 }
 
-impl Destinations {
+impl DestinationCache {
     /// Replaces the destination of this version.
     pub async fn keep(&self, sync: &Sync, destination: Arc<dyn Destination>) {
         if let Some(opened) = self.0.lock().await.get_mut(&sync.version()) {
@@ -51,63 +51,63 @@ impl Destinations {
 }
 
 /// What handling a message of this version needs, and what was applied; `None` when nobody knows the version.
-pub async fn context(house: &House, sync: &str, version: &str, patience: Duration) -> Result<Option<(Context, Arc<Definition>)>, Fault> {
-    let Some(opened) = opened(house, sync, version).await? else { return Ok(None) };
-    let common = &house.settings.common;
-    let renew = Renewing { definition: Arc::clone(&opened.definition), secrets: Arc::clone(&house.secrets), destinations: house.destinations.clone() };
+pub async fn context(services: &WriterServices, sync: &str, version: &str, patience: Duration) -> Result<Option<(Context, Arc<Definition>)>, Fault> {
+    let Some(opened) = opened(services, sync, version).await? else { return Ok(None) };
+    let common = &services.settings.common;
+    let renew = Renewing { definition: Arc::clone(&opened.definition), secrets: Arc::clone(&services.secrets), destinations: services.destinations.clone() };
     let definition = Arc::clone(&opened.definition);
     let context = Context {
         sync: Arc::new(opened.definition.sync.clone()),
         destination: opened.destination,
         renew: Some(Arc::new(renew)),
-        store: Arc::clone(&house.store),
-        queue: Arc::clone(&house.queue) as _,
-        shelf: None,
-        clock: Arc::clone(&house.clock),
+        store: Arc::clone(&services.store),
+        queue: Arc::clone(&services.queue) as _,
+        plan_store: None,
+        clock: Arc::clone(&services.clock),
         // A run that is closed under one message must not end the others.
-        slots: Arc::new(opened.slots.again()),
-        meter: Arc::new(Meter::default()),
-        stop: Stop::default(),
-        settings: Settings { stall: common.stall, claim: common.claim, rate: house.settings.rate, patience, ..Settings::default() },
+        slots: Arc::new(opened.slots.share()),
+        meter: Arc::new(RunProgress::default()),
+        stop: CancelToken::default(),
+        settings: Settings { stall: common.stall, claim: common.claim, rate: services.settings.rate, patience, ..Settings::default() },
     };
     Ok(Some((context, definition)))
 }
 
 /// Those who are told of a sync's problems. Whoever cannot be opened is left out: no run fails because of that.
-pub async fn alerting(house: &House, definition: &Definition) -> Alerting {
-    let common = &house.settings.common;
-    let topics = aws::alerts::topics(&house.clients, common.alert_topic.clone());
-    let notifiers = destinations::alerts::open_whoever_can(&definition.sync.name, &definition.alerts, house.secrets.as_ref(), &topics).await;
-    let (store, clock) = (Arc::clone(&house.store), Arc::clone(&house.clock));
+pub async fn alerting(services: &WriterServices, definition: &Definition) -> Alerting {
+    let common = &services.settings.common;
+    let topics = aws::alerts::topics(&services.clients, common.alert_topic.clone());
+    let notifiers = destinations::alerts::open_available(&definition.sync.name, &definition.alerts, services.secrets.as_ref(), &topics).await;
+    let (store, clock) = (Arc::clone(&services.store), Arc::clone(&services.clock));
     Alerting { store, clock, settings: definition.alerts.clone(), notifiers, stack: Some(common.stack.clone()) }
 }
 
-async fn opened(house: &House, sync: &str, version: &str) -> Result<Option<Opened>, Fault> {
+async fn opened(services: &WriterServices, sync: &str, version: &str) -> Result<Option<OpenedDestination>, Fault> {
     // One at a time: the messages of one event mostly need the same.
-    let mut known = house.destinations.0.lock().await;
-    let now = house.clock.now();
+    let mut known = services.destinations.0.lock().await;
+    let now = services.clock.now();
     if let Some(opened) = known.get(version).filter(|opened| now.since(opened.looked) < FRESH) {
         return Ok(Some(opened.clone()));
     }
-    let Some(definition) = house.definitions.get(sync, version).await? else { return Ok(None) };
+    let Some(definition) = services.definitions.get(sync, version).await? else { return Ok(None) };
     // A connection may have been corrected since: the sync's version does not tell.
     if let Some(opened) = known.get_mut(version).filter(|opened| *opened.definition == definition) {
         opened.looked = now;
         return Ok(Some(opened.clone()));
     }
-    let destination = destinations::open(&definition.sync, &definition.destination, Path::new(FOLDER), house.secrets.as_ref()).await?;
-    if known.len() >= MOST {
+    let destination = destinations::open(&definition.sync, &definition.destination, Path::new(FOLDER), services.secrets.as_ref()).await?;
+    if known.len() >= MAX_OPEN_DESTINATIONS {
         known.clear();
     }
     let connection = &definition.sync.destination.connection;
     let slots = match known.values().find(|o| o.definition.sync.destination.connection == *connection) {
         Some(other) => Arc::clone(&other.slots),
         None => {
-            let rate = house.settings.rate.or(destination.limits().rate);
-            Arc::new(Slots::new(connection, rate, Arc::clone(&house.store), Arc::clone(&house.clock)))
+            let rate = services.settings.rate.or(destination.limits().rate);
+            Arc::new(RateLimiter::new(connection, rate, Arc::clone(&services.store), Arc::clone(&services.clock)))
         }
     };
-    let opened = Opened { definition: Arc::new(definition), destination, slots, looked: now };
+    let opened = OpenedDestination { definition: Arc::new(definition), destination, slots, looked: now };
     known.insert(version.to_owned(), opened.clone());
     Ok(Some(opened))
 }

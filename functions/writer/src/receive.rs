@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// One message of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Received {
+pub struct QueueMessage {
     /// Its id: names it in the answer.
     pub id: String,
     /// Its text.
@@ -22,12 +22,12 @@ pub struct Received {
 #[derive(Debug, Deserialize)]
 struct Event {
     #[serde(rename = "Records")]
-    records: Vec<Record>,
+    records: Vec<SqsRecord>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Record {
+struct SqsRecord {
     message_id: String,
     receipt_handle: String,
     body: String,
@@ -41,10 +41,10 @@ struct Attributes {
 }
 
 /// Reads an event.
-pub fn read(event: Value) -> Result<Vec<Received>, Fault> {
+pub fn read(event: Value) -> Result<Vec<QueueMessage>, Fault> {
     let unknown = |e: serde_json::Error| Fault::new(Code::EventUnknown, format!("The writer takes events of its queue and cannot read this one: {e}."));
     let event: Event = serde_json::from_value(event).map_err(unknown)?;
-    let received = |record: Record| Received {
+    let received = |record: SqsRecord| QueueMessage {
         id: record.message_id,
         body: record.body,
         receipt: Receipt(record.receipt_handle),
@@ -55,24 +55,24 @@ pub fn read(event: Value) -> Result<Vec<Received>, Fault> {
 
 /// What the event source mapping is told: the messages that stay in the queue.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Answer {
+pub struct SqsBatchResponse {
     /// The messages that failed; all others are removed.
     #[serde(rename = "batchItemFailures")]
-    pub failures: Vec<Failure>,
+    pub failures: Vec<BatchItemFailure>,
 }
 
 /// A message that stays in the queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Failure {
+pub struct BatchItemFailure {
     /// Its id.
     #[serde(rename = "itemIdentifier")]
     pub id: String,
 }
 
-impl Answer {
+impl SqsBatchResponse {
     /// The answer that keeps these messages.
     pub fn keep(ids: impl IntoIterator<Item = String>) -> Self {
-        Self { failures: ids.into_iter().map(|id| Failure { id }).collect() }
+        Self { failures: ids.into_iter().map(|id| BatchItemFailure { id }).collect() }
     }
 }
 
@@ -88,9 +88,9 @@ mod tests {
             "messageAttributes": {}, "md5OfBody": "", "eventSource": "aws:sqs", "eventSourceARN": "arn:aws:sqs:eu-west-1:1:q", "awsRegion": "eu-west-1",
         }]});
         let received = read(event).unwrap();
-        assert_eq!(received, [Received { id: "m1".into(), body: "text".into(), receipt: Receipt("r1".into()), receives: 3 }]);
-        assert_eq!(serde_json::to_value(Answer::keep(["m1".to_owned()])).unwrap(), json!({ "batchItemFailures": [{ "itemIdentifier": "m1" }] }));
-        assert_eq!(serde_json::to_value(Answer::default()).unwrap(), json!({ "batchItemFailures": [] }));
+        assert_eq!(received, [QueueMessage { id: "m1".into(), body: "text".into(), receipt: Receipt("r1".into()), receives: 3 }]);
+        assert_eq!(serde_json::to_value(SqsBatchResponse::keep(["m1".to_owned()])).unwrap(), json!({ "batchItemFailures": [{ "itemIdentifier": "m1" }] }));
+        assert_eq!(serde_json::to_value(SqsBatchResponse::default()).unwrap(), json!({ "batchItemFailures": [] }));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use domain::connection::Definition;
 use domain::fault::Fault;
 use domain::ports::{Destination, Renew};
 
-use crate::open::{Destinations, FOLDER};
+use crate::open::{DestinationCache, FOLDER};
 
 /// Opens a destination with its secrets read anew.
 pub struct Renewing {
@@ -18,7 +18,7 @@ pub struct Renewing {
     /// Secrets by reference.
     pub secrets: Arc<AwsSecrets>,
     /// Where the new destination is kept for the messages to come.
-    pub destinations: Destinations,
+    pub destinations: DestinationCache,
 }
 
 #[async_trait]

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_sdk_sns::types::MessageAttributeValue;
-use domain::alert::Alert;
 use domain::fault::{Code, Fault};
+use domain::monitoring::alert::Alert;
 use domain::ports::Notifier;
 
 use crate::clients::Clients;
-use crate::failure::{Failure, Kind};
+use crate::failure::{AwsFailure, AwsFailureKind};
 
 /// The longest subject that SNS takes, in characters.
 const SUBJECT: usize = 100;
@@ -29,13 +29,13 @@ impl SnsNotifier {
         Self { client: clients.sns(), topic: topic.to_owned(), name: name.to_owned() }
     }
 
-    fn fault(&self, failure: &Failure) -> Fault {
+    fn fault(&self, failure: &AwsFailure) -> Fault {
         // SNS says so of an ARN that names no topic, or one of another region.
         let misnamed = failure.code.contains("InvalidParameter");
         let (code, next) = match failure.kind {
-            Kind::Denied => (Code::DestinationUnauthorized, "allow the function sns:Publish on this topic, in its role and in the topic's policy"),
-            Kind::Key => (Code::DestinationUnauthorized, "allow the function kms:GenerateDataKey and kms:Decrypt with the key of this topic"),
-            Kind::Missing => (Code::DestinationMisconfigured, "create the topic, or name another one in `alerts`; then apply the sync again"),
+            AwsFailureKind::Denied => (Code::DestinationUnauthorized, "allow the function sns:Publish on this topic, in its role and in the topic's policy"),
+            AwsFailureKind::Key => (Code::DestinationUnauthorized, "allow the function kms:GenerateDataKey and kms:Decrypt with the key of this topic"),
+            AwsFailureKind::Missing => (Code::DestinationMisconfigured, "create the topic, or name another one in `alerts`; then apply the sync again"),
             _ if misnamed => (Code::DestinationMisconfigured, "write the whole ARN of a topic in the stack's region into `alerts`; then apply the sync again"),
             _ => (Code::DestinationUnreachable, "nothing to do if it passes: it is told after the next run"),
         };
@@ -56,7 +56,7 @@ impl Notifier for SnsNotifier {
             let value = value.map_err(|_| Fault::new(Code::Internal, "An attribute of an alert has no type."))?;
             request = request.message_attributes(name, value);
         }
-        request.send().await.map(drop).map_err(|error| self.fault(&Failure::of(&error)))
+        request.send().await.map(drop).map_err(|error| self.fault(&AwsFailure::of(&error)))
     }
 }
 

@@ -16,7 +16,7 @@ use domain::fault::{Code, Fault};
 use domain::sync::Schedule;
 
 use crate::Clients;
-use crate::failure::{Failure, Kind};
+use crate::failure::{AwsFailure, AwsFailureKind};
 use crate::keys::{PK, SK, current_definitions, definition_versions};
 
 /// How long a version stays after it was replaced or removed.
@@ -24,7 +24,7 @@ pub const KEPT: Duration = Duration::from_secs(90 * 86_400);
 /// Most bytes of a definition: an item has at most 400 KB, names included.
 const LARGEST: usize = 390_000;
 
-type Item = HashMap<String, AttributeValue>;
+type DefinitionItem = HashMap<String, AttributeValue>;
 
 /// The definitions of a table.
 #[derive(Clone)]
@@ -35,7 +35,7 @@ pub struct Definitions {
 
 /// The definition a run starts with.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Active {
+pub struct ActiveDefinition {
     /// The definition.
     pub definition: Definition,
     /// The sync must not start by schedule or event.
@@ -66,24 +66,24 @@ impl Definitions {
     }
 
     /// The active definition of a sync; `None` when no sync of this name is applied.
-    pub async fn active(&self, sync: &str) -> Result<Option<Active>, Fault> {
+    pub async fn active(&self, sync: &str) -> Result<Option<ActiveDefinition>, Fault> {
         let Some(item) = self.item(&current_definitions(), sync).await? else { return Ok(None) };
         let current = self.listed(&item)?;
         // A version is written before it is current, and goes only after another one is.
         match self.get(sync, &current.version).await? {
-            Some(definition) => Ok(Some(Active { definition, paused: current.paused })),
-            None => Err(self.damaged(&format!("version {} of sync `{sync}` is active and not there", current.version))),
+            Some(definition) => Ok(Some(ActiveDefinition { definition, paused: current.paused })),
+            None => Err(self.corrupt(&format!("version {} of sync `{sync}` is active and not there", current.version))),
         }
     }
 
     /// A version of a sync's definition.
     pub async fn get(&self, sync: &str, version: &str) -> Result<Option<Definition>, Fault> {
         let Some(item) = self.item(&definition_versions(sync), version).await? else { return Ok(None) };
-        let text = text(&item, "definition").ok_or_else(|| self.damaged(&format!("version {version} of sync `{sync}` holds no definition")))?;
+        let text = text(&item, "definition").ok_or_else(|| self.corrupt(&format!("version {version} of sync `{sync}` holds no definition")))?;
         // The message of serde may repeat a value, and there is nothing in it that the operator could use.
         serde_json::from_str(text)
             .map(Some)
-            .map_err(|_| self.damaged(&format!("version {version} of sync `{sync}` is of a form that this release does not read")))
+            .map_err(|_| self.corrupt(&format!("version {version} of sync `{sync}` is of a form that this release does not read")))
     }
 
     /// Every sync that is applied, by name.
@@ -175,12 +175,12 @@ impl Definitions {
         Ok(())
     }
 
-    async fn item(&self, pk: &str, sk: &str) -> Result<Option<Item>, Fault> {
+    async fn item(&self, pk: &str, sk: &str) -> Result<Option<DefinitionItem>, Fault> {
         let get = self.client.get_item().table_name(&self.table).key(PK, s(pk)).key(SK, s(sk)).consistent_read(true);
         Ok(get.send().await.map_err(|e| self.fault("read", &e))?.item)
     }
 
-    async fn query(&self, pk: &str) -> Result<Vec<Item>, Fault> {
+    async fn query(&self, pk: &str) -> Result<Vec<DefinitionItem>, Fault> {
         let query = self.client.query().table_name(&self.table).consistent_read(true).key_condition_expression("pk = :pk");
         let mut pages = query.expression_attribute_values(":pk", s(pk)).into_paginator().items().send();
         let mut items = Vec::new();
@@ -190,7 +190,7 @@ impl Definitions {
         Ok(items)
     }
 
-    fn listed(&self, item: &Item) -> Result<Listed, Fault> {
+    fn listed(&self, item: &DefinitionItem) -> Result<Listed, Fault> {
         let read = || {
             Some(Listed {
                 sync: text(item, SK)?.to_owned(),
@@ -202,23 +202,23 @@ impl Definitions {
             })
         };
         read()
-            .ok_or_else(|| self.damaged(&format!("the current item of sync `{}` is of a form that this release does not read", text(item, SK).unwrap_or("?"))))
+            .ok_or_else(|| self.corrupt(&format!("the current item of sync `{}` is of a form that this release does not read", text(item, SK).unwrap_or("?"))))
     }
 
-    fn damaged(&self, what: &str) -> Fault {
+    fn corrupt(&self, what: &str) -> Fault {
         Fault::new(Code::StateUnusable, format!("In the table {} {what}.", self.table))
             .with_next("Apply the project again with the newest release: sluice apply")
     }
 
     fn fault<E: ProvideErrorMetadata, R>(&self, what: &str, error: &SdkError<E, R>) -> Fault {
-        let failure = Failure::of(error);
+        let failure = AwsFailure::of(error);
         let fault = Fault::new(Code::StateUnusable, format!("Definitions in the table {} cannot be {what} ({failure}).", self.table));
         match failure.kind {
-            Kind::Missing => fault.with_next("Deploy the stack again: its table is gone. Check the region too."),
-            Kind::Denied | Kind::Key => {
+            AwsFailureKind::Missing => fault.with_next("Deploy the stack again: its table is gone. Check the region too."),
+            AwsFailureKind::Denied | AwsFailureKind::Key => {
                 fault.with_next("Allow the caller dynamodb:GetItem, Query, PutItem, UpdateItem and DeleteItem on the table, and its key.")
             }
-            Kind::Throttled | Kind::Unreachable | Kind::Other => fault.with_next("Run it again; it goes on where it stopped."),
+            AwsFailureKind::Throttled | AwsFailureKind::Unreachable | AwsFailureKind::Other => fault.with_next("Run it again; it goes on where it stopped."),
         }
     }
 }
@@ -241,11 +241,11 @@ fn n(number: i64) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
 
-fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+fn text<'a>(item: &'a DefinitionItem, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 
-fn number(item: &Item, name: &str) -> Option<i64> {
+fn number(item: &DefinitionItem, name: &str) -> Option<i64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 

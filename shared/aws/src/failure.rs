@@ -13,7 +13,7 @@ const SAFE: [&str; 8] = ["AccessDenied", "AuthorizationError", "KMS", "Kms", "Un
 
 /// What kind of failure it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum AwsFailureKind {
     /// No permission, or credentials that AWS does not take.
     Denied,
     /// The key that encrypts it cannot be used.
@@ -30,16 +30,16 @@ pub enum Kind {
 
 /// A failed call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub struct AwsFailure {
     /// What kind it is.
-    pub kind: Kind,
+    pub kind: AwsFailureKind,
     /// AWS's code, such as `AccessDeniedException`; for a call that got no answer what happened.
     pub code: String,
     /// AWS's own words, where they are safe to show.
     pub words: Option<String>,
 }
 
-impl Failure {
+impl AwsFailure {
     /// Reads an error of the SDK.
     pub fn of<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Self {
         match error {
@@ -47,9 +47,9 @@ impl Failure {
             SdkError::TimeoutError(_) => Self::silent("no answer in time"),
             SdkError::DispatchFailure(failure) if failure.is_timeout() => Self::silent("no connection in time"),
             SdkError::DispatchFailure(failure) if failure.is_io() => Self::silent("no connection"),
-            SdkError::DispatchFailure(_) => Self { kind: Kind::Denied, code: "no usable credentials or endpoint".into(), words: None },
+            SdkError::DispatchFailure(_) => Self { kind: AwsFailureKind::Denied, code: "no usable credentials or endpoint".into(), words: None },
             SdkError::ResponseError(_) => Self::silent("an answer that cannot be read"),
-            _ => Self { kind: Kind::Other, code: "a request that could not be built".into(), words: None },
+            _ => Self { kind: AwsFailureKind::Other, code: "a request that could not be built".into(), words: None },
         }
     }
 
@@ -60,7 +60,7 @@ impl Failure {
         let name = code.rsplit('.').next().unwrap_or(code);
         let is = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
         let kind = if is(&["KMS", "Kms", "Decryption", "InvalidKeyId"]) && !is(&["Throttl"]) {
-            Kind::Key
+            AwsFailureKind::Key
         } else if is(&[
             "AccessDenied",
             "AuthorizationError",
@@ -70,15 +70,15 @@ impl Failure {
             "InvalidSignature",
             "SignatureDoesNotMatch",
         ]) {
-            Kind::Denied
+            AwsFailureKind::Denied
         } else if is(&["NotFound", "NonExistent", "DoesNotExist", "NoSuch"]) {
-            Kind::Missing
+            AwsFailureKind::Missing
         } else if is(&["Throttl", "TooManyRequests", "SlowDown", "RequestLimitExceeded"]) {
-            Kind::Throttled
+            AwsFailureKind::Throttled
         } else if is(&["InternalError", "InternalServer", "InternalFailure", "InternalService", "ServiceUnavailable"]) {
-            Kind::Unreachable
+            AwsFailureKind::Unreachable
         } else {
-            Kind::Other
+            AwsFailureKind::Other
         };
         let safe = SAFE.iter().any(|part| name.contains(part));
         let words = words.filter(|words| safe && !words.is_empty()).map(|words| words.chars().take(WORDS).collect());
@@ -86,11 +86,11 @@ impl Failure {
     }
 
     fn silent(what: &str) -> Self {
-        Self { kind: Kind::Unreachable, code: what.into(), words: None }
+        Self { kind: AwsFailureKind::Unreachable, code: what.into(), words: None }
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for AwsFailure {
     /// `AccessDeniedException: User … is not authorized to perform …`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.words {
@@ -107,29 +107,29 @@ mod tests {
     #[test]
     fn codes_become_kinds() {
         for (code, kind) in [
-            ("AccessDeniedException", Kind::Denied),
-            ("AccessDenied", Kind::Denied),
-            ("AuthorizationError", Kind::Denied),
-            ("KmsAccessDenied", Kind::Key),
-            ("KMSAccessDeniedException", Kind::Key),
-            ("DecryptionFailure", Kind::Key),
-            ("AWS.SimpleQueueService.NonExistentQueue", Kind::Missing),
-            ("QueueDoesNotExist", Kind::Missing),
-            ("ParameterNotFound", Kind::Missing),
-            ("ThrottlingException", Kind::Throttled),
-            ("KmsThrottled", Kind::Throttled),
-            ("InternalServiceError", Kind::Unreachable),
-            ("InvalidMessageContents", Kind::Other),
+            ("AccessDeniedException", AwsFailureKind::Denied),
+            ("AccessDenied", AwsFailureKind::Denied),
+            ("AuthorizationError", AwsFailureKind::Denied),
+            ("KmsAccessDenied", AwsFailureKind::Key),
+            ("KMSAccessDeniedException", AwsFailureKind::Key),
+            ("DecryptionFailure", AwsFailureKind::Key),
+            ("AWS.SimpleQueueService.NonExistentQueue", AwsFailureKind::Missing),
+            ("QueueDoesNotExist", AwsFailureKind::Missing),
+            ("ParameterNotFound", AwsFailureKind::Missing),
+            ("ThrottlingException", AwsFailureKind::Throttled),
+            ("KmsThrottled", AwsFailureKind::Throttled),
+            ("InternalServiceError", AwsFailureKind::Unreachable),
+            ("InvalidMessageContents", AwsFailureKind::Other),
         ] {
-            assert_eq!(Failure::said(Some(code), None).kind, kind, "{code}");
+            assert_eq!(AwsFailure::said(Some(code), None).kind, kind, "{code}");
         }
     }
 
     #[test]
     fn only_words_about_permissions_are_kept() {
-        let denied = Failure::said(Some("AccessDeniedException"), Some("User u is not authorized to perform: sqs:SendMessage."));
+        let denied = AwsFailure::said(Some("AccessDeniedException"), Some("User u is not authorized to perform: sqs:SendMessage."));
         assert_eq!(denied.to_string(), "AccessDeniedException: User u is not authorized to perform: sqs:SendMessage");
-        let echo = Failure::said(Some("InvalidParameterValue"), Some("Value planted-secret for parameter MessageBody is invalid"));
+        let echo = AwsFailure::said(Some("InvalidParameterValue"), Some("Value planted-secret for parameter MessageBody is invalid"));
         assert_eq!(echo.to_string(), "InvalidParameterValue");
     }
 }

@@ -6,7 +6,7 @@ use domain::fault::{Code, Fault};
 use serde_json::Value;
 
 use crate::Clients;
-use crate::failure::{Failure, Kind};
+use crate::failure::{AwsFailure, AwsFailureKind};
 
 /// Most bytes of an event that is not waited for (1 MiB since October 2025, 256 KiB before; 6 MB when waited for).
 pub const LARGEST_EVENT: usize = 256 * 1024;
@@ -47,7 +47,7 @@ impl Functions {
 
     async fn invoke(&self, function: &str, how: InvocationType, body: String) -> Result<(Option<String>, Vec<u8>), Fault> {
         let sent = self.client.invoke().function_name(function).invocation_type(how).payload(Blob::new(body)).send().await;
-        let answer = sent.map_err(|e| refused(function, &Failure::of(&e)))?;
+        let answer = sent.map_err(|e| refused(function, &AwsFailure::of(&e)))?;
         Ok((answer.function_error, answer.payload.map(Blob::into_inner).unwrap_or_default()))
     }
 }
@@ -59,13 +59,17 @@ fn failure_of(function: &str, kind: &str, answer: &Value) -> Fault {
     fault.with_next(format!("Look into its log: aws logs tail /aws/lambda/{function} --since 1h"))
 }
 
-fn refused(function: &str, failure: &Failure) -> Fault {
+fn refused(function: &str, failure: &AwsFailure) -> Fault {
     let what = format!("The function {function} could not be called ({failure}).");
     match failure.kind {
-        Kind::Missing => Fault::new(Code::NotFound, what).with_next("Deploy the stack, and check its name and the region."),
-        Kind::Denied | Kind::Key => Fault::new(Code::Internal, what).with_next("Allow the caller lambda:InvokeFunction on the function."),
-        Kind::Throttled => Fault::new(Code::Internal, what).with_next("Run again; if it stays so, raise the function's or the account's concurrency."),
-        Kind::Unreachable | Kind::Other => Fault::new(Code::Internal, what).with_next("Run again; if it stays so, look at the function in the console."),
+        AwsFailureKind::Missing => Fault::new(Code::NotFound, what).with_next("Deploy the stack, and check its name and the region."),
+        AwsFailureKind::Denied | AwsFailureKind::Key => Fault::new(Code::Internal, what).with_next("Allow the caller lambda:InvokeFunction on the function."),
+        AwsFailureKind::Throttled => {
+            Fault::new(Code::Internal, what).with_next("Run again; if it stays so, raise the function's or the account's concurrency.")
+        }
+        AwsFailureKind::Unreachable | AwsFailureKind::Other => {
+            Fault::new(Code::Internal, what).with_next("Run again; if it stays so, look at the function in the console.")
+        }
     }
 }
 
@@ -82,10 +86,10 @@ mod tests {
 
     #[test]
     fn a_refused_call_says_what_to_do() {
-        let missing = refused("crm-extractor", &Failure::said(Some("ResourceNotFoundException"), None));
+        let missing = refused("crm-extractor", &AwsFailure::said(Some("ResourceNotFoundException"), None));
         assert_eq!(missing.code, Code::NotFound);
         let denied =
-            refused("crm-extractor", &Failure::said(Some("AccessDeniedException"), Some("User u is not authorized to perform: lambda:InvokeFunction")));
+            refused("crm-extractor", &AwsFailure::said(Some("AccessDeniedException"), Some("User u is not authorized to perform: lambda:InvokeFunction")));
         assert!(denied.what.contains("User u") && denied.next_step().contains("lambda:InvokeFunction"));
     }
 }

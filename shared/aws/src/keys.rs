@@ -111,7 +111,7 @@ pub fn letter_order(sync: &str) -> String {
 }
 
 /// A dead letter's place in the order: the newest first, those of one moment by their hashes.
-pub fn letter_place(sync: &str, at_millis: i64, hash: &str) -> Key {
+pub fn dead_letter_order_key(sync: &str, at_millis: i64, hash: &str) -> Key {
     let from_newest = u64::MAX - (at_millis.cast_unsigned() ^ (1 << 63));
     Key::new(letter_order(sync), format!("{from_newest:016x}#{hash}"))
 }
@@ -146,9 +146,9 @@ mod tests {
 
     #[test]
     fn the_newest_letter_comes_first() {
-        let places = [30, 20, 0, -5].map(|at| letter_place("s", at, "h").sk);
+        let places = [30, 20, 0, -5].map(|at| dead_letter_order_key("s", at, "h").sk);
         assert!(places.is_sorted() && places[0] < places[1], "{places:?}");
-        assert!(letter_place("s", 1, "a").sk < letter_place("s", 1, "b").sk);
+        assert!(dead_letter_order_key("s", 1, "a").sk < dead_letter_order_key("s", 1, "b").sk);
     }
 
     #[test]

@@ -13,11 +13,11 @@ pub mod failure;
 pub mod invoke;
 pub mod keys;
 mod objects;
+pub mod plan_store;
 pub mod queue;
 pub mod report;
 pub mod secrets;
 pub mod settings;
-pub mod shelf;
 pub mod state;
 pub mod telemetry;
 

@@ -16,7 +16,7 @@ use domain::fault::{Code, Fault};
 use serde_json::Value;
 
 use crate::Clients;
-use crate::failure::{Failure, Kind};
+use crate::failure::{AwsFailure, AwsFailureKind};
 use crate::settings::variable;
 
 /// How long a secret is kept: what a rotation takes at most to be seen when nothing is refused.
@@ -50,18 +50,18 @@ impl AwsSecrets {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn text(&self, reference: &Reference, place: &Place) -> Result<Arc<str>, Fault> {
+    async fn text(&self, reference: &Reference, place: &SecretPlace) -> Result<Arc<str>, Fault> {
         if let Some(text) = self.cache().get(place, Instant::now()) {
             return Ok(text);
         }
         let read = match place {
-            Place::Secret(name) => {
+            SecretPlace::Secret(name) => {
                 let answer = self.clients.secrets_manager().get_secret_value().secret_id(name).send().await;
-                answer.map_err(|e| refused(reference, place, &Failure::of(&e)))?.secret_string
+                answer.map_err(|e| refused(reference, place, &AwsFailure::of(&e)))?.secret_string
             }
-            Place::Parameter(name) => {
+            SecretPlace::Parameter(name) => {
                 let answer = self.clients.ssm().get_parameter().name(name).with_decryption(true).send().await;
-                answer.map_err(|e| refused(reference, place, &Failure::of(&e)))?.parameter.and_then(|parameter| parameter.value)
+                answer.map_err(|e| refused(reference, place, &AwsFailure::of(&e)))?.parameter.and_then(|parameter| parameter.value)
             }
         };
         let text: Arc<str> = read
@@ -83,7 +83,7 @@ impl SecretSource for AwsSecrets {
                 fault(what, format!("Keep it in Secrets Manager and refer to it as `${{secret:name#field}}`, or set {name} in the function's environment."))
             }),
             Reference::Secret { name, field } => {
-                let place = Place::of(name);
+                let place = SecretPlace::of(name);
                 let text = self.text(reference, &place).await?;
                 match field {
                     None => Ok(text.to_string()),
@@ -98,31 +98,31 @@ impl SecretSource for AwsSecrets {
 
 /// Where a secret is kept.
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum Place {
+enum SecretPlace {
     Secret(String),
     Parameter(String),
 }
 
-impl Place {
+impl SecretPlace {
     fn of(name: &str) -> Self {
         let parameter = name.starts_with('/') || name.starts_with("arn:") && name.split(':').nth(2) == Some("ssm");
-        if parameter { Place::Parameter(name.into()) } else { Place::Secret(name.into()) }
+        if parameter { SecretPlace::Parameter(name.into()) } else { SecretPlace::Secret(name.into()) }
     }
 
     /// The permission that reading it takes.
     fn permission(&self) -> &'static str {
         match self {
-            Place::Secret(_) => "secretsmanager:GetSecretValue",
-            Place::Parameter(_) => "ssm:GetParameter",
+            SecretPlace::Secret(_) => "secretsmanager:GetSecretValue",
+            SecretPlace::Parameter(_) => "ssm:GetParameter",
         }
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SecretPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Secret(name) => write!(f, "The secret `{name}` of Secrets Manager"),
-            Place::Parameter(name) => write!(f, "The parameter `{name}` of Systems Manager"),
+            SecretPlace::Secret(name) => write!(f, "The secret `{name}` of Secrets Manager"),
+            SecretPlace::Parameter(name) => write!(f, "The parameter `{name}` of Systems Manager"),
         }
     }
 }
@@ -130,16 +130,16 @@ impl fmt::Display for Place {
 /// Values with the time they were read at.
 struct Cache {
     kept: Duration,
-    values: HashMap<Place, (Instant, Arc<str>)>,
+    values: HashMap<SecretPlace, (Instant, Arc<str>)>,
 }
 
 impl Cache {
-    fn get(&self, place: &Place, now: Instant) -> Option<Arc<str>> {
+    fn get(&self, place: &SecretPlace, now: Instant) -> Option<Arc<str>> {
         let (read, text) = self.values.get(place)?;
         (now.saturating_duration_since(*read) < self.kept).then(|| Arc::clone(text))
     }
 
-    fn keep(&mut self, place: Place, text: Arc<str>, now: Instant) {
+    fn keep(&mut self, place: SecretPlace, text: Arc<str>, now: Instant) {
         self.values.insert(place, (now, text));
     }
 }
@@ -156,36 +156,38 @@ fn pick(text: &str, field: &str) -> Result<String, String> {
 }
 
 /// The fault of a read that AWS refused.
-fn refused(reference: &Reference, place: &Place, failure: &Failure) -> Fault {
+fn refused(reference: &Reference, place: &SecretPlace, failure: &AwsFailure) -> Fault {
     let whom = format!("{place}, which a connection refers to as {reference},");
-    let (Place::Secret(name) | Place::Parameter(name)) = place;
+    let (SecretPlace::Secret(name) | SecretPlace::Parameter(name)) = place;
     let permission = place.permission();
     match (failure.kind, place) {
-        (Kind::Missing, Place::Secret(_)) => fault(
+        (AwsFailureKind::Missing, SecretPlace::Secret(_)) => fault(
             format!("{whom} does not exist, or has no value yet, in this account and region ({failure})."),
             format!(
                 "Create it in the stack's region: aws secretsmanager create-secret --name {name} --secret-string file://…, then run again. Nothing was sent."
             ),
         ),
-        (Kind::Missing, Place::Parameter(_)) => fault(
+        (AwsFailureKind::Missing, SecretPlace::Parameter(_)) => fault(
             format!("{whom} does not exist in this account and region ({failure})."),
             format!(
                 "Create it in the stack's region: aws ssm put-parameter --name {name} --type SecureString --value file://…, then run again. Nothing was sent."
             ),
         ),
-        (Kind::Denied, _) => fault(
+        (AwsFailureKind::Denied, _) => fault(
             format!("{whom} may not be read by this function ({failure})."),
             format!("Allow the function's role {permission} on it: name it among the stack's secrets and deploy the stack again. Nothing was sent."),
         ),
-        (Kind::Key, _) => fault(
+        (AwsFailureKind::Key, _) => fault(
             format!("{whom} cannot be decrypted ({failure})."),
             "Allow the function's role kms:Decrypt on the key that encrypts it, and check that the key is enabled. Nothing was sent.",
         ),
-        (Kind::Throttled | Kind::Unreachable, _) => fault(
+        (AwsFailureKind::Throttled | AwsFailureKind::Unreachable, _) => fault(
             format!("{whom} could not be read now ({failure})."),
             "Run again; if it stays so, check that the function reaches the service (a VPC needs an endpoint).",
         ),
-        (Kind::Other, _) => fault(format!("{whom} cannot be read ({failure})."), "Look at it in the console: it may be marked for deletion. Nothing was sent."),
+        (AwsFailureKind::Other, _) => {
+            fault(format!("{whom} cannot be read ({failure})."), "Look at it in the console: it may be marked for deletion. Nothing was sent.")
+        }
     }
 }
 
@@ -221,21 +223,21 @@ mod tests {
 
     #[test]
     fn names_lead_to_their_service() {
-        assert!(matches!(Place::of("crm"), Place::Secret(_)));
-        assert!(matches!(Place::of("arn:aws:secretsmanager:eu-west-1:1:secret:crm-a1b2c3"), Place::Secret(_)));
-        assert!(matches!(Place::of("/crm/token"), Place::Parameter(_)));
-        assert!(matches!(Place::of("arn:aws:ssm:eu-west-1:1:parameter/crm/token"), Place::Parameter(_)));
+        assert!(matches!(SecretPlace::of("crm"), SecretPlace::Secret(_)));
+        assert!(matches!(SecretPlace::of("arn:aws:secretsmanager:eu-west-1:1:secret:crm-a1b2c3"), SecretPlace::Secret(_)));
+        assert!(matches!(SecretPlace::of("/crm/token"), SecretPlace::Parameter(_)));
+        assert!(matches!(SecretPlace::of("arn:aws:ssm:eu-west-1:1:parameter/crm/token"), SecretPlace::Parameter(_)));
     }
 
     #[test]
     fn a_value_is_kept_for_its_time_and_no_longer() {
         let mut cache = Cache { kept: KEPT, values: HashMap::new() };
-        let (place, read) = (Place::of("crm"), Instant::now());
+        let (place, read) = (SecretPlace::of("crm"), Instant::now());
         assert!(cache.get(&place, read).is_none());
         cache.keep(place.clone(), "planted-secret".into(), read);
         assert_eq!(cache.get(&place, read + KEPT - Duration::from_millis(1)).as_deref(), Some("planted-secret"));
         assert!(cache.get(&place, read + KEPT).is_none());
-        assert!(cache.get(&Place::of("/crm"), read).is_none());
+        assert!(cache.get(&SecretPlace::of("/crm"), read).is_none());
     }
 
     #[test]
@@ -250,7 +252,7 @@ mod tests {
             ("InvalidRequestException", None, "crm", ["cannot be read", "marked for deletion", "InvalidRequestException"]),
             ("ThrottlingException", None, "crm", ["could not be read now", "Run again", "ThrottlingException"]),
         ] {
-            let fault = refused(&reference(name, Some("token")), &Place::of(name), &Failure::said(Some(code), words));
+            let fault = refused(&reference(name, Some("token")), &SecretPlace::of(name), &AwsFailure::said(Some(code), words));
             let text = fault.to_string();
             assert_eq!(fault.code, Code::SecretMissing);
             assert!(text.contains(&format!("${{secret:{name}#token}}")) && parts.iter().all(|part| text.contains(part)), "{text}");

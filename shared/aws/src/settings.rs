@@ -16,7 +16,7 @@ const LONGEST_LATENESS: u64 = 10 * 366 * 86_400;
 
 /// What every function is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Common {
+pub struct CommonSettings {
     /// SLUICEGATE_STACK: the stack's name.
     pub stack: String,
     /// SLUICEGATE_TABLE: the table of the state.
@@ -41,9 +41,9 @@ pub struct Common {
 
 /// What the extractor is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Extractor {
+pub struct ExtractorSettings {
     /// What every function is told.
-    pub common: Common,
+    pub common: CommonSettings,
     /// SLUICEGATE_QUEUE_PREFIX: a destination's queue is named by this and the connection's name.
     pub queue_prefix: String,
     /// SLUICEGATE_REQUESTS_PER_MESSAGE: requests whose records one message holds, 1 to 5. Default 5.
@@ -55,9 +55,9 @@ pub struct Extractor {
 
 /// What a writer is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Writer {
+pub struct WriterSettings {
     /// What every function is told.
-    pub common: Common,
+    pub common: CommonSettings,
     /// SLUICEGATE_QUEUE_URL: its queue.
     pub queue_url: String,
     /// SLUICEGATE_DLQ_URL: the queue for messages that nobody can handle.
@@ -68,7 +68,7 @@ pub struct Writer {
     pub rate: Option<RateLimit>,
 }
 
-impl Common {
+impl CommonSettings {
     /// Reads the environment.
     pub fn from_env() -> Result<Self, Fault> {
         Self::read(&variable)
@@ -99,7 +99,7 @@ impl Common {
     }
 }
 
-impl Extractor {
+impl ExtractorSettings {
     /// Reads the environment.
     pub fn from_env() -> Result<Self, Fault> {
         Self::read(&variable)
@@ -110,7 +110,7 @@ impl Extractor {
         let of = Variables(variable);
         let lateness = of.number("SLUICEGATE_FRESHNESS_SECONDS", 0, LONGEST_LATENESS, 0)?;
         Ok(Self {
-            common: Common::read(variable)?,
+            common: CommonSettings::read(variable)?,
             queue_prefix: of.needed("SLUICEGATE_QUEUE_PREFIX", "what the names of the queues begin with")?,
             lateness: (lateness > 0).then(|| Duration::from_secs(lateness)),
             requests_per_message: of.number("SLUICEGATE_REQUESTS_PER_MESSAGE", 1, 5, 5)? as usize,
@@ -118,7 +118,7 @@ impl Extractor {
     }
 }
 
-impl Writer {
+impl WriterSettings {
     /// Reads the environment.
     pub fn from_env() -> Result<Self, Fault> {
         Self::read(&variable)
@@ -129,7 +129,7 @@ impl Writer {
         let of = Variables(variable);
         let url = |name| of.like(name, "the URL of an SQS queue (`https://sqs.…`)", is_url)?.ok_or_else(|| missing(name, "the URL of an SQS queue"));
         Ok(Self {
-            common: Common::read(variable)?,
+            common: CommonSettings::read(variable)?,
             queue_url: url("SLUICEGATE_QUEUE_URL")?,
             dlq_url: url("SLUICEGATE_DLQ_URL")?,
             destination: of.needed("SLUICEGATE_DESTINATION", "the name of the connection it writes to")?,
@@ -218,13 +218,13 @@ mod tests {
     ];
 
     /// The good ones, with one changed; an empty value is as good as none.
-    fn with(name: &str, value: &str) -> Result<(Extractor, Writer), Fault> {
+    fn with(name: &str, value: &str) -> Result<(ExtractorSettings, WriterSettings), Fault> {
         let (name, value) = (name.to_owned(), value.to_owned());
         let variable = move |asked: &str| match asked == name {
             true => Some(value.clone()),
             false => GOOD.iter().find(|(name, _)| *name == asked).map(|(_, value)| (*value).to_owned()),
         };
-        Ok((Extractor::read(&variable)?, Writer::read(&variable)?))
+        Ok((ExtractorSettings::read(&variable)?, WriterSettings::read(&variable)?))
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use domain::monitoring::health::SyncHealth;
 use domain::run::{Run, Status};
-use domain::watch::Seen;
 use serde_json::{Map, Value, json};
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -108,7 +108,7 @@ impl Metrics {
     }
 
     /// A look at a sync: how old its data are and whether that is too old, and what no run can tell.
-    pub fn seen(&self, sync: &str, destination: &str, seen: &Seen) {
+    pub fn seen(&self, sync: &str, destination: &str, seen: &SyncHealth) {
         let flag = |is: bool| f64::from(u8::from(is));
         let mut metrics = vec![
             ("FreshnessMissed", COUNT, flag(seen.freshness_missed)),
@@ -280,9 +280,9 @@ mod tests {
     fn a_look_is_a_line_of_each_sync_and_one_of_the_stack() {
         let page = Page::default();
         let metrics = Metrics::with_writer("crm", page.clone());
-        let overdue = Some(domain::watch::Overdue { since: None, due: Millis(1) });
-        metrics.seen("s", "d", &Seen { freshness_seconds: Some(90), freshness_missed: true, overdue, stalled: None });
-        metrics.seen("paused", "d", &Seen::default());
+        let overdue = Some(domain::monitoring::health::Overdue { since: None, due: Millis(1) });
+        metrics.seen("s", "d", &SyncHealth { freshness_seconds: Some(90), freshness_missed: true, overdue, stalled: None });
+        metrics.seen("paused", "d", &SyncHealth::default());
         metrics.watched(2, 1);
         let lines = page.lines();
         let count = |name: &str, value| (name.to_owned(), COUNT.to_owned(), value);

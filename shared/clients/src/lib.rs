@@ -24,14 +24,14 @@ pub enum Role {
 
 /// A connection as people know it: what it is used as, and its name in `connections.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct DatabasePlace {
     /// What it is used as.
     pub role: Role,
     /// Its name.
     pub name: String,
 }
 
-impl Place {
+impl DatabasePlace {
     /// The warehouse of this name.
     pub fn warehouse(name: impl Into<String>) -> Self {
         Self { role: Role::Warehouse, name: name.into() }
@@ -76,7 +76,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for DatabasePlace {
     /// `warehouse analytics`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let role = match self.role {
@@ -90,14 +90,14 @@ impl fmt::Display for Place {
 /// SQL as a person wrote it, and how much was put before it when it was sent: what turns the database's
 /// position into a line and a column of the person's own text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sent<'a> {
+pub struct SentSql<'a> {
     /// The SQL as written.
     pub sql: &'a str,
     /// Bytes that were sent before it; all of them ASCII.
     pub before: usize,
 }
 
-impl<'a> Sent<'a> {
+impl<'a> SentSql<'a> {
     /// SQL that was sent as it is.
     pub fn plain(sql: &'a str) -> Self {
         Self { sql, before: 0 }
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_position_is_in_the_persons_own_text() {
-        let sent = Sent { sql: "select\n  é, x", before: 10 };
+        let sent = SentSql { sql: "select\n  é, x", before: 10 };
         assert_eq!(sent.position(10), " at line 1, column 1");
         assert_eq!(sent.position(10 + 12), " at line 2, column 6");
         assert_eq!(sent.position(3), "", "inside what was put before it");
@@ -133,8 +133,8 @@ mod tests {
 
     #[test]
     fn the_role_decides_the_code() {
-        let fault = Place::warehouse("analytics").unreachable("gone");
+        let fault = DatabasePlace::warehouse("analytics").unreachable("gone");
         assert_eq!((fault.code, fault.what.as_str()), (Code::WarehouseUnreachable, "warehouse analytics: gone"));
-        assert_eq!(Place::destination("app").failed("no such table").code, Code::DestinationMisconfigured);
+        assert_eq!(DatabasePlace::destination("app").failed("no such table").code, Code::DestinationMisconfigured);
     }
 }

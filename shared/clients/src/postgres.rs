@@ -17,8 +17,8 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::{CancelToken, Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-pub use crate::postgres_fault::{Context, fault};
-use crate::{Place, Sent, postgres_tls};
+pub use crate::postgres_fault::{StatementContext, fault};
+use crate::{DatabasePlace, SentSql, postgres_tls};
 
 /// How the connection is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -81,7 +81,7 @@ fn default_statement_timeout() -> Span {
 /// Settings with every reference resolved: all that connecting needs. Its `Debug` shows no password.
 #[derive(Clone)]
 pub struct Connector {
-    place: Place,
+    place: DatabasePlace,
     address: String,
     settings: tokio_postgres::Config,
     tls: Option<MakeRustlsConnect>,
@@ -97,7 +97,7 @@ impl std::fmt::Debug for Connector {
 
 impl PostgresConfig {
     /// Resolves the references and reads the certificates. Does not connect. Relative paths begin at `folder`.
-    pub async fn resolve(&self, place: Place, folder: &Path, secrets: &dyn SecretSource) -> Result<Connector, Fault> {
+    pub async fn resolve(&self, place: DatabasePlace, folder: &Path, secrets: &dyn SecretSource) -> Result<Connector, Fault> {
         let host = match &self.host {
             Some(host) => host.resolve(secrets).await?,
             None => "127.0.0.1".to_owned(),
@@ -126,13 +126,13 @@ impl PostgresConfig {
 }
 
 /// Resolves and connects in one go.
-pub async fn connect(place: Place, config: &PostgresConfig, folder: &Path, secrets: &dyn SecretSource) -> Result<Connected, Fault> {
+pub async fn connect(place: DatabasePlace, config: &PostgresConfig, folder: &Path, secrets: &dyn SecretSource) -> Result<Connected, Fault> {
     config.resolve(place, folder, secrets).await?.connect().await
 }
 
 impl Connector {
     /// The connection as people know it.
-    pub fn place(&self) -> &Place {
+    pub fn place(&self) -> &DatabasePlace {
         &self.place
     }
 
@@ -169,8 +169,8 @@ impl Connector {
         }
     }
 
-    fn context<'a>(&'a self, sent: Option<Sent<'a>>) -> Context<'a> {
-        Context { place: &self.place, address: &self.address, statement_timeout: self.statement_timeout, sent }
+    fn context<'a>(&'a self, sent: Option<SentSql<'a>>) -> StatementContext<'a> {
+        StatementContext { place: &self.place, address: &self.address, statement_timeout: self.statement_timeout, sent }
     }
 }
 
@@ -204,7 +204,7 @@ impl Drop for Task {
 
 impl Connected {
     /// The connection as people know it.
-    pub fn place(&self) -> &Place {
+    pub fn place(&self) -> &DatabasePlace {
         &self.connector.place
     }
 
@@ -224,8 +224,8 @@ impl Connected {
     }
 
     /// What an error on this connection means. `sent` is the person's own SQL, where the statement was that.
-    pub fn fault(&self, error: &tokio_postgres::Error, sent: Option<Sent<'_>>) -> Fault {
-        fault(&Context { sent, ..self.connector.context(None) }, error)
+    pub fn fault(&self, error: &tokio_postgres::Error, sent: Option<SentSql<'_>>) -> Fault {
+        fault(&StatementContext { sent, ..self.connector.context(None) }, error)
     }
 
     /// What cancels the statement that runs.
@@ -289,7 +289,7 @@ mod tests {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let config = serde_json::json!({ "user": "u", "database": "d", "port": port, "tls": "disable" });
         let config: PostgresConfig = serde_json::from_value(config).unwrap();
-        let fault = connect(Place::warehouse("w"), &config, Path::new("."), &NoSecrets).await.unwrap_err();
+        let fault = connect(DatabasePlace::warehouse("w"), &config, Path::new("."), &NoSecrets).await.unwrap_err();
         assert_eq!(fault.code, domain::fault::Code::WarehouseUnreachable);
         assert!(fault.what.contains(&format!("127.0.0.1:{port}")), "{}", fault.what);
     }
@@ -298,7 +298,7 @@ mod tests {
     async fn a_missing_ca_file_is_named() {
         let config = serde_json::json!({ "user": "u", "database": "d", "ca_file": "none.pem" });
         let config: PostgresConfig = serde_json::from_value(config).unwrap();
-        let fault = config.resolve(Place::warehouse("w"), Path::new("/nowhere"), &NoSecrets).await.unwrap_err();
+        let fault = config.resolve(DatabasePlace::warehouse("w"), Path::new("/nowhere"), &NoSecrets).await.unwrap_err();
         assert_eq!(fault.code, domain::fault::Code::ConnectionInvalid);
         assert!(fault.what.contains("/nowhere/none.pem"), "{}", fault.what);
     }

@@ -7,23 +7,23 @@ use domain::clock::Span;
 use domain::fault::Fault;
 use tokio_postgres::error::ErrorPosition;
 
-use crate::{Place, Sent};
+use crate::{DatabasePlace, SentSql};
 
 /// Where an error came from.
 #[derive(Debug, Clone, Copy)]
-pub struct Context<'a> {
+pub struct StatementContext<'a> {
     /// The connection as people know it.
-    pub place: &'a Place,
+    pub place: &'a DatabasePlace,
     /// `host:port`.
     pub address: &'a str,
     /// What the statement's timeout was.
     pub statement_timeout: Duration,
     /// The person's own SQL, where the statement was that.
-    pub sent: Option<Sent<'a>>,
+    pub sent: Option<SentSql<'a>>,
 }
 
 /// What the server said, taken apart.
-struct Said<'a> {
+struct ServerError<'a> {
     state: &'a str,
     message: &'a str,
     hint: Option<&'a str>,
@@ -32,13 +32,13 @@ struct Said<'a> {
 }
 
 /// What an error means to a person.
-pub fn fault(context: &Context<'_>, error: &tokio_postgres::Error) -> Fault {
+pub fn fault(context: &StatementContext<'_>, error: &tokio_postgres::Error) -> Fault {
     if let Some(db) = error.as_db_error() {
         let position = match db.position() {
             Some(ErrorPosition::Original(at)) => Some((*at as usize).saturating_sub(1)),
             _ => None,
         };
-        return said(context, &Said { state: db.code().code(), message: db.message(), hint: db.hint(), position });
+        return said(context, &ServerError { state: db.code().code(), message: db.message(), hint: db.hint(), position });
     }
     let mut what = error.to_string();
     let mut cause = error.source();
@@ -54,8 +54,8 @@ pub fn fault(context: &Context<'_>, error: &tokio_postgres::Error) -> Fault {
 
 /// An error that the server said nothing about: it did not come that far. The client's error has no kind
 /// to ask for, only its text.
-fn local(context: &Context<'_>, what: &str) -> Fault {
-    let Context { place, address, .. } = *context;
+fn local(context: &StatementContext<'_>, what: &str) -> Fault {
+    let StatementContext { place, address, .. } = *context;
     if what.contains("TLS") || what.contains("certificate") {
         let next = if what.contains("does not support TLS") {
             "Switch TLS on at the server, or set `tls: disable` for a server on this machine or in a trusted network."
@@ -73,8 +73,8 @@ fn local(context: &Context<'_>, what: &str) -> Fault {
     place.unreachable(format!("the connection to {address} broke: {what}."))
 }
 
-fn said(context: &Context<'_>, said: &Said<'_>) -> Fault {
-    let Context { place, address, .. } = *context;
+fn said(context: &StatementContext<'_>, said: &ServerError<'_>) -> Fault {
+    let StatementContext { place, address, .. } = *context;
     let message = without_values(said.state, said.message);
     let message = message.trim_end_matches('.');
     let hint = said.hint.map(|hint| format!(" {hint}")).unwrap_or_default();
@@ -115,10 +115,10 @@ mod tests {
     use domain::fault::Code;
 
     fn of(state: &str, message: &str, position: Option<usize>) -> Fault {
-        let place = Place::warehouse("w");
-        let sent = Some(Sent { sql: "select\nnope", before: 5 });
-        let context = Context { place: &place, address: "db:5432", statement_timeout: Duration::from_secs(600), sent };
-        said(&context, &Said { state, message, hint: None, position })
+        let place = DatabasePlace::warehouse("w");
+        let sent = Some(SentSql { sql: "select\nnope", before: 5 });
+        let context = StatementContext { place: &place, address: "db:5432", statement_timeout: Duration::from_secs(600), sent };
+        said(&context, &ServerError { state, message, hint: None, position })
     }
 
     #[test]
@@ -148,8 +148,8 @@ mod tests {
 
     #[test]
     fn errors_before_the_server_answers_are_told_apart() {
-        let place = Place::destination("d");
-        let context = Context { place: &place, address: "db:5432", statement_timeout: Duration::ZERO, sent: None };
+        let place = DatabasePlace::destination("d");
+        let context = StatementContext { place: &place, address: "db:5432", statement_timeout: Duration::ZERO, sent: None };
         for (what, code, part) in [
             ("error connecting to server: Connection refused (os error 111)", Code::DestinationUnreachable, "does not answer"),
             ("error performing TLS handshake: server does not support TLS", Code::DestinationUnreachable, "no encrypted connection"),

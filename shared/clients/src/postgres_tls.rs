@@ -11,21 +11,21 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::Place;
+use crate::DatabasePlace;
 
 /// The server's certificate must be valid for its host: by the certificates of `ca_file`, else by the system's.
-pub(crate) async fn verified(place: &Place, ca_file: Option<PathBuf>) -> Result<MakeRustlsConnect, Fault> {
+pub(crate) async fn verified(place: &DatabasePlace, ca_file: Option<PathBuf>) -> Result<MakeRustlsConnect, Fault> {
     let roots = tokio::task::spawn_blocking(move || roots(ca_file)).await.unwrap_or_else(|e| Err(e.to_string())).map_err(|what| place.invalid(what))?;
     Ok(MakeRustlsConnect::new(builder(place)?.with_root_certificates(roots).with_no_client_auth()))
 }
 
 /// Encrypted, with whoever answers.
-pub(crate) fn unverified(place: &Place) -> Result<MakeRustlsConnect, Fault> {
+pub(crate) fn unverified(place: &DatabasePlace) -> Result<MakeRustlsConnect, Fault> {
     let anyone = Arc::new(Anyone(ring::default_provider()));
     Ok(MakeRustlsConnect::new(builder(place)?.dangerous().with_custom_certificate_verifier(anyone).with_no_client_auth()))
 }
 
-fn builder(place: &Place) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, Fault> {
+fn builder(place: &DatabasePlace) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, Fault> {
     ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|e| place.invalid(format!("TLS cannot be set up: {e}.")))

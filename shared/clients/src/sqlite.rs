@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Place, Role, Sent};
+use crate::{DatabasePlace, Role, SentSql};
 
 /// Settings of an SQLite connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -34,7 +34,7 @@ fn default_busy_timeout() -> Span {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqliteFile {
     /// The connection as people know it.
-    pub place: Place,
+    pub place: DatabasePlace,
     /// The file, absolute where the working folder is known.
     pub path: PathBuf,
     /// The folder of `connections.yaml`.
@@ -44,7 +44,7 @@ pub struct SqliteFile {
 
 impl SqliteConfig {
     /// The file, its path beginning at `folder` when it is relative. Does not open it.
-    pub fn file(&self, place: Place, folder: &Path) -> SqliteFile {
+    pub fn file(&self, place: DatabasePlace, folder: &Path) -> SqliteFile {
         let path = folder.join(&self.path);
         SqliteFile { place, path: std::path::absolute(&path).unwrap_or(path), folder: folder.to_owned(), busy_timeout: self.busy_timeout }
     }
@@ -86,7 +86,7 @@ impl SqliteFile {
     }
 
     /// What an error means to a person. `sent` is the person's own SQL, where the statement was that.
-    pub fn fault(&self, error: &rusqlite::Error, sent: Option<Sent<'_>>) -> Fault {
+    pub fn fault(&self, error: &rusqlite::Error, sent: Option<SentSql<'_>>) -> Fault {
         let path = self.path.display();
         let place = &self.place;
         let message = message(error);
@@ -134,7 +134,7 @@ mod tests {
 
     fn file(folder: &Path, name: &str) -> SqliteFile {
         let config: SqliteConfig = serde_json::from_value(serde_json::json!({ "path": name, "busy_timeout": "1ms" })).unwrap();
-        config.file(Place::warehouse("w"), folder)
+        config.file(DatabasePlace::warehouse("w"), folder)
     }
 
     fn folder() -> tempfile::TempDir {
@@ -173,7 +173,7 @@ mod tests {
         let file = file(folder.path(), "good.db");
         let connection = file.open_read_only().unwrap();
         let sql = "select 'é',\n  nope from t";
-        let fault = file.fault(&connection.prepare(sql).unwrap_err(), Some(Sent::plain(sql)));
+        let fault = file.fault(&connection.prepare(sql).unwrap_err(), Some(SentSql::plain(sql)));
         assert_eq!(fault.code, Code::ModelFailed);
         assert!(fault.what.contains("line 2, column 3: no such column: nope"), "{}", fault.what);
         let fault = file.fault(&connection.execute("delete from t", []).unwrap_err(), None);

@@ -19,7 +19,7 @@ use domain::config::SecretSource;
 use domain::connection::{Connection, unknown_kind};
 use domain::fault::{Code, Fault};
 use domain::mode::Mode;
-use domain::ports::{Destination, DestinationEntry, Opening};
+use domain::ports::{Destination, DestinationEntry, OpenArgs};
 use domain::sync::Sync;
 
 /// Every destination, in the order of their names.
@@ -49,5 +49,5 @@ pub async fn open(sync: &Sync, connection: &Connection, folder: &Path, secrets: 
         let what = format!("Sync `{}` has mode {}, which a {} destination cannot honour: {reason}.", sync.name, sync.mode, entry.name);
         return Err(Fault::new(Code::SyncInvalid, what).with_next(format!("use one of {}", modes.join(", "))));
     }
-    (entry.open)(Opening { name, config: &connection.config, folder, secrets }, &sync.destination).await
+    (entry.open)(OpenArgs { name, config: &connection.config, folder, secrets }, &sync.destination).await
 }

@@ -14,7 +14,7 @@ use domain::fault::{Code, Fault};
 use domain::finding::{Finding, nearest};
 use domain::mode::{Mode, Op};
 use domain::outcome::Outcome;
-use domain::ports::{Limits, Need};
+use domain::ports::{Limits, PreflightRequest};
 use domain::sync::Target;
 use domain::value::Value;
 use schemars::JsonSchema;
@@ -156,11 +156,11 @@ pub fn kept_out() -> Outcome {
 
 /// A batch on its way through statements: what is still to do, and what became of the rest.
 #[derive(Debug)]
-pub struct Progress {
+pub struct BatchOutcomes {
     outcomes: Vec<Option<Outcome>>,
 }
 
-impl Progress {
+impl BatchOutcomes {
     /// Nothing done yet, except that records nobody can find are refused: an identifier that is null or
     /// missing equals nothing.
     pub fn of(batch: &WriteBatch<'_>) -> Self {
@@ -264,7 +264,7 @@ pub fn not_a_table(object: &ObjectName, what: &str) -> Finding {
 }
 
 /// Nothing makes the identifier unique: `uniques` are the column sets that are.
-pub fn identifier_not_unique(object: &ObjectName, need: Need<'_>, uniques: &[Vec<String>]) -> Option<Finding> {
+pub fn identifier_not_unique(object: &ObjectName, need: PreflightRequest<'_>, uniques: &[Vec<String>]) -> Option<Finding> {
     let identifiers: Vec<&str> = need.fields.iter().filter(|(_, identifier)| *identifier).map(|(name, _)| name.as_str()).collect();
     if need.mode == Mode::Append || identifiers.is_empty() {
         return None;
@@ -340,10 +340,10 @@ mod tests {
         .collect();
         let records: Vec<_> = bytes
             .iter()
-            .map(|b| BatchRecord { hash: KeyHash([0; 12]), checksum: 0, revision: 0, had_trouble: false, record_id: None, key: Cells(&[]), fields: Cells(b) })
+            .map(|b| BatchRecord { hash: KeyHash([0; 12]), checksum: 0, revision: 0, had_failure: false, record_id: None, key: Cells(&[]), fields: Cells(b) })
             .collect();
         let batch = WriteBatch { sync: "s", op: Op::Upsert, layout: &layout, records: &records };
-        let mut progress = Progress::of(&batch);
+        let mut progress = BatchOutcomes::of(&batch);
         progress.refuse_duplicates(|r| layout.identifier_cells(records[r].fields));
         assert_eq!(progress.groups(&batch), vec![Group { fields: vec![1], records: vec![0, 2] }]);
         let codes: Vec<_> = progress
@@ -361,10 +361,10 @@ mod tests {
     fn the_identifier_must_be_unique_by_exactly_its_columns() {
         let object = ObjectName { schema: None, table: "t".into() };
         let fields = [("b".to_owned(), true), ("a".to_owned(), true), ("c".to_owned(), false)];
-        let need = Need { mode: Mode::Upsert, fields: &fields };
+        let need = PreflightRequest { mode: Mode::Upsert, fields: &fields };
         assert!(identifier_not_unique(&object, need, &[vec!["a".into(), "b".into()]]).is_none());
         let finding = identifier_not_unique(&object, need, &[vec!["a".into()], vec!["a".into(), "b".into(), "c".into()]]).unwrap();
         assert_eq!(finding.fix, r#"create unique index on "t" ("b", "a");"#);
-        assert!(identifier_not_unique(&object, Need { mode: Mode::Append, ..need }, &[]).is_none());
+        assert!(identifier_not_unique(&object, PreflightRequest { mode: Mode::Append, ..need }, &[]).is_none());
     }
 }

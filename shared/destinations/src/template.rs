@@ -16,7 +16,7 @@ use domain::mode::Op;
 
 /// A piece of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum TemplatePart {
     /// Text as it is.
     Text(String),
     /// A field of the record.
@@ -31,7 +31,7 @@ pub(crate) enum Part {
 
 /// What templates are filled from.
 #[derive(Clone, Copy)]
-pub(crate) struct Facts<'a> {
+pub(crate) struct RecordFacts<'a> {
     pub(crate) sync: &'a str,
     pub(crate) operation: Op,
     pub(crate) id: &'a str,
@@ -39,15 +39,15 @@ pub(crate) struct Facts<'a> {
     pub(crate) record: Option<(&'a Layout, Cells<'a>)>,
 }
 
-impl<'a> Facts<'a> {
+impl<'a> RecordFacts<'a> {
     /// The value of a part, as text; empty for a field that the record does not have.
-    pub(crate) fn value(&self, part: &'a Part) -> Cow<'a, str> {
+    pub(crate) fn value(&self, part: &'a TemplatePart) -> Cow<'a, str> {
         match part {
-            Part::Text(text) => Cow::Borrowed(text),
-            Part::Sync => Cow::Borrowed(self.sync),
-            Part::Operation => Cow::Owned(self.operation.to_string()),
-            Part::Id => Cow::Borrowed(self.id),
-            Part::Field(name) => {
+            TemplatePart::Text(text) => Cow::Borrowed(text),
+            TemplatePart::Sync => Cow::Borrowed(self.sync),
+            TemplatePart::Operation => Cow::Owned(self.operation.to_string()),
+            TemplatePart::Id => Cow::Borrowed(self.id),
+            TemplatePart::Field(name) => {
                 let value = self.record.and_then(|(layout, cells)| cells.get(layout.position(name)?));
                 value.map_or(Cow::Borrowed(""), |v| v.to_text())
             }
@@ -58,7 +58,7 @@ impl<'a> Facts<'a> {
 /// A text with places for values.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Template {
-    pub(crate) parts: Vec<Part>,
+    pub(crate) parts: Vec<TemplatePart>,
 }
 
 impl Template {
@@ -67,7 +67,7 @@ impl Template {
         let invalid = |what: String| Fault::new(Code::ConnectionInvalid, format!("{about}: {what}."));
         let mut template = Self::parse(written).map_err(invalid)?;
         for part in &mut template.parts {
-            if let Part::Text(text) = part {
+            if let TemplatePart::Text(text) = part {
                 *text = Setting::new(text.as_str()).map_err(invalid)?.resolve(secrets).await?;
             }
         }
@@ -80,42 +80,42 @@ impl Template {
         let mut rest = written;
         while let Some(start) = rest.find("{{") {
             if start > 0 {
-                parts.push(Part::Text(rest[..start].to_owned()));
+                parts.push(TemplatePart::Text(rest[..start].to_owned()));
             }
             let end = start + rest[start..].find("}}").ok_or("a template that begins with `{{` has no closing `}}`")?;
             parts.push(match rest[start + 2..end].trim() {
-                "$sync" => Part::Sync,
-                "$operation" => Part::Operation,
-                "$id" => Part::Id,
+                "$sync" => TemplatePart::Sync,
+                "$operation" => TemplatePart::Operation,
+                "$id" => TemplatePart::Id,
                 "" => return Err("`{{}}` names nothing; write `{{field}}`".into()),
                 other if other.starts_with('$') => return Err(format!("`{{{{{other}}}}}` is not known; there are `$sync`, `$operation` and `$id`")),
-                field => Part::Field(field.to_owned()),
+                field => TemplatePart::Field(field.to_owned()),
             });
             rest = &rest[end + 2..];
         }
         if !rest.is_empty() {
-            parts.push(Part::Text(rest.to_owned()));
+            parts.push(TemplatePart::Text(rest.to_owned()));
         }
         Ok(Self { parts })
     }
 
     /// The fields it names.
     pub(crate) fn fields(&self) -> impl Iterator<Item = &str> {
-        self.parts.iter().filter_map(|p| if let Part::Field(name) = p { Some(name.as_str()) } else { None })
+        self.parts.iter().filter_map(|p| if let TemplatePart::Field(name) = p { Some(name.as_str()) } else { None })
     }
 
     /// True when it holds text only.
     pub(crate) fn is_fixed(&self) -> bool {
-        self.parts.iter().all(|p| matches!(p, Part::Text(_)))
+        self.parts.iter().all(|p| matches!(p, TemplatePart::Text(_)))
     }
 
     /// True when it names the operation.
     pub(crate) fn tells_operation(&self) -> bool {
-        self.parts.contains(&Part::Operation)
+        self.parts.contains(&TemplatePart::Operation)
     }
 
     /// The text, values as they are.
-    pub(crate) fn render(&self, facts: &Facts<'_>) -> String {
+    pub(crate) fn render(&self, facts: &RecordFacts<'_>) -> String {
         self.parts.iter().map(|p| facts.value(p)).collect()
     }
 }

@@ -216,7 +216,7 @@ impl Alerts {
 
 /// A problem that people know of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
+pub struct KnownProblem {
     /// Which.
     pub problem: Problem,
     /// The fault's code, for a run that was ended by one: another fault is another problem.

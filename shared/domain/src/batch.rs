@@ -32,9 +32,9 @@ pub struct BatchHeader {
     pub records: u32,
     /// How many buckets the state had when the batch was planned, as a power of two.
     pub bucket_bits: u8,
-    /// Accepted records whose [`KeyHash::turn`] is below this are read back; 0: none.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub read_back_below: u64,
+    /// Accepted records whose [`KeyHash::sample_rank`] is below this are read back; 0: none.
+    #[serde(default, skip_serializing_if = "is_zero", alias = "read_back_below")]
+    pub sample_below: u64,
     /// The fields of the records (for a delete: the identifier fields only).
     pub layout: Layout,
 }
@@ -78,7 +78,7 @@ impl Message {
     }
 }
 
-/// Set when the state holds trouble (a rejection, a skip, a dead letter) for this record, so that
+/// Set when the state holds failure (a rejection, a skip, a dead letter) for this record, so that
 /// accepting it must also clear that.
 const FLAG_TROUBLE: u8 = 1;
 
@@ -94,8 +94,8 @@ pub struct BatchRecord<'a> {
     pub checksum: u64,
     /// Counts the accepted versions of this record; with hash and checksum it names this very change.
     pub revision: u16,
-    /// The state holds trouble for it.
-    pub had_trouble: bool,
+    /// The state holds failure for it.
+    pub had_failure: bool,
     /// The destination's id for the record, where one is known.
     pub record_id: Option<&'a str>,
     /// The model's key, for messages to people. For a delete: the identifier values.
@@ -113,7 +113,7 @@ impl BatchRecord<'_> {
         body.extend_from_slice(&self.hash.0);
         body.extend_from_slice(&self.checksum.to_le_bytes());
         body.extend_from_slice(&self.revision.to_le_bytes());
-        body.push(if self.had_trouble { FLAG_TROUBLE } else { 0 });
+        body.push(if self.had_failure { FLAG_TROUBLE } else { 0 });
         body.extend_from_slice(&(id.len() as u16).to_le_bytes());
         body.extend_from_slice(&(key.len() as u32).to_le_bytes());
         body.extend_from_slice(&(fields.len() as u32).to_le_bytes());
@@ -153,7 +153,7 @@ fn read_record<'a>(rest: &mut &'a [u8]) -> Option<BatchRecord<'a>> {
     let id = std::str::from_utf8(take(rest, id_len)?).ok()?;
     let key = Cells(take(rest, key_len)?);
     let fields = Cells(take(rest, fields_len)?);
-    Some(BatchRecord { hash, checksum, revision, had_trouble: flags & FLAG_TROUBLE != 0, record_id: (!id.is_empty()).then_some(id), key, fields })
+    Some(BatchRecord { hash, checksum, revision, had_failure: flags & FLAG_TROUBLE != 0, record_id: (!id.is_empty()).then_some(id), key, fields })
 }
 
 fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
@@ -193,7 +193,7 @@ mod tests {
                 hash: KeyHash::of(&i.to_le_bytes()),
                 checksum: u64::from(i),
                 revision: i,
-                had_trouble: i == 1,
+                had_failure: i == 1,
                 record_id: (i == 2).then_some("r-2"),
                 key: Cells(&key),
                 fields: Cells(&key),
@@ -216,7 +216,7 @@ mod tests {
             op: Op::Upsert,
             records: 1,
             bucket_bits: 0,
-            read_back_below: 0,
+            sample_below: 0,
             layout: Layout::new(vec![]),
         };
         let messages: Vec<_> = (0..3).map(|n| Message { header: header(n), body: Bytes::from(vec![n as u8; n as usize * 10]) }).collect();
@@ -229,8 +229,8 @@ mod tests {
 
     #[test]
     fn the_stable_id_names_the_change_and_not_the_attempt() {
-        let record = BatchRecord { hash: KeyHash([1; 12]), checksum: 5, revision: 1, had_trouble: false, record_id: None, key: Cells(&[]), fields: Cells(&[]) };
-        let again = BatchRecord { had_trouble: true, ..record };
+        let record = BatchRecord { hash: KeyHash([1; 12]), checksum: 5, revision: 1, had_failure: false, record_id: None, key: Cells(&[]), fields: Cells(&[]) };
+        let again = BatchRecord { had_failure: true, ..record };
         assert_eq!(record.stable_id("s"), again.stable_id("s"));
         let later = BatchRecord { revision: 3, ..record };
         assert_ne!(record.stable_id("s"), later.stable_id("s"), "going back to an old value is a new change");

@@ -26,13 +26,13 @@ pub fn outgrown(records: u64, bits: u8) -> bool {
     bits < MAX_BITS && records >> bits >= REBUCKET_ABOVE
 }
 
-/// What is known of one record. At least one of `accepted` and `trouble` is set.
+/// What is known of one record. At least one of `accepted` and `failure` is set.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Entry {
+pub struct StoredEntry {
     /// What the destination accepted last.
     pub accepted: Option<Accepted>,
     /// Why the newest version did not arrive.
-    pub trouble: Option<Trouble>,
+    pub failure: Option<DeliveryFailure>,
 }
 
 /// What the destination accepted last of a record.
@@ -48,10 +48,10 @@ pub struct Accepted {
     pub record_id: Option<Box<str>>,
 }
 
-/// Why a record is in trouble.
+/// Why a record is failing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum TroubleKind {
+pub enum FailureKind {
     /// The destination refused it; unchanged it is held.
     Rejected,
     /// The destination has no such record (update mode); unchanged it is held.
@@ -62,9 +62,9 @@ pub enum TroubleKind {
 
 /// A failed delivery of a record: what was sent, why it failed, when to try again unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trouble {
+pub struct DeliveryFailure {
     /// The kind.
-    pub kind: TroubleKind,
+    pub kind: FailureKind,
     /// Checksum of the version that failed; another version is sent at once.
     pub checksum: u64,
     /// The destination's code.
@@ -88,23 +88,23 @@ pub const UNKNOWN_OUTCOME: &str = "unknown_outcome";
 /// As good as for ever: 1,000 years.
 const HOLD_UNKNOWN: Span = Span::seconds(1000 * 365 * 86_400);
 
-impl Trouble {
-    /// The trouble after one more failure at `now`: pauses double while the same version keeps failing.
-    pub fn after(previous: Option<&Trouble>, kind: TroubleKind, checksum: u64, code: &str, now: Millis) -> Trouble {
+impl DeliveryFailure {
+    /// The failure after one more failure at `now`: pauses double while the same version keeps failing.
+    pub fn after(previous: Option<&DeliveryFailure>, kind: FailureKind, checksum: u64, code: &str, now: Millis) -> DeliveryFailure {
         let same = previous.filter(|p| p.checksum == checksum && p.kind == kind);
         let failures = same.map_or(1, |p| p.failures.saturating_add(1));
         let pause = match kind {
-            TroubleKind::Exhausted => std::time::Duration::ZERO,
+            FailureKind::Exhausted => std::time::Duration::ZERO,
             // Sent again, it might arrive twice: that is for a person to decide.
-            TroubleKind::Rejected if code == UNKNOWN_OUTCOME => HOLD_UNKNOWN.0,
+            FailureKind::Rejected if code == UNKNOWN_OUTCOME => HOLD_UNKNOWN.0,
             _ => HOLD_FIRST.0.saturating_mul(1 << (failures - 1).min(16)).min(HOLD_MOST.0),
         };
-        Trouble { kind, checksum, code: code.to_owned(), first: same.map_or(now, |p| p.first), failures, next_retry: now.plus(pause) }
+        DeliveryFailure { kind, checksum, code: code.to_owned(), first: same.map_or(now, |p| p.first), failures, next_retry: now.plus(pause) }
     }
 
     /// True when nobody knows whether the record arrived, and it must not arrive twice.
     pub fn is_unknown(&self) -> bool {
-        self.kind == TroubleKind::Rejected && self.code == UNKNOWN_OUTCOME
+        self.kind == FailureKind::Rejected && self.code == UNKNOWN_OUTCOME
     }
 
     /// True when a record of this checksum is not to be sent at `now`.
@@ -122,15 +122,15 @@ pub enum EntryWrite {
     Accepted {
         /// What it accepted.
         accepted: Accepted,
-        /// Also forget the trouble the record was in.
-        clear_trouble: bool,
+        /// Also forget the failure the record was in.
+        clear_failure: bool,
     },
     /// The destination deleted it, or there is nothing left to remember.
     Removed,
     /// It failed; what was accepted before stays.
-    Trouble(Trouble),
-    /// Forget its trouble, so that the next run sends it again.
-    ClearTrouble,
+    Failure(DeliveryFailure),
+    /// Forget its failure, so that the next run sends it again.
+    ClearFailure,
 }
 
 /// A bucket as read from the state: entries in the order of their hashes.
@@ -139,7 +139,7 @@ pub struct Bucket {
     /// Number of the bucket.
     pub number: u32,
     /// Its records.
-    pub entries: Vec<(KeyHash, Entry)>,
+    pub entries: Vec<(KeyHash, StoredEntry)>,
 }
 
 #[cfg(test)]
@@ -160,15 +160,15 @@ mod tests {
     #[test]
     fn pauses_grow_while_the_same_version_fails() {
         let hour = 3_600_000;
-        let first = Trouble::after(None, TroubleKind::Rejected, 1, "bad", Millis(0));
+        let first = DeliveryFailure::after(None, FailureKind::Rejected, 1, "bad", Millis(0));
         assert_eq!(first.next_retry, Millis(hour));
-        let second = Trouble::after(Some(&first), TroubleKind::Rejected, 1, "bad", Millis(hour));
+        let second = DeliveryFailure::after(Some(&first), FailureKind::Rejected, 1, "bad", Millis(hour));
         assert_eq!((second.next_retry, second.first, second.failures), (Millis(3 * hour), Millis(0), 2));
-        let other = Trouble::after(Some(&second), TroubleKind::Rejected, 2, "bad", Millis(0));
+        let other = DeliveryFailure::after(Some(&second), FailureKind::Rejected, 2, "bad", Millis(0));
         assert_eq!(other.failures, 1);
         let mut long = first;
         for _ in 0..40 {
-            long = Trouble::after(Some(&long), TroubleKind::Rejected, 1, "bad", Millis(0));
+            long = DeliveryFailure::after(Some(&long), FailureKind::Rejected, 1, "bad", Millis(0));
         }
         assert_eq!(long.next_retry, Millis(7 * 24 * hour));
         assert!(long.holds(1, Millis(5)) && !long.holds(2, Millis(5)));
@@ -177,14 +177,14 @@ mod tests {
     #[test]
     fn what_may_have_arrived_and_must_not_arrive_twice_waits_for_a_person() {
         let now = Millis(1_767_323_045_678);
-        let trouble = Trouble::after(None, TroubleKind::Rejected, 7, UNKNOWN_OUTCOME, now);
-        assert!(trouble.holds(7, now.plus(HOLD_MOST.0 * 100)) && !trouble.holds(8, now));
-        let run_out = Trouble::after(None, TroubleKind::Exhausted, 7, UNKNOWN_OUTCOME, now);
+        let failure = DeliveryFailure::after(None, FailureKind::Rejected, 7, UNKNOWN_OUTCOME, now);
+        assert!(failure.holds(7, now.plus(HOLD_MOST.0 * 100)) && !failure.holds(8, now));
+        let run_out = DeliveryFailure::after(None, FailureKind::Exhausted, 7, UNKNOWN_OUTCOME, now);
         assert!(!run_out.holds(7, now), "a destination that takes a record twice without harm is asked again");
     }
 
     #[test]
     fn exhausted_records_are_sent_again_at_once() {
-        assert!(!Trouble::after(None, TroubleKind::Exhausted, 1, "timeout", Millis(9)).holds(1, Millis(9)));
+        assert!(!DeliveryFailure::after(None, FailureKind::Exhausted, 1, "timeout", Millis(9)).holds(1, Millis(9)));
     }
 }

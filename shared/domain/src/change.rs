@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bucket::{Entry, Trouble, TroubleKind};
+use crate::bucket::{DeliveryFailure, FailureKind, StoredEntry};
 use crate::clock::Millis;
 use crate::mode::Mode;
 
@@ -22,7 +22,7 @@ pub enum Change {
 
 /// A record of the model, as far as the decision needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wanted {
+pub struct Candidate {
     /// Its checksum.
     pub checksum: u64,
     /// A delivery of it began in an earlier run and nobody knows how it ended: what the state says of it
@@ -31,22 +31,22 @@ pub struct Wanted {
 }
 
 /// Decides for one record that is in the model and valid.
-pub fn decide(mode: Mode, wanted: Wanted, stored: Option<&Entry>, now: Millis) -> Change {
+pub fn decide(mode: Mode, wanted: Candidate, stored: Option<&StoredEntry>, now: Millis) -> Change {
     let accepted = stored.and_then(|e| e.accepted.as_ref());
     if mode == Mode::Append && accepted.is_some() {
         return Change::Unchanged;
     }
-    let failed = stored.and_then(|e| e.trouble.as_ref()).is_some_and(|t| t.checksum == wanted.checksum);
+    let failed = stored.and_then(|e| e.failure.as_ref()).is_some_and(|t| t.checksum == wanted.checksum);
     let up_to_date = accepted.is_some_and(|a| a.checksum == wanted.checksum);
     // Sending this very version failed after the accepted one: what the destination holds is not known.
     if up_to_date && !wanted.in_doubt && !failed {
         return Change::Unchanged;
     }
     // What is sent once may have been sent, whichever version it was.
-    let held_for_good = |t: &Trouble| mode == Mode::Append && t.is_unknown() && t.holds(t.checksum, now);
+    let held_for_good = |t: &DeliveryFailure| mode == Mode::Append && t.is_unknown() && t.holds(t.checksum, now);
     // A record that was absent is absent for updates only: every other mode creates it.
-    let absent = |t: &Trouble| t.kind == TroubleKind::Skipped && mode != Mode::Update;
-    let held = stored.and_then(|e| e.trouble.as_ref()).is_some_and(|t| t.holds(wanted.checksum, now) && !absent(t) || held_for_good(t));
+    let absent = |t: &DeliveryFailure| t.kind == FailureKind::Skipped && mode != Mode::Update;
+    let held = stored.and_then(|e| e.failure.as_ref()).is_some_and(|t| t.holds(wanted.checksum, now) && !absent(t) || held_for_good(t));
     match (held, accepted) {
         (true, _) => Change::Held,
         (false, None) => Change::Added,
@@ -55,7 +55,7 @@ pub fn decide(mode: Mode, wanted: Wanted, stored: Option<&Entry>, now: Millis) -
 }
 
 /// True when the state has a record that is gone from the model and that this mode deletes.
-pub fn removes(mode: Mode, stored: &Entry) -> bool {
+pub fn removes(mode: Mode, stored: &StoredEntry) -> bool {
     mode == Mode::Mirror && stored.accepted.is_some()
 }
 
@@ -103,12 +103,12 @@ mod tests {
     use super::*;
     use crate::bucket::Accepted;
 
-    fn stored(checksum: u64) -> Entry {
-        Entry { accepted: Some(Accepted { checksum, ..Accepted::default() }), trouble: None }
+    fn stored(checksum: u64) -> StoredEntry {
+        StoredEntry { accepted: Some(Accepted { checksum, ..Accepted::default() }), failure: None }
     }
 
-    fn decide_(mode: Mode, checksum: u64, stored: Option<&Entry>) -> Change {
-        decide(mode, Wanted { checksum, in_doubt: false }, stored, Millis(0))
+    fn decide_(mode: Mode, checksum: u64, stored: Option<&StoredEntry>) -> Change {
+        decide(mode, Candidate { checksum, in_doubt: false }, stored, Millis(0))
     }
 
     #[test]
@@ -124,28 +124,28 @@ mod tests {
 
     #[test]
     fn a_record_in_doubt_is_sent_even_if_the_state_agrees() {
-        let wanted = Wanted { checksum: 1, in_doubt: true };
+        let wanted = Candidate { checksum: 1, in_doubt: true };
         assert_eq!(decide(Mode::Upsert, wanted, Some(&stored(1)), Millis(0)), Change::Changed);
         assert_eq!(decide(Mode::Append, wanted, Some(&stored(1)), Millis(0)), Change::Unchanged);
     }
 
     #[test]
     fn what_may_have_been_appended_is_not_appended_in_another_version() {
-        let trouble = Trouble::after(None, TroubleKind::Rejected, 5, crate::bucket::UNKNOWN_OUTCOME, Millis(0));
-        let entry = Entry { accepted: None, trouble: Some(trouble.clone()) };
+        let failure = DeliveryFailure::after(None, FailureKind::Rejected, 5, crate::bucket::UNKNOWN_OUTCOME, Millis(0));
+        let entry = StoredEntry { accepted: None, failure: Some(failure.clone()) };
         assert_eq!(decide_(Mode::Append, 6, Some(&entry)), Change::Held);
         assert_eq!(decide_(Mode::Upsert, 6, Some(&entry)), Change::Added);
-        let released = Entry { accepted: None, trouble: Some(Trouble { next_retry: Millis(0), ..trouble }) };
+        let released = StoredEntry { accepted: None, failure: Some(DeliveryFailure { next_retry: Millis(0), ..failure }) };
         assert_eq!(decide_(Mode::Append, 6, Some(&released)), Change::Added, "a person let it go");
     }
 
     #[test]
-    fn trouble_holds_only_the_version_that_failed() {
-        let trouble = Trouble::after(None, TroubleKind::Rejected, 5, "bad", Millis(0));
-        let entry = Entry { accepted: None, trouble: Some(trouble) };
+    fn failure_holds_only_the_version_that_failed() {
+        let failure = DeliveryFailure::after(None, FailureKind::Rejected, 5, "bad", Millis(0));
+        let entry = StoredEntry { accepted: None, failure: Some(failure) };
         assert_eq!(decide_(Mode::Upsert, 5, Some(&entry)), Change::Held);
         assert_eq!(decide_(Mode::Upsert, 6, Some(&entry)), Change::Added);
-        assert_eq!(decide(Mode::Upsert, Wanted { checksum: 5, in_doubt: false }, Some(&entry), Millis(i64::MAX)), Change::Added);
+        assert_eq!(decide(Mode::Upsert, Candidate { checksum: 5, in_doubt: false }, Some(&entry), Millis(i64::MAX)), Change::Added);
         assert!(!removes(Mode::Mirror, &entry), "what never arrived is not deleted");
     }
 }

@@ -53,17 +53,17 @@ pub struct Setting(String);
 pub struct Secret(Setting);
 
 /// A piece of a text with references.
-enum Piece<'a> {
+enum SettingPiece<'a> {
     Plain(&'a str),
     Reference(Reference),
 }
 
-fn pieces(text: &str) -> Result<Vec<Piece<'_>>, String> {
+fn pieces(text: &str) -> Result<Vec<SettingPiece<'_>>, String> {
     let mut out = Vec::new();
     let mut rest = text;
     while let Some(start) = rest.find("${") {
         if start > 0 {
-            out.push(Piece::Plain(&rest[..start]));
+            out.push(SettingPiece::Plain(&rest[..start]));
         }
         let end = rest[start..].find('}').ok_or("a reference that begins with `${` has no closing `}`")? + start;
         let inner = &rest[start + 2..end];
@@ -75,11 +75,11 @@ fn pieces(text: &str) -> Result<Vec<Piece<'_>>, String> {
             },
             _ => return Err(format!("`${{{inner}}}` is not a reference; write `${{env:NAME}}` or `${{secret:name#field}}`")),
         };
-        out.push(Piece::Reference(reference));
+        out.push(SettingPiece::Reference(reference));
         rest = &rest[end + 1..];
     }
     if !rest.is_empty() {
-        out.push(Piece::Plain(rest));
+        out.push(SettingPiece::Plain(rest));
     }
     Ok(out)
 }
@@ -98,8 +98,8 @@ impl Setting {
         let mut out = String::new();
         for part in parts {
             match part {
-                Piece::Plain(text) => out.push_str(text),
-                Piece::Reference(reference) => out.push_str(&secrets.get(&reference).await?),
+                SettingPiece::Plain(text) => out.push_str(text),
+                SettingPiece::Reference(reference) => out.push_str(&secrets.get(&reference).await?),
             }
         }
         Ok(out)
@@ -139,7 +139,7 @@ impl Secret {
     /// A secret from its reference; the error is a sentence and does not repeat the text.
     pub fn new(text: impl Into<String>) -> Result<Self, String> {
         let setting = Setting::new(text)?;
-        let has_reference = pieces(&setting.0).is_ok_and(|p| p.iter().any(|p| matches!(p, Piece::Reference(_))));
+        let has_reference = pieces(&setting.0).is_ok_and(|p| p.iter().any(|p| matches!(p, SettingPiece::Reference(_))));
         if !has_reference {
             return Err("a secret must be a reference such as `${env:NAME}` or `${secret:name#field}`, never the secret itself".into());
         }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bucket::TroubleKind;
+use crate::bucket::FailureKind;
 use crate::clock::Millis;
 use crate::key::KeyHash;
 use crate::mode::Op;
@@ -19,7 +19,7 @@ pub struct DeadLetter {
     /// What was to be done with it.
     pub op: Op,
     /// Why it is here.
-    pub kind: TroubleKind,
+    pub kind: FailureKind,
     /// The destination's code.
     pub code: String,
     /// What the destination said.

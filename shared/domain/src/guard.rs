@@ -63,7 +63,7 @@ fn given<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Option<f64>>, 
 
 /// What the guards look at.
 #[derive(Debug, Clone, Copy)]
-pub struct Evidence<'a> {
+pub struct GuardInput<'a> {
     /// The plan.
     pub counts: &'a Counts,
     /// Records that the destination had accepted before this run.
@@ -92,7 +92,7 @@ pub struct Tripped {
 }
 
 /// The guards that trip; none when the plan may be sent.
-pub fn check(guards: &Guards, e: &Evidence<'_>) -> Vec<Tripped> {
+pub fn check(guards: &Guards, e: &GuardInput<'_>) -> Vec<Tripped> {
     let mut tripped = Vec::new();
     let mut trip = |guard: &str, why: String| tripped.push(Tripped { guard: guard.into(), why });
     if let Some(min) = guards.min_rows.filter(|min| e.full && e.records < *min) {
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     fn names(guards: &Guards, counts: Counts, known: u64, full: bool) -> Vec<String> {
-        let e = Evidence { counts: &counts, known, delivered: true, mode: Mode::Upsert, records: counts.rows, full, columns: &[], last_columns: &[] };
+        let e = GuardInput { counts: &counts, known, delivered: true, mode: Mode::Upsert, records: counts.rows, full, columns: &[], last_columns: &[] };
         check(guards, &e).into_iter().map(|t| t.guard).collect()
     }
 
@@ -164,7 +164,7 @@ mod tests {
     fn additions_are_guarded_where_they_cannot_be_taken_back() {
         let names = |guards: &Guards, mode, added, known| {
             let counts = Counts { rows: 50_000, added, ..Counts::default() };
-            let e = Evidence { counts: &counts, known, delivered: known > 0, mode, records: 50_000, full: true, columns: &[], last_columns: &[] };
+            let e = GuardInput { counts: &counts, known, delivered: known > 0, mode, records: 50_000, full: true, columns: &[], last_columns: &[] };
             check(guards, &e).into_iter().map(|t| t.guard).collect::<Vec<_>>()
         };
         let of = |json| serde_json::from_value::<Guards>(json).unwrap();
@@ -176,7 +176,7 @@ mod tests {
         assert!(names(&of(serde_json::json!({ "max_added_percent": null })), Mode::Append, 101, 100).is_empty());
         let counts = Counts { rows: 500, added: 450, ..Counts::default() };
         let broken_off =
-            Evidence { counts: &counts, known: 50, delivered: false, mode: Mode::Append, records: 500, full: true, columns: &[], last_columns: &[] };
+            GuardInput { counts: &counts, known: 50, delivered: false, mode: Mode::Append, records: 500, full: true, columns: &[], last_columns: &[] };
         assert!(check(&default, &broken_off).is_empty(), "a first run that was broken off goes on");
         assert_eq!(names(&of(serde_json::json!({ "max_added_percent": 5, "max_added": 50 })), Mode::Upsert, 51, 100), ["max_added", "max_added_percent"]);
     }
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn rows_without_a_key_are_no_records() {
         let counts = Counts { rows: 8, removed: 8, ..Counts::default() };
-        let e = Evidence { counts: &counts, known: 8, delivered: true, mode: Mode::Mirror, records: 0, full: true, columns: &[], last_columns: &[] };
+        let e = GuardInput { counts: &counts, known: 8, delivered: true, mode: Mode::Mirror, records: 0, full: true, columns: &[], last_columns: &[] };
         assert_eq!(check(&Guards::default(), &e)[0].guard, "min_rows");
     }
 
@@ -201,7 +201,7 @@ mod tests {
         let tripped = |before, now| {
             check(
                 &Guards::default(),
-                &Evidence {
+                &GuardInput {
                     counts: &counts,
                     known: 5,
                     delivered: true,

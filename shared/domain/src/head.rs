@@ -16,7 +16,7 @@ pub struct Head {
     /// Raised by every acquire; a message of an older one is dropped.
     pub generation: u64,
     /// The run that holds the sync.
-    pub active: Option<Active>,
+    pub active: Option<ActiveRun>,
     /// Buckets of the state, as a power of two.
     pub bucket_bits: u8,
     /// The model's columns at the last run that was delivered, for the drift guard.
@@ -49,7 +49,7 @@ pub struct Head {
 
 /// A run that holds the head.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Active {
+pub struct ActiveRun {
     /// Its id.
     pub run: String,
     /// When it acquired the head.
@@ -75,14 +75,14 @@ pub enum Acquire {
         replaced: Option<String>,
     },
     /// Another run is active and alive.
-    Busy(Active),
+    Busy(ActiveRun),
 }
 
 /// Decides an acquire. `progress` is when the active run last got anywhere; `stall` how long it may be silent.
 pub fn acquire(head: &Head, run: &str, now: Millis, progress: Option<Millis>, stall: Duration) -> Acquire {
     let mut next = head.clone();
     next.generation += 1;
-    next.active = Some(Active { run: run.to_owned(), since: now });
+    next.active = Some(ActiveRun { run: run.to_owned(), since: now });
     match &head.active {
         None => Acquire::Take { head: Box::new(next), replaced: None },
         // A run that got somewhere in the future did so by a clock that was ahead: it is not waited for until then.
@@ -94,7 +94,7 @@ pub fn acquire(head: &Head, run: &str, now: Millis, progress: Option<Millis>, st
 }
 
 /// When the active run was last heard of.
-fn last(active: &Active, progress: Option<Millis>) -> Millis {
+fn last(active: &ActiveRun, progress: Option<Millis>) -> Millis {
     progress.unwrap_or(active.since).max(active.since)
 }
 
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn a_run_of_a_clock_that_was_ahead_does_not_block_for_as_long() {
         let stall = Duration::from_secs(60);
-        let ahead = Head { active: Some(Active { run: "r1".into(), since: Millis(31_536_000_000) }), ..Head::default() };
+        let ahead = Head { active: Some(ActiveRun { run: "r1".into(), since: Millis(31_536_000_000) }), ..Head::default() };
         assert!(matches!(acquire(&ahead, "r2", Millis(5), None, stall), Acquire::Take { replaced: Some(_), .. }));
     }
 

@@ -22,7 +22,7 @@ use crate::outcome::{Outcome, WriteError};
 
 /// What a plan will ask of a destination, in records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Load {
+pub struct PlannedLoad {
     /// How the records are written.
     pub mode: Mode,
     /// Records to be written: added and changed.
@@ -31,7 +31,7 @@ pub struct Load {
     pub deletes: u64,
 }
 
-impl Load {
+impl PlannedLoad {
     /// All of them.
     pub fn records(&self) -> u64 {
         self.writes + self.deletes
@@ -72,16 +72,16 @@ pub enum Poll {
 
 /// What a call about a job came to, and what it took.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told<T> {
+pub struct Counted<T> {
     /// Requests that were sent for it, whatever became of them.
     pub requests: u32,
     /// What was said.
-    pub said: Result<T, WriteError>,
+    pub result: Result<T, WriteError>,
 }
 
 /// What stopping a job came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
+pub enum AbortResult {
     /// It changes nothing any more: it was stopped, had ended, or nobody knows it.
     Over,
     /// It cannot be stopped and goes on.
@@ -98,7 +98,7 @@ pub enum Stop {
 ///   has such a step: a ticket that was lost then had no effect. Where it has none, the batch is submitted again, and
 ///   the operations must be ones that can be repeated, or the connector's header says what the worst duplicate is.
 /// - `poll` must be repeatable at any time, also after it has given the outcomes.
-/// - after `stop` has said [`Stop::Over`], no call starts the job again: a `poll` that comes late finds it stopped.
+/// - after `stop` has said [`AbortResult::Over`], no call starts the job again: a `poll` that comes late finds it stopped.
 ///
 /// Errors of both are those of a write. What they mean here: a poll that is throttled or unavailable is repeated with
 /// the ticket kept; a job that is `Refused` as a whole is given up, and its records go through
@@ -115,11 +115,11 @@ pub trait Jobs: Send + Sync {
     }
 
     /// Hands the records over.
-    async fn submit(&self, batch: &WriteBatch<'_>) -> Told<Ticket>;
+    async fn submit(&self, batch: &WriteBatch<'_>) -> Counted<Ticket>;
 
     /// Asks how far the job is; `batch` holds the records it was submitted with.
-    async fn poll(&self, ticket: &Ticket, batch: &WriteBatch<'_>) -> Told<Poll>;
+    async fn poll(&self, ticket: &Ticket, batch: &WriteBatch<'_>) -> Counted<Poll>;
 
     /// Stops a job whose records are going to be sent again. Rows that it has worked through stay as they are.
-    async fn stop(&self, ticket: &Ticket) -> Told<Stop>;
+    async fn abort(&self, ticket: &Ticket) -> Counted<AbortResult>;
 }

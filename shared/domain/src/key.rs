@@ -41,7 +41,7 @@ impl KeyHash {
 
     /// Where this key stands in the order by which records are chosen to be read back: even over all keys, and
     /// independent of the bucket and of [`KeyHash::share`].
-    pub fn turn(&self) -> u32 {
+    pub fn sample_rank(&self) -> u32 {
         u32::from_be_bytes([self.0[4], self.0[5], self.0[6], self.0[7]])
     }
 

@@ -5,7 +5,6 @@
 //! response means for each record. No I/O: the one async thing is the set of traits in [`ports`],
 //! which other rooms implement.
 
-pub mod alert;
 pub mod alert_settings;
 pub mod batch;
 pub mod bucket;
@@ -15,12 +14,12 @@ pub mod clock;
 pub mod config;
 pub mod connection;
 pub mod dead_letter;
-pub mod doubt;
 pub mod equality;
 pub mod fault;
 pub mod finding;
 pub mod guard;
 pub mod head;
+pub mod in_doubt;
 pub mod job;
 pub mod key;
 pub mod layout;
@@ -29,6 +28,7 @@ pub mod manifest;
 pub mod mapping;
 pub mod meaning;
 pub mod mode;
+pub mod monitoring;
 pub mod outcome;
 pub mod ports;
 pub mod readback;
@@ -39,4 +39,3 @@ pub mod schedule;
 pub mod schema;
 pub mod sync;
 pub mod value;
-pub mod watch;

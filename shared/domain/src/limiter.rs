@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Millis;
 use crate::config::RateLimit;
-use crate::retry::MOST_OBEYED;
+use crate::retry::MAX_RETRY_AFTER;
 
 /// What is remembered for a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -51,7 +51,7 @@ pub fn lease(state: LimiterState, limit: RateLimit, now_micros: i64, want: u32) 
 /// When the next slot begins, in microseconds since 1970, if that can be so: neither a pause nor the turns of many writers are
 /// longer than this. What lies beyond was written by a clock that was ahead.
 pub fn believed(state: LimiterState, limit: RateLimit, now_micros: i64) -> i64 {
-    let most = MOST_OBEYED + turns(limit);
+    let most = MAX_RETRY_AFTER + turns(limit);
     let most = now_micros.saturating_add(i64::try_from(most.as_micros()).unwrap_or(i64::MAX));
     if state.next_slot_micros > most { 0 } else { state.next_slot_micros }
 }
@@ -77,14 +77,14 @@ const PATIENT: u32 = 64;
 /// Slots that were left for so long say nothing of how many are used: nobody had anything to send. In microseconds.
 const IDLE: i64 = 10_000_000;
 /// All processes together need lease no further ahead than this, in microseconds.
-const AHEAD: i64 = 1_000_000;
+const LEASE_AHEAD_MICROS: i64 = 1_000_000;
 
 /// The slots that a process has leased, and how many it leases at once: as many as it uses. It begins with one, because
 /// the destination may tell another rate with its first answer, and doubles while all are used. Slots whose time passes
 /// before somebody here is free to use them are lost to everyone: it then leases that many fewer, and seldom tries for
 /// one more.
 #[derive(Debug, Default)]
-pub struct Held {
+pub struct LeasedSlots {
     /// Starts not yet handed out, in microseconds since 1970.
     starts: VecDeque<i64>,
     /// How many were leased last.
@@ -97,7 +97,7 @@ pub struct Held {
     learned: bool,
 }
 
-impl Held {
+impl LeasedSlots {
     /// Drops the slots that cannot be used any more, and those before the end of a pause. How many are to be leased
     /// before `count` can be taken; `None`: they are there.
     pub fn wants(&mut self, limit: RateLimit, now_micros: i64, paused_until_micros: i64, count: u32) -> Option<u32> {
@@ -129,7 +129,7 @@ impl Held {
     /// Keeps a lease. One that begins far ahead says that others have leased what lies before: half as much is enough
     /// then, and whoever stops sending leaves less behind.
     pub fn add(&mut self, lease: Lease, now_micros: i64) {
-        if self.size > 1 && lease.first_micros > now_micros + AHEAD {
+        if self.size > 1 && lease.first_micros > now_micros + LEASE_AHEAD_MICROS {
             (self.size, self.learned) = (self.size / 2, true);
         }
         self.starts.extend((0..lease.slots).map(|i| lease.start(i)));
@@ -147,7 +147,7 @@ impl Held {
     }
 }
 
-/// Nobody starts a request before `until`, which is at most [`MOST_OBEYED`] ahead.
+/// Nobody starts a request before `until`, which is at most [`MAX_RETRY_AFTER`] ahead.
 pub fn pause(state: LimiterState, until: Millis) -> LimiterState {
     LimiterState { next_slot_micros: state.next_slot_micros.max(until.0.saturating_mul(1000)) }
 }
@@ -186,7 +186,7 @@ mod tests {
     fn minute(processes: usize, at_once: usize, latency: i64) -> (usize, usize, usize, usize) {
         let limit = RateLimit { requests: 186, per: Span::seconds(10) };
         let (mut state, mut leases) = (LimiterState::default(), 0);
-        let mut held: Vec<Held> = (0..processes).map(|_| Held::default()).collect();
+        let mut held: Vec<LeasedSlots> = (0..processes).map(|_| LeasedSlots::default()).collect();
         // Who is free next, and when.
         let mut free: Vec<(i64, usize)> = (0..processes * at_once).map(|n| (0, n % processes)).collect();
         let mut starts = Vec::new();
@@ -232,9 +232,9 @@ mod tests {
     #[test]
     fn a_process_that_was_idle_begins_anew() {
         let limit = RateLimit { requests: 100, per: Span::seconds(1) };
-        let mut held = Held::default();
+        let mut held = LeasedSlots::default();
         let mut state = LimiterState::default();
-        let mut want = |now: i64, held: &mut Held| {
+        let mut want = |now: i64, held: &mut LeasedSlots| {
             let want = held.wants(limit, now, 0, 1);
             if let Some(want) = want {
                 let (next, leased) = lease(state, limit, now, want);

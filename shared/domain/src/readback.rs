@@ -12,25 +12,25 @@ use crate::value::Value;
 /// How many accepted records are read back, unless the sync says otherwise.
 const SAMPLE: u32 = 10;
 /// The most that a sync may ask for.
-const MOST_SAMPLE: u32 = 1000;
+const MAX_SAMPLE: u32 = 1000;
 /// Records that differ are named up to this many.
 pub const MAX_DIFFERING: usize = 10;
 
 /// After a run, accepted records are read back and compared with what was sent; deleted ones must not be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Readback {
+pub struct ReadbackSettings {
     /// How many accepted records of a run are read back, chosen by a stable share of keys. Default 10; 0: none.
     pub sample: u32,
 }
 
-impl Default for Readback {
+impl Default for ReadbackSettings {
     fn default() -> Self {
         Self { sample: SAMPLE }
     }
 }
 
-impl Readback {
+impl ReadbackSettings {
     /// True when the sync file need not say it.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
@@ -39,7 +39,7 @@ impl Readback {
     /// What is wrong with it.
     pub fn findings(&self) -> Option<Finding> {
         let what = || format!("{} records to read back are more than a sample", self.sample);
-        (self.sample > MOST_SAMPLE).then(|| Finding::error("readback.sample", what(), format!("use a number from 0 to {MOST_SAMPLE}")))
+        (self.sample > MAX_SAMPLE).then(|| Finding::error("readback.sample", what(), format!("use a number from 0 to {MAX_SAMPLE}")))
     }
 
     /// The bound below which the turns of the sample are: of all `turns` the smallest, never more than the sample.
@@ -64,7 +64,7 @@ impl Readback {
 /// What reading back came to.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct ReadBack {
+pub struct ReadbackResult {
     /// Accepted records that were looked up.
     pub checked: u64,
     /// Those of them that the destination has as they were sent, or has no more when they were deleted.
@@ -85,7 +85,7 @@ pub struct Differing {
     pub still_there: bool,
 }
 
-impl ReadBack {
+impl ReadbackResult {
     /// True when nothing was looked up.
     pub fn is_empty(&self) -> bool {
         self.checked == 0
@@ -111,7 +111,7 @@ impl ReadBack {
     }
 
     /// Adds what another batch came to.
-    pub fn add(&mut self, other: &ReadBack) {
+    pub fn add(&mut self, other: &ReadbackResult) {
         self.checked += other.checked;
         self.landed += other.landed;
         let room = MAX_DIFFERING.saturating_sub(self.differing.len());
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_sample_is_stable_and_never_more_than_asked_for() {
-        let of = |sample, turns: &[u32]| Readback { sample }.below(turns.iter().copied());
+        let of = |sample, turns: &[u32]| ReadbackSettings { sample }.below(turns.iter().copied());
         let turns = [70, 10, u32::MAX, 30, 50];
         for (sample, below, chosen) in [(0, 10, 0), (2, 50, 2), (4, u64::from(u32::MAX), 4), (5, 1 << 32, 5), (9, 1 << 32, 5)] {
             assert_eq!(of(sample, &turns), below, "{sample}");
@@ -208,15 +208,15 @@ mod tests {
 
     #[test]
     fn results_add_up_and_are_bounded() {
-        let mut all = ReadBack::default();
+        let mut all = ReadbackResult::default();
         assert!(all.is_empty());
         all.note(|| "1".into(), Some(vec![]));
         all.note(|| "2".into(), None);
-        let mut sum = ReadBack::default();
+        let mut sum = ReadbackResult::default();
         (0..20).for_each(|_| sum.add(&all));
         assert_eq!((sum.checked, sum.landed, sum.differing.len()), (40, 20, MAX_DIFFERING));
         assert_eq!(sum.differing[0], Differing { key: "2".into(), fields: vec![], still_there: false });
-        let mut deleted = ReadBack::default();
+        let mut deleted = ReadbackResult::default();
         deleted.note_deleted(|| "3".into(), false);
         (0..20).for_each(|_| deleted.note_deleted(|| "4".into(), true));
         assert_eq!((deleted.checked, deleted.landed, deleted.differing.len(), deleted.differing[0].still_there), (21, 1, MAX_DIFFERING, true));

@@ -9,14 +9,14 @@ pub const MAX_ATTEMPTS: u32 = 5;
 /// The pause before the second attempt; doubles from there …
 pub const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// … up to this.
-pub const MOST_PAUSE: Duration = Duration::from_secs(60);
+pub const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// The longest time a destination may ask us to wait and be obeyed within a run.
-pub const MOST_OBEYED: Duration = Duration::from_secs(15 * 60);
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
 
 /// The pause after the `attempt`th failure (from 1): exponential, with full jitter over its upper half.
 /// `random` is any number in 0..1.
 pub fn backoff(attempt: u32, first: Duration, random: f64) -> Duration {
-    let full = first.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(MOST_PAUSE);
+    let full = first.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(MAX_PAUSE);
     full.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)
 }
 
@@ -25,7 +25,7 @@ const EPOCH: f64 = 1e9;
 /// … or, from here on, as milliseconds.
 const EPOCH_MILLIS: f64 = 1e12;
 /// Longer than anybody means, and short enough that the end of it is a date.
-const MOST_NAMED: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+const MAX_NAMED_PAUSE: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 
 /// Reads a `Retry-After` header (RFC 9110 §10.2.3): seconds, whole or not, or an HTTP date; and what some send instead, a
 /// point in time in seconds or milliseconds since 1970. `None` when it is none of these; a point in the past is zero.
@@ -35,7 +35,7 @@ pub fn retry_after(header: &str, now: Millis) -> Option<Duration> {
     if let Ok(number) = header.parse::<f64>() {
         return from_number(number, now);
     }
-    Some(http_date(header)?.since(now).min(MOST_NAMED))
+    Some(http_date(header)?.since(now).min(MAX_NAMED_PAUSE))
 }
 
 /// Reads an HTTP date.
@@ -48,7 +48,7 @@ pub fn http_date(text: &str) -> Option<Millis> {
 pub fn reset_at_epoch(header: &str, now: Millis) -> Option<Duration> {
     let number: f64 = header.trim().parse().ok()?;
     let millis = if number < EPOCH_MILLIS { number * 1000.0 } else { number };
-    (number.is_finite() && number >= 0.0).then(|| Millis(millis as i64).since(now).min(MOST_NAMED))
+    (number.is_finite() && number >= 0.0).then(|| Millis(millis as i64).since(now).min(MAX_NAMED_PAUSE))
 }
 
 /// Reads a "reset" header that holds seconds from now; a point in time, too, where that is plain.
@@ -63,7 +63,7 @@ fn from_number(number: f64, now: Millis) -> Option<Duration> {
         n if n < EPOCH_MILLIS => Millis((n * 1000.0) as i64).since(now),
         n => Millis(n as i64).since(now),
     };
-    Some(time.min(MOST_NAMED))
+    Some(time.min(MAX_NAMED_PAUSE))
 }
 
 #[cfg(test)]
@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(backoff(1, second, 1.0), second);
         assert_eq!(backoff(1, second, 0.0), second / 2);
         assert_eq!(backoff(3, second, 1.0), second * 4);
-        assert_eq!(backoff(99, second, 1.0), MOST_PAUSE);
+        assert_eq!(backoff(99, second, 1.0), MAX_PAUSE);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::alert_settings::Told;
+use crate::alert_settings::KnownProblem;
 use crate::change::Counts;
 use crate::clock::Millis;
 use crate::fault::Fault;
@@ -12,7 +12,7 @@ use crate::guard::Tripped;
 use crate::job::Job;
 use crate::mapping::Invalid;
 use crate::outcome::Effect;
-use crate::readback::ReadBack;
+use crate::readback::ReadbackResult;
 
 /// What started a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,8 +119,8 @@ pub struct Tally {
     /// Why records were not accepted, by code.
     pub reasons: BTreeMap<String, Reason>,
     /// What reading accepted records back came to.
-    #[serde(skip_serializing_if = "ReadBack::is_empty")]
-    pub read_back: ReadBack,
+    #[serde(skip_serializing_if = "ReadbackResult::is_empty")]
+    pub read_back: ReadbackResult,
 }
 
 impl Tally {
@@ -226,11 +226,11 @@ pub struct Run {
     pub fault: Option<Fault>,
     /// Refused records that the plan met, skipped ones apart.
     #[serde(default)]
-    pub refused: Refused,
+    pub refused: FailedBefore,
     /// What was told of the sync's problems up to this run, by the name of who was told. `None`: nobody was looked
     /// for after this run, so the run before says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub alerted: Option<BTreeMap<String, Vec<Told>>>,
+    pub alerted: Option<BTreeMap<String, Vec<KnownProblem>>>,
     /// What people should know of the plan, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -240,14 +240,14 @@ pub struct Run {
 
 /// Records of the model that failed before in the version that the model has now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Refused {
+pub struct FailedBefore {
     /// How many of them are held.
     pub held: u64,
     /// When the first of them failed, those included that are sent again.
     pub since: Option<Millis>,
 }
 
-impl Refused {
+impl FailedBefore {
     /// Notes one that failed first at `first`.
     pub fn note(&mut self, first: Millis, held: bool) {
         self.held += u64::from(held);

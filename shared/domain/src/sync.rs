@@ -11,7 +11,7 @@ use crate::clock::Span;
 use crate::finding::Finding;
 use crate::guard::Guards;
 use crate::mode::Mode;
-use crate::readback::Readback;
+use crate::readback::ReadbackSettings;
 
 pub use crate::schedule::{Cron, EventPattern, Every, On, Schedule};
 
@@ -31,7 +31,7 @@ pub struct Sync {
     pub mapping: Vec<FieldMapping>,
     /// Rules for the mapped fields; a record that breaks one is invalid and not sent.
     #[serde(default)]
-    pub validate: Vec<Rule>,
+    pub validate: Vec<ValidationRule>,
     /// When to run. Default: manual.
     #[serde(default)]
     pub schedule: Schedule,
@@ -42,8 +42,8 @@ pub struct Sync {
     #[serde(default)]
     pub rollout: Rollout,
     /// How many accepted records of a run are read back from the destination.
-    #[serde(default, skip_serializing_if = "Readback::is_default")]
-    pub readback: Readback,
+    #[serde(default, skip_serializing_if = "ReadbackSettings::is_default")]
+    pub readback: ReadbackSettings,
     /// Who is told of problems, and of which. What is left out is as `alerts` of connections.yaml has it.
     #[serde(default, skip_serializing_if = "Alerts::is_default")]
     pub alerts: Alerts,
@@ -194,7 +194,7 @@ pub struct NumberFormat {
 /// What the values of a field must be. Every part that is given must hold; null passes all but `required`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Rule {
+pub struct ValidationRule {
     /// The field at the destination (the mapping's `to`).
     pub field: String,
     /// It must look like this.

@@ -1,5 +1,5 @@
 //! The serving part that every double has: HTTP/1.1 on a free loopback port, in a thread of its own, so that it answers
-//! whatever the runtime of its user does. What to answer is the [`Service`]'s business.
+//! whatever the runtime of its user does. What to answer is the [`DoubleService`]'s business.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 /// A request, read whole.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub struct DoubleRequest {
     /// When it was whole.
     pub at: Instant,
     /// Its method.
@@ -33,7 +33,7 @@ pub struct Request {
     pub body: Bytes,
 }
 
-impl Request {
+impl DoubleRequest {
     /// A header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
@@ -60,7 +60,7 @@ impl Request {
 
 /// An answer.
 #[derive(Debug, Clone, Default)]
-pub struct Reply {
+pub struct DoubleReply {
     /// The status.
     pub status: u16,
     /// The headers.
@@ -73,7 +73,7 @@ pub struct Reply {
     pub cut: bool,
 }
 
-impl Reply {
+impl DoubleReply {
     /// A status without a body.
     pub fn status(status: u16) -> Self {
         Self { status, ..Self::default() }
@@ -102,9 +102,9 @@ impl Reply {
 }
 
 /// What answers.
-pub trait Service: Send + Sync + 'static {
+pub trait DoubleService: Send + Sync + 'static {
     /// The answer to a request. Called for one request after the other in a single thread: it must not block.
-    fn answer(&self, request: &Request) -> Reply;
+    fn answer(&self, request: &DoubleRequest) -> DoubleReply;
 }
 
 /// A running server. Everything stops, and open connections are cut, when it is dropped.
@@ -116,7 +116,7 @@ pub struct Server {
 
 impl Server {
     /// Starts on a free port of 127.0.0.1.
-    pub fn start(service: Arc<dyn Service>) -> io::Result<Self> {
+    pub fn start(service: Arc<dyn DoubleService>) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -153,7 +153,7 @@ impl Drop for Server {
 }
 
 /// Serves until it is dropped, and its connections with it.
-async fn accept(listener: tokio::net::TcpListener, service: Arc<dyn Service>) {
+async fn accept(listener: tokio::net::TcpListener, service: Arc<dyn DoubleService>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -172,10 +172,10 @@ async fn accept(listener: tokio::net::TcpListener, service: Arc<dyn Service>) {
     }
 }
 
-async fn respond(request: hyper::Request<Incoming>, service: Arc<dyn Service>) -> io::Result<Response<Full<Bytes>>> {
+async fn respond(request: hyper::Request<Incoming>, service: Arc<dyn DoubleService>) -> io::Result<Response<Full<Bytes>>> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    let request = Request {
+    let request = DoubleRequest {
         at: Instant::now(),
         method: head.method.to_string(),
         path: head.uri.path().to_owned(),

@@ -8,40 +8,40 @@ use tokio::sync::Notify;
 
 /// Cheap to clone; once stopped it stays so.
 #[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<Inner>);
+pub struct CancelToken(Arc<CancelState>);
 
 #[derive(Debug, Default)]
-struct Inner {
+struct CancelState {
     stopped: AtomicBool,
     notify: Notify,
 }
 
-impl Stop {
+impl CancelToken {
     /// Asks everyone to stop.
-    pub fn stop(&self) {
+    pub fn cancel(&self) {
         self.0.stopped.store(true, Ordering::Release);
         self.0.notify.notify_waiters();
     }
 
     /// True once someone asked.
-    pub fn is_stopped(&self) -> bool {
+    pub fn is_cancelled(&self) -> bool {
         self.0.stopped.load(Ordering::Acquire)
     }
 
     /// Waits until someone asks.
-    pub async fn stopped(&self) {
+    pub async fn cancelled(&self) {
         let waiting = self.0.notify.notified();
         tokio::pin!(waiting);
         // Registered before the flag is read, so that a stop in between is not missed.
         waiting.as_mut().enable();
-        if !self.is_stopped() {
+        if !self.is_cancelled() {
             waiting.await;
         }
     }
 
     /// A fault once someone asked; for loops that check now and then.
     pub fn check(&self) -> Result<(), Fault> {
-        if self.is_stopped() { Err(Fault::new(Code::Interrupted, "The run was stopped before it was done.")) } else { Ok(()) }
+        if self.is_cancelled() { Err(Fault::new(Code::Interrupted, "The run was stopped before it was done.")) } else { Ok(()) }
     }
 }
 
@@ -51,16 +51,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_stop_before_and_during_the_wait_is_seen() {
-        let stop = Stop::default();
+        let stop = CancelToken::default();
         assert!(stop.check().is_ok());
         let waiter = tokio::spawn({
             let stop = stop.clone();
-            async move { stop.stopped().await }
+            async move { stop.cancelled().await }
         });
         tokio::task::yield_now().await;
-        stop.stop();
+        stop.cancel();
         waiter.await.unwrap();
-        stop.stopped().await;
+        stop.cancelled().await;
         assert_eq!(stop.check().unwrap_err().code, Code::Interrupted);
     }
 }

@@ -16,7 +16,7 @@ use crate::Context;
 const INVALID_AGAIN: Duration = Duration::from_secs(6 * 3600);
 
 /// Tries to write a head that others write too.
-const TRIES: u32 = 20;
+const MAX_ATTEMPTS: u32 = 20;
 
 /// A run that is closed.
 #[derive(Debug, Clone, PartialEq)]
@@ -129,7 +129,7 @@ async fn put_closed(store: &dyn StateStore, clock: &dyn Clock, run: &mut Run) ->
 
 /// Gives the head free of a closed run. `false`: it was free already.
 async fn free_head(store: &dyn StateStore, run: &Run, change: impl Fn(&mut Head)) -> Result<bool, Fault> {
-    for _ in 0..TRIES {
+    for _ in 0..MAX_ATTEMPTS {
         let mut head = store.head(&run.sync).await?;
         if head.active.as_ref().is_none_or(|a| a.run != run.id) {
             return Ok(false);
@@ -140,5 +140,5 @@ async fn free_head(store: &dyn StateStore, run: &Run, change: impl Fn(&mut Head)
             return Ok(true);
         }
     }
-    Err(Fault::new(Code::StateUnusable, format!("The head of `{}` changed {TRIES} times while run {} was to be closed.", run.sync, run.id)))
+    Err(Fault::new(Code::StateUnusable, format!("The head of `{}` changed {MAX_ATTEMPTS} times while run {} was to be closed.", run.sync, run.id)))
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use domain::batch::{BatchHeader, BatchRecord};
-use domain::bucket::{Accepted, Entry, EntryWrite, Trouble};
+use domain::bucket::{Accepted, DeliveryFailure, EntryWrite, StoredEntry};
 use domain::clock::Millis;
 use domain::fault::{Code, Fault};
 use domain::key::KeyHash;
@@ -24,7 +24,7 @@ pub fn accepted(mode: Mode, header: &BatchHeader, record: &BatchRecord<'_>, reco
     let keeps = mode == Mode::Mirror || mode == Mode::Update && record_id.is_some();
     let identifier = keeps.then(|| header.layout.identifier_cells(record.fields).into_boxed_slice());
     let accepted = Accepted { checksum: record.checksum, revision: record.revision, identifier, record_id };
-    EntryWrite::Accepted { accepted, clear_trouble: record.had_trouble }
+    EntryWrite::Accepted { accepted, clear_failure: record.had_failure }
 }
 
 /// What is known of a record after a delete that came late: that it may be there.
@@ -51,12 +51,12 @@ pub async fn commit(store: &dyn StateStore, header: &BatchHeader, writes: Vec<(K
             true => Vec::new(),
             false => writes.iter().filter(|(_, write)| !matches!(write, EntryWrite::Removed)).cloned().collect(),
         };
-        late.extend(deleted.into_iter().map(|(hash, accepted)| (hash, EntryWrite::Accepted { accepted, clear_trouble: false })));
+        late.extend(deleted.into_iter().map(|(hash, accepted)| (hash, EntryWrite::Accepted { accepted, clear_failure: false })));
         if !late.is_empty() {
             store.commit(&header.sync, bits, late).await?;
         }
         let buckets: BTreeSet<u32> = writes.iter().map(|(hash, _)| hash.bucket(bits)).collect();
-        digests::clear(store, &header.sync, bits, &buckets.into_iter().collect::<Vec<_>>()).await?;
+        digests::invalidate(store, &header.sync, bits, &buckets.into_iter().collect::<Vec<_>>()).await?;
         // An incremental read does not look at buckets.
         read_in_full(store, &header.sync).await?;
     }
@@ -64,11 +64,11 @@ pub async fn commit(store: &dyn StateStore, header: &BatchHeader, writes: Vec<(K
 }
 
 /// Tries to write a head that others write too.
-const TRIES: u32 = 20;
+const MAX_ATTEMPTS: u32 = 20;
 
 /// Makes the next run read the whole model, cursor or not.
 pub async fn read_in_full(store: &dyn StateStore, sync: &str) -> Result<(), Fault> {
-    for _ in 0..TRIES {
+    for _ in 0..MAX_ATTEMPTS {
         let mut head = store.head(sync).await?;
         if head.must_read_full == Some(head.generation) {
             return Ok(());
@@ -78,16 +78,16 @@ pub async fn read_in_full(store: &dyn StateStore, sync: &str) -> Result<(), Faul
             return Ok(());
         }
     }
-    Err(Fault::new(Code::StateUnusable, format!("The head of `{sync}` changed {TRIES} times while a full read was to be asked for.")))
+    Err(Fault::new(Code::StateUnusable, format!("The head of `{sync}` changed {MAX_ATTEMPTS} times while a full read was to be asked for.")))
 }
 
-/// Forgets trouble that is over without anything being sent, and the dead letters that tell of it.
+/// Forgets failure that is over without anything being sent, and the dead letters that tell of it.
 pub async fn forget(store: &dyn StateStore, sync: &str, bits: u8, records: &[(KeyHash, Forget)]) -> Result<(), Fault> {
     if records.is_empty() {
         return Ok(());
     }
     let write = |what| match what {
-        Forget::Trouble => EntryWrite::ClearTrouble,
+        Forget::Failure => EntryWrite::ClearFailure,
         Forget::Record => EntryWrite::Removed,
     };
     store.commit(sync, bits, records.iter().map(|(hash, what)| (*hash, write(*what))).collect()).await?;
@@ -97,15 +97,15 @@ pub async fn forget(store: &dyn StateStore, sync: &str, bits: u8, records: &[(Ke
 
 /// Notes that the version which the destination has of these records is not known. After that their doubts can be
 /// forgotten: whatever becomes of the records in this run, the next version of them is sent.
-pub async fn unsure(store: &dyn StateStore, sync: &str, bits: u8, records: &[(KeyHash, Accepted)]) -> Result<(), Fault> {
+pub async fn mark_unknown(store: &dyn StateStore, sync: &str, bits: u8, records: &[(KeyHash, Accepted)]) -> Result<(), Fault> {
     if records.is_empty() {
         return Ok(());
     }
-    let write = |accepted: &Accepted| EntryWrite::Accepted { accepted: accepted.clone(), clear_trouble: false };
+    let write = |accepted: &Accepted| EntryWrite::Accepted { accepted: accepted.clone(), clear_failure: false };
     store.commit(sync, bits, records.iter().map(|(hash, accepted)| (*hash, write(accepted))).collect()).await.map(drop)
 }
 
-/// Lets records that are held be sent by the next run: ends the pause of their trouble. The trouble itself stays, and
+/// Lets records that are held be sent by the next run: ends the pause of their failure. The failure itself stays, and
 /// with it their dead letters, until they are delivered.
 pub async fn release(store: &dyn StateStore, sync: &str, hashes: &[KeyHash]) -> Result<(), Fault> {
     let bits = store.head(sync).await?.bucket_bits;
@@ -114,37 +114,37 @@ pub async fn release(store: &dyn StateStore, sync: &str, hashes: &[KeyHash]) -> 
     let chosen: BTreeSet<&KeyHash> = hashes.iter().collect();
     let stored = store.buckets(sync, bits, &buckets).await?;
     let troubled = stored.into_iter().flat_map(|b| b.entries).filter(|(hash, _)| chosen.contains(hash));
-    let over = |(hash, entry): (KeyHash, Entry)| Some((hash, EntryWrite::Trouble(Trouble { next_retry: Millis(0), ..entry.trouble? })));
+    let over = |(hash, entry): (KeyHash, StoredEntry)| Some((hash, EntryWrite::Failure(DeliveryFailure { next_retry: Millis(0), ..entry.failure? })));
     store.commit(sync, bits, troubled.filter_map(over).collect()).await?;
-    digests::clear(store, sync, bits, &buckets).await?;
+    digests::invalidate(store, sync, bits, &buckets).await?;
     read_in_full(store, sync).await
 }
 
 /// Has records sent by the next run, whatever was accepted before. What is appended is not sent again while it is known, so
 /// it is not known any more.
-pub async fn unlearn(store: &dyn StateStore, sync: &str, bits: u8, mode: Option<Mode>, entries: Vec<(KeyHash, Entry)>) -> Result<(), Fault> {
+pub async fn unlearn(store: &dyn StateStore, sync: &str, bits: u8, mode: Option<Mode>, entries: Vec<(KeyHash, StoredEntry)>) -> Result<(), Fault> {
     let mut writes = Vec::new();
-    for (hash, Entry { accepted, trouble }) in entries {
+    for (hash, StoredEntry { accepted, failure }) in entries {
         writes.extend(accepted.map(|accepted| match mode {
             Some(Mode::Append) => (hash, EntryWrite::Removed),
-            _ => (hash, EntryWrite::Accepted { accepted: Accepted { checksum: UNKNOWN, ..accepted }, clear_trouble: false }),
+            _ => (hash, EntryWrite::Accepted { accepted: Accepted { checksum: UNKNOWN, ..accepted }, clear_failure: false }),
         }));
-        writes.extend(trouble.map(|trouble| (hash, EntryWrite::Trouble(Trouble { next_retry: Millis(0), ..trouble }))));
+        writes.extend(failure.map(|failure| (hash, EntryWrite::Failure(DeliveryFailure { next_retry: Millis(0), ..failure }))));
     }
     store.commit(sync, bits, writes).await.map(drop)
 }
 
 /// Forgets all that is known of records.
-pub async fn remove(store: &dyn StateStore, sync: &str, bits: u8, entries: Vec<(KeyHash, Entry)>) -> Result<(), Fault> {
-    let writes = entries.into_iter().flat_map(|(hash, _)| [(hash, EntryWrite::Removed), (hash, EntryWrite::ClearTrouble)]);
+pub async fn remove(store: &dyn StateStore, sync: &str, bits: u8, entries: Vec<(KeyHash, StoredEntry)>) -> Result<(), Fault> {
+    let writes = entries.into_iter().flat_map(|(hash, _)| [(hash, EntryWrite::Removed), (hash, EntryWrite::ClearFailure)]);
     store.commit(sync, bits, writes.collect()).await.map(drop)
 }
 
 /// Writes what is known of records into the state of another name.
-pub async fn carry_over(store: &dyn StateStore, name: &str, bits: u8, entries: Vec<(KeyHash, Entry)>) -> Result<(), Fault> {
+pub async fn carry_over(store: &dyn StateStore, name: &str, bits: u8, entries: Vec<(KeyHash, StoredEntry)>) -> Result<(), Fault> {
     let writes = entries.into_iter().flat_map(|(hash, entry)| {
-        let accepted = entry.accepted.map(|accepted| EntryWrite::Accepted { accepted, clear_trouble: false });
-        accepted.into_iter().chain(entry.trouble.map(EntryWrite::Trouble)).map(move |write| (hash, write))
+        let accepted = entry.accepted.map(|accepted| EntryWrite::Accepted { accepted, clear_failure: false });
+        accepted.into_iter().chain(entry.failure.map(EntryWrite::Failure)).map(move |write| (hash, write))
     });
     store.commit(name, bits, writes.collect()).await.map(drop)
 }

@@ -8,12 +8,12 @@ use domain::run::Run;
 
 use crate::Context;
 use crate::close::close_if_done;
-use crate::plan::enqueue::Sends;
+use crate::plan::enqueue::SendPool;
 use crate::run::end;
-use crate::started::{Resume, Started};
+use crate::started::{Continuation, Started};
 
 /// Enqueues what is left, as far as the time allows. Idempotent: a batch that is enqueued twice is done once.
-pub async fn resume(context: &Context, rest: &Resume) -> Result<Started, Fault> {
+pub async fn resume(context: &Context, rest: &Continuation) -> Result<Started, Fault> {
     let sync = &context.sync.name;
     let Some(run) = context.store.run(sync, &rest.run).await? else {
         return Err(Fault::new(Code::NotFound, format!("Run {} of sync `{sync}`, which was to be gone on with, is not known.", rest.run)));
@@ -27,15 +27,15 @@ pub async fn resume(context: &Context, rest: &Resume) -> Result<Started, Fault> 
     }
 }
 
-async fn go_on(context: &Context, mut run: Run, rest: &Resume) -> Result<Started, Fault> {
-    let mut sends = Sends::new(context);
+async fn go_on(context: &Context, mut run: Run, rest: &Continuation) -> Result<Started, Fault> {
+    let mut sends = SendPool::new(context);
     for part in rest.part..rest.parts {
         let skip = if part == rest.part { rest.skip } else { 0 };
         for (number, message) in messages(context, &run.id, part).await?.into_iter().enumerate().skip(skip) {
             // At least one message is enqueued by every process, so that the run gets somewhere.
             if number > skip && time_is_over(context) {
                 sends.finish().await?;
-                return Ok(Started::Shelved(run, Resume { part, skip: number, ..rest.clone() }));
+                return Ok(Started::Deferred(run, Continuation { part, skip: number, ..rest.clone() }));
             }
             if !sends.send(message).await? {
                 return given_up(context, run).await;
@@ -45,7 +45,7 @@ async fn go_on(context: &Context, mut run: Run, rest: &Resume) -> Result<Started
     if !sends.finish().await? {
         return given_up(context, run).await;
     }
-    let progress = context.store.seal(&run.id, rest.batches).await?;
+    let progress = context.store.set_batch_total(&run.id, rest.batches).await?;
     run.batches = Some(rest.batches);
     Ok(Started::closed(close_if_done(context, &run.id, progress).await?, run))
 }
@@ -61,7 +61,7 @@ fn time_is_over(context: &Context) -> bool {
 
 async fn messages(context: &Context, run: &str, part: u32) -> Result<Vec<Message>, Fault> {
     let gone = |what: &str| Fault::new(Code::QueueUnusable, format!("Part {part} of the stored plan of run {run} {what}."));
-    let shelf = context.shelf.as_deref().ok_or_else(|| gone("cannot be read: this process has no shelf"))?;
-    let bytes: Bytes = shelf.get(run, part).await?.ok_or_else(|| gone("is gone"))?;
+    let store = context.plan_store.as_deref().ok_or_else(|| gone("cannot be read: this process has no shelf"))?;
+    let bytes: Bytes = store.get(run, part).await?.ok_or_else(|| gone("is gone"))?;
     Message::read_all(&bytes).ok_or_else(|| gone("is damaged"))
 }

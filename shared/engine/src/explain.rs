@@ -1,20 +1,20 @@
 //! Explains one record: what the state holds for its key, what the model says now, and what a run would do.
 
-use domain::bucket::Entry as Stored;
+use domain::bucket::StoredEntry as Stored;
 use domain::cells::Cells;
-use domain::change::{Change, Wanted, decide};
-use domain::doubt::Doubts;
+use domain::change::{Candidate, Change, decide};
 use domain::fault::{Code, Fault};
+use domain::in_doubt::InDoubtSet;
 use domain::key::{KeyHash, display_key};
 use domain::layout::Layout;
 use domain::mapping::Invalid;
 use domain::mode::Mode;
-use domain::ports::{Only, Query};
+use domain::ports::{Query, RowFilter};
 use domain::readback::differing;
 
 use crate::Engine;
 use crate::plan::batcher::max_body;
-use crate::plan::entries::Kind;
+use crate::plan::entries::EntryKind;
 use crate::plan::extract::{Extracted, extract};
 use crate::plan::prepare::prepare;
 use crate::plan::spool::split;
@@ -57,7 +57,7 @@ pub async fn explain(engine: &Engine, key: &[String], shown: &str) -> Result<Exp
             format!("The key of `{}` has {} columns ({}), and {} values were given.", sync.name, sync.model.key.len(), sync.model.key.join(", "), key.len());
         Fault::new(Code::NotFound, what).with_next("give the values in this order, separated by commas, or as a JSON array")
     };
-    let only = Only::Key(sync.model.key.iter().cloned().zip(key.iter().cloned()).collect());
+    let only = RowFilter::Key(sync.model.key.iter().cloned().zip(key.iter().cloned()).collect());
     let whole = key.len() == sync.model.key.len();
     let mut model = read(engine, whole.then_some(only)).await?;
     let mut place = model.entries.first().filter(|_| whole).map(|_| 0);
@@ -88,11 +88,11 @@ pub async fn explain(engine: &Engine, key: &[String], shown: &str) -> Result<Exp
     let bucket = store.buckets(&sync.name, head.bucket_bits, &[entry.hash.bucket(head.bucket_bits)]).await?;
     out.stored = bucket.into_iter().flat_map(|b| b.entries).find(|(hash, _)| *hash == entry.hash).map(|(_, stored)| stored);
     match entry.kind() {
-        Kind::Invalid => out.verdict = "The record is invalid: it is not sent, and what was sent before stays as it is.".into(),
-        Kind::Outside => out.verdict = format!("The key is outside the rollout of {} percent: it is not sent.", sync.rollout.percent),
+        EntryKind::Invalid => out.verdict = "The record is invalid: it is not sent, and what was sent before stays as it is.".into(),
+        EntryKind::Outside => out.verdict = format!("The key is outside the rollout of {} percent: it is not sent.", sync.rollout.percent),
         _ => {
-            let doubts = Doubts::new(&store.doubts(&sync.name).await?.notes);
-            let wanted = Wanted { checksum: entry.checksum, in_doubt: doubts.contains(&entry.hash) };
+            let in_doubt = InDoubtSet::new(&store.in_doubt(&sync.name).await?.notes);
+            let wanted = Candidate { checksum: entry.checksum, in_doubt: in_doubt.contains(&entry.hash) };
             let change = decide(sync.mode, wanted, out.stored.as_ref(), engine.clock.now());
             out.verdict = sentence(change, &wanted, out.stored.as_ref());
             if let Some(cursor) = sync.model.cursor.as_ref().filter(|_| matches!(change, Change::Added | Change::Changed)) {
@@ -110,7 +110,7 @@ pub async fn explain(engine: &Engine, key: &[String], shown: &str) -> Result<Exp
     Ok(out)
 }
 
-async fn read(engine: &Engine, only: Option<Only>) -> Result<Extracted, Fault> {
+async fn read(engine: &Engine, only: Option<RowFilter>) -> Result<Extracted, Fault> {
     let prepared = prepare(engine).await?;
     let query = Query { sql: engine.sync.model.sql.clone(), only };
     extract(engine, prepared, &query, None, max_body(engine, &engine.destination.limits())).await
@@ -129,12 +129,12 @@ fn find(model: &mut Extracted, key: &[String], shown: &str) -> Result<Option<usi
     Ok(None)
 }
 
-fn sentence(change: Change, wanted: &Wanted, stored: Option<&Stored>) -> String {
-    let trouble = stored.and_then(|s| s.trouble.as_ref());
+fn sentence(change: Change, wanted: &Candidate, stored: Option<&Stored>) -> String {
+    let failure = stored.and_then(|s| s.failure.as_ref());
     match change {
         Change::Unchanged => "The destination accepted exactly this version: nothing would be sent.".into(),
         Change::Held => {
-            let until = trouble.map(|t| format!("{} ({}), held until {}", t.code, t.failures, t.next_retry)).unwrap_or_default();
+            let until = failure.map(|t| format!("{} ({}), held until {}", t.code, t.failures, t.next_retry)).unwrap_or_default();
             format!(
                 "The destination refused this version before: {until}. It is sent again then, or when the row changes, or after `sluice dead-letters retry`."
             )

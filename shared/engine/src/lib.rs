@@ -34,12 +34,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::config::RateLimit;
-use domain::ports::{BatchQueue, Clock, Destination, Renew, Shelf, StateStore, Warehouse};
+use domain::ports::{BatchQueue, Clock, Destination, PlanStore, Renew, StateStore, Warehouse};
 use domain::sync::Sync;
 
-pub use cancel::Stop;
+pub use cancel::CancelToken;
 pub use deadline::Deadline;
-pub use progress::Meter;
+pub use progress::RunProgress;
 
 /// What both halves of a run need, opened and ready.
 #[derive(Clone)]
@@ -55,15 +55,15 @@ pub struct Context {
     /// The queue between the two halves.
     pub queue: Arc<dyn BatchQueue>,
     /// Where batches go that there is no time left to enqueue; only a process with a deadline needs one.
-    pub shelf: Option<Arc<dyn Shelf>>,
+    pub plan_store: Option<Arc<dyn PlanStore>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Request slots of the destination's connection, shared by the writers of this process.
-    pub slots: Arc<deliver::rate_limiter::Slots>,
+    pub slots: Arc<deliver::rate_limiter::RateLimiter>,
     /// Numbers for whoever watches.
-    pub meter: Arc<Meter>,
+    pub meter: Arc<RunProgress>,
     /// Tells everyone to stop.
-    pub stop: Stop,
+    pub stop: CancelToken,
     /// Sizes and times.
     pub settings: Settings,
 }

@@ -8,20 +8,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::alert::{Alert, Alerts, Decision, Facts, Told, decide};
+use domain::alert_settings::{Alerts, KnownProblem};
 use domain::clock::Millis;
 use domain::fault::{Code, Fault};
 use domain::head::Head;
+use domain::monitoring::alert::{Alert, AlertInput};
+use domain::monitoring::decide::{AlertDecision, decide};
+use domain::monitoring::health::SyncHealth;
 use domain::ports::{Clock, Notifier, StateStore};
 use domain::run::{Run, Status};
-use domain::watch::Seen;
 
 /// How many of the newest runs are looked at for what was told before.
 pub const LOOK_BACK: usize = 10;
 /// Nobody is waited for longer than this.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Whoever closed a run may be telling of it for so long; a watch does not tell the same beside it.
-const SETTLED: Duration = Duration::from_secs(300);
+const SETTLED_AFTER: Duration = Duration::from_secs(300);
 
 /// Who is told, and of what.
 #[derive(Clone)]
@@ -40,7 +42,7 @@ pub struct Alerting {
 
 /// What is decided from, besides the settings.
 #[derive(Clone, Copy)]
-pub struct Known<'a> {
+pub struct AlertContext<'a> {
     /// The run that is told of, closed.
     pub run: &'a Run,
     /// The newest runs of the sync, [`LOOK_BACK`] of them, the newest first.
@@ -48,49 +50,49 @@ pub struct Known<'a> {
     /// The sync's head.
     pub head: &'a Head,
     /// What a watch sees; none after a run.
-    pub seen: Option<&'a Seen>,
+    pub seen: Option<&'a SyncHealth>,
     /// Now.
     pub now: Millis,
 }
 
-impl Known<'_> {
+impl AlertContext<'_> {
     /// True when a watch has something to tell that nobody else is telling. Opens nobody: their secrets are asked for only
     /// when there is something to say.
     pub fn has_news(&self, settings: &Alerts, stack: &str) -> bool {
-        let settled = self.run.ended.is_some_and(|ended| self.now.since(ended) >= SETTLED);
-        let before = self.told_before();
+        let settled = self.run.ended.is_some_and(|ended| self.now.since(ended) >= SETTLED_AFTER);
+        let before = self.known_before();
         settled && settings.channels().iter().any(|channel| self.decide(&before, &channel.name(), settings, Some(stack)).alert.is_some())
     }
 
     /// By the name of who was told. The run itself, when it is told of again, knows best.
-    fn told_before(&self) -> BTreeMap<String, Vec<Told>> {
+    fn known_before(&self) -> BTreeMap<String, Vec<KnownProblem>> {
         self.runs.iter().filter(|old| old.id <= self.run.id).find_map(|old| old.alerted.clone()).unwrap_or_default()
     }
 
-    fn decide(&self, before: &BTreeMap<String, Vec<Told>>, name: &str, settings: &Alerts, stack: Option<&str>) -> Decision {
+    fn decide(&self, before: &BTreeMap<String, Vec<KnownProblem>>, name: &str, settings: &Alerts, stack: Option<&str>) -> AlertDecision {
         let before = before.get(name).map(Vec::as_slice).unwrap_or_default();
         let Self { run, head, seen, now, .. } = *self;
-        decide(&Facts { run, delivered: head.delivered, seen, records: head.records, before, settings, stack, now })
+        decide(&AlertInput { run, delivered: head.delivered, seen, records: head.records, before, settings, stack, now })
     }
 }
 
 /// Tells people what has changed with this closed run. Never fails: what cannot be told is logged, and told after the
 /// next run or by the next watch. Does nothing for a run that goes on or never began.
-pub async fn tell(alerting: &Alerting, run: &Run) {
-    tell_of(alerting, run, None).await;
+pub async fn alert(alerting: &Alerting, run: &Run) {
+    alert_of(alerting, run, None).await;
 }
 
 /// Tells people what a watch sees of a sync whose newest closed run this is. What was told is kept with that run: once
 /// told, it is not told by the next watch again.
-pub async fn tell_seen(alerting: &Alerting, run: &Run, seen: &Seen) {
-    tell_of(alerting, run, Some(seen)).await;
+pub async fn alert_of_health(alerting: &Alerting, run: &Run, seen: &SyncHealth) {
+    alert_of(alerting, run, Some(seen)).await;
 }
 
-async fn tell_of(alerting: &Alerting, run: &Run, seen: Option<&Seen>) {
+async fn alert_of(alerting: &Alerting, run: &Run, seen: Option<&SyncHealth>) {
     if alerting.notifiers.is_empty() || !run.status.is_closed() || run.status == Status::Skipped {
         return;
     }
-    if let Err(fault) = try_tell(alerting, run, seen).await {
+    if let Err(fault) = try_to_alert(alerting, run, seen).await {
         tracing::warn!(sync = run.sync, run = run.id, code = %fault.code, "nobody could be told what became of the run: {}", fault.what);
     }
 }
@@ -104,12 +106,12 @@ pub async fn replaced_by(store: &dyn StateStore, run: &Run) -> Option<Run> {
     (stalled && before.status == Status::Incomplete).then_some(before)
 }
 
-async fn try_tell(alerting: &Alerting, run: &Run, seen: Option<&Seen>) -> Result<(), Fault> {
+async fn try_to_alert(alerting: &Alerting, run: &Run, seen: Option<&SyncHealth>) -> Result<(), Fault> {
     let store = alerting.store.as_ref();
     let (runs, head) = (store.runs(&run.sync, LOOK_BACK).await?, store.head(&run.sync).await?);
-    let known = Known { run, runs: &runs, head: &head, seen, now: alerting.clock.now() };
-    let before = known.told_before();
-    let mut after: BTreeMap<String, Vec<Told>> = BTreeMap::new();
+    let known = AlertContext { run, runs: &runs, head: &head, seen, now: alerting.clock.now() };
+    let before = known.known_before();
+    let mut after: BTreeMap<String, Vec<KnownProblem>> = BTreeMap::new();
     for notifier in &alerting.notifiers {
         let decision = known.decide(&before, notifier.name(), &alerting.settings, alerting.stack.as_deref());
         let told = match &decision.alert {

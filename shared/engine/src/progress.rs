@@ -17,7 +17,7 @@ pub enum Phase {
 
 /// Counters that anyone may read at any time.
 #[derive(Debug, Default)]
-pub struct Meter {
+pub struct RunProgress {
     phase: AtomicU8,
     rows: AtomicU64,
     planned: AtomicU64,
@@ -26,7 +26,7 @@ pub struct Meter {
     throttles: AtomicU64,
 }
 
-impl Meter {
+impl RunProgress {
     /// What the run is busy with.
     pub fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Relaxed) {

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::Engine;
 use crate::explain::{FieldDifference, differences};
 use crate::plan::Plan;
-use crate::plan::entries::Kind;
+use crate::plan::entries::EntryKind;
 use crate::plan::prepare::{Preflight, preflight};
 use crate::plan::spool::split;
 
@@ -47,7 +47,7 @@ pub struct PlanReport {
     pub samples: Vec<Sample>,
     /// Warnings of preflight.
     pub findings: Vec<Finding>,
-    /// What the numbers do not say, a sentence each: keys that are spelt anew, deletes that wait, a cursor's trouble.
+    /// What the numbers do not say, a sentence each: keys that are spelt anew, deletes that wait, a cursor's failure.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
@@ -106,14 +106,14 @@ pub struct ExplainReport {
     /// What the next run would do.
     pub verdict: String,
     /// What the destination accepted last.
-    pub stored: Option<Stored>,
+    pub stored: Option<AcceptedVersion>,
     /// Why the newest version did not arrive.
-    pub trouble: Option<domain::bucket::Trouble>,
+    pub failure: Option<domain::bucket::DeliveryFailure>,
 }
 
 /// What the destination accepted last of a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stored {
+pub struct AcceptedVersion {
     /// Its checksum, in 16 hexadecimal digits.
     pub checksum: String,
     /// Counts accepted versions.
@@ -154,7 +154,7 @@ pub async fn check(engine: &Engine) -> CheckReport {
 /// Explains the record of a key as people write it: `7`, `7,EU`, or `["7", "E,U"]`.
 pub async fn explain(engine: &Engine, key: &str) -> Result<ExplainReport, Fault> {
     let explained = crate::explain::explain(engine, &key_values(&engine.sync, key)?, key).await?;
-    let (accepted, trouble) = explained.stored.map_or((None, None), |stored| (stored.accepted, stored.trouble));
+    let (accepted, failure) = explained.stored.map_or((None, None), |stored| (stored.accepted, stored.failure));
     Ok(ExplainReport {
         key: key.to_owned(),
         hash: explained.hash,
@@ -163,8 +163,8 @@ pub async fn explain(engine: &Engine, key: &str) -> Result<ExplainReport, Fault>
         invalid: explained.invalid,
         differs: explained.differs,
         verdict: explained.verdict,
-        stored: accepted.map(|a| Stored { checksum: format!("{:016x}", a.checksum), revision: a.revision, record_id: a.record_id.map(Into::into) }),
-        trouble,
+        stored: accepted.map(|a| AcceptedVersion { checksum: format!("{:016x}", a.checksum), revision: a.revision, record_id: a.record_id.map(Into::into) }),
+        failure,
     })
 }
 
@@ -182,7 +182,7 @@ fn key_values(sync: &Sync, key: &str) -> Result<Vec<String>, Fault> {
 
 async fn samples(engine: &Engine, plan: &mut Plan) -> Result<Vec<Sample>, Fault> {
     let mut out = Vec::new();
-    for (kind, change) in [(Kind::Added, "added"), (Kind::Changed, "changed")] {
+    for (kind, change) in [(EntryKind::Added, "added"), (EntryKind::Changed, "changed")] {
         let entries: Vec<_> = plan.model.entries.iter().filter(|e| e.kind() == kind).take(SAMPLES).copied().collect();
         let mut records = Vec::new();
         for entry in entries {
@@ -235,12 +235,12 @@ mod tests {
             invalid: None,
             differs: Some(vec![FieldDifference { field: "a".into(), there: "1".into(), here: "2".into() }]),
             verdict: "It would be sent.".into(),
-            stored: Some(Stored { checksum: "00".into(), revision: 3, record_id: None }),
-            trouble: None,
+            stored: Some(AcceptedVersion { checksum: "00".into(), revision: 3, record_id: None }),
+            failure: None,
         };
         let json = serde_json::to_value(&report).unwrap();
         // What `--json` promises: every part is there, an absent one as null.
-        assert!(json["trouble"].is_null() && json.as_object().unwrap().contains_key("trouble") && json["stored"]["record_id"].is_null());
+        assert!(json["failure"].is_null() && json.as_object().unwrap().contains_key("failure") && json["stored"]["record_id"].is_null());
         assert_eq!(serde_json::from_value::<ExplainReport>(json).unwrap(), report);
         let refused = CheckReport::refused("crm", &Fault::new(Code::SecretMissing, "No."));
         assert!(!refused.ok && refused.findings[0].about == "secret_missing");

@@ -6,30 +6,30 @@ use domain::batch::BatchHeader;
 use domain::clock::Millis;
 use domain::fault::{Code, Fault};
 use domain::head::Head;
-use domain::retry::MOST_OBEYED;
+use domain::retry::MAX_RETRY_AFTER;
 use domain::run::{OnSuccess, Run, Status};
 
 use crate::close::{close_early, close_if_done};
 use crate::deliver::{old_jobs, rate_limiter};
 use crate::plan::acquire::{acquire_head, close_replaced};
-use crate::plan::batcher::{Cut, Size};
+use crate::plan::batcher::{BatchLimits, BatchPlan};
 use crate::plan::diff::Difference;
 use crate::plan::enqueue::{Enqueued, enqueue};
-use crate::plan::entries::Entry;
+use crate::plan::entries::ModelEntry;
 use crate::plan::{Plan, better_bits, plan};
 use crate::plan::{cursor, meaning};
 use crate::progress::Phase;
-use crate::started::{Request, Resume, Started};
+use crate::started::{Continuation, RunRequest, Started};
 use crate::{Context, Engine, commit, digests};
 
 /// Runs the first half, until the last batch is enqueued.
 /// A returned fault means that no run came to be, or that it could not be closed.
-pub async fn start(engine: &Engine, request: &Request) -> Result<Started, Fault> {
+pub async fn start(engine: &Engine, request: &RunRequest) -> Result<Started, Fault> {
     let (head, run, replaced) = acquire_head(engine, request).await?;
     // From here on the head names the run: whatever happens ends it.
     let gone = async {
         close_replaced(engine, &run, replaced).await?;
-        go(engine, request, head, run.clone()).await
+        execute(engine, request, head, run.clone()).await
     };
     match gone.await {
         Ok(started) => Ok(started),
@@ -48,7 +48,7 @@ pub(crate) async fn end(context: &Context, run: Run, fault: Fault) -> Result<Sta
     close_early(context.store.as_ref(), context.clock.as_ref(), known, status, Some(fault)).await.map(Started::Closed)
 }
 
-async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) -> Result<Started, Fault> {
+async fn execute(engine: &Engine, request: &RunRequest, mut head: Head, mut run: Run) -> Result<Started, Fault> {
     let (store, sync) = (engine.store.as_ref(), &engine.sync);
     let mut plan = plan(engine, &head, request.full).await?;
     engine.stop.check()?;
@@ -56,29 +56,29 @@ async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) ->
     // Reading may have taken long; sending begins now.
     run.progress = engine.clock.now();
     store.put_run(&run).await?;
-    if let Some(blocked) = verdict(engine, request, &plan, &run).await? {
+    if let Some(blocked) = check_guards(engine, request, &plan, &run).await? {
         return Ok(Started::Closed(blocked));
     }
-    within_quota(engine, &plan)?;
+    check_quota(engine, &plan)?;
     if let Some(paused) = paused(engine, &plan).await? {
         return close_early(store, engine.clock.as_ref(), run, Status::Incomplete, Some(paused)).await.map(Started::Closed);
     }
-    still_ours(engine, &run).await?;
+    check_fence(engine, &run).await?;
     if !plan.shift.place {
         old_jobs::stop(engine, &plan.jobs).await?;
     }
     if let Some(bits) = better_bits(&head, plan.model.entries.len() as u64) {
-        lay_out_anew(engine, &mut head, bits, &mut plan).await?;
+        rebucket(engine, &mut head, bits, &mut plan).await?;
     }
     commit::forget(store, &sync.name, head.bucket_bits, &plan.difference.forget).await?;
-    commit::unsure(store, &sync.name, head.bucket_bits, &plan.difference.unsure).await?;
+    commit::mark_unknown(store, &sync.name, head.bucket_bits, &plan.difference.unknown).await?;
     meaning::name(store, &sync.name, head.bucket_bits, &mut plan).await?;
     meaning::take_over(engine, &mut head, &run, &plan).await?;
-    digests::mark(store, &sync.name, head.bucket_bits, &plan.manifest, &plan.difference.touched, &plan.difference.agreed).await?;
+    digests::update(store, &sync.name, head.bucket_bits, &plan.manifest, &plan.difference.dirty, &plan.difference.clean).await?;
     // From here on the state itself says which versions nobody knows. Where a lock keeps others out, no writer is left.
     let gone = if engine.settings.stall.is_zero() { Millis(i64::MAX) } else { engine.clock.now() };
     if plan.full {
-        store.forget_doubts(&sync.name, &plan.noted_runs, gone).await?;
+        store.clear_in_doubt(&sync.name, &plan.noted_runs, gone).await?;
     }
     engine.meter.plan(plan.difference.counts.to_send());
     engine.meter.enter(Phase::Sending);
@@ -91,31 +91,31 @@ async fn go(engine: &Engine, request: &Request, mut head: Head, mut run: Run) ->
         op: sync.mode.write_op(),
         records: 0,
         bucket_bits: head.bucket_bits,
-        read_back_below: sync.readback.below(turns(&plan)),
+        sample_below: sync.readback.below(sample_ranks(&plan)),
         layout: plan.model.layout.clone(),
     };
     let limits = engine.destination.limits_for(plan.load(sync.mode));
-    let cut = Cut { header, write_op: sync.mode.write_op(), size: Size::of(engine, &limits) };
+    let cut = BatchPlan { header, write_op: sync.mode.write_op(), size: BatchLimits::of(engine, &limits) };
     let Difference { removed, record_ids, .. } = plan.difference;
     match enqueue(engine, cut, plan.model, removed, record_ids).await? {
         // Whoever gave up closes the run, or has.
         Enqueued::GivenUp => Ok(Started::Running(store.run(&run.sync, &run.id).await?.unwrap_or(run))),
         Enqueued::All(batches) => {
-            let progress = store.seal(&run.id, batches).await?;
+            let progress = store.set_batch_total(&run.id, batches).await?;
             run.batches = Some(batches);
             Ok(Started::closed(close_if_done(engine, &run.id, progress).await?, run))
         }
-        Enqueued::Shelved { batches, parts } => {
-            let rest = Resume { run: run.id.clone(), generation: run.generation, batches, parts, part: 0, skip: 0 };
-            Ok(Started::Shelved(run, rest))
+        Enqueued::Deferred { batches, parts } => {
+            let rest = Continuation { run: run.id.clone(), generation: run.generation, batches, parts, part: 0, skip: 0 };
+            Ok(Started::Deferred(run, rest))
         }
     }
 }
 
 /// The places of everything that is sent, written or deleted, by which the sample to read back is chosen.
-fn turns(plan: &Plan) -> impl Iterator<Item = u32> {
-    let written = plan.model.entries.iter().filter(|e| e.is_sent()).map(|e| e.hash.turn());
-    written.chain(plan.difference.removed.iter().map(|r| r.hash.turn()))
+fn sample_ranks(plan: &Plan) -> impl Iterator<Item = u32> {
+    let written = plan.model.entries.iter().filter(|e| e.is_sent()).map(|e| e.hash.sample_rank());
+    written.chain(plan.difference.removed.iter().map(|r| r.hash.sample_rank()))
 }
 
 fn note_plan(run: &mut Run, plan: &Plan) {
@@ -136,7 +136,7 @@ fn note_plan(run: &mut Run, plan: &Plan) {
 }
 
 /// The guards' word: the closed run when it must not go on.
-async fn verdict(engine: &Engine, request: &Request, plan: &Plan, run: &Run) -> Result<Option<Run>, Fault> {
+async fn check_guards(engine: &Engine, request: &RunRequest, plan: &Plan, run: &Run) -> Result<Option<Run>, Fault> {
     let (store, clock) = (engine.store.as_ref(), engine.clock.as_ref());
     let hash = &plan.difference.hash;
     let fault = match &request.approve {
@@ -154,10 +154,10 @@ async fn verdict(engine: &Engine, request: &Request, plan: &Plan, run: &Run) -> 
 }
 
 /// A run that finds its connection paused for longer does not begin.
-const MOST_WAIT: Duration = Duration::from_secs(120);
+const MAX_PAUSE_AT_START: Duration = Duration::from_secs(120);
 
 /// Nothing is sent of a plan that the destination would cut off halfway.
-fn within_quota(engine: &Engine, plan: &Plan) -> Result<(), Fault> {
+fn check_quota(engine: &Engine, plan: &Plan) -> Result<(), Fault> {
     match plan.findings.iter().find(|f| f.is_error()) {
         Some(finding) => {
             Err(Fault::new(Code::DestinationLimit, format!("Sync `{}` sent nothing: {finding}.", engine.sync.name)).with_next(finding.fix.clone()))
@@ -179,12 +179,12 @@ async fn paused(engine: &Engine, plan: &Plan) -> Result<Option<Fault>, Fault> {
     let turns = domain::limiter::turns(rate);
     // Further ahead than any pause: that is no pause but a clock that was ahead.
     match next.since(now) {
-        wait if wait > MOST_WAIT + turns && wait <= MOST_OBEYED + turns => Ok(Some(rate_limiter::paused(connection, next))),
+        wait if wait > MAX_PAUSE_AT_START + turns && wait <= MAX_RETRY_AFTER + turns => Ok(Some(rate_limiter::paused(connection, next))),
         _ => Ok(None),
     }
 }
 
-async fn still_ours(engine: &Engine, run: &Run) -> Result<(), Fault> {
+async fn check_fence(engine: &Engine, run: &Run) -> Result<(), Fault> {
     engine.stop.check()?;
     let head = engine.store.head(&run.sync).await?;
     if head.generation == run.generation {
@@ -193,7 +193,7 @@ async fn still_ours(engine: &Engine, run: &Run) -> Result<(), Fault> {
     Err(Fault::new(Code::Superseded, format!("Run {} was taken over by a newer one before it sent anything.", run.id)))
 }
 
-async fn lay_out_anew(engine: &Engine, head: &mut Head, bits: u8, plan: &mut Plan) -> Result<(), Fault> {
+async fn rebucket(engine: &Engine, head: &mut Head, bits: u8, plan: &mut Plan) -> Result<(), Fault> {
     let (store, sync) = (engine.store.as_ref(), &engine.sync.name);
     let from = head.bucket_bits;
     head.bucket_bits = bits;
@@ -203,11 +203,11 @@ async fn lay_out_anew(engine: &Engine, head: &mut Head, bits: u8, plan: &mut Pla
     head.version += 1;
     plan.manifest = store.manifest(sync, bits).await?;
     // Buckets have other numbers now. Their digests are noted by the next run.
-    let sent = plan.model.entries.iter().filter(|e: &&Entry| e.is_sent()).map(|e| e.hash.bucket(bits));
+    let sent = plan.model.entries.iter().filter(|e: &&ModelEntry| e.is_sent()).map(|e| e.hash.bucket(bits));
     let removed = plan.difference.removed.iter().map(|r| r.hash.bucket(bits));
-    plan.difference.touched = sent.chain(removed).collect();
-    plan.difference.touched.sort_unstable();
-    plan.difference.touched.dedup();
-    plan.difference.agreed.clear();
+    plan.difference.dirty = sent.chain(removed).collect();
+    plan.difference.dirty.sort_unstable();
+    plan.difference.dirty.dedup();
+    plan.difference.clean.clear();
     Ok(())
 }

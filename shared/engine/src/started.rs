@@ -7,7 +7,7 @@ use crate::close::Closed;
 
 /// How a run is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub struct RunRequest {
     /// What started it.
     pub trigger: Trigger,
     /// Send this plan although a guard trips: its hash. Good for this run only.
@@ -25,14 +25,14 @@ pub enum Started {
     /// All is enqueued, or the run was ended elsewhere: writers close it, or have. This is the run as last seen.
     Running(Run),
     /// There was no time to enqueue all of it: the rest is to be enqueued from the shelf.
-    Shelved(Run, Resume),
+    Deferred(Run, Continuation),
 }
 
 impl Started {
     /// The run as it stands.
     pub fn run(&self) -> &Run {
         match self {
-            Started::Closed(run) | Started::Running(run) | Started::Shelved(run, _) => run,
+            Started::Closed(run) | Started::Running(run) | Started::Deferred(run, _) => run,
         }
     }
 
@@ -48,7 +48,7 @@ impl Started {
 /// What is left to enqueue of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Resume {
+pub struct Continuation {
     /// The run.
     pub run: String,
     /// Its generation: a newer one has planned everything again.

@@ -4,7 +4,7 @@
 //! Each raises the generation first: a message that is still in a queue stays without effect, and a run that begins meanwhile
 //! is not in the way. While a run is active nothing is changed.
 
-use domain::bucket::Entry;
+use domain::bucket::StoredEntry;
 use domain::clock::Millis;
 use domain::fault::{Code, Fault};
 use domain::head::Head;
@@ -37,9 +37,9 @@ pub struct StateReport {
     /// Those of them whose version there nobody knows.
     pub unknown: u64,
     /// Records that were refused, or whose attempts ran out.
-    pub in_trouble: u64,
+    pub failing: u64,
     /// Notes of writers that nobody heard the end of: the next run sends what they had.
-    pub doubts: usize,
+    pub in_doubt: usize,
     /// When everything was read and accepted last.
     pub last_full: Option<Millis>,
     /// When the destination was brought up to date last.
@@ -51,12 +51,12 @@ pub struct StateReport {
 /// What the state says.
 pub async fn show(store: &dyn StateStore, sync: &str) -> Result<StateReport, Fault> {
     let head = store.head(sync).await?;
-    let (mut accepted, mut unknown, mut in_trouble) = (0, 0, 0);
+    let (mut accepted, mut unknown, mut failing) = (0, 0, 0);
     each_bucket(store, sync, head.bucket_bits, async |entries| {
         for (_, entry) in &entries {
             accepted += u64::from(entry.accepted.is_some());
             unknown += u64::from(entry.accepted.as_ref().is_some_and(|a| a.checksum == UNKNOWN));
-            in_trouble += u64::from(entry.trouble.is_some());
+            failing += u64::from(entry.failure.is_some());
         }
         Ok(())
     })
@@ -68,8 +68,8 @@ pub async fn show(store: &dyn StateStore, sync: &str) -> Result<StateReport, Fau
         meaning: head.meaning,
         accepted,
         unknown,
-        in_trouble,
-        doubts: store.doubts(sync).await?.notes.len(),
+        failing,
+        in_doubt: store.in_doubt(sync).await?.notes.len(),
         last_full: head.last_full,
         delivered: head.delivered,
         reads_in_full: head.must_read_full.is_some(),
@@ -114,8 +114,8 @@ pub async fn forget(store: &dyn StateStore, sync: &str) -> Result<u64, Fault> {
     let letters: Vec<KeyHash> = store.dead_letters(sync, LETTERS).await?.into_iter().map(|letter| letter.hash).collect();
     store.remove_dead_letters(sync, &letters).await?;
     // Notes of writers are about what is forgotten.
-    let noted = store.doubts(sync).await?;
-    store.forget_doubts(sync, &noted.runs, Millis(i64::MAX)).await?;
+    let noted = store.in_doubt(sync).await?;
+    store.clear_in_doubt(sync, &noted.runs, Millis(i64::MAX)).await?;
     Ok(forgotten)
 }
 
@@ -126,7 +126,7 @@ pub async fn rename(store: &dyn StateStore, sync: &str, name: &str) -> Result<u6
         let what = format!("`{name}` has a state of its own, which would be lost.");
         return Err(Fault::new(Code::StateUnusable, what).with_next(format!("`sluice state show {name}` shows it; `sluice state forget {name}` gives it up")));
     }
-    if !store.doubts(sync).await?.notes.is_empty() {
+    if !store.in_doubt(sync).await?.notes.is_empty() {
         let what = format!("A run of `{sync}` was cut off, and which records it had delivered is not known yet.");
         return Err(Fault::new(Code::StateUnusable, what).with_next(format!("run `{sync}` once under its old name, then rename it")));
     }
@@ -171,14 +171,14 @@ async fn take(store: &dyn StateStore, sync: &str, change: impl FnOnce(&mut Head)
 
 async fn clear_all(store: &dyn StateStore, sync: &str, bits: u8) -> Result<(), Fault> {
     let all: Vec<u32> = (0..1u32 << bits).collect();
-    digests::clear(store, sync, bits, &all).await
+    digests::invalidate(store, sync, bits, &all).await
 }
 
 async fn each_bucket(
     store: &dyn StateStore,
     sync: &str,
     bits: u8,
-    mut visit: impl AsyncFnMut(Vec<(KeyHash, Entry)>) -> Result<(), Fault>,
+    mut visit: impl AsyncFnMut(Vec<(KeyHash, StoredEntry)>) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     let all: Vec<u32> = (0..1u32 << bits).collect();
     for numbers in all.chunks(CHUNK) {

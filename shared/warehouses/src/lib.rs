@@ -6,7 +6,7 @@ use std::sync::Arc;
 use domain::config::SecretSource;
 use domain::connection::{Connection, unknown_kind};
 use domain::fault::Fault;
-use domain::ports::{Opening, Warehouse, WarehouseEntry};
+use domain::ports::{OpenArgs, Warehouse, WarehouseEntry};
 
 mod postgres;
 mod sql;
@@ -29,5 +29,5 @@ pub fn find(name: &str) -> Option<&'static WarehouseEntry> {
 pub async fn open(name: &str, connection: &Connection, folder: &Path, secrets: &dyn SecretSource) -> Result<Arc<dyn Warehouse>, Fault> {
     let known: Vec<&str> = REGISTRY.iter().map(|e| e.name).collect();
     let entry = find(&connection.kind).ok_or_else(|| unknown_kind(name, &connection.kind, "warehouse", &known))?;
-    (entry.open)(Opening { name, config: &connection.config, folder, secrets }).await
+    (entry.open)(OpenArgs { name, config: &connection.config, folder, secrets }).await
 }

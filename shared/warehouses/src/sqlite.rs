@@ -16,11 +16,11 @@ use std::task::{Poll, ready};
 
 use async_trait::async_trait;
 use clients::sqlite::{SqliteConfig, SqliteFile};
-use clients::{Place, Sent};
+use clients::{DatabasePlace, SentSql};
 use domain::cells;
 use domain::config;
 use domain::fault::{Code, Fault};
-use domain::ports::{Described, Only, Opened, Opening, Query, RowStream, Warehouse, WarehouseEntry};
+use domain::ports::{ModelSchema, OpenArgs, OpenFuture, Query, RowFilter, RowStream, Warehouse, WarehouseEntry};
 use domain::row::{Column, RowBatch};
 use domain::value::{Type, Value};
 use rusqlite::types::{Value as Owned, ValueRef};
@@ -34,23 +34,23 @@ pub(crate) const ENTRY: WarehouseEntry =
     WarehouseEntry { name: "sqlite", about: "an SQLite database file", open, schema: || schemars::schema_for!(SqliteConfig) };
 
 /// Batches that wait for the reader.
-const AHEAD: usize = 4;
+const MAX_BATCHES_AHEAD: usize = 4;
 
-struct Sqlite {
+struct SqliteWarehouse {
     file: SqliteFile,
 }
 
-fn open<'a>(opening: Opening<'a>) -> Opened<'a, dyn Warehouse> {
+fn open<'a>(opening: OpenArgs<'a>) -> OpenFuture<'a, dyn Warehouse> {
     Box::pin(async move {
-        let place = Place::warehouse(opening.name);
+        let place = DatabasePlace::warehouse(opening.name);
         let config: SqliteConfig = config::read(&place.to_string(), opening.config)?;
-        Ok(Arc::new(Sqlite { file: config.file(place, opening.folder) }) as Arc<dyn Warehouse>)
+        Ok(Arc::new(SqliteWarehouse { file: config.file(place, opening.folder) }) as Arc<dyn Warehouse>)
     })
 }
 
 #[async_trait]
-impl Warehouse for Sqlite {
-    async fn describe(&self, query: &Query) -> Result<Described, Fault> {
+impl Warehouse for SqliteWarehouse {
+    async fn describe(&self, query: &Query) -> Result<ModelSchema, Fault> {
         let (file, sql) = (self.file.clone(), query.sql.clone());
         blocking(&self.file.place, move || describe(&file, &sql)).await
     }
@@ -59,7 +59,7 @@ impl Warehouse for Sqlite {
         let file = self.file.clone();
         let connection = blocking(&self.file.place, move || file.open_read_only()).await?;
         let interrupt = connection.get_interrupt_handle();
-        let (sender, receiver) = channel(AHEAD);
+        let (sender, receiver) = channel(MAX_BATCHES_AHEAD);
         let (file, query) = (self.file.clone(), query.clone());
         tokio::task::spawn_blocking(move || {
             let last = match read(&file, &connection, &query, &sender) {
@@ -69,25 +69,25 @@ impl Warehouse for Sqlite {
             // Nobody listening is no error: the stream was dropped.
             let _ = sender.blocking_send(last);
         });
-        Ok(Box::pin(Rows { receiver, interrupt, place: self.file.place.clone(), ended: false }))
+        Ok(Box::pin(SqliteRows { receiver, interrupt, place: self.file.place.clone(), ended: false }))
     }
 }
 
 /// Runs what blocks on a thread for such things.
-async fn blocking<T: Send + 'static>(place: &Place, work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
+async fn blocking<T: Send + 'static>(place: &DatabasePlace, work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(broken(place, &e.to_string())))
 }
 
-fn broken(place: &Place, why: &str) -> Fault {
+fn broken(place: &DatabasePlace, why: &str) -> Fault {
     Fault::new(Code::Internal, format!("{place}: the reading thread broke off: {why}."))
 }
 
-fn describe(file: &SqliteFile, model: &str) -> Result<Described, Fault> {
+fn describe(file: &SqliteFile, model: &str) -> Result<ModelSchema, Fault> {
     let model = sql::one_statement(model, Dialect::Sqlite).map_err(|why| file.place.failed(why))?;
     let connection = file.open_read_only()?;
     let statement = prepare(file, &connection, &sql::plain(model), model, 0)?;
     let columns: Vec<_> = statement.column_names().map(|name| Column { name: name.to_owned(), kind: Type::Any }).collect();
-    Ok(Described { findings: sql::named_twice(&columns), columns, unreadable: Vec::new() })
+    Ok(ModelSchema { findings: sql::named_twice(&columns), columns, unreadable: Vec::new() })
 }
 
 fn prepare<'c>(
@@ -97,7 +97,7 @@ fn prepare<'c>(
     model: &str,
     parameters: usize,
 ) -> Result<rusqlite::Statement<'c>, Fault> {
-    let sent = Sent { sql: model, before: statement.before };
+    let sent = SentSql { sql: model, before: statement.before };
     let prepared = connection.prepare(&statement.text).map_err(|e| file.fault(&e, Some(sent)))?;
     if !prepared.readonly() {
         return Err(file.place.failed("a model can only read, and this SQL writes."));
@@ -119,7 +119,7 @@ enum Sending {
 fn read(file: &SqliteFile, connection: &Connection, query: &Query, sender: &Sender<Sending>) -> Result<(), Fault> {
     let model = sql::one_statement(&query.sql, Dialect::Sqlite).map_err(|why| file.place.failed(why))?;
     let (statement, parameters) = statement(model, query.only.as_ref()).map_err(|why| file.place.failed(why))?;
-    let failed = |e: rusqlite::Error| file.fault(&e, Some(Sent { sql: model, before: statement.before }));
+    let failed = |e: rusqlite::Error| file.fault(&e, Some(SentSql { sql: model, before: statement.before }));
     connection.execute_batch("begin").map_err(failed)?;
     let mut prepared = prepare(file, connection, &statement, model, parameters.len())?;
     let columns = prepared.column_count();
@@ -158,10 +158,10 @@ fn value(stored: ValueRef<'_>) -> Value<'_> {
 }
 
 /// The SQL to send and its parameters.
-fn statement(model: &str, only: Option<&Only>) -> Result<(sql::Statement, Vec<Owned>), String> {
+fn statement(model: &str, only: Option<&RowFilter>) -> Result<(sql::Statement, Vec<Owned>), String> {
     match only {
         None => Ok((sql::plain(model), Vec::new())),
-        Some(Only::From { column, cell }) => {
+        Some(RowFilter::From { column, cell }) => {
             let from = match cells::value(cell) {
                 Value::Bool(v) => Owned::Integer(i64::from(v)),
                 Value::Int(v) => Owned::Integer(v),
@@ -173,7 +173,7 @@ fn statement(model: &str, only: Option<&Only>) -> Result<(sql::Statement, Vec<Ow
             };
             Ok((sql::filtered(model, &format!("{0} >= ?1 or {0} is null", sql::identifier(column))), vec![from]))
         }
-        Some(Only::Key(key)) => {
+        Some(RowFilter::Key(key)) => {
             let conditions: Vec<_> = key.iter().enumerate().map(|(i, (column, _))| format!("cast({} as text) = ?{}", sql::identifier(column), i + 1)).collect();
             Ok((sql::filtered(model, &conditions.join(" and ")), key.iter().map(|(_, text)| Owned::Text(text.clone())).collect()))
         }
@@ -182,14 +182,14 @@ fn statement(model: &str, only: Option<&Only>) -> Result<(sql::Statement, Vec<Ow
 
 /// The stream. Dropping it stops the statement: at once by the interrupt, and by the closed channel where the
 /// thread is between two steps.
-struct Rows {
+struct SqliteRows {
     receiver: Receiver<Sending>,
     interrupt: InterruptHandle,
-    place: Place,
+    place: DatabasePlace,
     ended: bool,
 }
 
-impl futures_util::Stream for Rows {
+impl futures_util::Stream for SqliteRows {
     type Item = Result<RowBatch, Fault>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Option<Self::Item>> {
@@ -207,7 +207,7 @@ impl futures_util::Stream for Rows {
     }
 }
 
-impl Drop for Rows {
+impl Drop for SqliteRows {
     fn drop(&mut self) {
         self.receiver.close();
         self.interrupt.interrupt();
@@ -230,7 +230,7 @@ mod tests {
     fn conditions_are_parameters() {
         let mut cell = Vec::new();
         cells::push(&mut cell, Value::Date(0));
-        let (statement, parameters) = statement("select 1", Some(&Only::From { column: "d".into(), cell })).unwrap();
+        let (statement, parameters) = statement("select 1", Some(&RowFilter::From { column: "d".into(), cell })).unwrap();
         assert!(statement.text.ends_with("where \"d\" >= ?1 or \"d\" is null"), "{}", statement.text);
         assert_eq!(parameters, [Owned::Text("1970-01-01".into())]);
     }
@@ -239,6 +239,6 @@ mod tests {
     fn a_cursor_without_a_value_is_refused() {
         let mut cell = Vec::new();
         cells::push(&mut cell, Value::Null);
-        assert!(statement("select 1", Some(&Only::From { column: "d".into(), cell })).unwrap_err().contains("type null"));
+        assert!(statement("select 1", Some(&RowFilter::From { column: "d".into(), cell })).unwrap_err().contains("type null"));
     }
 }

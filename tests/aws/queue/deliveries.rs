@@ -7,14 +7,14 @@ use async_trait::async_trait;
 use domain::batch::WriteBatch;
 use domain::clock::Millis;
 use domain::fault::Fault;
-use domain::head::{Active, Head};
+use domain::head::{ActiveRun, Head};
 use domain::outcome::{Effect, Outcome, WriteError};
-use domain::ports::{BatchQueue, Clock, Destination, Limits, Need, StateStore};
+use domain::ports::{BatchQueue, Clock, Destination, Limits, PreflightRequest, StateStore};
 use domain::schema::DestinationSchema;
 use embedded::{SqliteState, SystemClock};
-use engine::deliver::rate_limiter::Slots;
-use engine::deliver::{Handled, handle};
-use engine::{Context, Meter, Settings, Stop};
+use engine::deliver::rate_limiter::RateLimiter;
+use engine::deliver::{MessageResult, handle};
+use engine::{CancelToken, Context, RunProgress, Settings};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -33,7 +33,7 @@ impl Destination for Recorder {
         Limits { batch_records: 10, batch_bytes: 1 << 20, concurrency: 4, rate: None, first_pause: Duration::from_millis(1) }
     }
 
-    async fn preflight(&self, _: Need<'_>) -> Result<DestinationSchema, Fault> {
+    async fn preflight(&self, _: PreflightRequest<'_>) -> Result<DestinationSchema, Fault> {
         Ok(DestinationSchema::default())
     }
 
@@ -58,7 +58,7 @@ impl Rig {
     pub async fn new(visibility: Duration, open: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store: Arc<dyn StateStore> = Arc::new(SqliteState::open(folder.path().join("state.db")).await.unwrap());
-        let active = Some(Active { run: "r1".into(), since: Millis(0) });
+        let active = Some(ActiveRun { run: "r1".into(), since: Millis(0) });
         assert!(store.put_head("crm", &Head { generation: 3, active, ..Head::default() }).await.unwrap());
         let queue = Arc::new(SqsQueue::new(&support::aws::clients().await, &support::aws::queue(visibility).await, &bucket().await, MESSAGE_BYTES));
         let permits = Semaphore::new(if open { 1_000 } else { 0 });
@@ -73,13 +73,13 @@ impl Rig {
             sync: Arc::new(serde_json::from_value(sync).unwrap()),
             destination: destination.clone(),
             renew: None,
-            slots: Arc::new(Slots::new("d", None, store.clone(), clock.clone())),
+            slots: Arc::new(RateLimiter::new("d", None, store.clone(), clock.clone())),
             store,
             queue: queue.clone(),
-            shelf: None,
+            plan_store: None,
             clock,
-            meter: Arc::new(Meter::default()),
-            stop: Stop::default(),
+            meter: Arc::new(RunProgress::default()),
+            stop: CancelToken::default(),
             settings: Settings { spool_folder: folder.path().to_owned(), ..Settings::default() },
         };
         Self { context, queue, destination, _folder: folder }
@@ -112,7 +112,7 @@ async fn duplicates_in_any_order_are_delivered_once() {
     }
     deliveries.sort_by_key(|delivery| std::cmp::Reverse(delivery.message.header.number));
     for delivery in deliveries {
-        assert_eq!(handle(&rig.context, &delivery.message).await, Ok(Handled::Done));
+        assert_eq!(handle(&rig.context, &delivery.message).await, Ok(MessageResult::Done));
         rig.queue.done(&delivery.receipt).await.unwrap();
     }
     assert_eq!(rig.taken(), ["a0", "a1", "a2", "b0", "b1", "b2"]);
@@ -127,11 +127,11 @@ async fn duplicates_in_any_order_are_delivered_once() {
 async fn a_message_that_comes_after_its_batch_was_done_changes_nothing() {
     let rig = Rig::new(Duration::from_secs(1), true).await;
     rig.queue.send(message(0, &["a"])).await.unwrap();
-    assert_eq!(handle(&rig.context, &one(&rig.queue).await.message).await, Ok(Handled::Done));
+    assert_eq!(handle(&rig.context, &one(&rig.queue).await.message).await, Ok(MessageResult::Done));
     // The writer died before it could remove the message.
     let again = one(&rig.queue).await;
     assert_eq!(again.receives, 2);
-    assert_eq!(handle(&rig.context, &again.message).await, Ok(Handled::Done));
+    assert_eq!(handle(&rig.context, &again.message).await, Ok(MessageResult::Done));
     assert_eq!((rig.taken(), rig.accepted().await), (vec!["a".to_owned()], 1));
 }
 
@@ -143,7 +143,7 @@ async fn a_message_of_an_older_generation_is_dropped() {
     let delivery = one(&rig.queue).await;
     let head = rig.context.store.head("crm").await.unwrap();
     assert!(rig.context.store.put_head("crm", &Head { generation: 4, ..head }).await.unwrap());
-    assert_eq!(handle(&rig.context, &delivery.message).await, Ok(Handled::Stale));
+    assert_eq!(handle(&rig.context, &delivery.message).await, Ok(MessageResult::Stale));
     assert_eq!((rig.taken(), rig.accepted().await), (Vec::new(), 0));
 }
 
@@ -161,12 +161,12 @@ async fn a_message_that_comes_again_while_it_is_worked_on_waits() {
     // The visibility time passes while the destination thinks.
     let second = one(&rig.queue).await;
     assert_eq!(second.receives, 2);
-    let Ok(Handled::Later(wait)) = handle(&rig.context, &second.message).await else { panic!("the claim of the first writer holds") };
+    let Ok(MessageResult::RetryAfter(wait)) = handle(&rig.context, &second.message).await else { panic!("the claim of the first writer holds") };
     assert!(wait > Duration::ZERO && wait <= rig.context.settings.claim);
     // A second before it comes again, not the whole claim.
     rig.queue.delay(&second.receipt, wait.min(Duration::from_secs(1))).await.unwrap();
     rig.destination.permits.add_permits(1);
-    assert_eq!(working.await.unwrap(), Ok(Handled::Done));
+    assert_eq!(working.await.unwrap(), Ok(MessageResult::Done));
     rig.queue.done(&first.receipt).await.unwrap();
     assert_eq!((rig.taken(), rig.accepted().await), (vec!["a".to_owned()], 1));
     assert!(rig.context.clock.now() > Millis(0));

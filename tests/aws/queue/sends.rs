@@ -167,7 +167,7 @@ async fn a_body_that_is_gone_and_a_text_that_is_not_ours_are_faults_and_are_set_
     assert!(fault.what.contains("batches/r1/000007") && fault.what.contains("not there"), "{fault}");
     let fault = read.read("planted-record").await.unwrap_err();
     assert!(fault.what.contains("not from Sluicegate") && !fault.what.contains("planted"), "{fault}");
-    read.set_aside(&dlq, "planted-record", &fault.what).await.unwrap();
+    read.dead_letter_message(&dlq, "planted-record", &fault.what).await.unwrap();
     let aside = clients.sqs().receive_message().queue_url(&dlq).wait_time_seconds(10).message_attribute_names("All").send().await.unwrap();
     assert_eq!(aside.messages()[0].body(), Some("planted-record"));
     let reason = aside.messages()[0].message_attributes().unwrap()[aws::queue::REASON].string_value().unwrap();

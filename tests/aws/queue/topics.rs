@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::alert::Alerts;
+use domain::alert_settings::Alerts;
 use domain::config::Reference;
 use domain::config::SecretSource;
 use domain::fault::{Code, Fault};
 use domain::ports::Notifier;
 use domain::ports::SystemClock;
 use domain::run::Run;
-use engine::notify::{Alerting, tell};
+use engine::notify::{Alerting, alert};
 use serde_json::{Value, json};
 use support::aws::{clients, name, queue};
 use support::double::Behaviour;
@@ -79,7 +79,7 @@ async fn an_alert_comes_out_of_the_topic_with_what_a_subscription_filters_by() {
         let (project, settings) = (Project::webhook(3), settings(to));
         let notifiers = channels(&settings, &clients().await, own).await;
         let alerting = Alerting { store: project.store().await, clock: Arc::new(SystemClock), settings, notifiers, stack: Some("prod".into()) };
-        tell(&alerting, &refused(&project).await).await;
+        alert(&alerting, &refused(&project).await).await;
         let told = envelope(&inbox).await;
         assert_eq!((&told["TopicArn"], &told["Subject"]), (&json!(topic), &json!("Sync crm: failed (destination_unauthorized)")));
         let text = told["Message"].as_str().unwrap();
@@ -87,7 +87,7 @@ async fn an_alert_comes_out_of_the_topic_with_what_a_subscription_filters_by() {
         let attribute = |told: &Value, name: &str| told["MessageAttributes"][name]["Value"].as_str().map(str::to_owned);
         let of = |told: &Value| ["sync", "kind", "severity", "status"].map(|name| attribute(told, name).unwrap());
         assert_eq!(of(&told), ["crm", "problem", "error", "failed"]);
-        tell(&alerting, &project.run().await).await;
+        alert(&alerting, &project.run().await).await;
         let told = envelope(&inbox).await;
         assert_eq!(told["Subject"], "Sync crm: no longer failed");
         assert_eq!(of(&told), ["crm", "recovery", "resolved", "complete"]);
@@ -102,8 +102,17 @@ async fn a_topic_that_is_gone_or_denied_says_what_to_do() {
     let project = Project::webhook(1);
     let run = refused(&project).await;
     let settings = settings(json!({ "sns": { "topic": topic } }));
-    let facts = domain::alert::Facts { run: &run, delivered: None, seen: None, records: 0, before: &[], settings: &settings, stack: None, now: run.started };
-    let alert = domain::alert::decide(&facts).alert.unwrap();
+    let facts = domain::monitoring::alert::AlertInput {
+        run: &run,
+        delivered: None,
+        seen: None,
+        records: 0,
+        before: &[],
+        settings: &settings,
+        stack: None,
+        now: run.started,
+    };
+    let alert = domain::monitoring::decide::decide(&facts).alert.unwrap();
     let told = async |clients: &Clients| channels(&settings, clients, None).await[0].notify(&alert).await.unwrap_err();
 
     let gone = told(&clients().await).await;

@@ -9,15 +9,15 @@ use domain::config::Reference;
 use domain::config::SecretSource;
 use domain::fault::{Code, Fault};
 use domain::mode::{Mode, Op};
-use domain::ports::{Destination, Opening};
+use domain::ports::{Destination, OpenArgs};
 use domain::sync::Target;
-use doubles::hubspot::HubSpot;
-use doubles::hubspot::property::{Kind, Property as HubSpotProperty};
-use doubles::salesforce::{Field, Object, Org, Record, Salesforce};
+use doubles::hubspot::HubSpotDouble;
+use doubles::hubspot::property::{PropertyDefinition as HubSpotProperty, PropertyType};
+use doubles::salesforce::{ObjectField, Org, SObject, SObjectRecord, SalesforceDouble};
 use serde_json::{Value, json};
 use support::double::{Behaviour, Double};
 use support::postgres::TestDatabase;
-use support::slack::Slack;
+use support::slack::SlackDouble;
 
 /// A record as the object holds it: id, email, n.
 pub type Held = (i64, Option<String>, Option<i64>);
@@ -44,9 +44,9 @@ pub enum Keep {
     Sqlite(tempfile::TempDir),
     Postgres(Box<TestDatabase>),
     Webhook(Double),
-    HubSpot(HubSpot),
-    Salesforce(Salesforce),
-    Slack(Slack),
+    HubSpot(HubSpotDouble),
+    Salesforce(SalesforceDouble),
+    Slack(SlackDouble),
 }
 
 /// The destinations that have a fixture, in the registry's order.
@@ -88,8 +88,8 @@ pub async fn sqlite(sql: &str, options: Value) -> Fixture {
 
 /// An object in an org.
 async fn salesforce() -> Fixture {
-    let fields = vec![Field::number("id__c", 18, 0).external(), Field::text("email__c", 80), Field::number("n__c", 18, 0)];
-    let double = Salesforce::start(Org::new(vec![Object::new("Thing__c", "a00", fields).with_rule("n__c", json!(13_000), "n is refused")])).unwrap();
+    let fields = vec![ObjectField::number("id__c", 18, 0).external(), ObjectField::text("email__c", 80), ObjectField::number("n__c", 18, 0)];
+    let double = SalesforceDouble::start(Org::new(vec![SObject::new("Thing__c", "a00", fields).with_rule("n__c", json!(13_000), "n is refused")])).unwrap();
     let auth = json!({ "client_credentials": { "client_id": "client", "client_secret": "${env:PLANTED}" } });
     let config = json!({ "domain": double.url(), "auth": auth, "allow_private": true });
     let destination = opened("salesforce", Path::new("."), &config, "Thing__c", json!({})).await;
@@ -112,11 +112,11 @@ async fn webhook() -> Fixture {
 
 /// HubSpot with a custom object whose numbers may not be greater than 12,999.
 async fn hubspot() -> Fixture {
-    let double = HubSpot::start().unwrap();
+    let double = HubSpotDouble::start().unwrap();
     let properties = vec![
-        HubSpotProperty::new("id", Kind::Text).unique(),
-        HubSpotProperty::new("email", Kind::Text),
-        HubSpotProperty::new("n", Kind::Number).at_most(12_999.0),
+        HubSpotProperty::new("id", PropertyType::Text).unique(),
+        HubSpotProperty::new("email", PropertyType::Text),
+        HubSpotProperty::new("n", PropertyType::Number).at_most(12_999.0),
     ];
     double.portal().define_object("p1_things", &[], properties);
     let config = json!({ "url": double.url(), "allow_private": true, "token": "${env:TOKEN}" });
@@ -126,13 +126,13 @@ async fn hubspot() -> Fixture {
 
 /// A channel of Slack, each record a message; one that tells of 13000 is refused.
 async fn slack() -> Fixture {
-    let slack = Slack::start();
+    let slack = SlackDouble::start();
     slack.refuse_text("|13000", "invalid_blocks");
     let config = json!({ "webhook_url": "${env:SLACK}", "allow_private": true });
     let target = Target { connection: "team".into(), object: String::new(), options: json!({ "text": TEXT }).as_object().unwrap().clone() };
     let entry = destinations::find("slack").unwrap();
     let secrets = OneSecret(slack.hook());
-    let destination = (entry.open)(Opening { name: "team", config: &config, folder: Path::new("."), secrets: &secrets }, &target).await.unwrap();
+    let destination = (entry.open)(OpenArgs { name: "team", config: &config, folder: Path::new("."), secrets: &secrets }, &target).await.unwrap();
     Fixture { can_be_read: false, ..fixture("slack", destination, Keep::Slack(slack)) }
 }
 
@@ -149,7 +149,7 @@ impl SecretSource for OneSecret {
 }
 
 /// The records that a channel's messages tell of. A message cannot tell nothing from an empty text.
-fn told(slack: &Slack) -> Vec<Held> {
+fn told(slack: &SlackDouble) -> Vec<Held> {
     let plain = |text: &str| text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
     let of = |text: &str| {
         let (id, rest) = text.split_once('|').unwrap();
@@ -198,7 +198,7 @@ fn fixture(name: &str, destination: Arc<dyn Destination>, keep: Keep) -> Fixture
 pub async fn opened(name: &str, folder: &Path, config: &Value, object: &str, options: Value) -> Arc<dyn Destination> {
     let target = Target { connection: "product".into(), object: object.into(), options: options.as_object().unwrap().clone() };
     let entry = destinations::find(name).unwrap();
-    (entry.open)(Opening { name: "product", config, folder, secrets: &Planted }, &target).await.unwrap()
+    (entry.open)(OpenArgs { name: "product", config, folder, secrets: &Planted }, &target).await.unwrap()
 }
 
 /// Knows what doubles take, and nothing else.
@@ -248,7 +248,7 @@ impl Fixture {
             }
             Keep::Salesforce(double) => {
                 let mut org = double.org();
-                let held = |r: &Record| {
+                let held = |r: &SObjectRecord| {
                     (r["id__c"].as_i64().unwrap(), r.get("email__c").map(|e| e.as_str().unwrap().to_owned()), r.get("n__c").and_then(Value::as_i64))
                 };
                 let mut all: Vec<Held> = org.object("Thing__c").records().values().map(held).collect();

@@ -4,7 +4,7 @@ use domain::cells::{self, Cells};
 use domain::equality::Equality;
 use domain::mode::{Mode, Op};
 use domain::outcome::{Effect, Outcome, WriteError};
-use domain::ports::Need;
+use domain::ports::PreflightRequest;
 use domain::schema::DestinationSchema;
 use domain::value::{Type, Value};
 use serde_json::json;
@@ -14,7 +14,7 @@ use super::{accepted, layout_of, write};
 
 async fn preflight(fixture: &Fixture, mode: Mode, fields: &[(&str, bool)]) -> DestinationSchema {
     let fields: Vec<_> = fields.iter().map(|(name, identifier)| ((*name).to_owned(), *identifier)).collect();
-    fixture.destination.preflight(Need { mode, fields: &fields }).await.unwrap()
+    fixture.destination.preflight(PreflightRequest { mode, fields: &fields }).await.unwrap()
 }
 
 fn rejected(outcome: &Outcome) -> (&str, &str) {
@@ -252,7 +252,7 @@ async fn preflight_tells_what_the_table_is_like() {
     let config = fixture.database().connection_config();
     for (object, part) in [("public.w", "a view"), ("public.slaes", "no such table"), ("slaes", "no such table")] {
         let other = opened("postgres", std::path::Path::new("."), &config, object, json!({})).await;
-        let findings = other.preflight(Need { mode: Mode::Append, fields: &[("id".into(), false)] }).await.unwrap().findings;
+        let findings = other.preflight(PreflightRequest { mode: Mode::Append, fields: &[("id".into(), false)] }).await.unwrap().findings;
         assert!(findings.len() == 1 && findings[0].what.contains(part), "{findings:?}");
         assert!(part != "no such table" || findings[0].fix.contains("sales"), "{findings:?}");
     }
@@ -268,9 +268,9 @@ async fn lacking_privileges_are_named() {
     config["user"] = json!(role);
     let limited = opened("postgres", std::path::Path::new("."), &config, "t", json!({})).await;
     let fields = [("id".to_owned(), true), ("n".to_owned(), false)];
-    let findings = limited.preflight(Need { mode: Mode::Mirror, fields: &fields }).await.unwrap().findings;
+    let findings = limited.preflight(PreflightRequest { mode: Mode::Mirror, fields: &fields }).await.unwrap().findings;
     assert_eq!(findings.iter().map(|f| f.fix.clone()).collect::<Vec<_>>(), [format!("grant update, delete on \"public\".\"t\" to \"{role}\";")]);
-    assert_eq!(limited.preflight(Need { mode: Mode::Append, fields: &fields }).await.unwrap().findings, []);
+    assert_eq!(limited.preflight(PreflightRequest { mode: Mode::Append, fields: &fields }).await.unwrap().findings, []);
     let written = write(&*limited, Op::Upsert, &[("id", Type::Int, true), ("n", Type::Int, false)], &[vec![Value::Int(1), Value::Int(1)]]).await;
     assert!(matches!(written, Err(WriteError::Misconfigured { .. })), "{written:?}");
     drop(limited);

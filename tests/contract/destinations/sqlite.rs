@@ -3,7 +3,7 @@
 use domain::equality::Equality;
 use domain::mode::{Mode, Op};
 use domain::outcome::{Effect, Outcome, WriteError};
-use domain::ports::Need;
+use domain::ports::PreflightRequest;
 use domain::value::{Type, Value};
 use serde_json::json;
 
@@ -81,7 +81,7 @@ async fn identifiers_compare_as_their_index_compares_them() {
     .await;
     let fields = [("email", Type::Text, true), ("name", Type::Text, false)];
     let need = [("email".to_owned(), true), ("name".to_owned(), false)];
-    let schema = fixture.destination.preflight(Need { mode: Mode::Mirror, fields: &need }).await.unwrap();
+    let schema = fixture.destination.preflight(PreflightRequest { mode: Mode::Mirror, fields: &need }).await.unwrap();
     assert!(schema.equality("email") == Equality::IgnoresAsciiCase && schema.findings.is_empty(), "{schema:?}");
     let record = |email: &'static str, name: &'static str| vec![Value::Text(email), Value::Text(name)];
     let outcomes = write(&*fixture.destination, Op::Upsert, &fields, &[record("ADA", "Ada"), record("b", "1"), record("B", "2")]).await.unwrap();
@@ -112,7 +112,7 @@ async fn preflight_tells_what_the_table_is_like() {
     )
     .await;
     let fields = [("a".to_owned(), true)];
-    let schema = fixture.destination.preflight(Need { mode: Mode::Upsert, fields: &fields }).await.unwrap();
+    let schema = fixture.destination.preflight(PreflightRequest { mode: Mode::Upsert, fields: &fields }).await.unwrap();
     assert_eq!(schema.findings.iter().map(|f| f.fix.as_str()).collect::<Vec<_>>(), [r#"create unique index on "t" ("a");"#]);
     let known = schema.fields.unwrap();
     let flags: Vec<_> = known.iter().map(|f| (f.name.as_str(), f.kind, f.required, f.read_only)).collect();
@@ -121,7 +121,7 @@ async fn preflight_tells_what_the_table_is_like() {
     let path = fixture.sqlite().path().unwrap().to_owned();
     for (object, part) in [("w", "a view"), ("custmers", "did you mean `customers`?")] {
         let other = opened("sqlite", std::path::Path::new("/"), &json!({ "path": path }), object, json!({})).await;
-        let findings = other.preflight(Need { mode: Mode::Append, fields: &fields }).await.unwrap().findings;
+        let findings = other.preflight(PreflightRequest { mode: Mode::Append, fields: &fields }).await.unwrap().findings;
         assert!(findings.len() == 1 && findings[0].to_string().contains(part), "{findings:?}");
     }
 }

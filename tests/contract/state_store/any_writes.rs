@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::bucket::{Accepted, Entry, EntryWrite, Trouble, TroubleKind};
+use domain::bucket::{Accepted, DeliveryFailure, EntryWrite, FailureKind, StoredEntry};
 use domain::clock::Millis;
 use domain::key::KeyHash;
 use proptest::prelude::*;
@@ -10,18 +10,18 @@ use proptest::prelude::*;
 use super::{Opened, STORES, STORES_OF_AWS, Task, entries, hash};
 
 /// What a write does, said in the plainest way.
-fn model(entries: &mut BTreeMap<KeyHash, Entry>, hash: KeyHash, write: &EntryWrite) {
+fn model(entries: &mut BTreeMap<KeyHash, StoredEntry>, hash: KeyHash, write: &EntryWrite) {
     let entry = entries.entry(hash).or_default();
     match write.clone() {
-        EntryWrite::Accepted { accepted, clear_trouble } => {
+        EntryWrite::Accepted { accepted, clear_failure } => {
             entry.accepted = Some(accepted);
-            entry.trouble = entry.trouble.take().filter(|_| !clear_trouble);
+            entry.failure = entry.failure.take().filter(|_| !clear_failure);
         }
-        EntryWrite::Removed => *entry = Entry::default(),
-        EntryWrite::Trouble(trouble) => entry.trouble = Some(trouble),
-        EntryWrite::ClearTrouble => entry.trouble = None,
+        EntryWrite::Removed => *entry = StoredEntry::default(),
+        EntryWrite::Failure(failure) => entry.failure = Some(failure),
+        EntryWrite::ClearFailure => entry.failure = None,
     }
-    entries.retain(|_, entry| *entry != Entry::default());
+    entries.retain(|_, entry| *entry != StoredEntry::default());
 }
 
 fn any_write() -> impl Strategy<Value = EntryWrite> {
@@ -29,14 +29,15 @@ fn any_write() -> impl Strategy<Value = EntryWrite> {
     let accepted = (any::<u64>(), any::<u16>(), identifier, proptest::option::of("\\PC{0,12}")).prop_map(|(checksum, revision, identifier, record_id)| {
         Accepted { checksum, revision, identifier: identifier.map(Into::into), record_id: record_id.map(Into::into) }
     });
-    let kind = proptest::sample::select(vec![TroubleKind::Rejected, TroubleKind::Skipped, TroubleKind::Exhausted]);
-    let trouble = (kind, any::<u64>(), "\\PC{0,12}", any::<i64>(), any::<u32>(), any::<i64>())
-        .prop_map(|(kind, checksum, code, first, failures, retry)| Trouble { kind, checksum, code, first: Millis(first), failures, next_retry: Millis(retry) });
+    let kind = proptest::sample::select(vec![FailureKind::Rejected, FailureKind::Skipped, FailureKind::Exhausted]);
+    let failure = (kind, any::<u64>(), "\\PC{0,12}", any::<i64>(), any::<u32>(), any::<i64>()).prop_map(|(kind, checksum, code, first, failures, retry)| {
+        DeliveryFailure { kind, checksum, code, first: Millis(first), failures, next_retry: Millis(retry) }
+    });
     prop_oneof![
-        3 => (accepted, any::<bool>()).prop_map(|(accepted, clear_trouble)| EntryWrite::Accepted { accepted, clear_trouble }),
-        2 => trouble.prop_map(EntryWrite::Trouble),
+        3 => (accepted, any::<bool>()).prop_map(|(accepted, clear_failure)| EntryWrite::Accepted { accepted, clear_failure }),
+        2 => failure.prop_map(EntryWrite::Failure),
         1 => Just(EntryWrite::Removed),
-        1 => Just(EntryWrite::ClearTrouble),
+        1 => Just(EntryWrite::ClearFailure),
     ]
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use domain::bucket::TroubleKind;
+use domain::bucket::FailureKind;
 use domain::clock::Millis;
 use domain::dead_letter::DeadLetter;
 use domain::mode::Op;
@@ -16,7 +16,7 @@ pub(super) async fn dead_letters_are_replaced_listed_and_removed(store: Store) {
         hash: hash(n),
         key: n.to_string(),
         op: Op::Upsert,
-        kind: TroubleKind::Exhausted,
+        kind: FailureKind::Exhausted,
         code: "timeout".into(),
         detail: "it did not answer".into(),
         at: Millis(at),

@@ -27,7 +27,7 @@ fn every_command_prints_json() {
     let (code, runs) = json_of(&project, &["runs", "crm"]);
     assert_eq!((code, &runs[0]["id"]), (0, &run["id"]));
     let (code, explained) = json_of(&project, &["explain", "crm", "7"]);
-    assert_eq!((code, &explained["rows"], &explained["trouble"]["code"]), (0, &json!(1), &json!("invalid")));
+    assert_eq!((code, &explained["rows"], &explained["failure"]["code"]), (0, &json!(1), &json!("invalid")));
     let (code, letters) = json_of(&project, &["dead-letters", "list", "crm"]);
     assert_eq!((code, &letters[0]["key"]), (0, &json!("7")));
     let (code, letter) = json_of(&project, &["dead-letters", "export", "crm"]);

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use domain::fault::Fault;
-use domain::ports::{Described, Query, RowStream, Warehouse};
+use domain::ports::{ModelSchema, Query, RowStream, Warehouse};
 use domain::run::Status;
 use domain::value::Type;
 use local::drive;
@@ -60,7 +60,7 @@ struct Typed(Arc<dyn Warehouse>, &'static str, Type);
 
 #[async_trait]
 impl Warehouse for Typed {
-    async fn describe(&self, query: &Query) -> Result<Described, Fault> {
+    async fn describe(&self, query: &Query) -> Result<ModelSchema, Fault> {
         let mut described = self.0.describe(query).await?;
         described.columns.iter_mut().filter(|c| c.name == self.1).for_each(|c| c.kind = self.2);
         Ok(described)

@@ -7,8 +7,8 @@ use domain::clock::Span;
 use domain::config::RateLimit;
 use domain::run::{Run, Status};
 use engine::Engine;
-use engine::deliver::rate_limiter::Slots;
-use engine::deliver::{Handled, handle};
+use engine::deliver::rate_limiter::RateLimiter;
+use engine::deliver::{MessageResult, handle};
 use engine::run::start;
 use engine::started::Started;
 use local::drive;
@@ -114,7 +114,7 @@ async fn a_fault_between_two_requests_of_a_message_keeps_what_is_known() {
     let mut engine = engine(&project, 5).await;
     let failing = WatchedStore::new(Arc::clone(&engine.store), Log::default());
     let rate = RateLimit { requests: 1_000, per: Span::seconds(1) };
-    engine.context.slots = Arc::new(Slots::new("there", Some(rate), failing.clone(), Arc::clone(&engine.clock)));
+    engine.context.slots = Arc::new(RateLimiter::new("there", Some(rate), failing.clone(), Arc::clone(&engine.clock)));
     engine.context.settings.rate = Some(rate);
     assert!(matches!(start(&engine, &request()).await.unwrap(), Started::Running(_)));
     let delivery = engine.queue.receive(1, Duration::from_secs(5)).await.unwrap().remove(0);
@@ -125,6 +125,6 @@ async fn a_fault_between_two_requests_of_a_message_keeps_what_is_known() {
     assert_eq!(project.double.records().len(), 20);
     project.double.recover();
     let again = handle(&engine.context, &delivery.message).await.unwrap();
-    assert_eq!((again, project.double.records().len()), (Handled::Done, 50));
+    assert_eq!((again, project.double.records().len()), (MessageResult::Done, 50));
     assert_eq!(project.double.duplicates(), 0, "what was taken is not sent again");
 }

@@ -9,7 +9,7 @@ use domain::batch::WriteBatch;
 use domain::fault::Fault;
 use domain::layout::Layout;
 use domain::outcome::{Outcome, WriteError};
-use domain::ports::{Destination, Limits, Need};
+use domain::ports::{Destination, Limits, PreflightRequest};
 use domain::run::{Run, Status};
 use domain::schema::DestinationSchema;
 use local::drive;
@@ -28,7 +28,7 @@ impl Destination for Counted {
     fn limits(&self) -> Limits {
         Limits { batch_records: 10, ..self.inner.limits() }
     }
-    async fn preflight(&self, need: Need<'_>) -> Result<DestinationSchema, Fault> {
+    async fn preflight(&self, need: PreflightRequest<'_>) -> Result<DestinationSchema, Fault> {
         self.inner.preflight(need).await
     }
     async fn write(&self, batch: &WriteBatch<'_>) -> Result<Vec<Outcome>, WriteError> {

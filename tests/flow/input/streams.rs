@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::fault::{Code, Fault};
-use domain::ports::{Described, Query, RowStream, Warehouse};
+use domain::ports::{ModelSchema, Query, RowStream, Warehouse};
 use domain::run::Status;
 use futures_util::{StreamExt as _, stream};
 use local::drive;
@@ -19,7 +19,7 @@ struct Broken {
 
 #[async_trait]
 impl Warehouse for Broken {
-    async fn describe(&self, query: &Query) -> Result<Described, Fault> {
+    async fn describe(&self, query: &Query) -> Result<ModelSchema, Fault> {
         self.inner.describe(query).await
     }
 

@@ -1,7 +1,7 @@
 //! I1: a checksum moves only after the destination accepted that record. What failed is planned again, from the
 //! current row.
 
-use domain::bucket::TroubleKind;
+use domain::bucket::FailureKind;
 use domain::run::Status;
 use support::double::Behaviour;
 use support::project::Project;
@@ -18,7 +18,7 @@ async fn a_rejected_record_is_planned_again_from_the_current_row() {
     assert_eq!((bits, entries.len()), (0, 20));
     let refused: Vec<_> = entries.iter().filter(|e| e.accepted.is_none()).collect();
     assert_eq!(refused.len(), 1, "exactly the refused record has no accepted checksum");
-    assert_eq!(refused[0].trouble.as_ref().map(|t| t.kind), Some(TroubleKind::Rejected));
+    assert_eq!(refused[0].failure.as_ref().map(|t| t.kind), Some(FailureKind::Rejected));
     project.double.forget();
     // Changed twice since: what is sent is what the row is now.
     project.warehouse("update customers set name = 'First' where id = 7");

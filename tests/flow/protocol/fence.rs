@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use domain::batch::{BatchHeader, Message};
 use domain::fault::Code;
-use domain::head::{Active, Head};
+use domain::head::{ActiveRun, Head};
 use domain::run::Status;
 use engine::Settings;
-use engine::deliver::{Handled, handle};
+use engine::deliver::{MessageResult, handle};
 use local::drive;
 use support::project::{Project, request};
 use support::watched::{Log, WatchedQueue};
@@ -30,7 +30,7 @@ async fn a_message_of_an_older_generation_is_dropped() {
         // As redelivered, and as one that nobody ever claimed.
         let unclaimed = Message { header: BatchHeader { number: 99, ..message.header.clone() }, body: message.body.clone() };
         for message in [&message, &unclaimed] {
-            assert_eq!(handle(&engine.context, message).await.unwrap(), Handled::Stale);
+            assert_eq!(handle(&engine.context, message).await.unwrap(), MessageResult::Stale);
         }
     }
     assert_eq!((project.there(), project.double.count()), (there, count), "nothing was sent");
@@ -48,7 +48,7 @@ async fn a_message_delivered_twice_is_done_once() {
     let generation = engine.store.head("crm").await.unwrap().generation;
     let message = &queue.messages()[0];
     assert_eq!(message.header.generation, generation);
-    assert_eq!(handle(&engine.context, message).await.unwrap(), Handled::Stale);
+    assert_eq!(handle(&engine.context, message).await.unwrap(), MessageResult::Stale);
     assert_eq!(project.double.count(), 1);
 }
 
@@ -58,7 +58,7 @@ async fn a_live_run_keeps_the_sync_and_a_stalled_one_loses_it() {
     let mut engine = project.engine().await.unwrap();
     engine.context.settings = Settings { stall: Duration::from_secs(600), ..engine.settings.clone() };
     let now = engine.clock.now();
-    let active = Head { generation: 5, active: Some(Active { run: "another".into(), since: now }), ..Head::default() };
+    let active = Head { generation: 5, active: Some(ActiveRun { run: "another".into(), since: now }), ..Head::default() };
     assert!(engine.store.put_head("crm", &active).await.unwrap());
     let fault = drive::run(&engine, &request()).await.unwrap_err();
     assert!(fault.code == Code::RunActive && fault.what.contains("another"), "{fault}");

@@ -10,14 +10,14 @@ use domain::batch::WriteBatch;
 use domain::config::RateLimit;
 use domain::fault::{Code, Fault};
 use domain::outcome::{Outcome, WriteError};
-use domain::ports::{Destination, Limits, Need, Renew};
+use domain::ports::{Destination, Limits, PreflightRequest, Renew};
 use domain::run::{Status, Trigger};
 use domain::schema::DestinationSchema;
-use engine::deliver::rate_limiter::Slots;
-use engine::deliver::{Handled, handle};
+use engine::deliver::rate_limiter::RateLimiter;
+use engine::deliver::{MessageResult, handle};
 use engine::plan::acquire::failed;
 use engine::run::start;
-use engine::started::{Request, Started};
+use engine::started::{RunRequest, Started};
 use local::drive;
 use support::project::{Project, request};
 use support::watched::{Log, WatchedStore};
@@ -26,7 +26,7 @@ use support::watched::{Log, WatchedStore};
 async fn a_tick_delivered_twice_makes_one_run() {
     let project = Project::webhook(10);
     let engine = project.engine().await.unwrap();
-    let tick = |name: &str| Request { trigger: Trigger::Schedule { tick: name.into() }, ..request() };
+    let tick = |name: &str| RunRequest { trigger: Trigger::Schedule { tick: name.into() }, ..request() };
     let first = drive::run(&engine, &tick("t1")).await.unwrap();
     let fault = drive::run(&engine, &tick("t1")).await.unwrap_err();
     assert!(fault.code == Code::AlreadyRun && fault.what.contains(&first.id), "{fault}");
@@ -54,9 +54,9 @@ async fn a_closed_run_is_told_by_the_message_that_closed_it_and_by_no_other() {
     assert!(matches!(start(&engine, &request()).await.unwrap(), Started::Running(_)));
     let deliveries = engine.queue.receive(10, Duration::from_secs(5)).await.unwrap();
     assert_eq!(deliveries.len(), 2);
-    assert_eq!(handle(&engine.context, &deliveries[0].message).await.unwrap(), Handled::Done);
-    assert!(matches!(handle(&engine.context, &deliveries[1].message).await.unwrap(), Handled::Closed(Some(run)) if run.status == Status::Complete));
-    assert_eq!(handle(&engine.context, &deliveries[1].message).await.unwrap(), Handled::Stale);
+    assert_eq!(handle(&engine.context, &deliveries[0].message).await.unwrap(), MessageResult::Done);
+    assert!(matches!(handle(&engine.context, &deliveries[1].message).await.unwrap(), MessageResult::RunClosed(Some(run)) if run.status == Status::Complete));
+    assert_eq!(handle(&engine.context, &deliveries[1].message).await.unwrap(), MessageResult::Stale);
     // A run with nothing to send is closed by the extractor.
     assert!(matches!(start(&engine, &request()).await.unwrap(), Started::Closed(run) if run.status == Status::Complete));
 }
@@ -73,13 +73,13 @@ async fn a_run_whose_last_writer_ended_is_closed_by_whoever_gets_its_message() {
         dying.fail(dies_at);
         let mut other = engine.clone();
         other.context.store = dying;
-        assert_eq!(handle(&engine.context, &deliveries[0].message).await.unwrap(), Handled::Done, "{dies_at}");
+        assert_eq!(handle(&engine.context, &deliveries[0].message).await.unwrap(), MessageResult::Done, "{dies_at}");
         handle(&other.context, &deliveries[1].message).await.unwrap_err();
         assert!(engine.store.head("crm").await.unwrap().active.is_some(), "{dies_at}");
         let again = handle(&engine.context, &deliveries[1].message).await.unwrap();
-        assert!(matches!(&again, Handled::Closed(Some(run)) if (run.status, run.tally.accepted()) == (Status::Complete, 20)), "{dies_at}: {again:?}");
+        assert!(matches!(&again, MessageResult::RunClosed(Some(run)) if (run.status, run.tally.accepted()) == (Status::Complete, 20)), "{dies_at}: {again:?}");
         assert!(engine.store.head("crm").await.unwrap().active.is_none(), "{dies_at}");
-        assert_eq!(handle(&engine.context, &deliveries[1].message).await.unwrap(), Handled::Stale, "{dies_at}: told once");
+        assert_eq!(handle(&engine.context, &deliveries[1].message).await.unwrap(), MessageResult::Stale, "{dies_at}: told once");
         assert_eq!(project.double.count(), 2, "{dies_at}: nothing is sent again");
     }
 }
@@ -89,7 +89,7 @@ async fn a_run_whose_last_writer_ended_is_closed_by_whoever_gets_its_message() {
 async fn a_tick_whose_run_never_began_is_not_lost() {
     let project = Project::webhook(20);
     let engine = project.engine().await.unwrap();
-    let tick = Request { trigger: Trigger::Schedule { tick: "t1".into() }, approve: None, full: false };
+    let tick = RunRequest { trigger: Trigger::Schedule { tick: "t1".into() }, approve: None, full: false };
     let failing = WatchedStore::new(Arc::clone(&engine.store), Log::default());
     failing.fail("put_head");
     let mut first = engine.clone();
@@ -113,7 +113,7 @@ impl Destination for Locked {
         self.0.limits()
     }
 
-    async fn preflight(&self, need: Need<'_>) -> Result<DestinationSchema, Fault> {
+    async fn preflight(&self, need: PreflightRequest<'_>) -> Result<DestinationSchema, Fault> {
         self.0.preflight(need).await
     }
 
@@ -161,18 +161,18 @@ async fn a_message_whose_slot_is_far_away_goes_back_without_using_up_an_attempt(
     let project = Project::webhook(20);
     let mut engine = project.engine().await.unwrap();
     let rate = RateLimit { requests: 1, per: domain::clock::Span::seconds(300) };
-    engine.context.slots = Arc::new(Slots::new("there", Some(rate), Arc::clone(&engine.store), Arc::clone(&engine.clock)));
+    engine.context.slots = Arc::new(RateLimiter::new("there", Some(rate), Arc::clone(&engine.store), Arc::clone(&engine.clock)));
     engine.context.settings.rate = Some(rate);
     engine.context.settings.patience = Duration::from_secs(1);
     start(&engine, &request()).await.unwrap();
     let deliveries = engine.queue.receive(10, Duration::from_secs(5)).await.unwrap();
-    assert_eq!(handle(&engine.context, &deliveries[0].message).await.unwrap(), Handled::Done);
+    assert_eq!(handle(&engine.context, &deliveries[0].message).await.unwrap(), MessageResult::Done);
     for _ in 0..8 {
-        let Handled::Later(pause) = handle(&engine.context, &deliveries[1].message).await.unwrap() else { panic!("its slot is minutes away") };
+        let MessageResult::RetryAfter(pause) = handle(&engine.context, &deliveries[1].message).await.unwrap() else { panic!("its slot is minutes away") };
         assert!((200..=300).contains(&pause.as_secs()), "{pause:?}");
     }
     assert_eq!(project.double.count(), 1);
     project.later(Duration::from_secs(301));
-    assert!(matches!(handle(&engine.context, &deliveries[1].message).await.unwrap(), Handled::Closed(Some(run)) if run.status == Status::Complete));
+    assert!(matches!(handle(&engine.context, &deliveries[1].message).await.unwrap(), MessageResult::RunClosed(Some(run)) if run.status == Status::Complete));
     project.assert_arrived();
 }

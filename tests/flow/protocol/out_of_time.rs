@@ -12,11 +12,11 @@ use domain::batch::Message;
 use domain::clock::Millis;
 use domain::fault::{Code, Fault};
 use domain::ports::SystemClock;
-use domain::ports::{BatchQueue, Clock, Delivery, Receipt, Shelf};
+use domain::ports::{BatchQueue, Clock, Delivery, PlanStore, Receipt};
 use domain::run::{Run, Status};
 use embedded::MemoryQueue;
 use engine::continuation::resume;
-use engine::deliver::{Handled, handle};
+use engine::deliver::{MessageResult, handle};
 use engine::run::start;
 use engine::started::Started;
 use engine::{Deadline, Engine};
@@ -75,7 +75,7 @@ impl BatchQueue for Slow {
 struct Memory(Mutex<HashMap<(String, u32), Bytes>>);
 
 #[async_trait]
-impl Shelf for Memory {
+impl PlanStore for Memory {
     async fn put(&self, run: &str, part: u32, bytes: Bytes) -> Result<(), Fault> {
         self.0.lock().unwrap().insert((run.to_owned(), part), bytes);
         Ok(())
@@ -90,21 +90,21 @@ struct House {
     project: Project,
     engine: Engine,
     hand: Arc<Hand>,
-    shelf: Arc<Memory>,
+    plan_store: Arc<Memory>,
 }
 
 /// A sync of `rows` records whose process has just begun.
-async fn house(rows: u32) -> House {
+async fn rig(rows: u32) -> House {
     let project = Project::webhook(rows);
     let mut engine = project.engine().await.unwrap();
     let hand = Arc::new(Hand(AtomicI64::new(SystemClock.now().0)));
-    let shelf = Arc::new(Memory::default());
+    let plan_store = Arc::new(Memory::default());
     engine.context.clock = hand.clone();
-    engine.context.shelf = Some(shelf.clone());
+    engine.context.plan_store = Some(plan_store.clone());
     engine.context.queue = Arc::new(Slow { queue: MemoryQueue::new(LIFE), hand: hand.clone() });
-    let mut house = House { project, engine, hand, shelf };
-    house.new_life();
-    house
+    let mut rig = House { project, engine, hand, plan_store };
+    rig.new_life();
+    rig
 }
 
 impl House {
@@ -124,9 +124,9 @@ impl House {
             }
             for delivery in deliveries {
                 match handle(&self.engine.context, &delivery.message).await.unwrap() {
-                    Handled::Closed(run) => closed = run.map(|run| *run),
-                    Handled::Done | Handled::Stale => {}
-                    Handled::Later(_) => panic!("the destination takes everything"),
+                    MessageResult::RunClosed(run) => closed = run.map(|run| *run),
+                    MessageResult::Done | MessageResult::Stale => {}
+                    MessageResult::RetryAfter(_) => panic!("the destination takes everything"),
                 }
                 self.engine.queue.done(&delivery.receipt).await.unwrap();
             }
@@ -136,20 +136,20 @@ impl House {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plan_too_long_for_one_process_is_enqueued_by_several() {
-    let mut house = house(1200).await;
-    let Started::Shelved(run, mut rest) = start(&house.engine, &request()).await.unwrap() else { panic!("thirty minutes do not fit into ten") };
-    assert!(house.hand.now() < house.engine.settings.deadline.unwrap().ends, "it was not cut off");
+    let mut rig = rig(1200).await;
+    let Started::Deferred(run, mut rest) = start(&rig.engine, &request()).await.unwrap() else { panic!("thirty minutes do not fit into ten") };
+    assert!(rig.hand.now() < rig.engine.settings.deadline.unwrap().ends, "it was not cut off");
     assert_eq!((run.status, rest.batches, rest.part), (Status::Running, 120, 0));
     let mut processes = 1;
     loop {
-        assert_eq!(house.deliver().await, None, "a run is not closed before all of it is enqueued");
-        house.new_life();
+        assert_eq!(rig.deliver().await, None, "a run is not closed before all of it is enqueued");
+        rig.new_life();
         let began = rest.clone();
-        let started = resume(&house.engine.context, &rest).await.unwrap();
-        assert!(house.hand.now() < house.engine.settings.deadline.unwrap().ends, "it was not cut off");
+        let started = resume(&rig.engine.context, &rest).await.unwrap();
+        assert!(rig.hand.now() < rig.engine.settings.deadline.unwrap().ends, "it was not cut off");
         processes += 1;
         match started {
-            Started::Shelved(_, next) => {
+            Started::Deferred(_, next) => {
                 assert!((next.part, next.skip) > (began.part, began.skip), "every process gets somewhere");
                 rest = next;
             }
@@ -161,60 +161,60 @@ async fn a_plan_too_long_for_one_process_is_enqueued_by_several() {
         }
     }
     assert!(processes >= 3, "{processes}");
-    let closed = house.deliver().await.expect("the last batch closes the run");
+    let closed = rig.deliver().await.expect("the last batch closes the run");
     assert_eq!((closed.status, closed.tally.accepted()), (Status::Complete, 1200));
     assert_balances(&closed);
-    house.project.assert_arrived();
+    rig.project.assert_arrived();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rest_of_a_plan_enqueued_twice_is_delivered_once() {
-    let mut house = house(480).await;
-    let Started::Shelved(_, rest) = start(&house.engine, &request()).await.unwrap() else { panic!("twelve minutes do not fit into ten") };
+    let mut rig = rig(480).await;
+    let Started::Deferred(_, rest) = start(&rig.engine, &request()).await.unwrap() else { panic!("twelve minutes do not fit into ten") };
     for _ in 0..2 {
-        house.new_life();
-        assert!(matches!(resume(&house.engine.context, &rest).await.unwrap(), Started::Running(_)));
+        rig.new_life();
+        assert!(matches!(resume(&rig.engine.context, &rest).await.unwrap(), Started::Running(_)));
     }
-    let closed = house.deliver().await.expect("the run is closed");
+    let closed = rig.deliver().await.expect("the run is closed");
     assert_eq!((closed.status, closed.tally.accepted(), closed.tally.requests), (Status::Complete, 480, 48));
-    house.project.assert_arrived();
-    assert_eq!(house.project.double.count(), 48);
+    rig.project.assert_arrived();
+    assert_eq!(rig.project.double.count(), 48);
     // And once more after all is over, as a retry would.
-    house.new_life();
-    assert!(matches!(resume(&house.engine.context, &rest).await.unwrap(), Started::Running(run) if run.status == Status::Complete));
-    assert!(house.deliver().await.is_none());
+    rig.new_life();
+    assert!(matches!(resume(&rig.engine.context, &rest).await.unwrap(), Started::Running(run) if run.status == Status::Complete));
+    assert!(rig.deliver().await.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stored_plan_that_is_gone_fails_the_run_and_the_next_sends_what_is_missing() {
-    let mut house = house(480).await;
-    let Started::Shelved(_, rest) = start(&house.engine, &request()).await.unwrap() else { panic!("twelve minutes do not fit into ten") };
-    house.shelf.0.lock().unwrap().clear();
-    house.new_life();
-    let Started::Closed(run) = resume(&house.engine.context, &rest).await.unwrap() else { panic!("it cannot go on") };
+    let mut rig = rig(480).await;
+    let Started::Deferred(_, rest) = start(&rig.engine, &request()).await.unwrap() else { panic!("twelve minutes do not fit into ten") };
+    rig.plan_store.0.lock().unwrap().clear();
+    rig.new_life();
+    let Started::Closed(run) = resume(&rig.engine.context, &rest).await.unwrap() else { panic!("it cannot go on") };
     let fault = run.fault.unwrap();
     assert!(run.status == Status::Failed && fault.code == Code::QueueUnusable && fault.what.contains("is gone"), "{fault}");
-    assert_eq!(house.deliver().await, None, "its messages are stale");
-    house.engine.context.settings.deadline = None;
-    assert!(matches!(start(&house.engine, &request()).await.unwrap(), Started::Running(_)));
-    assert_eq!(house.deliver().await.map(|run| run.status), Some(Status::Complete));
-    house.project.assert_arrived();
+    assert_eq!(rig.deliver().await, None, "its messages are stale");
+    rig.engine.context.settings.deadline = None;
+    assert!(matches!(start(&rig.engine, &request()).await.unwrap(), Started::Running(_)));
+    assert_eq!(rig.deliver().await.map(|run| run.status), Some(Status::Complete));
+    rig.project.assert_arrived();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_model_too_long_for_one_process_is_a_fault_that_tells_its_rate() {
-    let mut house = house(50).await;
+    let mut rig = rig(50).await;
     // The first batch comes at once, the second never.
-    let columns = house.engine.warehouse.describe(&query()).await.unwrap().columns.len();
-    house.engine.warehouse = Arc::new(Stuck { inner: Arc::clone(&house.engine.warehouse), columns });
-    let now = house.hand.now();
-    house.engine.context.settings.deadline = Some(Deadline { began: now, ends: now.plus(Duration::from_millis(400)) });
-    let Started::Closed(run) = start(&house.engine, &request()).await.unwrap() else { panic!("it cannot be read") };
+    let columns = rig.engine.warehouse.describe(&query()).await.unwrap().columns.len();
+    rig.engine.warehouse = Arc::new(Stuck { inner: Arc::clone(&rig.engine.warehouse), columns });
+    let now = rig.hand.now();
+    rig.engine.context.settings.deadline = Some(Deadline { began: now, ends: now.plus(Duration::from_millis(400)) });
+    let Started::Closed(run) = start(&rig.engine, &request()).await.unwrap() else { panic!("it cannot be read") };
     let fault = run.fault.unwrap();
     assert!(run.status == Status::Failed && fault.code == Code::OutOfTime, "{fault}");
     assert!(fault.what.contains("50 rows at ") && fault.next_step().contains("cursor"), "{fault}");
-    assert_eq!(house.project.double.count(), 0, "nothing was sent");
-    assert!(house.engine.store.head("crm").await.unwrap().active.is_none(), "and the sync is free");
+    assert_eq!(rig.project.double.count(), 0, "nothing was sent");
+    assert!(rig.engine.store.head("crm").await.unwrap().active.is_none(), "and the sync is free");
 }
 
 fn query() -> domain::ports::Query {
@@ -229,7 +229,7 @@ struct Stuck {
 
 #[async_trait]
 impl domain::ports::Warehouse for Stuck {
-    async fn describe(&self, query: &domain::ports::Query) -> Result<domain::ports::Described, Fault> {
+    async fn describe(&self, query: &domain::ports::Query) -> Result<domain::ports::ModelSchema, Fault> {
         let described = self.inner.describe(query).await?;
         assert_eq!(described.columns.len(), self.columns);
         Ok(described)

@@ -6,19 +6,19 @@ use domain::fault::Fault;
 use domain::ports::Clock;
 use embedded::SystemClock;
 
-use crate::confirm::{Said, confirm};
+use crate::confirm::{Confirmation, confirm};
 use crate::exit;
 use crate::output::Out;
 use crate::project::Project;
 use crate::remote::Remote;
-use crate::remote::apply::{Step, decide, perform};
-use crate::remote::changes::{Action, Change};
+use crate::remote::apply::{ApplyStep, decide, perform};
+use crate::remote::changes::{ApplyAction, StackChange};
 
 /// Runs the command.
 pub async fn run(project: &Project, remote: &Remote, only: &[String], prune: bool, yes: bool, out: &Out) -> Result<ExitCode, Fault> {
     let steps = decide(project, remote, only, prune).await?;
     show(&steps, out);
-    let to_do: Vec<&Step> = steps.iter().filter(|s| !matches!(s.change.action, Action::Unchanged | Action::Left)).collect();
+    let to_do: Vec<&ApplyStep> = steps.iter().filter(|s| !matches!(s.change.action, ApplyAction::Unchanged | ApplyAction::Left)).collect();
     let stack = &remote.stack.name;
     if to_do.is_empty() {
         report(&steps, false, out);
@@ -27,12 +27,12 @@ pub async fn run(project: &Project, remote: &Remote, only: &[String], prune: boo
     }
     if !yes {
         match confirm(&format!("Apply {} change(s) to the stack `{stack}`?", to_do.len()), "yes", out) {
-            Said::Yes => {}
-            Said::No => {
+            Confirmation::Yes => {}
+            Confirmation::No => {
                 out.line("Nothing was changed.");
                 return Ok(ExitCode::from(exit::FAILED));
             }
-            Said::Nobody => {
+            Confirmation::Nobody => {
                 report(&steps, false, out);
                 out.hint("Nothing was changed: there is no terminal to ask on. Add --yes to apply this.");
                 return Ok(ExitCode::from(exit::USAGE));
@@ -47,31 +47,31 @@ pub async fn run(project: &Project, remote: &Remote, only: &[String], prune: boo
     Ok(ExitCode::from(exit::OK))
 }
 
-fn show(steps: &[Step], out: &Out) {
-    let row = |step: &Step| {
-        let Change { sync, action, parts, schedule, paused } = &step.change;
+fn show(steps: &[ApplyStep], out: &Out) {
+    let row = |step: &ApplyStep| {
+        let StackChange { sync, action, parts, schedule, paused } = &step.change;
         let what = match action {
-            Action::Create => "create",
-            Action::Change => "change",
-            Action::Remove => "remove",
-            Action::Left => "not in the project (--prune removes it)",
-            Action::Unchanged => "unchanged",
+            ApplyAction::Create => "create",
+            ApplyAction::Change => "change",
+            ApplyAction::Remove => "remove",
+            ApplyAction::Left => "not in the project (--prune removes it)",
+            ApplyAction::Unchanged => "unchanged",
         };
         vec![sync.clone(), what.to_owned(), parts.join(", "), format!("{schedule}{}", if *paused { " (paused)" } else { "" })]
     };
     out.table(&["sync", "what", "parts", "schedule"], steps.iter().map(row).collect());
 }
 
-fn report(steps: &[Step], applied: bool, out: &Out) {
-    let changes: Vec<&Change> = steps.iter().map(|s| &s.change).collect();
+fn report(steps: &[ApplyStep], applied: bool, out: &Out) {
+    let changes: Vec<&StackChange> = steps.iter().map(|s| &s.change).collect();
     out.value(&serde_json::json!({ "applied": applied, "changes": changes }));
 }
 
-fn done(action: Action) -> &'static str {
+fn done(action: ApplyAction) -> &'static str {
     match action {
-        Action::Create => "created",
-        Action::Change => "changed",
-        Action::Remove => "removed",
-        Action::Left | Action::Unchanged => "kept",
+        ApplyAction::Create => "created",
+        ApplyAction::Change => "changed",
+        ApplyAction::Remove => "removed",
+        ApplyAction::Left | ApplyAction::Unchanged => "kept",
     }
 }

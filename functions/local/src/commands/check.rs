@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use domain::fault::Fault;
-use engine::Stop;
+use engine::CancelToken;
 use engine::report::{CheckReport, check};
 
 use crate::output::Out;
@@ -44,5 +44,5 @@ pub fn end(all: &[CheckReport], out: &Out) -> ExitCode {
 async fn look(project: &Project, file: &SyncFile) -> Result<CheckReport, Fault> {
     let sync = file.sync.clone()?;
     let (store, _temporary) = open::state_to_read(project).await?;
-    Ok(check(&open::engine(project, &sync, store, Stop::default()).await?).await)
+    Ok(check(&open::engine(project, &sync, store, CancelToken::default()).await?).await)
 }

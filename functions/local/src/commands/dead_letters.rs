@@ -8,18 +8,18 @@ use domain::ports::StateStore;
 use embedded::SyncLock;
 use engine::commit::release;
 
-use crate::cli::DeadLetters;
+use crate::cli::DeadLettersCommand;
 use crate::output::{Out, when};
 use crate::project::Project;
 use crate::{exit, open};
 
 /// Letters that one command handles.
-const MOST: usize = 1_000_000;
+const MAX_LETTERS: usize = 1_000_000;
 
 /// Runs the command on this machine.
-pub async fn run(project: &Project, what: &DeadLetters, out: &Out) -> Result<ExitCode, Fault> {
+pub async fn run(project: &Project, what: &DeadLettersCommand, out: &Out) -> Result<ExitCode, Fault> {
     let name = &project.sync(what.sync())?.name;
-    if matches!(what, DeadLetters::Retry { .. }) {
+    if matches!(what, DeadLettersCommand::Retry { .. }) {
         let _lock = SyncLock::acquire(&project.state_folder().join("locks"), name)?;
         return on(open::state(project).await?.as_ref(), what, &format!("sluice run {name}"), out).await;
     }
@@ -28,10 +28,10 @@ pub async fn run(project: &Project, what: &DeadLetters, out: &Out) -> Result<Exi
 }
 
 /// The command on this state; `command` is what would make the next run.
-pub async fn on(store: &dyn StateStore, what: &DeadLetters, command: &str, out: &Out) -> Result<ExitCode, Fault> {
+pub async fn on(store: &dyn StateStore, what: &DeadLettersCommand, command: &str, out: &Out) -> Result<ExitCode, Fault> {
     match what {
-        DeadLetters::List { sync, most } => {
-            let letters = store.dead_letters(sync, *most).await?;
+        DeadLettersCommand::List { sync, limit } => {
+            let letters = store.dead_letters(sync, *limit).await?;
             out.value(&letters);
             if letters.is_empty() {
                 out.line(format!("`{sync}` has no dead letters."));
@@ -39,17 +39,17 @@ pub async fn on(store: &dyn StateStore, what: &DeadLetters, command: &str, out: 
             let row = |l: &DeadLetter| vec![l.key.clone(), l.op.to_string(), l.code.clone(), l.detail.clone(), when(l.at), l.attempts.to_string()];
             out.table(&["key", "to", "code", "what the destination said", "at (UTC)", "attempts"], letters.iter().map(row).collect());
         }
-        DeadLetters::Export { sync } => {
+        DeadLettersCommand::Export { sync } => {
             let lines = Out::new(true);
-            store.dead_letters(sync, MOST).await?.iter().for_each(|l| lines.value(l));
+            store.dead_letters(sync, MAX_LETTERS).await?.iter().for_each(|l| lines.value(l));
         }
-        DeadLetters::Retry { sync, keys } => retry(store, sync, keys, command, out).await?,
+        DeadLettersCommand::Retry { sync, keys } => retry(store, sync, keys, command, out).await?,
     }
     Ok(ExitCode::from(exit::OK))
 }
 
 async fn retry(store: &dyn StateStore, name: &str, keys: &[String], command: &str, out: &Out) -> Result<(), Fault> {
-    let letters = store.dead_letters(name, MOST).await?;
+    let letters = store.dead_letters(name, MAX_LETTERS).await?;
     for key in keys {
         if !letters.iter().any(|l| l.key == *key) {
             return Err(Fault::new(Code::NotFound, format!("`{name}` has no dead letter with the key `{key}`."))

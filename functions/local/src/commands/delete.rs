@@ -8,7 +8,7 @@ use domain::head::Head;
 use domain::ports::{Clock, StateStore};
 use embedded::SystemClock;
 
-use crate::confirm::{Said, confirm};
+use crate::confirm::{Confirmation, confirm};
 use crate::exit;
 use crate::output::Out;
 use crate::remote::{Remote, state};
@@ -25,12 +25,12 @@ pub async fn run(remote: &Remote, sync: &str, with_state: bool, yes: bool, out: 
         let question =
             format!("This forgets every record that `{sync}` has delivered from the stack `{stack}`; if it is applied again, it sends all of them again.");
         match confirm(&question, sync, out) {
-            Said::Yes => {}
-            Said::No => {
+            Confirmation::Yes => {}
+            Confirmation::No => {
                 out.line("Nothing was deleted.");
                 return Ok(ExitCode::from(exit::FAILED));
             }
-            Said::Nobody => {
+            Confirmation::Nobody => {
                 out.hint("Nothing was deleted: there is no terminal to ask on. Add --yes to delete the state too.");
                 return Ok(ExitCode::from(exit::USAGE));
             }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use domain::fault::Fault;
-use engine::Stop;
+use engine::CancelToken;
 use engine::report::{ExplainReport, explain};
 
 use crate::output::{Out, when};
@@ -14,7 +14,7 @@ use crate::{exit, open};
 pub async fn run(project: &Project, sync: &str, key: &str, out: &Out) -> Result<ExitCode, Fault> {
     let sync = project.sync(sync)?;
     let (store, _temporary) = open::state_to_read(project).await?;
-    let engine = open::engine(project, sync, store, Stop::default()).await?;
+    let engine = open::engine(project, sync, store, CancelToken::default()).await?;
     Ok(show(&explain(&engine, key).await?, out))
 }
 
@@ -36,14 +36,14 @@ pub fn show(e: &ExplainReport, out: &Out) -> ExitCode {
         ),
         None => "never accepted".into(),
     };
-    let trouble =
-        e.trouble.as_ref().map_or_else(|| "none".into(), |t| format!("{:?} {} × since {}: {}", t.kind, t.failures, when(t.first), t.code).to_lowercase());
+    let failure =
+        e.failure.as_ref().map_or_else(|| "none".into(), |t| format!("{:?} {} × since {}: {}", t.kind, t.failures, when(t.first), t.code).to_lowercase());
     let there = match &e.differs {
         None => "not compared: it cannot be read, or has no such record".into(),
         Some(fields) if fields.is_empty() => "the same as the model".into(),
         Some(fields) => fields.iter().map(|d| format!("{}: has {}, model {}", d.field, d.there, d.here)).collect::<Vec<_>>().join("\n"),
     };
-    let rows = [("model now", model), ("state", state), ("trouble", trouble), ("destination", there), ("next run", e.verdict.clone())];
+    let rows = [("model now", model), ("state", state), ("last failure", failure), ("destination", there), ("next run", e.verdict.clone())];
     out.table(&["", &e.key], rows.into_iter().map(|(a, b)| vec![a.to_owned(), b]).collect());
     ExitCode::from(exit::OK)
 }

@@ -8,20 +8,20 @@ use domain::ports::SystemClock;
 use domain::ports::{Clock as _, StateStore};
 use serde_json::json;
 
-use crate::cli::Limits;
+use crate::cli::LimitsCommand;
 use crate::output::Out;
 use crate::project::Project;
 use crate::{exit, open};
 
 /// Runs the command on this machine.
-pub async fn run(project: &Project, what: &Limits, out: &Out) -> Result<ExitCode, Fault> {
+pub async fn run(project: &Project, what: &LimitsCommand, out: &Out) -> Result<ExitCode, Fault> {
     match what {
-        Limits::Show { connection } => {
+        LimitsCommand::Show { connection } => {
             project.connection(connection, "the command")?;
             let (store, _temporary) = open::state_to_read(project).await?;
             on(store.as_ref(), what, out).await
         }
-        Limits::Lift { connection } => {
+        LimitsCommand::Lift { connection } => {
             project.connection(connection, "the command")?;
             on(open::state(project).await?.as_ref(), what, out).await
         }
@@ -29,10 +29,10 @@ pub async fn run(project: &Project, what: &Limits, out: &Out) -> Result<ExitCode
 }
 
 /// The command on this state.
-pub async fn on(store: &dyn StateStore, what: &Limits, out: &Out) -> Result<ExitCode, Fault> {
+pub async fn on(store: &dyn StateStore, what: &LimitsCommand, out: &Out) -> Result<ExitCode, Fault> {
     let (connection, lifts) = match what {
-        Limits::Show { connection } => (connection, false),
-        Limits::Lift { connection } => (connection, true),
+        LimitsCommand::Show { connection } => (connection, false),
+        LimitsCommand::Lift { connection } => (connection, true),
     };
     let until = Millis(store.limiter(connection).await?.next_slot_micros / 1000);
     let waits = until > SystemClock.now();

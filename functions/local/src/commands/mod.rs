@@ -48,7 +48,7 @@ async fn here(cli: &Cli, out: &Out) -> Result<ExitCode, Fault> {
         Command::Check { sync } => check::run(&project()?, sync.as_deref(), out).await,
         Command::Plan { sync, full } => plan::run(&project()?, sync, *full, out).await,
         Command::Run { sync, approve, full } => run::run(&project()?, sync, approve.clone(), *full, out).await,
-        Command::Runs { sync, most } => runs::run(&project()?, sync, *most, out).await,
+        Command::Runs { sync, limit } => runs::run(&project()?, sync, *limit, out).await,
         Command::Explain { sync, key } => explain::run(&project()?, sync, key, out).await,
         Command::DeadLetters(what) => dead_letters::run(&project()?, what, out).await,
         Command::State(what) => state::run(&project()?, what, out).await,

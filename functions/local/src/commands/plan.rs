@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use domain::fault::Fault;
-use engine::Stop;
+use engine::CancelToken;
 use engine::explain::FieldDifference;
 use engine::report::{PlanReport, SAMPLES, plan};
 
@@ -16,7 +16,7 @@ use crate::{exit, open};
 pub async fn run(project: &Project, sync: &str, full: bool, out: &Out) -> Result<ExitCode, Fault> {
     let sync = project.sync(sync)?;
     let (store, _temporary) = open::state_to_read(project).await?;
-    let engine = open::engine(project, sync, store, Stop::default()).await?;
+    let engine = open::engine(project, sync, store, CancelToken::default()).await?;
     let bars = Bars::new(out.is_json());
     let bar = bars.watch(&sync.name, engine.meter.clone());
     let report = plan(&engine, full).await?;

@@ -9,9 +9,9 @@ use domain::ports::StateStore;
 use domain::run::{Run, Trigger};
 use domain::sync::Sync;
 use embedded::{SyncLock, SystemClock};
-use engine::Stop;
-use engine::notify::tell;
-use engine::started::Request;
+use engine::CancelToken;
+use engine::notify::alert;
+use engine::started::RunRequest;
 
 use crate::output::Out;
 use crate::progress::Bars;
@@ -21,8 +21,8 @@ use crate::{drive, exit, open};
 /// Runs the command.
 pub async fn run(project: &Project, sync: &str, approve: Option<String>, full: bool, out: &Out) -> Result<ExitCode, Fault> {
     let sync = project.sync(sync)?;
-    let request = Request { trigger: Trigger::Manual, approve, full };
-    let stop = Stop::default();
+    let request = RunRequest { trigger: Trigger::Manual, approve, full };
+    let stop = CancelToken::default();
     tokio::spawn(stop_on_signal(stop.clone()));
     let run = run_sync(project, sync, &request, stop, &Bars::new(out.is_json())).await?;
     out.report(&run);
@@ -30,7 +30,7 @@ pub async fn run(project: &Project, sync: &str, approve: Option<String>, full: b
 }
 
 /// Runs a sync, alone: the lock is held until the run is over.
-pub async fn run_sync(project: &Project, sync: &Sync, request: &Request, stop: Stop, bars: &Bars) -> Result<Run, Fault> {
+pub async fn run_sync(project: &Project, sync: &Sync, request: &RunRequest, stop: CancelToken, bars: &Bars) -> Result<Run, Fault> {
     let _lock = SyncLock::acquire(&project.state_folder().join("locks"), &sync.name)?;
     let store = open::state(project).await?;
     let engine = match open::engine(project, sync, Arc::clone(&store), stop).await {
@@ -42,16 +42,16 @@ pub async fn run_sync(project: &Project, sync: &Sync, request: &Request, stop: S
     };
     let _bar = bars.watch(&sync.name, engine.meter.clone());
     let run = drive::run(&engine, request).await?;
-    tell(&open::alerting(project, sync, store).await, &run).await;
+    alert(&open::alerting(project, sync, store).await, &run).await;
     Ok(run)
 }
 
 /// A run that cannot begin is noted in the history if anybody is to be told of it; else the command itself says it.
-async fn tell_of_failure(project: &Project, sync: &Sync, store: Arc<dyn StateStore>, request: &Request, fault: &Fault) -> Result<(), Fault> {
+async fn tell_of_failure(project: &Project, sync: &Sync, store: Arc<dyn StateStore>, request: &RunRequest, fault: &Fault) -> Result<(), Fault> {
     let alerting = open::alerting(project, sync, Arc::clone(&store)).await;
     if !alerting.notifiers.is_empty() {
         let run = engine::plan::acquire::failed(store.as_ref(), &SystemClock, sync, &request.trigger, fault.clone()).await?;
-        tell(&alerting, &run).await;
+        alert(&alerting, &run).await;
     }
     Ok(())
 }
@@ -60,9 +60,9 @@ async fn tell_of_failure(project: &Project, sync: &Sync, store: Arc<dyn StateSto
 const AFTER_TERMINATE: Duration = Duration::from_secs(8);
 
 /// Stops at the first signal; at the second, or some time after one that terminates, ends the process.
-pub async fn stop_on_signal(stop: Stop) {
+pub async fn stop_on_signal(stop: CancelToken) {
     let Ok(signal) = wait_for_signal().await else { return };
-    stop.stop();
+    stop.cancel();
     let ends = match signal {
         Signal::Interrupt => wait_for_signal().await.is_ok(),
         Signal::Terminate => {

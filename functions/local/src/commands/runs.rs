@@ -11,15 +11,15 @@ use crate::project::Project;
 use crate::{exit, open};
 
 /// Runs the command.
-pub async fn run(project: &Project, sync: &str, most: usize, out: &Out) -> Result<ExitCode, Fault> {
+pub async fn run(project: &Project, sync: &str, limit: usize, out: &Out) -> Result<ExitCode, Fault> {
     let sync = project.sync(sync)?;
     let (store, _temporary) = open::state_to_read(project).await?;
-    show(store.as_ref(), &sync.name, most, &format!("sluice run {}", sync.name), out).await
+    show(store.as_ref(), &sync.name, limit, &format!("sluice run {}", sync.name), out).await
 }
 
 /// Prints the newest runs; `command` is what would make one.
-pub async fn show(store: &dyn StateStore, sync: &str, most: usize, command: &str, out: &Out) -> Result<ExitCode, Fault> {
-    let runs = store.runs(sync, most).await?;
+pub async fn show(store: &dyn StateStore, sync: &str, limit: usize, command: &str, out: &Out) -> Result<ExitCode, Fault> {
+    let runs = store.runs(sync, limit).await?;
     out.value(&runs);
     if runs.is_empty() {
         out.line(format!("`{sync}` has not run yet: {command}"));

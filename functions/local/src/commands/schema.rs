@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use domain::alert::Alerts;
+use domain::alert_settings::Alerts;
 use domain::fault::{Code, Fault};
 use domain::sync::Sync;
 

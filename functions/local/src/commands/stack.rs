@@ -7,7 +7,7 @@ use engine::report::{CheckReport, ExplainReport, PlanReport};
 use serde_json::json;
 
 use super::{apply, check, dead_letters, delete, explain, limits, pause, plan, runs, state as commands_state, trigger};
-use crate::cli::{Cli, Command, State};
+use crate::cli::{Cli, Command, StateCommand};
 use crate::output::Out;
 use crate::project::Project;
 use crate::remote::{Remote, state};
@@ -32,20 +32,23 @@ pub async fn run(cli: &Cli, remote: &Remote, out: &Out) -> Result<ExitCode, Faul
             let report: ExplainReport = remote.ask(&json!({ "sync": sync, "explain": key }), "explain").await?;
             Ok(explain::show(&report, out))
         }
-        Command::Runs { sync, most } => {
+        Command::Runs { sync, limit } => {
             known(remote, sync).await?;
-            runs::show(state(remote).await?.as_ref(), sync, *most, &trigger(sync), out).await
+            runs::show(state(remote).await?.as_ref(), sync, *limit, &trigger(sync), out).await
         }
         Command::DeadLetters(what) => {
             known(remote, what.sync()).await?;
             dead_letters::on(state(remote).await?.as_ref(), what, &trigger(what.sync()), out).await
         }
         Command::State(what) => {
-            let (State::Show { sync } | State::Resend { sync, .. } | State::SamePlace { sync } | State::Forget { sync, .. } | State::Rename { sync, .. }) =
-                what;
+            let (StateCommand::Show { sync }
+            | StateCommand::Resend { sync, .. }
+            | StateCommand::SamePlace { sync }
+            | StateCommand::Forget { sync, .. }
+            | StateCommand::Rename { sync, .. }) = what;
             known(remote, sync).await?;
             let mut hashes = Vec::new();
-            if let State::Resend { keys, .. } = what {
+            if let StateCommand::Resend { keys, .. } = what {
                 for key in keys {
                     let report: ExplainReport = remote.ask(&json!({ "sync": sync, "explain": key }), "explain").await?;
                     hashes.push(report.hash.ok_or_else(|| commands_state::no_row(sync, key))?);

@@ -7,28 +7,32 @@ use domain::key::KeyHash;
 use domain::ports::StateStore;
 use domain::sync::is_name;
 use embedded::SyncLock;
-use engine::Stop;
+use engine::CancelToken;
 use engine::report::explain;
 use engine::state::{self, StateReport};
 use serde_json::json;
 
-use crate::cli::State;
-use crate::confirm::{Said, confirm};
+use crate::cli::StateCommand;
+use crate::confirm::{Confirmation, confirm};
 use crate::output::{Out, thousands, when};
 use crate::project::Project;
 use crate::{exit, open};
 
 /// Runs the command on this machine.
-pub async fn run(project: &Project, what: &State, out: &Out) -> Result<ExitCode, Fault> {
-    if let State::Show { sync } = what {
+pub async fn run(project: &Project, what: &StateCommand, out: &Out) -> Result<ExitCode, Fault> {
+    if let StateCommand::Show { sync } = what {
         let name = &project.sync(sync)?.name;
         let (store, _temporary) = open::state_to_read(project).await?;
         return show(&state::show(store.as_ref(), name).await?, out);
     }
-    let (State::Show { sync } | State::Resend { sync, .. } | State::SamePlace { sync } | State::Forget { sync, .. } | State::Rename { sync, .. }) = what;
+    let (StateCommand::Show { sync }
+    | StateCommand::Resend { sync, .. }
+    | StateCommand::SamePlace { sync }
+    | StateCommand::Forget { sync, .. }
+    | StateCommand::Rename { sync, .. }) = what;
     // A sync that goes by another name now has no file under the old one.
     let name = match what {
-        State::Rename { sync, name } => {
+        StateCommand::Rename { sync, name } => {
             project.sync(name)?;
             plain(sync)?
         }
@@ -37,9 +41,9 @@ pub async fn run(project: &Project, what: &State, out: &Out) -> Result<ExitCode,
     let _lock = SyncLock::acquire(&project.state_folder().join("locks"), name)?;
     let store = open::state(project).await?;
     let mut hashes = Vec::new();
-    if let State::Resend { keys, .. } = what {
+    if let StateCommand::Resend { keys, .. } = what {
         for key in keys {
-            let engine = open::engine(project, project.sync(sync)?, store.clone(), Stop::default()).await?;
+            let engine = open::engine(project, project.sync(sync)?, store.clone(), CancelToken::default()).await?;
             hashes.push(explain(&engine, key).await?.hash.ok_or_else(|| no_row(sync, key))?);
         }
     }
@@ -47,11 +51,11 @@ pub async fn run(project: &Project, what: &State, out: &Out) -> Result<ExitCode,
 }
 
 /// The command on this state. `hashes` are those of the keys of the command; `command` is what would make the next run.
-pub async fn on(store: &dyn StateStore, what: &State, hashes: &[KeyHash], command: &str, out: &Out) -> Result<ExitCode, Fault> {
+pub async fn on(store: &dyn StateStore, what: &StateCommand, hashes: &[KeyHash], command: &str, out: &Out) -> Result<ExitCode, Fault> {
     let ok = Ok(ExitCode::from(exit::OK));
     match what {
-        State::Show { sync } => show(&state::show(store, sync).await?, out),
-        State::Resend { sync, keys, yes } => {
+        StateCommand::Show { sync } => show(&state::show(store, sync).await?, out),
+        StateCommand::Resend { sync, keys, yes } => {
             let all = format!("This has every record of `{sync}` sent once more by the next run.");
             if keys.is_empty() && !yes && !agreed(&all, sync, out) {
                 return Ok(ExitCode::from(exit::USAGE));
@@ -61,13 +65,13 @@ pub async fn on(store: &dyn StateStore, what: &State, hashes: &[KeyHash], comman
             out.line(format!("{} record(s) will be sent by the next run: {command}", thousands(count)));
             ok
         }
-        State::SamePlace { sync } => {
+        StateCommand::SamePlace { sync } => {
             state::same_place(store, sync).await?;
             out.value(&json!({ "sync": sync, "same_place": true }));
             out.line(format!("What is known of `{sync}` is taken to be of the place that its next run finds: {command}"));
             ok
         }
-        State::Forget { sync, yes } => {
+        StateCommand::Forget { sync, yes } => {
             let question =
                 format!("This forgets every record that `{sync}` has delivered: the next run sends all of them, and deletes none that was sent before.");
             if !yes && !agreed(&question, sync, out) {
@@ -78,7 +82,7 @@ pub async fn on(store: &dyn StateStore, what: &State, hashes: &[KeyHash], comman
             out.line(format!("{} record(s) are forgotten. The destination was not touched.", thousands(count)));
             ok
         }
-        State::Rename { sync, name } => {
+        StateCommand::Rename { sync, name } => {
             let count = state::rename(store, sync, name).await?;
             out.value(&json!({ "sync": name, "was": sync, "records": count }));
             out.line(format!("`{name}` goes on with the {} record(s) of `{sync}`.", thousands(count)));
@@ -99,12 +103,12 @@ fn plain(sync: &str) -> Result<&str, Fault> {
 
 fn agreed(question: &str, sync: &str, out: &Out) -> bool {
     match confirm(question, sync, out) {
-        Said::Yes => true,
-        Said::No => {
+        Confirmation::Yes => true,
+        Confirmation::No => {
             out.line("Nothing was changed.");
             false
         }
-        Said::Nobody => {
+        Confirmation::Nobody => {
             out.hint("Nothing was changed: there is no terminal to ask on. Add --yes to do it.");
             false
         }
@@ -114,7 +118,7 @@ fn agreed(question: &str, sync: &str, out: &Out) -> bool {
 fn show(report: &StateReport, out: &Out) -> Result<ExitCode, Fault> {
     out.value(report);
     let words = |at: Option<domain::clock::Millis>| at.map_or_else(|| "never".to_owned(), when);
-    let mut rows = vec![("accepted", thousands(report.accepted)), ("refused", thousands(report.in_trouble))];
+    let mut rows = vec![("accepted", thousands(report.accepted)), ("refused", thousands(report.failing))];
     if report.unknown > 0 {
         rows.push(("of a version that nobody knows", thousands(report.unknown)));
     }
@@ -127,8 +131,8 @@ fn show(report: &StateReport, out: &Out) -> Result<ExitCode, Fault> {
     }
     rows.push(("up to date since", words(report.delivered)));
     rows.push(("read in full", words(report.last_full)));
-    if report.doubts > 0 {
-        rows.push(("cut off", format!("{} batch(es): the next run sends what they had", report.doubts)));
+    if report.in_doubt > 0 {
+        rows.push(("cut off", format!("{} batch(es): the next run sends what they had", report.in_doubt)));
     }
     if let Some(run) = &report.active {
         rows.push(("active", run.clone()));

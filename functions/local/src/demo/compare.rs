@@ -9,15 +9,15 @@ use domain::run::{Run, Status};
 use rusqlite::{Connection, OpenFlags, Row};
 use serde_json::{Map, Value, json};
 
-use super::endpoint::Records;
+use super::endpoint::EndpointRecords;
 use super::sample::{BAD_EMAILS, BLOCKED};
 use crate::output::thousands;
 
 /// Records by key; empty fields are left out.
-pub type Seen = BTreeMap<i64, Value>;
+pub type SeenRecords = BTreeMap<i64, Value>;
 
 /// What the model's rows should become: those that can be delivered.
-pub fn model(warehouse: &Path) -> Result<Seen, Fault> {
+pub fn model(warehouse: &Path) -> Result<SeenRecords, Fault> {
     let sql = "select id, lower(trim(email)), first_name, lower(plan), lifetime_value, signed_up, profile from customers
                where id in (select id from customers group by id having count(*) = 1)";
     let mut rows = read(warehouse, sql)?;
@@ -26,21 +26,21 @@ pub fn model(warehouse: &Path) -> Result<Seen, Fault> {
 }
 
 /// What of it the endpoint takes.
-pub fn taken_by_endpoint(model: &Seen) -> Seen {
+pub fn taken_by_endpoint(model: &SeenRecords) -> SeenRecords {
     model.iter().filter(|(id, _)| !BLOCKED.contains(id)).map(|(id, record)| (*id, record.clone())).collect()
 }
 
 /// What the endpoint has.
-pub fn endpoint(records: Records) -> Seen {
+pub fn endpoint(records: EndpointRecords) -> SeenRecords {
     records.into_iter().map(|(id, fields)| (id, without_nulls(fields))).collect()
 }
 
 /// What the product database has.
-pub fn product(database: &Path) -> Result<Seen, Fault> {
+pub fn product(database: &Path) -> Result<SeenRecords, Fault> {
     read(database, "select id, email, first_name, plan, lifetime_value, signed_up, profile from customers")
 }
 
-fn read(file: &Path, sql: &str) -> Result<Seen, Fault> {
+fn read(file: &Path, sql: &str) -> Result<SeenRecords, Fault> {
     let rows = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).and_then(|connection| {
         let mut statement = connection.prepare(sql)?;
         let rows = statement.query_map([], |row| Ok((row.get(0)?, record(row)?)))?;
@@ -70,7 +70,7 @@ fn without_nulls(fields: Map<String, Value>) -> Value {
 }
 
 /// Holds what is `there` against what is wanted, record by record and field by field.
-pub fn same(place: &str, wanted: &Seen, there: &Seen) -> Result<(), Fault> {
+pub fn same(place: &str, wanted: &SeenRecords, there: &SeenRecords) -> Result<(), Fault> {
     let missing: Vec<_> = wanted.keys().filter(|id| !there.contains_key(id)).collect();
     let extra: Vec<_> = there.keys().filter(|id| !wanted.contains_key(id)).collect();
     let different: Vec<_> = wanted.iter().filter(|(id, record)| there.get(id).is_some_and(|found| found != *record)).map(|(id, _)| id).collect();

@@ -20,23 +20,23 @@ use tokio::task::{JoinHandle, JoinSet};
 pub const BLOCKED_DOMAIN: &str = "blocked.example";
 
 /// The fields of each record, by key.
-pub type Records = BTreeMap<i64, Map<String, Value>>;
+pub type EndpointRecords = BTreeMap<i64, Map<String, Value>>;
 
 /// A running endpoint.
 pub struct Endpoint {
     address: SocketAddr,
-    records: Arc<Mutex<Records>>,
+    records: Arc<Mutex<EndpointRecords>>,
     task: JoinHandle<()>,
 }
 
 /// What a request carries: the webhook's usual body.
 #[derive(Deserialize)]
-struct Body {
-    records: Vec<Sent>,
+struct EndpointBody {
+    records: Vec<EndpointRecord>,
 }
 
 #[derive(Deserialize)]
-struct Sent {
+struct EndpointRecord {
     id: String,
     key: i64,
     fields: Map<String, Value>,
@@ -48,7 +48,7 @@ impl Endpoint {
         let failed = |e: std::io::Error| Fault::new(Code::Internal, format!("The demo's HTTP endpoint cannot listen on 127.0.0.1: {e}."));
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let records = Arc::new(Mutex::new(Records::new()));
+        let records = Arc::new(Mutex::new(EndpointRecords::new()));
         let task = tokio::spawn(accept(listener, Arc::clone(&records)));
         Ok(Self { address, records, task })
     }
@@ -59,7 +59,7 @@ impl Endpoint {
     }
 
     /// What it has.
-    pub fn records(&self) -> Records {
+    pub fn records(&self) -> EndpointRecords {
         self.records.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -71,7 +71,7 @@ impl Drop for Endpoint {
 }
 
 /// Serves until it is aborted, and its connections with it.
-async fn accept(listener: TcpListener, records: Arc<Mutex<Records>>) {
+async fn accept(listener: TcpListener, records: Arc<Mutex<EndpointRecords>>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -89,9 +89,9 @@ async fn accept(listener: TcpListener, records: Arc<Mutex<Records>>) {
     }
 }
 
-async fn respond(request: Request<Incoming>, records: Arc<Mutex<Records>>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+async fn respond(request: Request<Incoming>, records: Arc<Mutex<EndpointRecords>>) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let bytes = request.into_body().collect().await?.to_bytes();
-    let (status, answer) = match serde_json::from_slice::<Body>(&bytes) {
+    let (status, answer) = match serde_json::from_slice::<EndpointBody>(&bytes) {
         Ok(body) => {
             let mut records = records.lock().unwrap_or_else(PoisonError::into_inner);
             let results: Vec<Value> = body.records.into_iter().map(|sent| take(&mut records, sent)).collect();
@@ -105,7 +105,7 @@ async fn respond(request: Request<Incoming>, records: Arc<Mutex<Records>>) -> Re
 }
 
 /// Keeps a record, or refuses it for good. Fields that are not sent stay as they are.
-fn take(records: &mut Records, sent: Sent) -> Value {
+fn take(records: &mut EndpointRecords, sent: EndpointRecord) -> Value {
     let email = sent.fields.get("email").and_then(Value::as_str).unwrap_or_default();
     if email.rsplit_once('@').is_some_and(|(_, domain)| domain == BLOCKED_DOMAIN) {
         let message = format!("addresses in {BLOCKED_DOMAIN} are not taken");

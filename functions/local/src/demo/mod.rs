@@ -15,11 +15,11 @@ use std::time::Instant;
 
 use domain::fault::{Code, Fault};
 use domain::run::{Run, Status, Trigger};
-use engine::Stop;
-use engine::started::Request;
+use engine::CancelToken;
+use engine::started::RunRequest;
 use serde_json::json;
 
-use self::compare::{Seen, came_out, same};
+use self::compare::{SeenRecords, came_out, same};
 use self::endpoint::Endpoint;
 use self::project::{CRM, Folder, PRODUCT};
 use self::sample::{BAD_EMAILS, BLOCKED, CHANGED, DELETED, INVALID, ROWS};
@@ -40,7 +40,7 @@ pub async fn run(keep: Option<&Path>, destination: Option<DemoDestination>, out:
         return service::run(destination, keep, out).await;
     }
     let began = Instant::now();
-    let stop = Stop::default();
+    let stop = CancelToken::default();
     tokio::spawn(stop_on_signal(stop.clone()));
     let endpoint = Endpoint::start().await?;
     let (keep, url) = (keep.map(Path::to_owned), endpoint.url());
@@ -59,7 +59,7 @@ pub async fn run(keep: Option<&Path>, destination: Option<DemoDestination>, out:
 
 struct Demo<'a> {
     out: &'a Out,
-    stop: Stop,
+    stop: CancelToken,
     endpoint: Endpoint,
     folder: Folder,
     project: Project,
@@ -67,9 +67,9 @@ struct Demo<'a> {
 
 /// What both ends have.
 struct Ends {
-    model: Seen,
-    endpoint: Seen,
-    product: Seen,
+    model: SeenRecords,
+    endpoint: SeenRecords,
+    product: SeenRecords,
 }
 
 impl Demo<'_> {
@@ -182,7 +182,7 @@ impl Demo<'_> {
 
     /// Both syncs, concurrently. A fault of one does not cut the other off.
     async fn run_both(&self) -> Result<(Run, Run), Fault> {
-        let request = Request { trigger: Trigger::Manual, approve: None, full: false };
+        let request = RunRequest { trigger: Trigger::Manual, approve: None, full: false };
         let bars = Bars::new(self.out.is_json());
         let (crm, product) = (self.project.sync(CRM)?, self.project.sync(PRODUCT)?);
         let both = tokio::join!(

@@ -15,13 +15,13 @@ use domain::schedule::Timed;
 use domain::sync::Sync;
 
 use super::Remote;
-use super::changes::{Action, Change, ScheduleStep, parts, schedule_step};
+use super::changes::{ApplyAction, ScheduleStep, StackChange, parts, schedule_step};
 use crate::project::Project;
 
 /// One sync of an apply.
-pub struct Step {
+pub struct ApplyStep {
     /// What is shown.
-    pub change: Change,
+    pub change: StackChange,
     /// The definition to write.
     pub definition: Option<Definition>,
     /// What to do about the schedule.
@@ -36,7 +36,7 @@ struct Ready {
 
 /// Decides what to do. `only`: these syncs; none: all. `prune`: what the project does not have goes. Writes nothing.
 /// One file that is not valid is a fault, and nothing is applied.
-pub async fn decide(project: &Project, remote: &Remote, only: &[String], prune: bool) -> Result<Vec<Step>, Fault> {
+pub async fn decide(project: &Project, remote: &Remote, only: &[String], prune: bool) -> Result<Vec<ApplyStep>, Fault> {
     let listed = remote.definitions.list().await?;
     let scheduled = remote.schedules.names().await?;
     let there: BTreeSet<&str> = listed.iter().map(|l| l.sync.as_str()).chain(scheduled.iter().map(String::as_str)).collect();
@@ -68,25 +68,25 @@ pub async fn decide(project: &Project, remote: &Remote, only: &[String], prune: 
             parts.push("schedule".into());
         }
         let action = match old {
-            None => Action::Create,
-            Some(_) if parts.is_empty() => Action::Unchanged,
-            Some(_) => Action::Change,
+            None => ApplyAction::Create,
+            Some(_) if parts.is_empty() => ApplyAction::Unchanged,
+            Some(_) => ApplyAction::Change,
         };
-        let change = Change { sync: name, action, parts, schedule: definition.sync.schedule.in_words(), paused };
-        steps.push(Step { change, definition: write.then_some(definition), schedule });
+        let change = StackChange { sync: name, action, parts, schedule: definition.sync.schedule.in_words(), paused };
+        steps.push(ApplyStep { change, definition: write.then_some(definition), schedule });
     }
     for name in there.into_iter().filter(|name| !ours.contains(name) && chosen(name)) {
-        let (action, schedule) = if prune { (Action::Remove, ScheduleStep::Remove) } else { (Action::Left, ScheduleStep::Keep) };
+        let (action, schedule) = if prune { (ApplyAction::Remove, ScheduleStep::Remove) } else { (ApplyAction::Left, ScheduleStep::Keep) };
         let current = listed.iter().find(|l| l.sync == name);
         let words = current.map_or_else(|| "a schedule without a sync".to_owned(), |l| l.schedule.in_words());
-        let change = Change { sync: name.to_owned(), action, parts: vec![], schedule: words, paused: current.is_some_and(|c| c.paused) };
-        steps.push(Step { change, definition: None, schedule });
+        let change = StackChange { sync: name.to_owned(), action, parts: vec![], schedule: words, paused: current.is_some_and(|c| c.paused) };
+        steps.push(ApplyStep { change, definition: None, schedule });
     }
     Ok(steps)
 }
 
 /// Does a step. A definition is there before a schedule that starts it, and a schedule is gone before its definition.
-pub async fn perform(remote: &Remote, step: &Step, now: Millis) -> Result<(), Fault> {
+pub async fn perform(remote: &Remote, step: &ApplyStep, now: Millis) -> Result<(), Fault> {
     let name = &step.change.sync;
     if let Some(definition) = &step.definition {
         remote.definitions.put(definition, now).await?;
@@ -98,7 +98,7 @@ pub async fn perform(remote: &Remote, step: &Step, now: Millis) -> Result<(), Fa
             remote.schedules.remove(name).await?;
         }
     }
-    if step.change.action == Action::Remove {
+    if step.change.action == ApplyAction::Remove {
         remote.definitions.remove(name, now).await?;
     }
     Ok(())
@@ -120,10 +120,10 @@ async fn validate(project: &Project, sync: &Sync, stack: &str, queues: &[String]
     destination.must_be_reachable(connection)?;
     // There is no folder on AWS that a path could begin at; a connector that needs one says so when it is opened there.
     let folder = Path::new("/");
-    only_a_secret_missing(warehouses::open(&sync.model.warehouse, warehouse, folder, &Unasked).await.err())?;
-    only_a_secret_missing(destinations::open(sync, destination, folder, &Unasked).await.err())?;
+    only_a_secret_missing(warehouses::open(&sync.model.warehouse, warehouse, folder, &NoSecrets).await.err())?;
+    only_a_secret_missing(destinations::open(sync, destination, folder, &NoSecrets).await.err())?;
     // What comes after the secrets: with a stand-in for them, whatever is wrong with the sync itself.
-    if let Err(fault) = destinations::open(sync, destination, folder, &StandIn).await
+    if let Err(fault) = destinations::open(sync, destination, folder, &PlaceholderSecrets).await
         && fault.code == Code::SyncInvalid
     {
         return Err(fault);
@@ -141,20 +141,20 @@ async fn validate(project: &Project, sync: &Sync, stack: &str, queues: &[String]
 }
 
 /// The secrets of a stack are for its functions. A connection that gets as far as asking for one has read its settings.
-struct Unasked;
+struct NoSecrets;
 
 #[async_trait]
-impl SecretSource for Unasked {
+impl SecretSource for NoSecrets {
     async fn get(&self, reference: &Reference) -> Result<String, Fault> {
         Err(Fault::new(Code::SecretMissing, format!("{reference} is not asked for on this machine.")))
     }
 }
 
 /// Something in the place of every secret. Nothing is opened with it that is used.
-struct StandIn;
+struct PlaceholderSecrets;
 
 #[async_trait]
-impl SecretSource for StandIn {
+impl SecretSource for PlaceholderSecrets {
     async fn get(&self, _: &Reference) -> Result<String, Fault> {
         Ok("stand-in".to_owned())
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// What becomes of a sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Action {
+pub enum ApplyAction {
     /// It is new.
     Create,
     /// It is another than before.
@@ -22,11 +22,11 @@ pub enum Action {
 
 /// One sync of an apply, as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Change {
+pub struct StackChange {
     /// The sync.
     pub sync: String,
     /// What becomes of it.
-    pub action: Action,
+    pub action: ApplyAction,
     /// Which parts of it differ.
     pub parts: Vec<String>,
     /// When it runs, in words.

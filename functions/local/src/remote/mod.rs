@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use aws::Clients;
 use aws::control::{Schedules, Stack};
-use aws::definitions::{Active, Definitions};
+use aws::definitions::{ActiveDefinition, Definitions};
 use aws::invoke::Functions;
 use aws::state::DynamoState;
 use domain::fault::{Code, Fault};
@@ -39,7 +39,7 @@ impl Remote {
     }
 
     /// The active definition of a sync that is applied.
-    pub async fn active(&self, sync: &str) -> Result<Active, Fault> {
+    pub async fn active(&self, sync: &str) -> Result<ActiveDefinition, Fault> {
         match self.definitions.active(sync).await? {
             Some(active) => Ok(active),
             None => Err(self.unknown(sync).await?),

@@ -6,24 +6,24 @@ use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, WriteRequest};
 use domain::fault::{Code, Fault};
 
 use crate::Clients;
-use crate::failure::Failure;
+use crate::failure::AwsFailure;
 use crate::keys::{PK, SK, state_partitions};
 
 /// Items to a batch write.
 const BATCH: usize = 25;
 
-type Key = HashMap<String, AttributeValue>;
+type TableKey = HashMap<String, AttributeValue>;
 
 /// Removes every item of a sync's records, and says how many there were. Digests go before the buckets they speak of, so
 /// that an interrupted call leaves nothing that would be believed. Heads and the history of runs stay.
 pub async fn records(clients: &Clients, table: &str, sync: &str) -> Result<u64, Fault> {
     let client = clients.dynamodb();
     let parts = state_partitions(sync);
-    let mut found: Vec<Vec<Key>> = vec![Vec::new(); parts.len()];
+    let mut found: Vec<Vec<TableKey>> = vec![Vec::new(); parts.len()];
     let scan = client.scan().table_name(table).projection_expression("pk, sk").consistent_read(true);
     let mut pages = scan.into_paginator().items().send();
     while let Some(item) = pages.next().await {
-        let item = item.map_err(|e| fault(table, &Failure::of(&e)))?;
+        let item = item.map_err(|e| fault(table, &AwsFailure::of(&e)))?;
         let pk = item.get(PK).and_then(|pk| pk.as_s().ok()).map(String::as_str).unwrap_or_default();
         let is = |part: &String| if part.ends_with('#') { pk.starts_with(part.as_str()) } else { pk == part };
         let place = parts.iter().position(is);
@@ -42,9 +42,9 @@ pub async fn records(clients: &Clients, table: &str, sync: &str) -> Result<u64, 
 }
 
 /// Removes some items; those that DynamoDB had no room for are tried again.
-async fn remove(client: &aws_sdk_dynamodb::Client, table: &str, keys: &[Key]) -> Result<(), Fault> {
-    let request = |key: &Key| {
-        let only: Key = key.iter().filter(|(name, _)| *name == PK || *name == SK).map(|(n, v)| (n.clone(), v.clone())).collect();
+async fn remove(client: &aws_sdk_dynamodb::Client, table: &str, keys: &[TableKey]) -> Result<(), Fault> {
+    let request = |key: &TableKey| {
+        let only: TableKey = key.iter().filter(|(name, _)| *name == PK || *name == SK).map(|(n, v)| (n.clone(), v.clone())).collect();
         let delete = DeleteRequest::builder().set_key(Some(only)).build();
         delete.map(|delete| WriteRequest::builder().delete_request(delete).build())
     };
@@ -52,7 +52,7 @@ async fn remove(client: &aws_sdk_dynamodb::Client, table: &str, keys: &[Key]) ->
     let mut left = requests.map_err(|e| Fault::new(Code::Internal, format!("A write to the table cannot be described: {e}.")))?;
     let mut pause = std::time::Duration::from_millis(100);
     while !left.is_empty() {
-        let sent = client.batch_write_item().request_items(table, left).send().await.map_err(|e| fault(table, &Failure::of(&e)))?;
+        let sent = client.batch_write_item().request_items(table, left).send().await.map_err(|e| fault(table, &AwsFailure::of(&e)))?;
         left = sent.unprocessed_items.and_then(|mut of| of.remove(table)).unwrap_or_default();
         if !left.is_empty() {
             tokio::time::sleep(pause).await;
@@ -62,7 +62,7 @@ async fn remove(client: &aws_sdk_dynamodb::Client, table: &str, keys: &[Key]) ->
     Ok(())
 }
 
-fn fault(table: &str, failure: &Failure) -> Fault {
+fn fault(table: &str, failure: &AwsFailure) -> Fault {
     Fault::new(Code::StateUnusable, format!("State in the table {table} cannot be removed ({failure})."))
         .with_next("Allow the caller dynamodb:Scan and BatchWriteItem on the table, then delete again; it goes on where it stopped.")
 }

@@ -11,7 +11,7 @@ use domain::schedule::Timed;
 
 use crate::Clients;
 use crate::control::Stack;
-use crate::failure::{Failure, Kind};
+use crate::failure::{AwsFailure, AwsFailureKind};
 
 /// Attempts to deliver a tick, after the first.
 const RETRIES: i32 = 10;
@@ -122,16 +122,16 @@ impl Schedules {
     }
 
     fn fault<E: ProvideErrorMetadata, R>(&self, what: &str, error: &SdkError<E, R>) -> Fault {
-        let failure = Failure::of(error);
+        let failure = AwsFailure::of(error);
         // What the scheduler finds wrong with an expression is about nothing but the sync file.
         let words = error.code().filter(|code| *code == "ValidationException").and(error.message()).map(|words| format!(": {words}")).unwrap_or_default();
         let fault = Fault::new(Code::StateUnusable, format!("Schedules of the group {} cannot be {what} ({failure}{words}).", self.group));
         match failure.kind {
-            Kind::Missing => fault.with_next("Deploy the stack again: its schedule group is gone."),
-            Kind::Denied | Kind::Key => fault.with_next(
+            AwsFailureKind::Missing => fault.with_next("Deploy the stack again: its schedule group is gone."),
+            AwsFailureKind::Denied | AwsFailureKind::Key => fault.with_next(
                 "Allow the caller scheduler:ListSchedules, GetSchedule, CreateSchedule, UpdateSchedule, DeleteSchedule, and iam:PassRole on the role.",
             ),
-            Kind::Throttled | Kind::Unreachable | Kind::Other => fault.with_next("Run it again; it goes on where it stopped."),
+            AwsFailureKind::Throttled | AwsFailureKind::Unreachable | AwsFailureKind::Other => fault.with_next("Run it again; it goes on where it stopped."),
         }
     }
 }

@@ -5,7 +5,7 @@ use domain::fault::{Code, Fault};
 use domain::finding::nearest;
 
 use crate::Clients;
-use crate::failure::{Failure, Kind};
+use crate::failure::{AwsFailure, AwsFailureKind};
 
 /// A stack by its outputs, which the SAM template and the CDK construct name alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,8 +43,8 @@ impl Stack {
             Ok(described) => described,
             Err(e) => {
                 let missing = e.message().is_some_and(|words| words.contains("does not exist"));
-                let failure = Failure::of(&e);
-                return Err(if missing || failure.kind == Kind::Missing {
+                let failure = AwsFailure::of(&e);
+                return Err(if missing || failure.kind == AwsFailureKind::Missing {
                     let what = format!("There is no stack `{name}` in the account {region} that the credentials lead to.");
                     Fault::new(Code::NotFound, what).with_next(self::near(&client, name).await)
                 } else {
@@ -92,12 +92,14 @@ fn without(name: &str, status: &str, key: &str) -> Fault {
         .with_next("check --stack, or deploy the stack again from this release")
 }
 
-fn unreadable(name: &str, region: &str, failure: &Failure) -> Fault {
+fn unreadable(name: &str, region: &str, failure: &AwsFailure) -> Fault {
     let fault = Fault::new(Code::StateUnusable, format!("Stack `{name}` {region} cannot be read ({failure})."));
     match failure.kind {
-        Kind::Denied | Kind::Key => fault.with_next("Sign in (aws sso login, AWS_PROFILE), and allow the caller cloudformation:DescribeStacks."),
-        Kind::Unreachable => fault.with_next("Check the network, AWS_REGION and AWS_ENDPOINT_URL, then run again."),
-        Kind::Missing | Kind::Throttled | Kind::Other => fault.with_next("Check AWS_REGION and AWS_PROFILE, then run again."),
+        AwsFailureKind::Denied | AwsFailureKind::Key => {
+            fault.with_next("Sign in (aws sso login, AWS_PROFILE), and allow the caller cloudformation:DescribeStacks.")
+        }
+        AwsFailureKind::Unreachable => fault.with_next("Check the network, AWS_REGION and AWS_ENDPOINT_URL, then run again."),
+        AwsFailureKind::Missing | AwsFailureKind::Throttled | AwsFailureKind::Other => fault.with_next("Check AWS_REGION and AWS_PROFILE, then run again."),
     }
 }
 

@@ -1,9 +1,9 @@
 //! The queue of one destination on SQS (a standard queue: at least once, in any order). A batch too large for a message
 //! goes into the stack's bucket, and the message says where it is.
 
+mod errors;
 mod send;
 mod text;
-mod unusable;
 mod urls;
 
 use std::time::Duration;
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use self::send::Sender;
 pub use self::urls::QueueUrls;
 use crate::Clients;
-use crate::failure::{Failure, Kind};
+use crate::failure::{AwsFailure, AwsFailureKind};
 use crate::objects::Objects;
 
 /// Most bytes of a batch's body. What a message does not hold goes through the bucket; this bounds what a writer holds in memory.
@@ -57,12 +57,12 @@ impl SqsQueue {
 
     /// The message of a text that SQS delivered. Fault `QueueUnusable`: it is none of ours or damaged, or its body is gone.
     pub async fn read(&self, body: &str) -> Result<Message, Fault> {
-        match text::read(body).map_err(|why| unusable::message(&why))? {
+        match text::read(body).map_err(|why| errors::message(&why))? {
             text::Read::Whole(message) => Ok(message),
             text::Read::Elsewhere { header, key, bytes } => match self.objects.get(&key).await? {
                 Some(body) if body.len() == bytes => Ok(Message { header, body }),
-                Some(_) => Err(unusable::message("its body in the bucket has another size than it says")),
-                None => Err(unusable::body_gone(&key)),
+                Some(_) => Err(errors::message("its body in the bucket has another size than it says")),
+                None => Err(errors::body_gone(&key)),
             },
         }
     }
@@ -77,7 +77,7 @@ impl SqsQueue {
 
     /// Sends a message that nobody can handle to the dead letter queue, with the reason as the attribute [`REASON`].
     /// The message in this queue stays: the caller removes it.
-    pub async fn set_aside(&self, dlq_url: &str, body: &str, reason: &str) -> Result<(), Fault> {
+    pub async fn dead_letter_message(&self, dlq_url: &str, body: &str, reason: &str) -> Result<(), Fault> {
         let reason: String = reason.chars().filter(|c| !c.is_control() || *c == '\n').take(REASON_LENGTH).collect();
         let mut send = self.client.send_message().queue_url(dlq_url).message_body(body);
         // Attributes count too; a message that is full goes without its reason, which is in the log.
@@ -86,7 +86,7 @@ impl SqsQueue {
             let value = value.map_err(|_| Fault::new(Code::Internal, "A message attribute could not be built."))?;
             send = send.message_attributes(REASON, value);
         }
-        send.send().await.map(drop).map_err(|e| unusable::queue(dlq_url, "sent to", "sqs:SendMessage", &Failure::of(&e)))
+        send.send().await.map(drop).map_err(|e| errors::queue(dlq_url, "sent to", "sqs:SendMessage", &AwsFailure::of(&e)))
     }
 
     async fn remove(&self, key: &str) {
@@ -98,7 +98,7 @@ impl SqsQueue {
     async fn receive_once(&self, most: usize, wait: u64) -> Result<Vec<Delivery>, Fault> {
         let call = self.client.receive_message().queue_url(&self.url).max_number_of_messages(most.clamp(1, RECEIVED) as i32).wait_time_seconds(wait as i32);
         let call = call.message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount);
-        let answer = call.send().await.map_err(|e| unusable::queue(&self.url, "read", "sqs:ReceiveMessage", &Failure::of(&e)))?;
+        let answer = call.send().await.map_err(|e| errors::queue(&self.url, "read", "sqs:ReceiveMessage", &AwsFailure::of(&e)))?;
         let mut out = Vec::new();
         for received in answer.messages.unwrap_or_default() {
             let (body, handle) = (received.body.unwrap_or_default(), received.receipt_handle.unwrap_or_default());
@@ -107,7 +107,7 @@ impl SqsQueue {
                 Ok(message) => out.push(Delivery { message, receipt: Self::receipt(&handle, &body), receives }),
                 // It comes again, and ends in the dead letter queue by the redrive policy; its neighbours are delivered.
                 Err(fault) => {
-                    tracing::error!(queue = unusable::name(&self.url), receives, what = fault.what, next = fault.next_step(), "a message cannot be read")
+                    tracing::error!(queue = errors::name(&self.url), receives, what = fault.what, next = fault.next_step(), "a message cannot be read")
                 }
             }
         }
@@ -121,8 +121,9 @@ fn parts(receipt: &Receipt) -> (&str, Option<&str>) {
 }
 
 /// True when SQS says that a receipt is no longer good: its message is gone, or was received again since.
-fn is_old(failure: &Failure) -> bool {
-    failure.kind == Kind::Other && ["ReceiptHandleIsInvalid", "MessageNotInflight", "InvalidParameterValue"].iter().any(|code| failure.code.contains(code))
+fn is_old(failure: &AwsFailure) -> bool {
+    failure.kind == AwsFailureKind::Other
+        && ["ReceiptHandleIsInvalid", "MessageNotInflight", "InvalidParameterValue"].iter().any(|code| failure.code.contains(code))
 }
 
 #[async_trait]
@@ -136,13 +137,13 @@ impl BatchQueue for SqsQueue {
     }
 
     fn sends_at_once(&self) -> usize {
-        send::TOGETHER * send::REQUESTS
+        send::MAX_BATCH * send::REQUESTS
     }
 
     async fn send(&self, message: Message) -> Result<(), Fault> {
         let Message { header, body } = message;
         if body.len() > MAX_BODY_BYTES {
-            return Err(unusable::too_large(header.number, body.len(), MAX_BODY_BYTES));
+            return Err(errors::too_large(header.number, body.len(), MAX_BODY_BYTES));
         }
         let head = text::head(&header).map_err(|why| Fault::new(Code::Internal, format!("Batch {} cannot be sent: {why}.", header.number)))?;
         if text::size(&head, body.len()) <= self.max_message_bytes {
@@ -151,7 +152,7 @@ impl BatchQueue for SqsQueue {
         let (key, bytes) = (text::key(&header), body.len());
         let text = text::pointer(head, &key, bytes);
         if text.len() > self.max_message_bytes {
-            return Err(unusable::too_large(header.number, text.len(), self.max_message_bytes));
+            return Err(errors::too_large(header.number, text.len(), self.max_message_bytes));
         }
         self.objects.put(&key, body).await?;
         self.sender.send(text).await
@@ -173,16 +174,16 @@ impl BatchQueue for SqsQueue {
     async fn delay(&self, receipt: &Receipt, delay: Duration) -> Result<(), Fault> {
         let seconds = delay.min(LONGEST_DELAY).as_millis().div_ceil(1000) as i32;
         let call = self.client.change_message_visibility().queue_url(&self.url).receipt_handle(parts(receipt).0).visibility_timeout(seconds);
-        match call.send().await.map_err(|e| Failure::of(&e)) {
-            Err(failure) if !is_old(&failure) => Err(unusable::queue(&self.url, "changed", "sqs:ChangeMessageVisibility", &failure)),
+        match call.send().await.map_err(|e| AwsFailure::of(&e)) {
+            Err(failure) if !is_old(&failure) => Err(errors::queue(&self.url, "changed", "sqs:ChangeMessageVisibility", &failure)),
             _ => Ok(()),
         }
     }
 
     async fn done(&self, receipt: &Receipt) -> Result<(), Fault> {
         let (handle, key) = parts(receipt);
-        match self.client.delete_message().queue_url(&self.url).receipt_handle(handle).send().await.map_err(|e| Failure::of(&e)) {
-            Err(failure) if !is_old(&failure) => return Err(unusable::queue(&self.url, "written", "sqs:DeleteMessage", &failure)),
+        match self.client.delete_message().queue_url(&self.url).receipt_handle(handle).send().await.map_err(|e| AwsFailure::of(&e)) {
+            Err(failure) if !is_old(&failure) => return Err(errors::queue(&self.url, "written", "sqs:DeleteMessage", &failure)),
             _ => {}
         }
         // Done is the batch and not this delivery: another delivery of it needs no body any more.

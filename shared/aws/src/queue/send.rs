@@ -11,11 +11,11 @@ use domain::fault::{Code, Fault};
 use domain::retry::backoff;
 use tokio::sync::oneshot;
 
-use super::unusable;
-use crate::failure::{Failure, Kind};
+use super::errors;
+use crate::failure::{AwsFailure, AwsFailureKind};
 
 /// Most messages in one request, as SQS has it.
-pub(super) const TOGETHER: usize = 10;
+pub(super) const MAX_BATCH: usize = 10;
 /// Most requests at once.
 pub(super) const REQUESTS: usize = 4;
 /// Attempts of a message that SQS could not take although the request went well.
@@ -28,27 +28,27 @@ const PERMISSION: &str = "sqs:SendMessage";
 /// The sending half of a queue.
 #[derive(Clone)]
 pub(super) struct Sender {
-    shared: Arc<Shared>,
+    shared: Arc<SenderState>,
 }
 
-struct Shared {
+struct SenderState {
     client: Client,
     url: String,
     /// Most bytes of one request: what SQS allows for one message it allows for a request.
     bytes: usize,
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<SendBuffer>,
 }
 
 #[derive(Default)]
-struct Waiting {
-    letters: VecDeque<Letter>,
+struct SendBuffer {
+    letters: VecDeque<PendingSend>,
     bytes: usize,
     /// Requests under way.
     requests: usize,
 }
 
 /// A message and who waits for it.
-struct Letter {
+struct PendingSend {
     text: String,
     attempts: u32,
     done: oneshot::Sender<Result<(), Fault>>,
@@ -56,7 +56,7 @@ struct Letter {
 
 impl Sender {
     pub(super) fn new(client: Client, url: &str, bytes: usize) -> Self {
-        Self { shared: Arc::new(Shared { client, url: url.to_owned(), bytes, waiting: Mutex::default() }) }
+        Self { shared: Arc::new(SenderState { client, url: url.to_owned(), bytes, waiting: Mutex::default() }) }
     }
 
     /// Sends a text; returns when it is in the queue.
@@ -65,9 +65,9 @@ impl Sender {
         let begin = {
             let mut waiting = self.shared.waiting();
             waiting.bytes += text.len();
-            waiting.letters.push_back(Letter { text, attempts: 0, done });
+            waiting.letters.push_back(PendingSend { text, attempts: 0, done });
             // Another request only when there is a whole one to fill: until then messages wait for the one under way.
-            let whole = waiting.letters.len() >= TOGETHER || waiting.bytes >= self.shared.bytes;
+            let whole = waiting.letters.len() >= MAX_BATCH || waiting.bytes >= self.shared.bytes;
             let begin = waiting.requests == 0 || whole && waiting.requests < REQUESTS;
             waiting.requests += usize::from(begin);
             begin
@@ -80,8 +80,8 @@ impl Sender {
     }
 }
 
-impl Shared {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+impl SenderState {
+    fn waiting(&self) -> MutexGuard<'_, SendBuffer> {
         // Nothing between lock and release can panic half-way through a change.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -105,7 +105,7 @@ impl Shared {
     }
 
     /// Sends in one request, and what SQS could not take in further ones.
-    async fn send_together(&self, mut letters: Vec<Letter>) {
+    async fn send_together(&self, mut letters: Vec<PendingSend>) {
         while !letters.is_empty() {
             let entries = letters.iter().enumerate().map(|(id, letter)| Entry::builder().id(id.to_string()).message_body(&letter.text).build());
             let entries = match entries.collect::<Result<Vec<_>, _>>() {
@@ -114,7 +114,7 @@ impl Shared {
             };
             let answer = match self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries)).send().await {
                 Ok(answer) => answer,
-                Err(e) => return tell_all(letters, &unusable::queue(&self.url, "sent to", PERMISSION, &Failure::of(&e))),
+                Err(e) => return tell_all(letters, &errors::queue(&self.url, "sent to", PERMISSION, &AwsFailure::of(&e))),
             };
             let sent = |id: &str| answer.successful.iter().any(|entry| entry.id == id);
             let mut again = Vec::new();
@@ -122,13 +122,13 @@ impl Shared {
                 let id = id.to_string();
                 letter.attempts += 1;
                 let failed = answer.failed.iter().find(|entry| entry.id == id);
-                let failure = failed.map(|entry| Failure::said(Some(&entry.code), entry.message.as_deref()));
-                let ours = failed.is_some_and(|entry| entry.sender_fault) && failure.as_ref().is_some_and(|failure| failure.kind != Kind::Throttled);
+                let failure = failed.map(|entry| AwsFailure::said(Some(&entry.code), entry.message.as_deref()));
+                let ours = failed.is_some_and(|entry| entry.sender_fault) && failure.as_ref().is_some_and(|failure| failure.kind != AwsFailureKind::Throttled);
                 if sent(&id) {
                     let _ = letter.done.send(Ok(()));
                 } else if ours || letter.attempts >= ATTEMPTS {
-                    let failure = failure.unwrap_or_else(|| Failure::said(Some("no answer about this message"), None));
-                    let _ = letter.done.send(Err(unusable::queue(&self.url, "sent to", PERMISSION, &failure)));
+                    let failure = failure.unwrap_or_else(|| AwsFailure::said(Some("no answer about this message"), None));
+                    let _ = letter.done.send(Err(errors::queue(&self.url, "sent to", PERMISSION, &failure)));
                 } else {
                     // One that the answer does not mention may be in the queue: twice is allowed, never is not.
                     again.push(letter);
@@ -137,7 +137,7 @@ impl Shared {
             letters = again;
             if let Some(letter) = letters.first() {
                 tracing::warn!(
-                    queue = unusable::name(&self.url),
+                    queue = errors::name(&self.url),
                     messages = letters.len(),
                     attempt = letter.attempts,
                     "SQS did not take some messages of a request; sending them again"
@@ -148,12 +148,12 @@ impl Shared {
     }
 }
 
-impl Waiting {
+impl SendBuffer {
     /// As many letters as go into one request.
-    fn take(&mut self, most: usize) -> Vec<Letter> {
+    fn take(&mut self, most: usize) -> Vec<PendingSend> {
         let (mut out, mut bytes) = (Vec::new(), 0);
         while let Some(letter) = self.letters.front() {
-            if out.len() == TOGETHER || !out.is_empty() && bytes + letter.text.len() > most {
+            if out.len() == MAX_BATCH || !out.is_empty() && bytes + letter.text.len() > most {
                 break;
             }
             bytes += letter.text.len();
@@ -164,7 +164,7 @@ impl Waiting {
     }
 }
 
-fn tell_all(letters: Vec<Letter>, fault: &Fault) {
+fn tell_all(letters: Vec<PendingSend>, fault: &Fault) {
     for letter in letters {
         let _ = letter.done.send(Err(fault.clone()));
     }
@@ -174,9 +174,9 @@ fn tell_all(letters: Vec<Letter>, fault: &Fault) {
 mod tests {
     use super::*;
 
-    fn waiting(sizes: &[usize]) -> Waiting {
-        let letters: VecDeque<_> = sizes.iter().map(|size| Letter { text: "x".repeat(*size), attempts: 0, done: oneshot::channel().0 }).collect();
-        Waiting { bytes: sizes.iter().sum(), letters, requests: 0 }
+    fn waiting(sizes: &[usize]) -> SendBuffer {
+        let letters: VecDeque<_> = sizes.iter().map(|size| PendingSend { text: "x".repeat(*size), attempts: 0, done: oneshot::channel().0 }).collect();
+        SendBuffer { bytes: sizes.iter().sum(), letters, requests: 0 }
     }
 
     #[test]

@@ -112,7 +112,7 @@ mod tests {
             op: Op::Upsert,
             records: 2,
             bucket_bits: 4,
-            read_back_below: 0,
+            sample_below: 0,
             layout: Layout::new(vec![Field { name: "email".into(), kind: Type::Any, identifier: true }]),
         }
     }

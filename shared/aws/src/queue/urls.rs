@@ -6,9 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use aws_sdk_sqs::Client;
 use domain::fault::Fault;
 
-use super::unusable;
+use super::errors;
 use crate::Clients;
-use crate::failure::Failure;
+use crate::failure::AwsFailure;
 
 /// URLs of queues by connection.
 pub struct QueueUrls {
@@ -30,7 +30,7 @@ impl QueueUrls {
         }
         let name = format!("{}{connection}", self.prefix);
         let answer = self.client.get_queue_url().queue_name(&name).send().await;
-        let answer = answer.map_err(|e| unusable::queue(&name, "looked up", "sqs:GetQueueUrl", &Failure::of(&e)))?;
+        let answer = answer.map_err(|e| errors::queue(&name, "looked up", "sqs:GetQueueUrl", &AwsFailure::of(&e)))?;
         let url = answer.queue_url.unwrap_or_default();
         self.known().insert(connection.to_owned(), url.clone());
         Ok(url)

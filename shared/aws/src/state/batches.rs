@@ -29,9 +29,9 @@ use domain::run::{BatchState, Tally};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::DynamoState;
-use super::cell::{Cell, Note, is_done};
+use super::packed_batch::{ClaimedRecords, PackedBatch, is_done};
 use super::pages::{batches_in, cell_name, cells, done_in, done_in_full, doubtful, is_full, page_of};
-use super::table::{Item, Range, Written, bytes, expires, get_bytes, get_number, get_text, named_for, number, text};
+use super::table::{Item, Range, Written, bytes, expires, get_bytes, get_number, get_text, item_with_ttl, number, text};
 use crate::keys::{self, BATCH_PAGES, SK, TTL};
 
 /// Days until DynamoDB removes what is known of batches: as long as their runs are kept, because a sync that is switched
@@ -40,13 +40,13 @@ pub(super) const DAYS: u64 = 90;
 
 /// How far a run is, as stored.
 #[derive(Debug, Default)]
-pub(super) struct Stored {
+pub(super) struct BatchProgress {
     pub(super) total: Option<u32>,
     pub(super) full: Vec<u32>,
     pub(super) doubtful: Vec<u32>,
 }
 
-impl Stored {
+impl BatchProgress {
     fn read(item: &Item) -> Self {
         let numbers = |name: &str| -> Vec<u32> {
             let set = item.get(name).and_then(|set| set.as_ns().ok());
@@ -76,7 +76,7 @@ impl DynamoState {
                 return Ok(Claim::Stale(head.generation));
             }
         }
-        self.index_doubts(batch.sync, batch.run).await?;
+        self.index_in_doubt(batch.sync, batch.run).await?;
         let note = self.put_note(batch, doubt).await?;
         let mut seen: Option<Vec<u8>> = None;
         let (mine, before) = loop {
@@ -90,7 +90,7 @@ impl DynamoState {
                 }
             }
             let before = before.unwrap_or_default();
-            let cell = Cell { token: fastrand::u32(..), until, state: before.state.clone(), reasons: before.reasons, note: note.clone() };
+            let cell = PackedBatch { token: fastrand::u32(..), until, state: before.state.clone(), reasons: before.reasons, note: note.clone() };
             let mine = cell.encode();
             match self.table.write(self.cell_update(batch, seen.as_deref(), Some(&mine))).await? {
                 Written::Done(_) => break (mine, before),
@@ -136,13 +136,13 @@ impl DynamoState {
         }
     }
 
-    pub(super) fn read_cell(&self, batch: BatchRef<'_>, cell: &[u8]) -> Result<Cell, Fault> {
-        Cell::decode(cell).ok_or_else(|| self.table.damaged(format!("Batch {} of run {}", batch.number, batch.run)))
+    pub(super) fn read_cell(&self, batch: BatchRef<'_>, cell: &[u8]) -> Result<PackedBatch, Fault> {
+        PackedBatch::decode(cell).ok_or_else(|| self.table.corrupt(format!("Batch {} of run {}", batch.number, batch.run)))
     }
 
     pub(super) async fn settle_batch(&self, batch: BatchRef<'_>, state: &BatchState, at: Option<Millis>) -> Result<Progress, Fault> {
         let reasons = self.put_reasons(batch, &state.tally).await?;
-        let kept = if state.done && !state.doubt.is_empty() { self.put_note(batch, &state.doubt).await? } else { Note::Nothing };
+        let kept = if state.done && !state.doubt.is_empty() { self.put_note(batch, &state.doubt).await? } else { ClaimedRecords::None };
         let page = page_of(batch.number);
         let mut seen = self.forget_cell(batch);
         let item = loop {
@@ -160,7 +160,7 @@ impl DynamoState {
             }
             let note = if state.done { kept.clone() } else { before.note };
             let token = if state.done { 0 } else { fastrand::u32(..) };
-            let new = Cell { token, until: Millis(0), state, reasons, note }.encode();
+            let new = PackedBatch { token, until: Millis(0), state, reasons, note }.encode();
             let mut request = self.cell_update(batch, seen.as_deref(), Some(&new));
             if let Some(at) = at {
                 request = request.update_expression("SET #c = :new, sync = :sync, #ttl = :ttl, #at = :at");
@@ -190,11 +190,11 @@ impl DynamoState {
 
     /// Notes those of these pages that are full, and says how far the run is. Read after the pages were: of two writers
     /// that fill the last two pages, one sees both.
-    async fn count(&self, sync: Option<&str>, run: &str, pages: Vec<(u32, Item)>, known: Option<Stored>) -> Result<Progress, Fault> {
+    async fn count(&self, sync: Option<&str>, run: &str, pages: Vec<(u32, Item)>, known: Option<BatchProgress>) -> Result<Progress, Fault> {
         let key = keys::progress(run);
         let mut stored = match known {
             Some(known) => known,
-            None => self.table.get(&key).await?.as_ref().map(Stored::read).unwrap_or_default(),
+            None => self.table.get(&key).await?.as_ref().map(BatchProgress::read).unwrap_or_default(),
         };
         let full = |(page, item): &&(u32, Item)| is_full(*page, done_in(*page, item), stored.total);
         let newly: Vec<&(u32, Item)> = pages.iter().filter(full).filter(|(page, _)| !stored.full.contains(page)).collect();
@@ -209,20 +209,20 @@ impl DynamoState {
                 request = request.expression_attribute_values(":k", set(kept));
             }
             let request = request.update_expression(add).return_values(ReturnValue::AllNew);
-            stored = Stored::read(&self.table.write_blindly(request).await?);
+            stored = BatchProgress::read(&self.table.write_blindly(request).await?);
         }
         let mut progress = stored.progress();
         progress.done += pages.iter().filter(|(page, _)| !stored.full.contains(page)).map(|(page, item)| done_in(*page, item)).sum::<u32>();
         if let Some(sync) = sync.filter(|_| stored.is_complete() && stored.doubtful.is_empty()) {
-            self.unindex_doubts(sync, run).await?;
+            self.unindex_in_doubt(sync, run).await?;
         }
         Ok(progress)
     }
 
-    pub(super) async fn seal_run(&self, run: &str, batches: u32) -> Result<Progress, Fault> {
+    pub(super) async fn write_batch_total(&self, run: &str, batches: u32) -> Result<Progress, Fault> {
         let request = self.table.update(&keys::progress(run)).update_expression("SET t = :t, #ttl = :ttl").expression_attribute_names("#ttl", TTL);
         let request = request.expression_attribute_values(":t", number(batches)).expression_attribute_values(":ttl", expires(DAYS));
-        let stored = Stored::read(&self.table.write_blindly(request.return_values(ReturnValue::AllNew)).await?);
+        let stored = BatchProgress::read(&self.table.write_blindly(request.return_values(ReturnValue::AllNew)).await?);
         if batches == 0 {
             return Ok(stored.progress());
         }
@@ -236,11 +236,11 @@ impl DynamoState {
     pub(super) async fn read_pages(&self, run: &str) -> Result<Vec<(u32, Item)>, Fault> {
         let items = self.table.query(&keys::batches(run), Range::Between(BATCH_PAGES.0, BATCH_PAGES.1), true, usize::MAX).await?;
         let page = |item: &Item| u32::from_str_radix(get_text(item, SK)?.strip_prefix("c#")?, 16).ok();
-        items.into_iter().map(|item| Ok((page(&item).ok_or_else(|| self.table.damaged(format!("A batch of run {run}")))?, item))).collect()
+        items.into_iter().map(|item| Ok((page(&item).ok_or_else(|| self.table.corrupt(format!("A batch of run {run}")))?, item))).collect()
     }
 
-    pub(super) async fn read_progress(&self, run: &str) -> Result<Stored, Fault> {
-        Ok(self.table.get(&keys::progress(run)).await?.as_ref().map(Stored::read).unwrap_or_default())
+    pub(super) async fn read_progress(&self, run: &str) -> Result<BatchProgress, Fault> {
+        Ok(self.table.get(&keys::progress(run)).await?.as_ref().map(BatchProgress::read).unwrap_or_default())
     }
 
     pub(super) async fn newest_progress(&self, run: &str) -> Result<Option<Millis>, Fault> {
@@ -271,9 +271,9 @@ impl DynamoState {
         if tally.reasons.is_empty() && tally.read_back.is_empty() {
             return Ok(None);
         }
-        let data = serde_json::to_string(tally).map_err(|_| self.table.damaged(format!("The tally of batch {} of run {}", batch.number, batch.run)))?;
+        let data = serde_json::to_string(tally).map_err(|_| self.table.corrupt(format!("The tally of batch {} of run {}", batch.number, batch.run)))?;
         let stamp = xxh3_64(data.as_bytes());
-        let mut item = named_for(&keys::reasons(batch.run, batch.number, stamp), DAYS);
+        let mut item = item_with_ttl(&keys::reasons(batch.run, batch.number, stamp), DAYS);
         item.insert("d".into(), text(data));
         self.table.put(item).await?;
         Ok(Some(stamp))
@@ -282,11 +282,11 @@ impl DynamoState {
     async fn read_reasons(&self, run: &str, number: u32, stamp: u64) -> Result<Tally, Fault> {
         let item = self.table.get(&keys::reasons(run, number, stamp)).await?;
         let tally = item.as_ref().and_then(|item| serde_json::from_str(get_text(item, "d")?).ok());
-        tally.ok_or_else(|| self.table.damaged(format!("The tally of batch {number} of run {run}")))
+        tally.ok_or_else(|| self.table.corrupt(format!("The tally of batch {number} of run {run}")))
     }
 }
 
 /// The cells of pages whose batches are open, or done with records in doubt.
 pub(super) fn noted_cells(pages: &[(u32, Item)]) -> impl Iterator<Item = (u32, &[u8])> {
-    pages.iter().flat_map(|(page, item)| cells(*page, item)).filter(|(_, cell)| super::cell::has_doubts(cell) || !is_done(cell))
+    pages.iter().flat_map(|(page, item)| cells(*page, item)).filter(|(_, cell)| super::packed_batch::has_in_doubt(cell) || !is_done(cell))
 }

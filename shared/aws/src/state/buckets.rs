@@ -23,7 +23,7 @@ impl DynamoState {
         let found = self.bucket_items(sync, &layout, numbers).await?;
         let read = |number: &u32| match found.get(number) {
             None => Ok(Bucket { number: *number, entries: Vec::new() }),
-            Some(item) => entry::read(*number, item).ok_or_else(|| self.table.damaged(format!("Bucket {number} of `{sync}`"))),
+            Some(item) => entry::read(*number, item).ok_or_else(|| self.table.corrupt(format!("Bucket {number} of `{sync}`"))),
         };
         numbers.iter().map(read).collect()
     }
@@ -36,7 +36,7 @@ impl DynamoState {
             asked.insert(keys::bucket(sync, layout, *number).pk, *number);
         }
         let names: Vec<Key> = asked.values().map(|number| keys::bucket(sync, layout, *number)).collect();
-        let items = self.table.get_all(&names).await?;
+        let items = self.table.batch_get(&names).await?;
         Ok(items.into_iter().filter_map(|item| Some((*asked.get(get_text(&item, PK)?)?, item))).collect())
     }
 

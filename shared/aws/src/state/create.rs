@@ -6,12 +6,12 @@ use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TableStatus, TimeToLiveSpecification};
 use domain::fault::Fault;
 
-use super::unusable::unusable;
+use super::errors::unusable;
 use crate::Clients;
 use crate::keys::{PK, SK, TTL};
 
 /// Looks at a table that is being made.
-const LOOKS: u32 = 120;
+const MAX_POLLS: u32 = 120;
 /// The time between two of them.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -30,7 +30,7 @@ pub async fn create_table(clients: &Clients, name: &str) -> Result<(), Fault> {
         create = create.attribute_definitions(definition.map_err(|_| fault(None))?).key_schema(element.map_err(|_| fault(None))?);
     }
     create.send().await.map_err(|e| fault(e.code()))?;
-    for _ in 0..LOOKS {
+    for _ in 0..MAX_POLLS {
         let described = client.describe_table().table_name(name).send().await.map_err(|e| fault(e.code()))?;
         if described.table.and_then(|table| table.table_status) == Some(TableStatus::Active) {
             let ttl = TimeToLiveSpecification::builder().attribute_name(TTL).enabled(true).build().map_err(|_| fault(None))?;

@@ -1,12 +1,12 @@
-//! A record's entry as attributes of its bucket: what was accepted under the key hash, trouble under `!` and the key
+//! A record's entry as attributes of its bucket: what was accepted under the key hash, failure under `!` and the key
 //! hash. Nothing is read to write either, so every write is blind.
 //!
 //! Accepted: `checksum 8`, then `revision 2` unless it is 0 and nothing follows, then `flags 1 · identifier length 4 ·
-//! identifier · record id`. Trouble: `kind 1 · checksum 8 · first 8 · failures 4 · next retry 8 · code`. Little-endian.
+//! identifier · record id`. DeliveryFailure: `kind 1 · checksum 8 · first 8 · failures 4 · next retry 8 · code`. Little-endian.
 
 use std::collections::BTreeMap;
 
-use domain::bucket::{Accepted, Bucket, Entry, EntryWrite, Trouble, TroubleKind};
+use domain::bucket::{Accepted, Bucket, DeliveryFailure, EntryWrite, FailureKind, StoredEntry};
 use domain::clock::Millis;
 use domain::key::KeyHash;
 
@@ -23,37 +23,37 @@ pub(super) type Actions = BTreeMap<String, Option<Vec<u8>>>;
 /// Adds a write. Of several to one record the later wins, attribute by attribute.
 pub(super) fn apply(actions: &mut Actions, hash: &KeyHash, write: &EntryWrite) {
     let accepted = hash.to_string();
-    let trouble = format!("{TROUBLE}{accepted}");
+    let failure = format!("{TROUBLE}{accepted}");
     match write {
-        EntryWrite::Accepted { accepted: new, clear_trouble } => {
+        EntryWrite::Accepted { accepted: new, clear_failure } => {
             actions.insert(accepted, Some(encode_accepted(new)));
-            if *clear_trouble {
-                actions.insert(trouble, None);
+            if *clear_failure {
+                actions.insert(failure, None);
             }
         }
         EntryWrite::Removed => {
             actions.insert(accepted, None);
-            actions.insert(trouble, None);
+            actions.insert(failure, None);
         }
-        EntryWrite::Trouble(new) => {
-            actions.insert(trouble, Some(encode_trouble(new)));
+        EntryWrite::Failure(new) => {
+            actions.insert(failure, Some(encode_failure(new)));
         }
-        EntryWrite::ClearTrouble => {
-            actions.insert(trouble, None);
+        EntryWrite::ClearFailure => {
+            actions.insert(failure, None);
         }
     }
 }
 
 /// Reads a bucket; `None` when an attribute is not what was written there.
 pub(super) fn read(number: u32, item: &Item) -> Option<Bucket> {
-    let mut entries: BTreeMap<KeyHash, Entry> = BTreeMap::new();
+    let mut entries: BTreeMap<KeyHash, StoredEntry> = BTreeMap::new();
     for (name, value) in item {
         if name == PK || name == SK {
             continue;
         }
         let bytes = value.as_b().ok()?.as_ref();
         match name.strip_prefix(TROUBLE) {
-            Some(hash) => entries.entry(KeyHash::parse(hash)?).or_default().trouble = Some(decode_trouble(bytes)?),
+            Some(hash) => entries.entry(KeyHash::parse(hash)?).or_default().failure = Some(decode_failure(bytes)?),
             None => entries.entry(KeyHash::parse(name)?).or_default().accepted = Some(decode_accepted(bytes)?),
         }
     }
@@ -101,34 +101,34 @@ fn decode_accepted(bytes: &[u8]) -> Option<Accepted> {
     Some(accepted)
 }
 
-fn encode_trouble(trouble: &Trouble) -> Vec<u8> {
-    let kind = match trouble.kind {
-        TroubleKind::Rejected => 0,
-        TroubleKind::Skipped => 1,
-        TroubleKind::Exhausted => 2,
+fn encode_failure(failure: &DeliveryFailure) -> Vec<u8> {
+    let kind = match failure.kind {
+        FailureKind::Rejected => 0,
+        FailureKind::Skipped => 1,
+        FailureKind::Exhausted => 2,
     };
     let mut out = vec![kind];
-    out.extend_from_slice(&trouble.checksum.to_le_bytes());
-    out.extend_from_slice(&trouble.first.0.to_le_bytes());
-    out.extend_from_slice(&trouble.failures.to_le_bytes());
-    out.extend_from_slice(&trouble.next_retry.0.to_le_bytes());
-    out.extend_from_slice(trouble.code.as_bytes());
+    out.extend_from_slice(&failure.checksum.to_le_bytes());
+    out.extend_from_slice(&failure.first.0.to_le_bytes());
+    out.extend_from_slice(&failure.failures.to_le_bytes());
+    out.extend_from_slice(&failure.next_retry.0.to_le_bytes());
+    out.extend_from_slice(failure.code.as_bytes());
     out
 }
 
-fn decode_trouble(bytes: &[u8]) -> Option<Trouble> {
+fn decode_failure(bytes: &[u8]) -> Option<DeliveryFailure> {
     let (kind, rest) = bytes.split_first()?;
     let kind = match kind {
-        0 => TroubleKind::Rejected,
-        1 => TroubleKind::Skipped,
-        2 => TroubleKind::Exhausted,
+        0 => FailureKind::Rejected,
+        1 => FailureKind::Skipped,
+        2 => FailureKind::Exhausted,
         _ => return None,
     };
     let (checksum, rest) = rest.split_first_chunk::<8>()?;
     let (first, rest) = rest.split_first_chunk::<8>()?;
     let (failures, rest) = rest.split_first_chunk::<4>()?;
     let (next_retry, code) = rest.split_first_chunk::<8>()?;
-    Some(Trouble {
+    Some(DeliveryFailure {
         kind,
         checksum: u64::from_le_bytes(*checksum),
         first: Millis(i64::from_le_bytes(*first)),
@@ -162,24 +162,25 @@ mod tests {
     }
 
     #[test]
-    fn trouble_comes_back_and_damage_is_noticed() {
-        let trouble = Trouble { kind: TroubleKind::Exhausted, checksum: 9, code: "tïme".into(), first: Millis(-1), failures: 3, next_retry: Millis(i64::MAX) };
-        let bytes = encode_trouble(&trouble);
-        assert_eq!(decode_trouble(&bytes), Some(trouble));
-        assert!((0..29).all(|len| decode_trouble(&bytes[..len]).is_none()));
+    fn failure_comes_back_and_damage_is_noticed() {
+        let failure =
+            DeliveryFailure { kind: FailureKind::Exhausted, checksum: 9, code: "tïme".into(), first: Millis(-1), failures: 3, next_retry: Millis(i64::MAX) };
+        let bytes = encode_failure(&failure);
+        assert_eq!(decode_failure(&bytes), Some(failure));
+        assert!((0..29).all(|len| decode_failure(&bytes[..len]).is_none()));
         assert!((0..8).all(|len| decode_accepted(&bytes[..len]).is_none()));
     }
 
     #[test]
     fn of_writes_to_one_record_the_last_wins() {
         let hash = KeyHash([5; 12]);
-        let accept = |checksum| EntryWrite::Accepted { accepted: Accepted { checksum, ..Accepted::default() }, clear_trouble: true };
-        let trouble = Trouble::after(None, TroubleKind::Rejected, 1, "bad", Millis(0));
+        let accept = |checksum| EntryWrite::Accepted { accepted: Accepted { checksum, ..Accepted::default() }, clear_failure: true };
+        let failure = DeliveryFailure::after(None, FailureKind::Rejected, 1, "bad", Millis(0));
         let mut actions = Actions::new();
-        for write in [EntryWrite::Removed, accept(1), accept(2), EntryWrite::Trouble(trouble.clone())] {
+        for write in [EntryWrite::Removed, accept(1), accept(2), EntryWrite::Failure(failure.clone())] {
             apply(&mut actions, &hash, &write);
         }
-        let expected = Actions::from([(hash.to_string(), Some(2u64.to_le_bytes().to_vec())), (format!("!{hash}"), Some(encode_trouble(&trouble)))]);
+        let expected = Actions::from([(hash.to_string(), Some(2u64.to_le_bytes().to_vec())), (format!("!{hash}"), Some(encode_failure(&failure)))]);
         assert_eq!(actions, expected);
         assert!(actions.keys().all(|name| hash_of(name) == Some(hash)));
     }

@@ -16,21 +16,21 @@ use super::table::{Item, Written, get_bytes, get_number, get_text, number, text,
 use crate::keys;
 
 /// A head as stored.
-pub(super) struct Stored {
+pub(super) struct StoredHead {
     pub(super) head: Head,
-    pub(super) layout: Layout,
+    pub(super) layout: BucketEpoch,
     /// The name of the layout that is to replace it: who commits, commits there too.
     pub(super) coming: Option<String>,
 }
 
 /// The layout that a head names.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Layout {
+pub(super) struct BucketEpoch {
     bits: Option<u8>,
     epoch: String,
 }
 
-impl Layout {
+impl BucketEpoch {
     pub(super) fn new(bits: u8, epoch: String) -> Self {
         Self { bits: Some(bits), epoch }
     }
@@ -49,21 +49,21 @@ impl Layout {
 
 impl DynamoState {
     /// The head, and the layout; both are remembered for the next commit and the next claim.
-    pub(super) async fn stored_head(&self, sync: &str) -> Result<Stored, Fault> {
+    pub(super) async fn stored_head(&self, sync: &str) -> Result<StoredHead, Fault> {
         let item = self.table.get(&keys::head(sync)).await?;
         let stored = match item {
-            None => Stored { head: Head::default(), layout: Layout::default(), coming: None },
+            None => StoredHead { head: Head::default(), layout: BucketEpoch::default(), coming: None },
             Some(item) => self.read_head(sync, &item)?,
         };
         self.seen(sync, &stored);
         Ok(stored)
     }
 
-    fn read_head(&self, sync: &str, item: &Item) -> Result<Stored, Fault> {
+    fn read_head(&self, sync: &str, item: &Item) -> Result<StoredHead, Fault> {
         let head = get_text(item, "d").and_then(|data| serde_json::from_str(data).ok());
-        let head = head.ok_or_else(|| self.table.damaged(format!("The head of `{sync}`")))?;
-        let layout = Layout { bits: get_number(item, "lb"), epoch: get_text(item, "le").unwrap_or("0").to_owned() };
-        Ok(Stored { head, layout, coming: get_text(item, "m").map(str::to_owned) })
+        let head = head.ok_or_else(|| self.table.corrupt(format!("The head of `{sync}`")))?;
+        let layout = BucketEpoch { bits: get_number(item, "lb"), epoch: get_text(item, "le").unwrap_or("0").to_owned() };
+        Ok(StoredHead { head, layout, coming: get_text(item, "m").map(str::to_owned) })
     }
 
     /// Says under the head of this version that a layout is being made. `false`: the head has changed.
@@ -75,9 +75,9 @@ impl DynamoState {
 
     /// Writes the head if its stored version is still `head.version`; with `layout`, which was announced, names that from
     /// now on. Whatever else was announced is no longer coming.
-    pub(super) async fn write_head(&self, sync: &str, head: &Head, layout: Option<&Layout>) -> Result<bool, Fault> {
+    pub(super) async fn write_head(&self, sync: &str, head: &Head, layout: Option<&BucketEpoch>) -> Result<bool, Fault> {
         let next = Head { version: head.version + 1, ..head.clone() };
-        let data = serde_json::to_string(&next).map_err(|_| self.table.damaged(format!("The new head of `{sync}`")))?;
+        let data = serde_json::to_string(&next).map_err(|_| self.table.corrupt(format!("The new head of `{sync}`")))?;
         let mine = token();
         let mut request = self.table.update(&keys::head(sync)).return_values(ReturnValue::None);
         let mut set = "SET v = :v, g = :g, d = :d, n = :n".to_owned();

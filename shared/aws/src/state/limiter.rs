@@ -9,12 +9,12 @@ use domain::fault::Fault;
 use domain::limiter::{self, Lease, LimiterState};
 
 use super::DynamoState;
+use super::errors;
 use super::table::{Written, get_number, number};
-use super::unusable;
 use crate::keys;
 
 /// Attempts against other writers; each fails only because another succeeded.
-const TRIES: u32 = 200;
+const MAX_ATTEMPTS: u32 = 200;
 
 impl DynamoState {
     pub(super) async fn lease_slots(&self, connection: &str, limit: RateLimit, now_micros: i64, want: u32) -> Result<Lease, Fault> {
@@ -32,14 +32,14 @@ impl DynamoState {
 
     pub(super) async fn delete_limiter(&self, connection: &str) -> Result<(), Fault> {
         self.remember_slot(connection, None);
-        self.table.delete_all(&[keys::limiter(connection)]).await
+        self.table.batch_delete(&[keys::limiter(connection)]).await
     }
 
     async fn change_limiter<T>(&self, connection: &str, decide: impl Fn(LimiterState) -> (LimiterState, T)) -> Result<T, Fault> {
         let key = keys::limiter(connection);
         // What it was when this process last looked: right most of the time, and if not, the answer says what it is.
         let mut seen = self.known_slot(connection);
-        for _ in 0..TRIES {
+        for _ in 0..MAX_ATTEMPTS {
             let state = seen.map_or_else(LimiterState::default, |next_slot_micros| LimiterState { next_slot_micros });
             let (next, decision) = decide(state);
             if seen == Some(next.next_slot_micros) && self.still(connection, next.next_slot_micros).await? {
@@ -58,7 +58,7 @@ impl DynamoState {
                 Written::Refused(item) => seen = item.as_ref().and_then(|item| get_number(item, "n")),
             }
         }
-        Err(unusable::throttled(&self.table.name, "UpdateItem", "the limiter of a connection changes all the time"))
+        Err(errors::throttled(&self.table.name, "UpdateItem", "the limiter of a connection changes all the time"))
     }
 
     /// A decision that changes nothing holds only if what it was made from is still so.

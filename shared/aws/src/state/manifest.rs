@@ -15,14 +15,14 @@ impl DynamoState {
         let layout = self.stored_head(sync).await?.layout.name(bits);
         let mut pages: Vec<_> = (0..ManifestPage::count(bits)).map(|number| ManifestPage::empty(number, bits)).collect();
         for item in self.table.query(&keys::manifest(sync, &layout), Range::All, true, usize::MAX).await? {
-            let damaged = || self.table.damaged(format!("A page of the manifest of `{sync}`"));
+            let corrupt = || self.table.corrupt(format!("A page of the manifest of `{sync}`"));
             let number = get_text(&item, SK).and_then(|sk| usize::from_str_radix(sk, 16).ok());
-            let page = number.and_then(|number| pages.get_mut(number)).ok_or_else(damaged)?;
-            let (digests, rest) = get_bytes(&item, "b").ok_or_else(damaged)?.as_chunks::<8>();
+            let page = number.and_then(|number| pages.get_mut(number)).ok_or_else(corrupt)?;
+            let (digests, rest) = get_bytes(&item, "b").ok_or_else(corrupt)?.as_chunks::<8>();
             if !rest.is_empty() || digests.len() != page.digests.len() {
-                return Err(damaged());
+                return Err(corrupt());
             }
-            page.version = get_number(&item, "v").ok_or_else(damaged)?;
+            page.version = get_number(&item, "v").ok_or_else(corrupt)?;
             page.digests = digests.iter().map(|digest| u64::from_le_bytes(*digest)).collect();
         }
         Ok(pages)

@@ -5,20 +5,20 @@
 
 mod batches;
 mod buckets;
-mod cell;
 mod consumed;
 mod create;
-mod doubts;
+mod dead_letters;
 mod entry;
+mod errors;
 mod head;
-mod letters;
+mod in_doubt;
 mod limiter;
 mod manifest;
+mod packed_batch;
 mod pages;
 mod rebucket;
 mod runs;
 mod table;
-mod unusable;
 mod varint;
 
 use std::collections::{HashMap, HashSet};
@@ -29,9 +29,9 @@ use domain::bucket::{Bucket, EntryWrite};
 use domain::clock::Millis;
 use domain::config::RateLimit;
 use domain::dead_letter::DeadLetter;
-use domain::doubt::ClaimNotes;
 use domain::fault::Fault;
 use domain::head::Head;
+use domain::in_doubt::ClaimNotes;
 use domain::key::KeyHash;
 use domain::limiter::{Lease, LimiterState};
 use domain::manifest::ManifestPage;
@@ -42,12 +42,12 @@ pub use consumed::Consumed;
 pub use create::create_table;
 
 use crate::Clients;
-use head::{Layout, Stored};
-use table::Table;
+use head::{BucketEpoch, StoredHead};
+use table::DynamoTable;
 
 /// State in a DynamoDB table.
 pub struct DynamoState {
-    table: Table,
+    table: DynamoTable,
     memory: Mutex<Memory>,
 }
 
@@ -55,7 +55,7 @@ pub struct DynamoState {
 #[derive(Default)]
 struct Memory {
     /// Of every sync the layout and the newest generation seen.
-    heads: HashMap<String, (Layout, u64)>,
+    heads: HashMap<String, (BucketEpoch, u64)>,
     /// The cells of the batches that are claimed here, as they were written.
     cells: HashMap<(String, u32), Vec<u8>>,
     /// Runs that are on the list of those that may leave records in doubt.
@@ -70,7 +70,7 @@ const REMEMBERED: usize = 10_000;
 impl DynamoState {
     /// State in this table. Does not connect yet.
     pub fn new(clients: &Clients, table: &str) -> Self {
-        Self { table: Table::new(clients, table), memory: Mutex::default() }
+        Self { table: DynamoTable::new(clients, table), memory: Mutex::default() }
     }
 
     /// Makes at most so many attempts of one call, at least one. Without this it is nine, over about ten seconds.
@@ -88,7 +88,7 @@ impl DynamoState {
     }
 
     /// Remembers a head that was read.
-    fn seen(&self, sync: &str, stored: &Stored) {
+    fn seen(&self, sync: &str, stored: &StoredHead) {
         let mut memory = self.memory();
         let (layout, generation) = memory.heads.entry(sync.to_owned()).or_default();
         if stored.head.generation >= *generation {
@@ -96,7 +96,7 @@ impl DynamoState {
         }
     }
 
-    fn known_layout(&self, sync: &str) -> Option<Layout> {
+    fn known_layout(&self, sync: &str) -> Option<BucketEpoch> {
         self.memory().heads.get(sync).map(|(layout, _)| layout.clone())
     }
 
@@ -204,8 +204,8 @@ impl RunStore for DynamoState {
         self.settle_batch(batch, state, progress).await
     }
 
-    async fn seal(&self, run: &str, batches: u32) -> Result<Progress, Fault> {
-        self.seal_run(run, batches).await
+    async fn set_batch_total(&self, run: &str, batches: u32) -> Result<Progress, Fault> {
+        self.write_batch_total(run, batches).await
     }
 
     async fn last_progress(&self, run: &str) -> Result<Option<Millis>, Fault> {
@@ -216,12 +216,12 @@ impl RunStore for DynamoState {
         self.sum(run).await
     }
 
-    async fn doubts(&self, sync: &str) -> Result<ClaimNotes, Fault> {
-        self.all_doubts(sync).await
+    async fn in_doubt(&self, sync: &str) -> Result<ClaimNotes, Fault> {
+        self.all_in_doubt(sync).await
     }
 
-    async fn forget_doubts(&self, sync: &str, runs: &[String], now: Millis) -> Result<(), Fault> {
-        self.forget_doubts_of(sync, runs, now).await
+    async fn clear_in_doubt(&self, sync: &str, runs: &[String], now: Millis) -> Result<(), Fault> {
+        self.clear_in_doubt_of(sync, runs, now).await
     }
 }
 

@@ -4,7 +4,7 @@
 //! unit. An item's cells are counted where they lie; the run's progress only has to remember which items are full, and
 //! can say that without anybody counting twice.
 
-use super::cell::{has_doubts, is_done};
+use super::packed_batch::{has_in_doubt, is_done};
 use super::table::{Item, get_bytes};
 
 /// Cells to a page.
@@ -46,7 +46,7 @@ pub(super) fn done_in(page: u32, item: &Item) -> u32 {
 
 /// True when a batch of the page left records in doubt.
 pub(super) fn doubtful(page: u32, item: &Item) -> bool {
-    cells(page, item).any(|(_, cell)| has_doubts(cell))
+    cells(page, item).any(|(_, cell)| has_in_doubt(cell))
 }
 
 /// True when nothing can be added to what is done in a page.

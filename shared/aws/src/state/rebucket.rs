@@ -18,8 +18,8 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::DynamoState;
 use super::entry::{self, Actions};
-use super::head::Layout;
-use super::table::{Item, Range, get_text, named};
+use super::head::BucketEpoch;
+use super::table::{Item, Range, get_text, key_item};
 use crate::keys::{self, Key, PK, SK};
 
 /// Buckets moved at a time, as a power of two: some megabytes.
@@ -31,7 +31,7 @@ impl DynamoState {
         if before.head.version != head.version {
             return Ok(false);
         }
-        let new = Layout::new(to, format!("{:08x}", fastrand::u32(..)));
+        let new = BucketEpoch::new(to, format!("{:08x}", fastrand::u32(..)));
         let (old_name, new_name) = (before.layout.name(from), new.name(to));
         let earlier = self.note_leftovers(sync, &[&old_name, &new_name]).await?;
         // Where there is no head yet, nobody has planned anything, and nobody writes.
@@ -74,12 +74,12 @@ impl DynamoState {
                 };
                 copied.push(digest(item));
                 for (name, value) in entries(item) {
-                    let hash = entry::hash_of(name).ok_or_else(|| self.table.damaged(format!("Bucket {number} of `{sync}`")))?;
+                    let hash = entry::hash_of(name).ok_or_else(|| self.table.corrupt(format!("Bucket {number} of `{sync}`")))?;
                     let number = hash.bucket(to);
-                    fresh.entry(number).or_insert_with(|| named(&keys::bucket(sync, new, number))).insert(name.clone(), value.clone());
+                    fresh.entry(number).or_insert_with(|| key_item(&keys::bucket(sync, new, number))).insert(name.clone(), value.clone());
                 }
             }
-            self.table.put_all(fresh.into_values().collect()).await?;
+            self.table.batch_put(fresh.into_values().collect()).await?;
         }
         Ok(copied)
     }
@@ -113,7 +113,7 @@ impl DynamoState {
         }
         for (name, value) in entries(item) {
             let value = value.as_b().ok().map(|bytes| bytes.as_ref().to_vec());
-            let (Some(hash), Some(value)) = (entry::hash_of(name), value) else { return Err(self.table.damaged(format!("Bucket {number} of `{sync}`"))) };
+            let (Some(hash), Some(value)) = (entry::hash_of(name), value) else { return Err(self.table.corrupt(format!("Bucket {number} of `{sync}`"))) };
             actions.entry(hash.bucket(to)).or_default().insert(name.clone(), Some(value));
         }
         actions.retain(|_, actions| !actions.is_empty());
@@ -133,12 +133,12 @@ impl DynamoState {
         let bits = bits_of(layout);
         for slice in slices(bits, bits) {
             let there: Vec<Key> = self.bucket_items(sync, layout, &slice).await?.into_keys().map(|number| keys::bucket(sync, layout, number)).collect();
-            self.table.delete_all(&there).await?;
+            self.table.batch_delete(&there).await?;
         }
         let pages = self.table.query(&keys::manifest(sync, layout), Range::All, true, usize::MAX).await?;
         let page = |item: &Item| Some(Key { pk: keys::manifest(sync, layout), sk: get_text(item, SK)?.to_owned() });
         let pages: Vec<Key> = pages.iter().filter_map(page).collect();
-        self.table.delete_all(&pages).await?;
+        self.table.batch_delete(&pages).await?;
         let set = AttributeValue::Ss(vec![layout.to_owned()]);
         let done = self.table.update(&keys::leftovers(sync)).update_expression("DELETE x :x").expression_attribute_values(":x", set);
         self.table.write_blindly(done).await.map(drop)

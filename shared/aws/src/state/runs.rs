@@ -4,7 +4,7 @@ use domain::fault::Fault;
 use domain::run::Run;
 
 use super::DynamoState;
-use super::table::{Item, Range, expires, get_text, named_for, number, text};
+use super::table::{Item, Range, expires, get_text, item_with_ttl, number, text};
 use crate::keys::{self, TTL};
 
 /// Days until DynamoDB removes a run.
@@ -12,10 +12,10 @@ const DAYS: u64 = 90;
 
 impl DynamoState {
     pub(super) async fn write_run(&self, run: &Run) -> Result<(), Fault> {
-        let data = serde_json::to_string(run).map_err(|_| self.table.damaged(format!("Run {}", run.id)))?;
+        let data = serde_json::to_string(run).map_err(|_| self.table.corrupt(format!("Run {}", run.id)))?;
         let key = keys::run(&run.sync, &run.id);
         if run.status.is_closed() {
-            let mut item = named_for(&key, DAYS);
+            let mut item = item_with_ttl(&key, DAYS);
             item.extend([("d".into(), text(data)), ("e".into(), number(1))]);
             return self.table.put(item).await.map(drop);
         }
@@ -36,6 +36,6 @@ impl DynamoState {
     }
 
     fn decode_run(&self, item: &Item) -> Result<Run, Fault> {
-        get_text(item, "d").and_then(|data| serde_json::from_str(data).ok()).ok_or_else(|| self.table.damaged("A run"))
+        get_text(item, "d").and_then(|data| serde_json::from_str(data).ok()).ok_or_else(|| self.table.corrupt("A run"))
     }
 }

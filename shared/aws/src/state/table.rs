@@ -18,7 +18,7 @@ use domain::retry::backoff;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::consumed::{Counters, read_units, size, write_units};
-use super::unusable::{self, Verdict, judge};
+use super::errors::{self, RetryVerdict, classify};
 use crate::Clients;
 use crate::keys::{Key, PK, SK, TTL};
 
@@ -53,14 +53,14 @@ pub(super) enum Range<'a> {
 }
 
 /// The table.
-pub(super) struct Table {
+pub(super) struct DynamoTable {
     client: Client,
     pub(super) name: String,
     attempts: u32,
     pub(super) counters: Counters,
 }
 
-impl Table {
+impl DynamoTable {
     pub(super) fn new(clients: &Clients, name: &str) -> Self {
         // Attempts are counted here, so that it is known when an answer may have been lost.
         let config = aws_sdk_dynamodb::config::Builder::from(clients.config()).retry_config(RetryConfig::disabled()).build();
@@ -71,8 +71,8 @@ impl Table {
         Self { attempts: attempts.max(1), ..self }
     }
 
-    pub(super) fn damaged(&self, what: impl std::fmt::Display) -> Fault {
-        unusable::damaged(&self.name, what)
+    pub(super) fn corrupt(&self, what: impl std::fmt::Display) -> Fault {
+        errors::corrupt(&self.name, what)
     }
 
     /// Makes a call until it succeeds, its condition is refused, or trying is of no use.
@@ -88,11 +88,11 @@ impl Table {
                 Ok(answer) => return Ok(Ok(answer)),
                 Err(error) => error,
             };
-            match (judge(&self.name, action, &error), error) {
-                (Verdict::Refused, SdkError::ServiceError(failed)) => return Ok(Err(failed.into_err())),
-                (Verdict::Again(_), _) if tries < self.attempts => {}
-                (Verdict::Again(fault) | Verdict::Final(fault), _) => return Err(fault),
-                (Verdict::Refused, _) => return Err(unusable::throttled(&self.name, action, "an unclear refusal")),
+            match (classify(&self.name, action, &error), error) {
+                (RetryVerdict::Refused, SdkError::ServiceError(failed)) => return Ok(Err(failed.into_err())),
+                (RetryVerdict::Again(_), _) if tries < self.attempts => {}
+                (RetryVerdict::Again(fault) | RetryVerdict::Final(fault), _) => return Err(fault),
+                (RetryVerdict::Refused, _) => return Err(errors::throttled(&self.name, action, "an unclear refusal")),
             }
             self.pause(tries).await;
             tries += 1;
@@ -104,8 +104,8 @@ impl Table {
     }
 
     /// A fault where a call without a condition was refused: it cannot be.
-    fn unasked<T, E>(&self, action: &str, answer: Result<T, E>) -> Result<T, Fault> {
-        answer.map_err(|_| unusable::throttled(&self.name, action, "an unclear refusal"))
+    fn unexpected<T, E>(&self, action: &str, answer: Result<T, E>) -> Result<T, Fault> {
+        answer.map_err(|_| errors::throttled(&self.name, action, "an unclear refusal"))
     }
 
     /// An item, strongly consistent.
@@ -113,7 +113,7 @@ impl Table {
         let request = self.client.get_item().table_name(&self.name).key(PK, text(&key.pk)).key(SK, text(&key.sk)).consistent_read(true);
         let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
         let answer = self.call("GetItem", || request.clone().send()).await?;
-        let answer = self.unasked("GetItem", answer)?;
+        let answer = self.unexpected("GetItem", answer)?;
         self.counters.read(said(answer.consumed_capacity.as_ref()), read_units(answer.item.as_ref().map_or(0, size)));
         Ok(answer.item)
     }
@@ -134,7 +134,7 @@ impl Table {
             let left = i32::try_from(most - found.len()).ok();
             let page = request.clone().set_exclusive_start_key(after).set_limit(left);
             let answer = self.call("Query", || page.clone().send()).await?;
-            let answer = self.unasked("Query", answer)?;
+            let answer = self.unexpected("Query", answer)?;
             let items = answer.items.unwrap_or_default();
             self.counters.read(said(answer.consumed_capacity.as_ref()), read_units(items.iter().map(size).sum()));
             found.extend(items);
@@ -147,8 +147,8 @@ impl Table {
     }
 
     /// Those of these items that are there, in any order, strongly consistent.
-    pub(super) async fn get_all(&self, keys: &[Key]) -> Result<Vec<Item>, Fault> {
-        let chunks: Vec<Vec<Item>> = keys.chunks(GET_AT_ONCE).map(|chunk| chunk.iter().map(named).collect()).collect();
+    pub(super) async fn batch_get(&self, keys: &[Key]) -> Result<Vec<Item>, Fault> {
+        let chunks: Vec<Vec<Item>> = keys.chunks(GET_AT_ONCE).map(|chunk| chunk.iter().map(key_item).collect()).collect();
         let found: Vec<Vec<Item>> = stream::iter(chunks).map(|keys| self.get_chunk(keys)).buffer_unordered(CONCURRENT).try_collect().await?;
         Ok(found.into_iter().flatten().collect())
     }
@@ -158,10 +158,10 @@ impl Table {
         loop {
             let wanted = keys.len();
             let asked = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
-            let asked = asked.map_err(|_| self.damaged("A request"))?;
+            let asked = asked.map_err(|_| self.corrupt("A request"))?;
             let request = self.client.batch_get_item().request_items(&self.name, asked).return_consumed_capacity(ReturnConsumedCapacity::Total);
             let answer = self.call("BatchGetItem", || request.clone().send()).await?;
-            let mut answer = self.unasked("BatchGetItem", answer)?;
+            let mut answer = self.unexpected("BatchGetItem", answer)?;
             let items = answer.responses.as_mut().and_then(|all| all.remove(&self.name)).unwrap_or_default();
             keys = answer.unprocessed_keys.and_then(|mut left| left.remove(&self.name)).map(|left| left.keys).unwrap_or_default();
             let there: f64 = items.iter().map(|item| read_units(size(item))).sum();
@@ -174,25 +174,25 @@ impl Table {
             // What was left out because the answer was full comes at once; what was throttled needs time.
             tries = if keys.len() < wanted { 1 } else { tries + 1 };
             if tries > self.attempts {
-                return Err(unusable::throttled(&self.name, "BatchGetItem", "UnprocessedKeys"));
+                return Err(errors::throttled(&self.name, "BatchGetItem", "UnprocessedKeys"));
             }
             self.pause(tries).await;
         }
     }
 
     /// Puts whole items, in any order.
-    pub(super) async fn put_all(&self, items: Vec<Item>) -> Result<(), Fault> {
+    pub(super) async fn batch_put(&self, items: Vec<Item>) -> Result<(), Fault> {
         let puts = items.into_iter().map(|item| {
-            let put = PutRequest::builder().set_item(Some(item)).build().map_err(|_| self.damaged("A request"))?;
+            let put = PutRequest::builder().set_item(Some(item)).build().map_err(|_| self.corrupt("A request"))?;
             Ok(WriteRequest::builder().put_request(put).build())
         });
         self.write_all(puts.collect::<Result<_, Fault>>()?).await
     }
 
     /// Removes items, in any order.
-    pub(super) async fn delete_all(&self, keys: &[Key]) -> Result<(), Fault> {
+    pub(super) async fn batch_delete(&self, keys: &[Key]) -> Result<(), Fault> {
         let deletes = keys.iter().map(|key| {
-            let delete = DeleteRequest::builder().set_key(Some(named(key))).build().map_err(|_| self.damaged("A request"))?;
+            let delete = DeleteRequest::builder().set_key(Some(key_item(key))).build().map_err(|_| self.corrupt("A request"))?;
             Ok(WriteRequest::builder().delete_request(delete).build())
         });
         self.write_all(deletes.collect::<Result<_, Fault>>()?).await
@@ -209,7 +209,7 @@ impl Table {
             let wanted = writes.len();
             let request = self.client.batch_write_item().request_items(&self.name, writes).return_consumed_capacity(ReturnConsumedCapacity::Total);
             let answer = self.call("BatchWriteItem", || request.clone().send()).await?;
-            let answer = self.unasked("BatchWriteItem", answer)?;
+            let answer = self.unexpected("BatchWriteItem", answer)?;
             self.counters.write(said(answer.consumed_capacity.as_deref().and_then(<[_]>::first)).unwrap_or_default());
             writes = answer.unprocessed_items.and_then(|mut left| left.remove(&self.name)).unwrap_or_default();
             if writes.is_empty() {
@@ -217,7 +217,7 @@ impl Table {
             }
             tries = if writes.len() < wanted { 1 } else { tries + 1 };
             if tries > self.attempts {
-                return Err(unusable::throttled(&self.name, "BatchWriteItem", "UnprocessedItems"));
+                return Err(errors::throttled(&self.name, "BatchWriteItem", "UnprocessedItems"));
             }
             self.pause(tries).await;
         }
@@ -252,7 +252,7 @@ impl Table {
     pub(super) async fn write_blindly(&self, request: UpdateItemFluentBuilder) -> Result<Item, Fault> {
         match self.write(request).await? {
             Written::Done(attributes) => Ok(attributes),
-            Written::Refused(_) => Err(unusable::throttled(&self.name, "UpdateItem", "an unclear refusal")),
+            Written::Refused(_) => Err(errors::throttled(&self.name, "UpdateItem", "an unclear refusal")),
         }
     }
 
@@ -261,7 +261,7 @@ impl Table {
         let request: PutItemFluentBuilder = self.client.put_item().table_name(&self.name).set_item(Some(item)).return_values(ReturnValue::AllOld);
         let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
         let answer = self.call("PutItem", || request.clone().send()).await?;
-        let answer = self.unasked("PutItem", answer)?;
+        let answer = self.unexpected("PutItem", answer)?;
         self.counters.write(said(answer.consumed_capacity.as_ref()).unwrap_or(1.0));
         Ok(answer.attributes.unwrap_or_default())
     }
@@ -271,7 +271,7 @@ impl Table {
         let request = self.client.delete_item().table_name(&self.name).key(PK, text(&key.pk)).key(SK, text(&key.sk)).return_values(ReturnValue::AllOld);
         let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
         let answer = self.call("DeleteItem", || request.clone().send()).await?;
-        let answer = self.unasked("DeleteItem", answer)?;
+        let answer = self.unexpected("DeleteItem", answer)?;
         self.counters.write(said(answer.consumed_capacity.as_ref()).unwrap_or(1.0));
         Ok(answer.attributes.unwrap_or_default())
     }
@@ -282,13 +282,13 @@ fn said(consumed: Option<&ConsumedCapacity>) -> Option<f64> {
 }
 
 /// An item with nothing but its key.
-pub(super) fn named(key: &Key) -> Item {
+pub(super) fn key_item(key: &Key) -> Item {
     Item::from([(PK.to_owned(), text(&key.pk)), (SK.to_owned(), text(&key.sk))])
 }
 
 /// An item with nothing but its key and the time at which DynamoDB removes it.
-pub(super) fn named_for(key: &Key, days: u64) -> Item {
-    let mut item = named(key);
+pub(super) fn item_with_ttl(key: &Key, days: u64) -> Item {
+    let mut item = key_item(key);
     item.insert(TTL.to_owned(), expires(days));
     item
 }

@@ -9,9 +9,9 @@ pub(super) fn push(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Bytes still to be read; what is not there is `None`.
-pub(super) struct Bytes<'a>(pub(super) &'a [u8]);
+pub(super) struct VarintReader<'a>(pub(super) &'a [u8]);
 
-impl<'a> Bytes<'a> {
+impl<'a> VarintReader<'a> {
     pub(super) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (head, tail) = self.0.split_at_checked(len)?;
         self.0 = tail;
@@ -44,8 +44,8 @@ mod tests {
         for value in [0, 1, 127, 128, 300, 1 << 40, u64::MAX] {
             let mut out = Vec::new();
             push(&mut out, value);
-            assert_eq!(Bytes(&out).varint(), Some(value));
-            assert_eq!(Bytes(&out[1..]).varint().is_some(), value > 127);
+            assert_eq!(VarintReader(&out).varint(), Some(value));
+            assert_eq!(VarintReader(&out[1..]).varint().is_some(), value > 127);
         }
     }
 }

@@ -7,7 +7,7 @@ mod webhook;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::alert::{Alerts, Channel};
+use domain::alert_settings::{Alerts, Channel};
 use domain::config::SecretSource;
 use domain::fault::Fault;
 use domain::ports::Notifier;
@@ -38,7 +38,7 @@ pub async fn open(alerts: &Alerts, secrets: &dyn SecretSource, topics: Topics<'_
 }
 
 /// Opens everybody whom the settings of `sync` tell. Whoever cannot be opened is logged and left out: no run fails because of that.
-pub async fn open_whoever_can(sync: &str, alerts: &Alerts, secrets: &dyn SecretSource, topics: Topics<'_>) -> Vec<Arc<dyn Notifier>> {
+pub async fn open_available(sync: &str, alerts: &Alerts, secrets: &dyn SecretSource, topics: Topics<'_>) -> Vec<Arc<dyn Notifier>> {
     let (notifiers, faults) = open(alerts, secrets, topics).await;
     for fault in faults {
         tracing::warn!(sync, code = fault.code.as_str(), "somebody cannot be told of problems: {}", fault.what);

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::alert::{Alert, WebhookChannel};
+use domain::alert_settings::WebhookChannel;
 use domain::config::SecretSource;
 use domain::fault::{Code, Fault};
+use domain::monitoring::alert::Alert;
 use domain::ports::Notifier;
 
 use super::TIMEOUT;
-use crate::http::detail::Remembering;
-use crate::http::{HeaderMap, HeaderName, HeaderValue, Http, HttpSettings, Method, Request, Url};
+use crate::http::detail::RecordingSecrets;
+use crate::http::{HeaderMap, HeaderName, HeaderValue, Http, HttpRequest, HttpSettings, Method, Url};
 
-struct Webhook {
+struct WebhookNotifier {
     http: Http,
     url: Url,
     headers: HeaderMap,
@@ -21,7 +22,7 @@ struct Webhook {
 
 pub(super) async fn open(settings: &WebhookChannel, name: String, secrets: &dyn SecretSource) -> Result<Arc<dyn Notifier>, Fault> {
     let invalid = |what: String| Fault::new(Code::ConnectionInvalid, format!("alerts, {name}: {what}."));
-    let secrets = Remembering::new(secrets);
+    let secrets = RecordingSecrets::new(secrets);
     let url = Url::parse(settings.url.resolve(&secrets).await?.trim()).ok().filter(|url| matches!(url.scheme(), "https" | "http"));
     let url = url.ok_or_else(|| invalid("`url` is not an address that begins with https:// or http://".into()))?;
     let mut headers = HeaderMap::from_iter([(HeaderName::from_static("content-type"), HeaderValue::from_static("application/json"))]);
@@ -33,18 +34,18 @@ pub(super) async fn open(settings: &WebhookChannel, name: String, secrets: &dyn 
         headers.insert(header, value);
     }
     let http = Http::new(HttpSettings { timeout: TIMEOUT, allow_private: settings.allow_private, redactor: secrets.redactor(), ..HttpSettings::default() })?;
-    Ok(Arc::new(Webhook { http, url, headers, name }))
+    Ok(Arc::new(WebhookNotifier { http, url, headers, name }))
 }
 
 #[async_trait]
-impl Notifier for Webhook {
+impl Notifier for WebhookNotifier {
     fn name(&self) -> &str {
         &self.name
     }
 
     async fn notify(&self, alert: &Alert) -> Result<(), Fault> {
         let body = alert.json().to_string().into_bytes();
-        let reply = self.http.send(Request { method: Method::POST, url: self.url.clone(), headers: self.headers.clone(), body }).await?;
+        let reply = self.http.send(HttpRequest { method: Method::POST, url: self.url.clone(), headers: self.headers.clone(), body }).await?;
         match reply.status {
             200..=299 => Ok(()),
             401 | 403 => Err(Fault::new(Code::DestinationUnauthorized, format!("The address for alerts answers {}.", reply.status))),

@@ -16,7 +16,7 @@ const LOOKUP: Duration = Duration::from_secs(10);
 /// An address that must not be connected to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{host} is the {kind} address {address}, which is refused; set `allow_private: true` on the connection if that is meant")]
-pub struct Refused {
+pub struct BlockedAddress {
     /// The host as the URL has it.
     pub host: String,
     /// The address it stands for.
@@ -67,7 +67,7 @@ fn refused_v6(address: Ipv6Addr) -> Option<&'static str> {
 }
 
 /// Checks an address that stands in the URL itself: the client connects to it without asking the resolver.
-pub(super) fn check_literal(url: &Url, allow_private: bool) -> Result<(), Refused> {
+pub(super) fn check_literal(url: &Url, allow_private: bool) -> Result<(), BlockedAddress> {
     let address = match url.host() {
         Some(Host::Ipv4(v4)) => IpAddr::V4(v4),
         Some(Host::Ipv6(v6)) => IpAddr::V6(v6),
@@ -76,16 +76,16 @@ pub(super) fn check_literal(url: &Url, allow_private: bool) -> Result<(), Refuse
     passes(&address.to_string(), address, allow_private)
 }
 
-fn passes(host: &str, address: IpAddr, allow_private: bool) -> Result<(), Refused> {
+fn passes(host: &str, address: IpAddr, allow_private: bool) -> Result<(), BlockedAddress> {
     match refused(address) {
-        Some(kind) if !allow_private => Err(Refused { host: host.to_owned(), address, kind }),
+        Some(kind) if !allow_private => Err(BlockedAddress { host: host.to_owned(), address, kind }),
         _ => Ok(()),
     }
 }
 
 /// The addresses of a name that may be connected to. Refused ones are left out; when none is left, the
 /// first refusal is the answer.
-fn filter(host: &str, found: impl Iterator<Item = SocketAddr>, allow_private: bool) -> Result<Vec<SocketAddr>, Refused> {
+fn filter(host: &str, found: impl Iterator<Item = SocketAddr>, allow_private: bool) -> Result<Vec<SocketAddr>, BlockedAddress> {
     let (mut kept, mut first) = (Vec::new(), None);
     for address in found {
         match passes(host, address.ip(), allow_private) {

@@ -12,21 +12,21 @@ use domain::fault::Fault;
 use serde_json::Value;
 
 /// Most characters of a detail.
-const MOST_CHARACTERS: usize = 300;
+const MAX_CHARACTERS: usize = 300;
 /// A text body is looked at no further than this.
-const MOST_TEXT: usize = 16 * 1024;
+const MAX_TEXT_BYTES: usize = 16 * 1024;
 /// Shorter "secrets" are words that occur anyway; hiding them would make every message unreadable.
 const LEAST_SECRET: usize = 4;
 /// Where destinations put their message.
 const MESSAGES: [&str; 8] = ["message", "detail", "error_description", "error", "title", "description", "reason", "errors"];
 
 /// Passes secrets on and remembers them, so that they can be kept out of messages.
-pub struct Remembering<'a> {
+pub struct RecordingSecrets<'a> {
     inner: &'a dyn SecretSource,
     seen: Mutex<BTreeSet<String>>,
 }
 
-impl<'a> Remembering<'a> {
+impl<'a> RecordingSecrets<'a> {
     /// Remembers what `inner` gives out.
     pub fn new(inner: &'a dyn SecretSource) -> Self {
         Self { inner, seen: Mutex::default() }
@@ -45,7 +45,7 @@ impl<'a> Remembering<'a> {
 }
 
 #[async_trait]
-impl SecretSource for Remembering<'_> {
+impl SecretSource for RecordingSecrets<'_> {
     async fn get(&self, reference: &Reference) -> Result<String, Fault> {
         let secret = self.inner.get(reference).await?;
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(secret.clone());
@@ -106,8 +106,8 @@ impl Redactor {
     pub fn shorten(&self, text: &str) -> String {
         let line = self.hide(text).chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
         let line = self.hide(&line.split_whitespace().collect::<Vec<_>>().join(" "));
-        match line.char_indices().nth(MOST_CHARACTERS) {
-            Some(_) => line.chars().take(MOST_CHARACTERS - 1).chain(['…']).collect(),
+        match line.char_indices().nth(MAX_CHARACTERS) {
+            Some(_) => line.chars().take(MAX_CHARACTERS - 1).chain(['…']).collect(),
             None => line,
         }
     }
@@ -118,7 +118,7 @@ pub fn detail(body: &[u8], redactor: &Redactor) -> String {
     if let Ok(json) = serde_json::from_slice::<Value>(body) {
         return redactor.shorten(&message(&json).unwrap_or_else(|| if json.is_null() { String::new() } else { json.to_string() }));
     }
-    let text = String::from_utf8_lossy(&body[..body.len().min(MOST_TEXT)]);
+    let text = String::from_utf8_lossy(&body[..body.len().min(MAX_TEXT_BYTES)]);
     if is_html(body) {
         let stripped = redactor.shorten(&strip_tags(&redactor.hide(&text)));
         return redactor.shorten(&format!("HTML instead of JSON: {stripped}")).trim_end_matches([' ', ':']).to_owned();
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn a_long_text_is_cut_between_characters() {
         let told = detail("é".repeat(1000).as_bytes(), &Redactor::default());
-        assert_eq!(told.chars().count(), MOST_CHARACTERS);
+        assert_eq!(told.chars().count(), MAX_CHARACTERS);
         assert!(told.ends_with('…'));
     }
 
@@ -226,7 +226,7 @@ mod tests {
         for text in ["bearer s3cr=t/value!", "s3cr%3Dt%2Fvalue", "czNjcj10L3ZhbHVl", "s3cr=t/value"] {
             assert!(!redactor.shorten(text).contains("s3cr") && redactor.shorten(text).contains("[secret]"), "{text}");
         }
-        let long = format!("{}{secret}", "x".repeat(MOST_CHARACTERS - 5));
+        let long = format!("{}{secret}", "x".repeat(MAX_CHARACTERS - 5));
         assert!(!redactor.shorten(&long).contains("s3c"));
         assert_eq!(redactor.shorten("abc"), "abc", "a word of three letters is no secret");
         assert_eq!(format!("{redactor:?}"), "Redactor");

@@ -1,7 +1,7 @@
 //! The one way destinations talk HTTP: one client per connection, no redirects, time limits, the proxy of the environment where
 //! it names one, and no connection to an address that is not public unless the connection allows it.
 //!
-//! A destination builds a [`Request`], sends it and gets a [`Reply`] with any status, or a [`SendError`] when
+//! A destination builds a [`HttpRequest`], sends it and gets a [`HttpReply`] with any status, or a [`SendError`] when
 //! there is no answer. What a status means is in [`status`], what a body says in [`detail`]. No attempt is
 //! repeated here: the engine decides that.
 
@@ -24,7 +24,7 @@ pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 pub use reqwest::{Method, Url};
 use rustls::AlertDescription;
 
-use self::address::{Filtered, Refused};
+use self::address::{BlockedAddress, Filtered};
 use self::detail::Redactor;
 use self::proxy::Proxies;
 
@@ -33,7 +33,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// An idle connection is kept this long; many servers close theirs after a minute.
 const IDLE: Duration = Duration::from_secs(30);
 /// A response is read to this many bytes.
-pub const MOST_BODY: usize = 8 * 1024 * 1024;
+pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 /// What we call ourselves.
 const USER_AGENT: &str = concat!("sluicegate/", env!("CARGO_PKG_VERSION"));
 
@@ -60,7 +60,7 @@ pub struct Http {
 
 /// What is sent.
 #[derive(Clone)]
-pub struct Request {
+pub struct HttpRequest {
     /// The method.
     pub method: Method,
     /// Where to.
@@ -73,24 +73,24 @@ pub struct Request {
 
 /// What came back, with whatever status. Prints without URL and body.
 #[derive(Clone)]
-pub struct Reply {
+pub struct HttpReply {
     /// The URL that answered.
     pub url: Url,
     /// The status.
     pub status: u16,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body, at most [`MOST_BODY`] bytes of it.
+    /// The body, at most [`MAX_BODY_BYTES`] bytes of it.
     pub body: Vec<u8>,
 }
 
-impl std::fmt::Debug for Reply {
+impl std::fmt::Debug for HttpReply {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Reply").field("status", &self.status).field("body_bytes", &self.body.len()).finish_non_exhaustive()
     }
 }
 
-impl Reply {
+impl HttpReply {
     /// A header's value, if it is there and is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -254,7 +254,7 @@ impl Http {
     }
 
     /// Sends a request, once, and reads the answer.
-    pub async fn send(&self, request: Request) -> Result<Reply, SendError> {
+    pub async fn send(&self, request: HttpRequest) -> Result<HttpReply, SendError> {
         address::check_literal(&request.url, self.settings.allow_private).map_err(|r| SendError::Address { detail: r.to_string() })?;
         let url = request.url.clone();
         let mut sent = reqwest::Request::new(request.method, request.url);
@@ -270,16 +270,16 @@ impl Http {
             let detail = format!("it answers {status} in the encoding `{}`, which nobody asked for", self.settings.redactor.shorten(encoding));
             return Err(SendError::Encoding { detail });
         }
-        while body.len() < MOST_BODY {
+        while body.len() < MAX_BODY_BYTES {
             match response.chunk().await {
-                Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(MOST_BODY - body.len())]),
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(MAX_BODY_BYTES - body.len())]),
                 Ok(None) => break,
                 // A bad status has said what there is to say, however its body ends.
                 Err(_) if !(200..300).contains(&status) => break,
                 Err(e) => return Err(self.tell(&e, &url)),
             }
         }
-        Ok(Reply { url, status, headers, body })
+        Ok(HttpReply { url, status, headers, body })
     }
 
     /// Resolves the host of `url` as a request would. Findings tell of a refused address, and of plain HTTP to
@@ -317,7 +317,7 @@ impl Http {
     /// Tries the TLS of the host of `url`: asks for nothing but the head of its root. What else fails is seen when something is sent.
     async fn shake_hands(&self, url: &Url, about: &str) -> Option<Finding> {
         let root = url.join("/").ok()?;
-        let asked = self.send(Request { method: Method::HEAD, url: root, headers: HeaderMap::new(), body: Vec::new() });
+        let asked = self.send(HttpRequest { method: Method::HEAD, url: root, headers: HeaderMap::new(), body: Vec::new() });
         let Ok(Err(SendError::Certificate { detail })) = tokio::time::timeout(CONNECT, asked).await else { return None };
         let fix = "where the certificate is of an authority of your own, name it in `ca`; where the other side wants one of yours, in `client_certificate`";
         Some(Finding::error(about, detail, fix))
@@ -330,7 +330,7 @@ impl Http {
         if let Some(proxy) = self.proxies.of(url) {
             host = format!("{host} (through the proxy {proxy})");
         }
-        if let Some(refusal) = find::<Refused>(error) {
+        if let Some(refusal) = find::<BlockedAddress>(error) {
             return SendError::Address { detail: redactor.hide(&refusal.to_string()) };
         }
         if let Some(rustls::Error::InvalidCertificate(why)) = find::<rustls::Error>(error) {
@@ -397,8 +397,8 @@ mod tests {
         Http::new(HttpSettings { timeout: Duration::from_secs(5), allow_private, redactor: Redactor::new(["/hush-hush"]), ..HttpSettings::default() }).unwrap()
     }
 
-    async fn get(http: &Http, url: &str) -> Result<Reply, SendError> {
-        http.send(Request { method: Method::GET, url: Url::parse(url).unwrap(), headers: HeaderMap::new(), body: Vec::new() }).await
+    async fn get(http: &Http, url: &str) -> Result<HttpReply, SendError> {
+        http.send(HttpRequest { method: Method::GET, url: Url::parse(url).unwrap(), headers: HeaderMap::new(), body: Vec::new() }).await
     }
 
     #[tokio::test]

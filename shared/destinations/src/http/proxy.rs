@@ -12,10 +12,10 @@ use super::detail::Redactor;
 
 /// Which requests go through which proxy.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Proxies(Option<Arc<Known>>);
+pub(super) struct Proxies(Option<Arc<ProxyTable>>);
 
 #[derive(Debug)]
-struct Known {
+struct ProxyTable {
     http: Option<Url>,
     https: Option<Url>,
     /// Leaves out what `NO_PROXY` names.
@@ -46,7 +46,7 @@ impl Proxies {
             redactor.add([password, super::percent_decode(password).as_str()]);
         }
         let matcher = Matcher::builder().all("http://proxy.invalid").no(either("NO_PROXY").unwrap_or_default()).build();
-        Ok(Self(Some(Arc::new(Known { http, https, matcher }))))
+        Ok(Self(Some(Arc::new(ProxyTable { http, https, matcher }))))
     }
 
     /// Has a client send through them.
@@ -68,7 +68,7 @@ impl Proxies {
     }
 }
 
-impl Known {
+impl ProxyTable {
     fn of(&self, url: &Url) -> Option<&Url> {
         let local = match url.host()? {
             Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),

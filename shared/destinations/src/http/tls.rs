@@ -62,10 +62,10 @@ mod tests {
     use super::*;
     use domain::config::Reference;
 
-    struct Secrets(&'static str);
+    struct TlsSecrets(&'static str);
 
     #[async_trait::async_trait]
-    impl SecretSource for Secrets {
+    impl SecretSource for TlsSecrets {
         async fn get(&self, _: &Reference) -> Result<String, Fault> {
             Ok(self.0.to_owned())
         }
@@ -76,11 +76,11 @@ mod tests {
         let (ca, client) = (Setting::new("${env:CA}").unwrap(), Secret::new("${env:OWN}").unwrap());
         for wrong in ["", "hush-hush", "-----BEGIN CERTIFICATE-----"] {
             for (ca, client, name) in [(Some(&ca), None, "`ca`"), (None, Some(&client), "`client_certificate`")] {
-                let fault = Certificates::read("connection x", ca, client, &Secrets(wrong)).await.unwrap_err().to_string();
+                let fault = Certificates::read("connection x", ca, client, &TlsSecrets(wrong)).await.unwrap_err().to_string();
                 assert!(fault.contains(name) && fault.contains("PEM") && !fault.contains("hush"), "{fault}");
             }
         }
-        assert!(Certificates::read("connection x", None, None, &Secrets("")).await.is_ok());
+        assert!(Certificates::read("connection x", None, None, &TlsSecrets("")).await.is_ok());
     }
 
     #[test]

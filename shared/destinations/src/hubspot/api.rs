@@ -3,14 +3,14 @@
 
 use domain::fault::{Code, Fault};
 use domain::outcome::WriteError;
-use domain::retry::MOST_OBEYED;
+use domain::retry::MAX_RETRY_AFTER;
 use serde_json::Value;
 
 use super::auth::Tokens;
 use super::classify;
-use super::quota::Quota;
+use super::quota::HubSpotQuota;
 use crate::http::detail;
-use crate::http::{self, HeaderMap, HeaderValue, Http, Method, Reply, Request, Url, percent_encode};
+use crate::http::{self, HeaderMap, HeaderValue, Http, HttpReply, HttpRequest, Method, Url, percent_encode};
 
 /// How often a question of preflight waits for a quota.
 const PATIENCE: u32 = 3;
@@ -23,12 +23,12 @@ pub(super) struct Api {
     /// `v3`, or a date.
     pub(super) version: String,
     pub(super) tokens: Tokens,
-    pub(super) quota: Quota,
+    pub(super) quota: HubSpotQuota,
 }
 
 /// A good answer.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ApiReply {
     /// The status: 2xx.
     pub(super) status: u16,
     /// The body; null when it is no JSON.
@@ -70,16 +70,16 @@ impl Api {
     }
 
     /// Posts JSON.
-    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Answer, WriteError> {
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<ApiReply, WriteError> {
         self.call(Method::POST, path, Some(body)).await
     }
 
     /// Asks before anything is written: a short pause of the quota is waited for.
-    pub(super) async fn get(&self, path: &str) -> Result<Answer, WriteError> {
+    pub(super) async fn get(&self, path: &str) -> Result<ApiReply, WriteError> {
         let mut patience = PATIENCE;
         loop {
             match self.call(Method::GET, path, None).await {
-                Err(WriteError::Throttled { after: Some(pause) }) if patience > 0 && pause <= MOST_OBEYED / 30 => {
+                Err(WriteError::Throttled { after: Some(pause) }) if patience > 0 && pause <= MAX_RETRY_AFTER / 30 => {
                     patience -= 1;
                     tokio::time::sleep(pause).await;
                 }
@@ -88,7 +88,7 @@ impl Api {
         }
     }
 
-    async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, WriteError> {
+    async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<ApiReply, WriteError> {
         if let Some(pause) = self.quota.pause(http::now()) {
             return Err(WriteError::Throttled { after: Some(pause) });
         }
@@ -103,7 +103,7 @@ impl Api {
         }
         let json: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         if (200..300).contains(&reply.status) {
-            return Ok(Answer { status: reply.status, body: json });
+            return Ok(ApiReply { status: reply.status, body: json });
         }
         if reply.status == 429 {
             return Err(WriteError::Throttled { after: Some(self.quota.throttled(&reply, &json, http::now())) });
@@ -113,7 +113,7 @@ impl Api {
         Err(classify::refusal(&reply, &json, &detail::detail(&reply.body, redactor), shorten))
     }
 
-    async fn send(&self, method: Method, path: &str, body: Option<Vec<u8>>, token: &str) -> Result<Reply, WriteError> {
+    async fn send(&self, method: Method, path: &str, body: Option<Vec<u8>>, token: &str) -> Result<HttpReply, WriteError> {
         let mut url = self.base.clone();
         let prefix = url.path().trim_end_matches('/').to_owned();
         url.set_path(&(prefix + path));
@@ -125,7 +125,7 @@ impl Api {
         if body.is_some() {
             headers.insert("content-type", HeaderValue::from_static("application/json"));
         }
-        let reply = self.http.send(Request { method, url, headers, body: body.unwrap_or_default() }).await?;
+        let reply = self.http.send(HttpRequest { method, url, headers, body: body.unwrap_or_default() }).await?;
         self.quota.note(&reply, http::now());
         Ok(reply)
     }

@@ -10,9 +10,9 @@ use domain::retry::backoff;
 use domain::value::Value;
 use serde_json::{Value as Json, json};
 
-use super::HubSpot;
+use super::HubSpotDestination;
 use super::classify;
-use super::config::{Association, MOST_INPUTS, Missing};
+use super::config::{Association, MAX_INPUTS, Missing};
 use super::object::LinkType;
 use super::properties::RECORD_ID;
 use super::write::Ledger;
@@ -25,9 +25,9 @@ const REFUSED: &str = "association_refused";
 /// The code of a record whose link was not made, for a reason that passes.
 const FAILED: &str = "association_failed";
 /// So often links are asked for in one go.
-const TRIES: u32 = 3;
+const MAX_ATTEMPTS: u32 = 3;
 /// A longer pause is for the next attempt.
-const MOST_PAUSE: Duration = Duration::from_secs(10);
+const MAX_PAUSE: Duration = Duration::from_secs(10);
 
 /// The links of a batch, resolved.
 #[derive(Debug, Default)]
@@ -49,7 +49,7 @@ pub(super) fn requests(batch: &WriteBatch<'_>, links: &[Association], carried: b
     used.map(|link| u32::from(link.by != RECORD_ID) + u32::from(!carried)).sum()
 }
 
-impl HubSpot {
+impl HubSpotDestination {
     /// Looks up the other records of a batch. Settles the records whose other record is not there.
     pub(super) async fn resolve_links(&self, batch: &WriteBatch<'_>, ledger: &mut Ledger) -> Result<Links, WriteError> {
         let mut links = Links::default();
@@ -89,7 +89,7 @@ impl HubSpot {
     pub(super) async fn make_links(&self, links: &Links, ledger: &mut Ledger) -> Result<(), WriteError> {
         for (kind, to, ids) in &links.resolved {
             let pairs: Vec<Pair> = ledger.accepted().filter_map(|(at, id)| Some((at, id?.to_owned(), ids.get(at)?.clone()?))).collect();
-            let mut chunks: VecDeque<Vec<Pair>> = pairs.chunks(MOST_INPUTS).map(<[Pair]>::to_vec).collect();
+            let mut chunks: VecDeque<Vec<Pair>> = pairs.chunks(MAX_INPUTS).map(<[Pair]>::to_vec).collect();
             while let Some(chunk) = chunks.pop_front() {
                 match self.link(kind, to, &chunk).await {
                     Ok(body) => self.note_links(&body, &chunk, ledger),
@@ -130,7 +130,7 @@ impl HubSpot {
                 Err(other) => return Err(other),
             };
             let pause = after.unwrap_or_default().max(backoff(tries, self.config.retry_pause.0, fastrand::f64()));
-            if tries == TRIES || pause > MOST_PAUSE {
+            if tries == MAX_ATTEMPTS || pause > MAX_PAUSE {
                 return Err(error);
             }
             tokio::time::sleep(pause).await;

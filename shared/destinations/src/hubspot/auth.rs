@@ -8,8 +8,8 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use crate::http::detail;
-use crate::http::status::{Statuses, Verdict, classify_status};
-use crate::http::{self, HeaderMap, HeaderValue, Http, Method, Request, Url};
+use crate::http::status::{StatusMeaning, Statuses, classify_status};
+use crate::http::{self, HeaderMap, HeaderValue, Http, HttpRequest, Method, Url};
 
 /// A token is not used in the last moments of its life.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -75,11 +75,11 @@ async fn mint(http: &Http, url: &Url, form: &str, cached: &mut Option<(String, M
     *cached = None;
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("application/x-www-form-urlencoded"));
-    let reply = http.send(Request { method: Method::POST, url: url.clone(), headers, body: form.as_bytes().to_vec() }).await?;
+    let reply = http.send(HttpRequest { method: Method::POST, url: url.clone(), headers, body: form.as_bytes().to_vec() }).await?;
     let said = || detail::detail(&reply.body, http.redactor());
     match classify_status(reply.status, reply.header("retry-after"), reply.clock(), &Statuses::default()) {
-        Verdict::Ok => {}
-        verdict @ (Verdict::Throttled(_) | Verdict::Unavailable(_)) => return Err(unusable(verdict, reply.status, &said())),
+        StatusMeaning::Ok => {}
+        verdict @ (StatusMeaning::Throttled(_) | StatusMeaning::Unavailable(_)) => return Err(unusable(verdict, reply.status, &said())),
         _ => return Err(WriteError::Unauthorized { detail: format!("no access token is given for the refresh token ({}): {}", reply.status, said()) }),
     }
     let json: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
@@ -93,10 +93,10 @@ async fn mint(http: &Http, url: &Url, form: &str, cached: &mut Option<(String, M
     Ok(token)
 }
 
-fn unusable(verdict: Verdict, status: u16, said: &str) -> WriteError {
+fn unusable(verdict: StatusMeaning, status: u16, said: &str) -> WriteError {
     match verdict {
-        Verdict::Throttled(after) => WriteError::Throttled { after },
-        Verdict::Unavailable(after) => WriteError::Unavailable { after, detail: format!("no access token could be minted ({status}): {said}") },
+        StatusMeaning::Throttled(after) => WriteError::Throttled { after },
+        StatusMeaning::Unavailable(after) => WriteError::Unavailable { after, detail: format!("no access token could be minted ({status}): {said}") },
         _ => WriteError::Unavailable { after: None, detail: format!("no access token could be minted ({status})") },
     }
 }

@@ -8,9 +8,9 @@ use domain::mode::Op;
 use domain::outcome::{Effect, Outcome, WriteError};
 use serde_json::Value;
 
-use crate::http::Reply;
+use crate::http::HttpReply;
 use crate::http::detail::is_code;
-use crate::http::status::{Statuses, Verdict, classify_status};
+use crate::http::status::{StatusMeaning, Statuses, classify_status};
 
 /// The category of a record that is not there.
 pub(super) const NOT_FOUND: &str = "OBJECT_NOT_FOUND";
@@ -25,7 +25,7 @@ const TOLD: usize = 3;
 
 /// A validation error, unpacked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Invalid {
+pub(super) struct InvalidProperty {
     /// The property.
     pub(super) field: String,
     /// HubSpot's code: `INVALID_EMAIL`.
@@ -35,21 +35,21 @@ pub(super) struct Invalid {
 }
 
 /// The validation errors of an error object. They come as JSON within its message, or as a list beside it.
-pub(super) fn unpack(error: &Value) -> Vec<Invalid> {
+pub(super) fn unpack(error: &Value) -> Vec<InvalidProperty> {
     let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let message = text(error, "message");
     let inner = message.find("[{").and_then(|at| serde_json::Deserializer::from_str(&message[at..]).into_iter::<Vec<Value>>().next()?.ok());
-    let mut found: Vec<Invalid> = inner
+    let mut found: Vec<InvalidProperty> = inner
         .into_iter()
         .flatten()
         .filter(|one| one.get("isValid").and_then(Value::as_bool) != Some(true))
-        .map(|one| Invalid { field: text(&one, "name"), code: text(&one, "error"), says: text(&one, "message") })
+        .map(|one| InvalidProperty { field: text(&one, "name"), code: text(&one, "error"), says: text(&one, "message") })
         .collect();
     if found.is_empty() {
         let listed = error.get("errors").and_then(Value::as_array).into_iter().flatten();
         found.extend(listed.map(|one| {
             let field = one.pointer("/context/propertyName/0").or_else(|| one.get("in")).and_then(Value::as_str).unwrap_or_default();
-            Invalid { field: field.to_owned(), code: text(one, "code"), says: text(one, "message") }
+            InvalidProperty { field: field.to_owned(), code: text(one, "code"), says: text(one, "message") }
         }));
     }
     found
@@ -81,7 +81,7 @@ pub(super) fn told(error: &Value, shorten: &impl Fn(&str) -> String) -> (String,
 
 /// How the records of a request are known in its answer.
 #[derive(Debug, Default)]
-pub(super) struct Sent {
+pub(super) struct SentInputs {
     /// How many inputs there were; their trace ids are `0`, `1` …
     pub(super) inputs: usize,
     /// The property that their ids are values of; `None` for record ids.
@@ -90,7 +90,7 @@ pub(super) struct Sent {
     pub(super) by_id: HashMap<String, usize>,
 }
 
-impl Sent {
+impl SentInputs {
     fn by_id(&self, id: &str) -> Option<usize> {
         let folded = super::encode::folded(self.id_property.as_deref().unwrap_or_default(), id);
         self.by_id.get(&folded).copied()
@@ -125,7 +125,7 @@ fn texts(value: Option<&Value>) -> impl Iterator<Item = &str> {
 
 /// The outcomes of the inputs of a batch request, out of the body of an answer with a good status. `None`: neither a
 /// result nor an error mentions it, or both do.
-pub(super) fn outcomes(body: &Value, sent: &Sent, op: Op, shorten: impl Fn(&str) -> String) -> Vec<Option<Outcome>> {
+pub(super) fn outcomes(body: &Value, sent: &SentInputs, op: Op, shorten: impl Fn(&str) -> String) -> Vec<Option<Outcome>> {
     let list = |name: &str| body.get(name).and_then(Value::as_array).map(Vec::as_slice);
     let mut out: Vec<Option<Outcome>> = vec![None; sent.inputs];
     let mut contradicted = vec![false; sent.inputs];
@@ -178,7 +178,7 @@ pub(super) fn not_found(body: &Value) -> Vec<&str> {
 }
 
 /// The error of a request that came to nothing. `said` is what a body that is no JSON says; `shorten` hides secrets and cuts.
-pub(super) fn refusal(reply: &Reply, body: &Value, said: &str, shorten: impl Fn(&str) -> String) -> WriteError {
+pub(super) fn refusal(reply: &HttpReply, body: &Value, said: &str, shorten: impl Fn(&str) -> String) -> WriteError {
     let category = body.get("category").and_then(Value::as_str).unwrap_or_default();
     let (code, says) = if body.is_object() { told(body, &shorten) } else { (format!("http_{}", reply.status), shorten(said)) };
     let detail = if says.is_empty() { format!("it answers {}", reply.status) } else { format!("it answers {}: {says}", reply.status) };
@@ -193,7 +193,7 @@ pub(super) fn refusal(reply: &Reply, body: &Value, said: &str, shorten: impl Fn(
         status => {
             let verdict = classify_status(status, reply.header("retry-after"), reply.clock(), &Statuses::default());
             match verdict {
-                Verdict::Refused => WriteError::Refused { code, detail },
+                StatusMeaning::Refused => WriteError::Refused { code, detail },
                 other => other.error(reply, code, says).unwrap_or(WriteError::Unavailable { after: None, detail }),
             }
         }
@@ -206,13 +206,13 @@ mod tests {
     use crate::http::{HeaderMap, HeaderValue, Url};
     use serde_json::json;
 
-    fn sent(id_property: Option<&str>, ids: &[&str]) -> Sent {
+    fn sent(id_property: Option<&str>, ids: &[&str]) -> SentInputs {
         let by_id = ids.iter().enumerate().map(|(at, id)| ((*id).to_owned(), at)).collect();
-        Sent { inputs: ids.len(), id_property: id_property.map(str::to_owned), by_id }
+        SentInputs { inputs: ids.len(), id_property: id_property.map(str::to_owned), by_id }
     }
 
     /// A letter for each outcome: C created, U updated, A accepted, R rejected, S skipped, T retry, ? not mentioned.
-    fn letters(body: &Value, sent: &Sent, op: Op) -> String {
+    fn letters(body: &Value, sent: &SentInputs, op: Op) -> String {
         let letter = |o: &Option<Outcome>| match o {
             None => '?',
             Some(Outcome::Accepted { effect: Effect::Created, .. }) => 'C',
@@ -275,7 +275,7 @@ mod tests {
     fn every_status_has_its_error() {
         let of = |status: u16, after: Option<&'static str>, body: Value| {
             let headers: HeaderMap = after.iter().map(|a| ("retry-after".parse().unwrap(), HeaderValue::from_static(a))).collect();
-            let reply = Reply { url: Url::parse("https://h.test").unwrap(), status, headers, body: body.to_string().into_bytes() };
+            let reply = HttpReply { url: Url::parse("https://h.test").unwrap(), status, headers, body: body.to_string().into_bytes() };
             refusal(&reply, &body, "", str::to_owned)
         };
         let invalid = |code: &str| json!({ "category": "VALIDATION_ERROR", "message": format!("not valid: [{{\"isValid\":false,\"error\":\"{code}\",\"name\":\"p\"}}]") });

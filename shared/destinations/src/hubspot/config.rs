@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Most records in a request of the batch APIs.
-pub(super) const MOST_INPUTS: usize = 100;
+pub(super) const MAX_INPUTS: usize = 100;
 
 /// A connection to a HubSpot account. It has either `token` or `oauth`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -89,7 +89,7 @@ fn concurrency_default() -> usize {
 }
 
 fn batch_size_default() -> usize {
-    MOST_INPUTS
+    MAX_INPUTS
 }
 
 fn retry_pause_default() -> Span {

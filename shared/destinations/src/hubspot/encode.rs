@@ -7,26 +7,26 @@ use domain::mapping::iso::{self, Moment};
 use domain::value::{Type, Value, canonical_decimal, render};
 use serde_json::{Map, Value as Json, json};
 
-use super::properties::{EMAIL, Kind, MOST_CHARACTERS, Properties, Property, RECORD_ID};
+use super::properties::{EMAIL, HubSpotProperty, MAX_CHARACTERS, Properties, PropertyKind, RECORD_ID};
 
 const DAY_MS: i64 = 86_400_000;
 
 /// Why a record cannot be sent: a code and a sentence.
-pub(super) type Misfit = (&'static str, String);
+pub(super) type PropertyMisfit = (&'static str, String);
 
 /// A value as the text that HubSpot takes for a property of this definition. Null clears, as does empty text.
-pub(super) fn wire(value: Value<'_>, property: Option<&Property>) -> Result<String, Misfit> {
-    let kind = property.map_or(Kind::Text, |p| p.kind);
+pub(super) fn wire(value: Value<'_>, property: Option<&HubSpotProperty>) -> Result<String, PropertyMisfit> {
+    let kind = property.map_or(PropertyKind::Text, |p| p.kind);
     Ok(match (value, property) {
         (Value::Null | Value::Missing, _) => String::new(),
-        (Value::Date(days), _) if kind == Kind::Date => (i64::from(days) * DAY_MS).to_string(),
+        (Value::Date(days), _) if kind == PropertyKind::Date => (i64::from(days) * DAY_MS).to_string(),
         (Value::Timestamp(micros) | Value::DateTime(micros), _) => milliseconds(micros.div_euclid(1000)),
-        (Value::Text(text), Some(property)) if kind == Kind::Choice => property.option(text).to_owned(),
-        (Value::Text(text) | Value::Json(text), Some(property)) if kind == Kind::Choices => choices(text, property),
+        (Value::Text(text), Some(property)) if kind == PropertyKind::Choice => property.option(text).to_owned(),
+        (Value::Text(text) | Value::Json(text), Some(property)) if kind == PropertyKind::Choices => choices(text, property),
         (value, _) => {
             let text = value.to_text();
-            if text.len() > MOST_CHARACTERS && text.chars().count() > MOST_CHARACTERS {
-                return Err(("too_long", format!("a text has more than {MOST_CHARACTERS} characters, which is the most that HubSpot keeps")));
+            if text.len() > MAX_CHARACTERS && text.chars().count() > MAX_CHARACTERS {
+                return Err(("too_long", format!("a text has more than {MAX_CHARACTERS} characters, which is the most that HubSpot keeps")));
             }
             text.into_owned()
         }
@@ -42,7 +42,7 @@ fn milliseconds(ms: i64) -> String {
 }
 
 /// Several options: `a;b`, or a JSON array out of the warehouse. A leading `;` adds to those that are set.
-fn choices(text: &str, property: &Property) -> String {
+fn choices(text: &str, property: &HubSpotProperty) -> String {
     let array = text.trim_start().starts_with('[').then(|| serde_json::from_str::<Vec<String>>(text).ok()).flatten();
     match array {
         Some(all) => all.iter().map(|one| property.option(one)).collect::<Vec<_>>().join(";"),
@@ -51,7 +51,7 @@ fn choices(text: &str, property: &Property) -> String {
 }
 
 /// The properties of a record that are to be sent. `skip` names fields that are none (links to other objects).
-pub(super) fn properties(layout: &Layout, record: Cells<'_>, known: &Properties, skip: impl Fn(&str) -> bool) -> Result<Map<String, Json>, Misfit> {
+pub(super) fn properties(layout: &Layout, record: Cells<'_>, known: &Properties, skip: impl Fn(&str) -> bool) -> Result<Map<String, Json>, PropertyMisfit> {
     let mut out = Map::new();
     for (name, value) in layout.pairs(record) {
         if name == RECORD_ID || skip(name) {
@@ -64,7 +64,7 @@ pub(super) fn properties(layout: &Layout, record: Cells<'_>, known: &Properties,
 }
 
 /// What finds a record: the property's name and this record's value of it. `Err` for a record without one.
-pub(super) fn identifier(layout: &Layout, record: &BatchRecord<'_>, known: &Properties) -> Result<String, Misfit> {
+pub(super) fn identifier(layout: &Layout, record: &BatchRecord<'_>, known: &Properties) -> Result<String, PropertyMisfit> {
     let found = layout.identifiers().next().and_then(|(at, field)| Some((field, record.fields.get(at)?)));
     let Some((field, value)) = found else { return Err(("identifier_missing", "the record has no identifier".into())) };
     let text = wire(value, known.get(&field.name))?;
@@ -91,7 +91,7 @@ pub(super) fn input(trace: usize, id: Option<&str>, id_property: Option<&str>, p
 }
 
 /// A property as HubSpot gave it back, as a cell of the type that the layout has for it.
-pub(super) fn push_read(out: &mut Vec<u8>, text: Option<&str>, kind: Type, property: Option<&Property>) {
+pub(super) fn push_read(out: &mut Vec<u8>, text: Option<&str>, kind: Type, property: Option<&HubSpotProperty>) {
     let Some(text) = text.filter(|t| !t.is_empty()) else { return cells::push(out, Value::Null) };
     let sorted;
     let value = match kind {
@@ -111,7 +111,7 @@ pub(super) fn push_read(out: &mut Vec<u8>, text: Option<&str>, kind: Type, prope
             };
             micros.map(|micros| if kind == Type::Timestamp { Value::Timestamp(micros) } else { Value::DateTime(micros) })
         }
-        Type::Text if property.is_some_and(|p| p.kind == Kind::Choices) => {
+        Type::Text if property.is_some_and(|p| p.kind == PropertyKind::Choices) => {
             sorted = in_order(text);
             Some(Value::Text(&sorted))
         }
@@ -162,14 +162,14 @@ mod tests {
     use super::*;
     use domain::layout::Field;
 
-    fn property(kind: &str, field: &str) -> Property {
+    fn property(kind: &str, field: &str) -> HubSpotProperty {
         let options = json!([{ "value": "a", "label": "First" }, { "value": "b", "label": "Second" }]);
-        Property::read(&json!({ "name": "p", "type": kind, "fieldType": field, "options": options })).unwrap()
+        HubSpotProperty::read(&json!({ "name": "p", "type": kind, "fieldType": field, "options": options })).unwrap()
     }
 
     #[test]
     fn values_are_written_as_hubspot_takes_them() {
-        let long = "é".repeat(MOST_CHARACTERS);
+        let long = "é".repeat(MAX_CHARACTERS);
         for (kind, field, value, expected) in [
             ("string", "text", Value::Null, ""),
             ("string", "text", Value::Text(""), ""),
@@ -194,7 +194,7 @@ mod tests {
         ] {
             assert_eq!(wire(value, Some(&property(kind, field))).unwrap(), expected, "{kind} {value:?}");
         }
-        let (code, _) = wire(Value::Text(&"x".repeat(MOST_CHARACTERS + 1)), None).unwrap_err();
+        let (code, _) = wire(Value::Text(&"x".repeat(MAX_CHARACTERS + 1)), None).unwrap_err();
         assert_eq!(code, "too_long");
     }
 

@@ -41,13 +41,13 @@ use domain::fault::Fault;
 use domain::layout::Layout;
 use domain::mode::Mode;
 use domain::outcome::{Outcome, WriteError};
-use domain::ports::{Destination, DestinationEntry, Limits, Need};
+use domain::ports::{Destination, DestinationEntry, Limits, PreflightRequest};
 use domain::schema::DestinationSchema;
 use serde_json::Value;
 
 use self::api::{Api, fault};
 use self::config::{Config, Options};
-use self::object::Known;
+use self::object::KnownObject;
 use self::properties::Properties;
 
 /// The registry's line.
@@ -67,17 +67,17 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// An open connection for one sync.
 #[derive(Debug)]
-struct HubSpot {
+struct HubSpotDestination {
     /// `connection NAME`.
     about: String,
     object: String,
     options: Options,
     config: Config,
     api: Api,
-    known: Known,
+    known: KnownObject,
 }
 
-impl HubSpot {
+impl HubSpotDestination {
     /// True for a mapped field that is no property but the key of a link.
     fn is_link(&self, name: &str) -> bool {
         self.options.associations.iter().any(|link| link.field == name)
@@ -85,7 +85,7 @@ impl HubSpot {
 }
 
 #[async_trait]
-impl Destination for HubSpot {
+impl Destination for HubSpotDestination {
     fn limits(&self) -> Limits {
         Limits {
             batch_records: self.config.batch_size,
@@ -113,7 +113,7 @@ impl Destination for HubSpot {
         Ok(portal.map_or_else(String::new, |portal| format!("{} of the HubSpot account {portal}", self.object)))
     }
 
-    async fn preflight(&self, need: Need<'_>) -> Result<DestinationSchema, Fault> {
+    async fn preflight(&self, need: PreflightRequest<'_>) -> Result<DestinationSchema, Fault> {
         self.look(need).await
     }
 
@@ -150,7 +150,7 @@ impl Destination for HubSpot {
     }
 }
 
-impl HubSpot {
+impl HubSpotDestination {
     /// A record that was read, as cells of the layout.
     fn cells(&self, layout: &Layout, record: &Value, known: &Properties) -> Vec<u8> {
         let mut out = Vec::new();

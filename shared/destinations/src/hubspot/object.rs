@@ -16,14 +16,14 @@ pub(super) type LinkType = (Category, u64);
 
 /// What is known so far.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct KnownObject {
     properties: Mutex<Option<Arc<Properties>>>,
     link_types: Mutex<HashMap<String, LinkType>>,
     /// Held while HubSpot is asked, so that writers who begin together ask once.
     asking: tokio::sync::Mutex<()>,
 }
 
-impl Known {
+impl KnownObject {
     /// The properties of the sync's object, asked for where they are not known.
     pub(super) async fn properties(&self, api: &Api, object: &str) -> Result<Arc<Properties>, WriteError> {
         if let Some(known) = self.known() {

@@ -4,31 +4,31 @@ use std::sync::Arc;
 
 use domain::config;
 use domain::fault::{Code, Fault};
-use domain::ports::{Destination, Opened, Opening};
+use domain::ports::{Destination, OpenArgs, OpenFuture};
 use domain::sync::Target;
 use jiff::tz::TimeZone;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use super::HubSpot;
+use super::HubSpotDestination;
 use super::api::Api;
 use super::auth::Tokens;
-use super::config::{Config, MOST_INPUTS, Options, URL};
-use super::object::Known;
-use super::quota::Quota;
-use crate::http::detail::Remembering;
+use super::config::{Config, MAX_INPUTS, Options, URL};
+use super::object::KnownObject;
+use super::quota::HubSpotQuota;
+use crate::http::detail::RecordingSecrets;
 use crate::http::tls::Certificates;
 use crate::http::{Http, HttpSettings, Url};
 
-pub(super) fn open<'a>(opening: Opening<'a>, target: &'a Target) -> Opened<'a, dyn Destination> {
+pub(super) fn open<'a>(opening: OpenArgs<'a>, target: &'a Target) -> OpenFuture<'a, dyn Destination> {
     Box::pin(async move {
-        let hubspot: Arc<dyn Destination> = Arc::new(HubSpot::open(opening, target).await?);
+        let hubspot: Arc<dyn Destination> = Arc::new(HubSpotDestination::open(opening, target).await?);
         Ok(hubspot)
     })
 }
 
-impl HubSpot {
-    pub(super) async fn open(opening: Opening<'_>, target: &Target) -> Result<Self, Fault> {
+impl HubSpotDestination {
+    pub(super) async fn open(opening: OpenArgs<'_>, target: &Target) -> Result<Self, Fault> {
         let about = format!("connection {}", opening.name);
         let invalid = |what: String| Fault::new(Code::ConnectionInvalid, format!("{about}: {what}."));
         let config: Config = config::read(&about, opening.config)?;
@@ -42,7 +42,7 @@ impl HubSpot {
         check(&config).map_err(invalid)?;
         let zone = TimeZone::get(&config.timezone).map_err(|_| invalid(format!("`timezone: {}` is no IANA time zone", config.timezone)))?;
 
-        let secrets = Remembering::new(opening.secrets);
+        let secrets = RecordingSecrets::new(opening.secrets);
         let url = match &config.url {
             Some(url) => url.resolve(&secrets).await?,
             None => URL.to_owned(),
@@ -62,8 +62,8 @@ impl HubSpot {
         };
         let tls = Certificates::read(&about, config.ca.as_ref(), config.client_certificate.as_ref(), &secrets).await?;
         let settings = HttpSettings { timeout: config.timeout.0, allow_private: config.allow_private, redactor: secrets.redactor(), tls };
-        let api = Api { http: Http::new(settings)?, base, version: config.version.clone(), tokens, quota: Quota::new(config.rate, zone) };
-        Ok(Self { about, object: object.to_owned(), options, api, known: Known::default(), config })
+        let api = Api { http: Http::new(settings)?, base, version: config.version.clone(), tokens, quota: HubSpotQuota::new(config.rate, zone) };
+        Ok(Self { about, object: object.to_owned(), options, api, known: KnownObject::default(), config })
     }
 }
 
@@ -72,7 +72,7 @@ fn check(config: &Config) -> Result<(), String> {
     let dated = |version: &str| version.len() == 7 && version.bytes().enumerate().all(|(at, b)| if at == 4 { b == b'-' } else { b.is_ascii_digit() });
     match config {
         c if c.version != "v3" && !dated(&c.version) => Err(format!("`version: {}` is neither `v3` nor a date such as `2026-09`", c.version)),
-        c if c.batch_size == 0 || c.batch_size > MOST_INPUTS => Err(format!("`batch_size` is 1 to {MOST_INPUTS}: HubSpot takes no more")),
+        c if c.batch_size == 0 || c.batch_size > MAX_INPUTS => Err(format!("`batch_size` is 1 to {MAX_INPUTS}: HubSpot takes no more")),
         c if c.concurrency == 0 => Err("`concurrency` must be more than 0".into()),
         c if c.timeout.0.is_zero() => Err("`timeout` must be more than 0".into()),
         c if c.rate.is_some_and(|r| r.requests == 0 || r.per.0.is_zero()) => Err("`rate` must be more than 0".into()),

@@ -7,18 +7,18 @@ use domain::fault::Fault;
 use domain::finding::{Finding, nearest};
 use domain::mode::Mode;
 use domain::outcome::WriteError;
-use domain::ports::Need;
+use domain::ports::PreflightRequest;
 use domain::schema::{DestinationField, DestinationSchema};
 use domain::value::Type;
 
-use super::HubSpot;
+use super::HubSpotDestination;
 use super::api::fault;
 use super::object;
-use super::properties::{EMAIL, Properties, Property, RECORD_ID};
+use super::properties::{EMAIL, HubSpotProperty, Properties, RECORD_ID};
 
-impl HubSpot {
+impl HubSpotDestination {
     /// The object's fields, and what stands in the way of this mapping.
-    pub(super) async fn look(&self, need: Need<'_>) -> Result<DestinationSchema, Fault> {
+    pub(super) async fn look(&self, need: PreflightRequest<'_>) -> Result<DestinationSchema, Fault> {
         let mut findings = self.api.http.look_at(&self.api.base, &self.about).await?;
         if findings.iter().any(Finding::is_error) {
             return Ok(DestinationSchema { findings, ..DestinationSchema::default() });
@@ -51,7 +51,7 @@ impl HubSpot {
     }
 
     /// The properties that a new record must have.
-    async fn required(&self, need: Need<'_>, findings: &mut Vec<Finding>) -> Result<Vec<String>, Fault> {
+    async fn required(&self, need: PreflightRequest<'_>, findings: &mut Vec<Finding>) -> Result<Vec<String>, Fault> {
         let of = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
         Ok(match object::usual(&self.object) {
             custom if object::is_custom(custom) => object::required(&self.api, custom).await.map_err(fault)?,
@@ -98,7 +98,7 @@ impl HubSpot {
         if property.unique {
             return None;
         }
-        let unique: Vec<&Property> = properties.all().into_iter().filter(|p| p.unique || (contacts && p.name == EMAIL)).collect();
+        let unique: Vec<&HubSpotProperty> = properties.all().into_iter().filter(|p| p.unique || (contacts && p.name == EMAIL)).collect();
         let names: Vec<&str> = unique.iter().map(|p| p.name.as_str()).collect();
         let near = nearest(name, names.iter().copied()).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
         let fix = match names.is_empty() {
@@ -109,7 +109,7 @@ impl HubSpot {
     }
 
     /// What is wrong with the links to other objects.
-    async fn links(&self, need: Need<'_>, properties: &Properties, findings: &mut Vec<Finding>) -> Result<(), Fault> {
+    async fn links(&self, need: PreflightRequest<'_>, properties: &Properties, findings: &mut Vec<Finding>) -> Result<(), Fault> {
         for link in &self.options.associations {
             let about = format!("destination.options.associations: {}", link.field);
             if properties.get(&link.field).is_some() {

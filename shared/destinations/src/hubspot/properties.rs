@@ -12,11 +12,11 @@ pub(super) const RECORD_ID: &str = "hs_object_id";
 /// A contact's address: unique though its definition need not say so.
 pub(super) const EMAIL: &str = "email";
 /// Most characters of a text.
-pub(super) const MOST_CHARACTERS: usize = 65_536;
+pub(super) const MAX_CHARACTERS: usize = 65_536;
 
 /// What kind of value a property holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum PropertyKind {
     /// Text, and what we know nothing of.
     Text,
     /// A number.
@@ -35,9 +35,9 @@ pub(super) enum Kind {
 
 /// A property.
 #[derive(Debug, Clone)]
-pub(super) struct Property {
+pub(super) struct HubSpotProperty {
     pub(super) name: String,
-    pub(super) kind: Kind,
+    pub(super) kind: PropertyKind,
     /// The internal values of its options, in order; empty where it has none or they are kept elsewhere (owners).
     pub(super) options: Vec<String>,
     /// From a label to the value, where that is unambiguous.
@@ -46,7 +46,7 @@ pub(super) struct Property {
     pub(super) read_only: bool,
 }
 
-impl Property {
+impl HubSpotProperty {
     /// A property out of its definition; `None` for one that is archived or has no name.
     pub(super) fn read(definition: &Value) -> Option<Self> {
         let text = |name: &str| definition.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -56,15 +56,15 @@ impl Property {
             return None;
         }
         let kind = match (text("type"), text("fieldType")) {
-            ("number", _) => Kind::Number,
-            ("bool", _) => Kind::Bool,
-            ("date", _) => Kind::Date,
-            ("datetime", _) => Kind::DateTime,
-            ("enumeration", "checkbox") => Kind::Choices,
-            ("enumeration", _) => Kind::Choice,
-            _ => Kind::Text,
+            ("number", _) => PropertyKind::Number,
+            ("bool", _) => PropertyKind::Bool,
+            ("date", _) => PropertyKind::Date,
+            ("datetime", _) => PropertyKind::DateTime,
+            ("enumeration", "checkbox") => PropertyKind::Choices,
+            ("enumeration", _) => PropertyKind::Choice,
+            _ => PropertyKind::Text,
         };
-        let listed = matches!(kind, Kind::Choice | Kind::Choices) && !flag("externalOptions");
+        let listed = matches!(kind, PropertyKind::Choice | PropertyKind::Choices) && !flag("externalOptions");
         let all: Vec<(&str, &str)> = definition
             .get("options")
             .and_then(Value::as_array)
@@ -88,13 +88,13 @@ impl Property {
     /// What the mapping may give it.
     pub(super) fn field(&self, required: bool) -> DestinationField {
         let kind = match self.kind {
-            Kind::Text | Kind::Choice | Kind::Choices => Type::Text,
-            Kind::Number => Type::Decimal,
-            Kind::Bool => Type::Bool,
-            Kind::Date => Type::Date,
-            Kind::DateTime => Type::Timestamp,
+            PropertyKind::Text | PropertyKind::Choice | PropertyKind::Choices => Type::Text,
+            PropertyKind::Number => Type::Decimal,
+            PropertyKind::Bool => Type::Bool,
+            PropertyKind::Date => Type::Date,
+            PropertyKind::DateTime => Type::Timestamp,
         };
-        let one_of = (self.kind == Kind::Choice && !self.options.is_empty()).then(|| {
+        let one_of = (self.kind == PropertyKind::Choice && !self.options.is_empty()).then(|| {
             let mut labels: Vec<&String> = self.labels.keys().collect();
             labels.sort_unstable();
             self.options.iter().chain(labels).cloned().collect()
@@ -105,7 +105,7 @@ impl Property {
             read_only: self.read_only,
             required,
             not_null: false,
-            max_length: (self.kind == Kind::Text).then_some(MOST_CHARACTERS),
+            max_length: (self.kind == PropertyKind::Text).then_some(MAX_CHARACTERS),
             one_of,
             ..DestinationField::default()
         }
@@ -127,22 +127,22 @@ fn labels(options: &[(&str, &str)]) -> HashMap<String, String> {
 
 /// The properties of an object, by name.
 #[derive(Debug, Default)]
-pub(super) struct Properties(HashMap<String, Property>);
+pub(super) struct Properties(HashMap<String, HubSpotProperty>);
 
 impl Properties {
     /// The properties out of the list that HubSpot gives.
     pub(super) fn read(list: &Value) -> Option<Self> {
         let all = list.get("results")?.as_array()?;
-        Some(Self(all.iter().filter_map(Property::read).map(|p| (p.name.clone(), p)).collect()))
+        Some(Self(all.iter().filter_map(HubSpotProperty::read).map(|p| (p.name.clone(), p)).collect()))
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&Property> {
+    pub(super) fn get(&self, name: &str) -> Option<&HubSpotProperty> {
         self.0.get(name)
     }
 
     /// All of them, by name.
-    pub(super) fn all(&self) -> Vec<&Property> {
-        let mut all: Vec<&Property> = self.0.values().collect();
+    pub(super) fn all(&self) -> Vec<&HubSpotProperty> {
+        let mut all: Vec<&HubSpotProperty> = self.0.values().collect();
         all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         all
     }
@@ -153,11 +153,11 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn tier() -> Property {
+    fn tier() -> HubSpotProperty {
         let option = |value: &str, label: &str| json!({ "value": value, "label": label });
         let options =
             [option("lead", "Lead"), option("customer", "Customer"), option("a", "Same"), option("b", "Same"), option("Old", "New"), option("New", "x")];
-        Property::read(&json!({ "name": "tier", "type": "enumeration", "fieldType": "select", "options": options })).unwrap()
+        HubSpotProperty::read(&json!({ "name": "tier", "type": "enumeration", "fieldType": "select", "options": options })).unwrap()
     }
 
     #[test]
@@ -175,19 +175,19 @@ mod tests {
     #[test]
     fn definitions_say_what_a_property_takes() {
         for (definition, kind, field, read_only) in [
-            (json!({ "name": "p", "type": "string" }), Kind::Text, Type::Text, false),
-            (json!({ "name": "p", "type": "number", "calculated": true }), Kind::Number, Type::Decimal, true),
-            (json!({ "name": "p", "type": "bool" }), Kind::Bool, Type::Bool, false),
-            (json!({ "name": "p", "type": "date", "modificationMetadata": { "readOnlyValue": true } }), Kind::Date, Type::Date, true),
-            (json!({ "name": "p", "type": "datetime" }), Kind::DateTime, Type::Timestamp, false),
-            (json!({ "name": "p", "type": "enumeration", "fieldType": "checkbox" }), Kind::Choices, Type::Text, false),
-            (json!({ "name": "p", "type": "something_new" }), Kind::Text, Type::Text, false),
+            (json!({ "name": "p", "type": "string" }), PropertyKind::Text, Type::Text, false),
+            (json!({ "name": "p", "type": "number", "calculated": true }), PropertyKind::Number, Type::Decimal, true),
+            (json!({ "name": "p", "type": "bool" }), PropertyKind::Bool, Type::Bool, false),
+            (json!({ "name": "p", "type": "date", "modificationMetadata": { "readOnlyValue": true } }), PropertyKind::Date, Type::Date, true),
+            (json!({ "name": "p", "type": "datetime" }), PropertyKind::DateTime, Type::Timestamp, false),
+            (json!({ "name": "p", "type": "enumeration", "fieldType": "checkbox" }), PropertyKind::Choices, Type::Text, false),
+            (json!({ "name": "p", "type": "something_new" }), PropertyKind::Text, Type::Text, false),
         ] {
-            let property = Property::read(&definition).unwrap();
+            let property = HubSpotProperty::read(&definition).unwrap();
             assert_eq!((property.kind, property.field(false).kind, property.read_only), (kind, Some(field), read_only), "{definition}");
         }
-        assert!(Property::read(&json!({ "name": "p", "archived": true })).is_none());
+        assert!(HubSpotProperty::read(&json!({ "name": "p", "archived": true })).is_none());
         let owner = json!({ "name": "o", "type": "enumeration", "fieldType": "select", "externalOptions": true, "options": [{ "value": "1", "label": "x" }] });
-        assert_eq!(Property::read(&owner).unwrap().field(false).one_of, None, "options that are kept elsewhere are not all listed");
+        assert_eq!(HubSpotProperty::read(&owner).unwrap().field(false).one_of, None, "options that are kept elsewhere are not all listed");
     }
 }

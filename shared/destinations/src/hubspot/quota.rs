@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use crate::http::Reply;
+use crate::http::HttpReply;
 
 /// The lowest tier's limit, until an answer says otherwise.
 const LOWEST: RateLimit = RateLimit { requests: 100, per: Span::seconds(10) };
@@ -23,20 +23,20 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// What is known of the quota.
 #[derive(Debug)]
-pub(super) struct Quota {
+pub(super) struct HubSpotQuota {
     configured: Option<RateLimit>,
     zone: TimeZone,
-    seen: Mutex<Seen>,
+    seen: Mutex<QuotaHeaders>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Seen {
+struct QuotaHeaders {
     rate: Option<RateLimit>,
     /// Nothing is left before this.
     spent_until: Millis,
 }
 
-impl Quota {
+impl HubSpotQuota {
     /// A quota of which nothing is known yet but what the connection says.
     pub(super) fn new(configured: Option<RateLimit>, zone: TimeZone) -> Self {
         Self { configured, zone, seen: Mutex::default() }
@@ -59,7 +59,7 @@ impl Quota {
     }
 
     /// Notes what the headers of an answer say.
-    pub(super) fn note(&self, reply: &Reply, now: Millis) {
+    pub(super) fn note(&self, reply: &HttpReply, now: Millis) {
         let number = |name: &str| reply.header(name)?.trim().parse::<u64>().ok();
         let interval = number("x-hubspot-ratelimit-interval-milliseconds").filter(|ms| *ms > 0).map(Duration::from_millis);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,7 +76,7 @@ impl Quota {
     }
 
     /// How long to wait after a 429: what it says itself, else until the policy that it names allows more.
-    pub(super) fn throttled(&self, reply: &Reply, body: &Value, now: Millis) -> Duration {
+    pub(super) fn throttled(&self, reply: &HttpReply, body: &Value, now: Millis) -> Duration {
         let policy = body.get("policyName").and_then(Value::as_str).unwrap_or_default();
         if policy.eq_ignore_ascii_case("daily") {
             let until = midnight(now, &self.zone);
@@ -95,7 +95,7 @@ impl Quota {
         until.since(now)
     }
 
-    fn seen(&self) -> Seen {
+    fn seen(&self) -> QuotaHeaders {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -127,16 +127,16 @@ mod tests {
     /// 2026-01-02T03:04:05Z
     const NOW: Millis = Millis(1_767_323_045_000);
 
-    fn reply(headers: &[(&str, &str)]) -> Reply {
+    fn reply(headers: &[(&str, &str)]) -> HttpReply {
         let headers: HeaderMap = headers
             .iter()
             .map(|(name, value)| (HeaderName::from_bytes(name.to_lowercase().as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap()))
             .collect();
-        Reply { url: Url::parse("https://h.test").unwrap(), status: 200, headers, body: Vec::new() }
+        HttpReply { url: Url::parse("https://h.test").unwrap(), status: 200, headers, body: Vec::new() }
     }
 
-    fn quota(rate: Option<RateLimit>, zone: &str) -> Quota {
-        Quota::new(rate, TimeZone::get(zone).unwrap())
+    fn quota(rate: Option<RateLimit>, zone: &str) -> HubSpotQuota {
+        HubSpotQuota::new(rate, TimeZone::get(zone).unwrap())
     }
 
     #[test]

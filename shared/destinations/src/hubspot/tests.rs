@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use domain::config::Reference;
 use domain::config::SecretSource;
 use domain::fault::{Code, Fault};
-use domain::ports::{Destination as _, Opening};
+use domain::ports::{Destination as _, OpenArgs};
 use domain::sync::Target;
 use serde_json::{Value, json};
 
-use super::HubSpot;
+use super::HubSpotDestination;
 
 struct Secrets;
 
@@ -24,9 +24,9 @@ impl SecretSource for Secrets {
     }
 }
 
-async fn open(config: Value, object: &str, options: Value) -> Result<HubSpot, Fault> {
+async fn open(config: Value, object: &str, options: Value) -> Result<HubSpotDestination, Fault> {
     let target = Target { connection: "crm".into(), object: object.into(), options: options.as_object().unwrap().clone() };
-    HubSpot::open(Opening { name: "crm", config: &config, folder: Path::new("."), secrets: &Secrets }, &target).await
+    HubSpotDestination::open(OpenArgs { name: "crm", config: &config, folder: Path::new("."), secrets: &Secrets }, &target).await
 }
 
 #[tokio::test]

@@ -7,11 +7,11 @@ use domain::mode::Op;
 use domain::outcome::{Effect, Outcome, WriteError};
 use serde_json::{Value as Json, json};
 
-use super::classify::{self, NOT_FOUND, Sent};
-use super::config::MOST_INPUTS;
+use super::classify::{self, NOT_FOUND, SentInputs};
+use super::config::MAX_INPUTS;
 use super::encode::{self, folded, input};
 use super::properties::{EMAIL, Properties, RECORD_ID};
-use super::{HubSpot, associate};
+use super::{HubSpotDestination, associate};
 
 /// A contact's further addresses: HubSpot finds it by them too.
 const MORE_EMAILS: &str = "hs_additional_emails";
@@ -70,7 +70,7 @@ impl Ledger {
     }
 }
 
-impl HubSpot {
+impl HubSpotDestination {
     /// The property that finds records, as the layout has it.
     fn id_property<'a>(&self, batch: &WriteBatch<'a>) -> Option<&'a str> {
         batch.layout.identifiers().next().map(|(_, field)| field.name.as_str())
@@ -114,7 +114,7 @@ impl HubSpot {
         };
         let sent_property = property.filter(|name| *name != RECORD_ID && by_email.is_none());
         let (mut inputs, mut places) = (Vec::new(), Vec::new());
-        let mut sent = Sent { id_property: sent_property.map(str::to_owned), ..Sent::default() };
+        let mut sent = SentInputs { id_property: sent_property.map(str::to_owned), ..SentInputs::default() };
         for at in ledger.open().collect::<Vec<_>>() {
             let id = match (&by_email, &ids[at]) {
                 (None, id) => id.clone(),
@@ -224,7 +224,7 @@ impl HubSpot {
         let answer = self.api.post(&self.api.batch(&self.object, "archive"), &json!({ "inputs": inputs })).await?;
         // 204 says that all of them are gone; an answer with a body says which.
         let by_id = places.iter().enumerate().filter_map(|(input, at)| Some((ids[*at].clone()?, input))).collect();
-        let sent = Sent { inputs: places.len(), id_property: None, by_id };
+        let sent = SentInputs { inputs: places.len(), id_property: None, by_id };
         let outcomes = match answer.status {
             204 => vec![Some(Outcome::accepted(Effect::Deleted)); places.len()],
             _ => classify::outcomes(&answer.body, &sent, Op::Delete, |text| self.api.http.redactor().shorten(text)),
@@ -257,7 +257,7 @@ impl HubSpot {
     pub(super) async fn read_batch(&self, object: &str, property: &str, wanted: &[&str], values: &[String]) -> Result<Vec<(String, Option<Json>)>, WriteError> {
         let id_property = Some(property).filter(|name| *name != RECORD_ID);
         let mut out = Vec::new();
-        for chunk in values.chunks(MOST_INPUTS) {
+        for chunk in values.chunks(MAX_INPUTS) {
             let mut asked: HashMap<String, &String> = chunk.iter().map(|value| (folded(property, value), value)).collect();
             let ids: Vec<String> = asked.values().map(|value| (*value).clone()).collect();
             let answer = match self.api.post(&self.api.batch(object, "read"), &encode::read_body(&ids, id_property, wanted)).await {

@@ -8,7 +8,7 @@ use tokio_postgres::error::DbError;
 
 /// Whom an error concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum About {
+pub(super) enum PostgresErrorScope {
     /// One of the records of the statement.
     Record,
     /// Nobody: it passes.
@@ -21,17 +21,17 @@ pub(super) enum About {
 
 /// Whom the error of this SQLSTATE concerns. What is not known is taken to be about a record: triggers and
 /// functions raise states of their own.
-pub(super) fn about(state: &str, row_security: bool) -> About {
+pub(super) fn about(state: &str, row_security: bool) -> PostgresErrorScope {
     match state {
         // With row-level security, the lack of a privilege may be this row's.
-        "42501" if row_security => About::Record,
+        "42501" if row_security => PostgresErrorScope::Record,
         // An object in use, no lock in time; the server is read-only for as long as it is being replaced.
-        "55006" | "55P03" | "25006" => About::Passing,
+        "55006" | "55P03" | "25006" => PostgresErrorScope::Passing,
         _ => match state.get(..2).unwrap_or_default() {
-            "08" | "40" | "53" | "57" | "58" | "XX" => About::Passing,
-            "28" => About::Credentials,
-            "0A" | "0L" | "0P" | "25" | "26" | "3D" | "3F" | "42" | "55" | "HV" => About::Settings,
-            _ => About::Record,
+            "08" | "40" | "53" | "57" | "58" | "XX" => PostgresErrorScope::Passing,
+            "28" => PostgresErrorScope::Credentials,
+            "0A" | "0L" | "0P" | "25" | "26" | "3D" | "3F" | "42" | "55" | "HV" => PostgresErrorScope::Settings,
+            _ => PostgresErrorScope::Record,
         },
     }
 }
@@ -99,12 +99,12 @@ pub(super) fn rejected(error: &DbError, column: Option<&str>, left_out: bool) ->
 }
 
 /// The error of a whole batch. `what` says what happened, to a person.
-pub(super) fn batch_error(about: About, state: &str, what: String) -> WriteError {
+pub(super) fn batch_error(about: PostgresErrorScope, state: &str, what: String) -> WriteError {
     match about {
-        About::Passing => WriteError::Unavailable { after: None, detail: what },
-        About::Credentials => WriteError::Unauthorized { detail: what },
-        About::Settings => WriteError::Misconfigured { detail: what },
-        About::Record => WriteError::Refused { code: code(state), detail: format!("refused on commit with SQLSTATE {state}") },
+        PostgresErrorScope::Passing => WriteError::Unavailable { after: None, detail: what },
+        PostgresErrorScope::Credentials => WriteError::Unauthorized { detail: what },
+        PostgresErrorScope::Settings => WriteError::Misconfigured { detail: what },
+        PostgresErrorScope::Record => WriteError::Refused { code: code(state), detail: format!("refused on commit with SQLSTATE {state}") },
     }
 }
 
@@ -115,16 +115,19 @@ mod tests {
     #[test]
     fn every_state_concerns_someone() {
         for (states, expected) in [
-            (&["22001", "22003", "22P02", "22007", "22008", "22021", "22P05", "23502", "23503", "23505", "23514", "P0001", "ABC01"][..], About::Record),
-            (&["40001", "40P01", "08006", "08P01", "57P01", "57P02", "57P03", "57014", "53300", "55P03", "25006", "XX000"], About::Passing),
-            (&["28000", "28P01"], About::Credentials),
-            (&["42703", "42P01", "42804", "42501", "3D000", "3F000", "0A000", "55000"], About::Settings),
+            (
+                &["22001", "22003", "22P02", "22007", "22008", "22021", "22P05", "23502", "23503", "23505", "23514", "P0001", "ABC01"][..],
+                PostgresErrorScope::Record,
+            ),
+            (&["40001", "40P01", "08006", "08P01", "57P01", "57P02", "57P03", "57014", "53300", "55P03", "25006", "XX000"], PostgresErrorScope::Passing),
+            (&["28000", "28P01"], PostgresErrorScope::Credentials),
+            (&["42703", "42P01", "42804", "42501", "3D000", "3F000", "0A000", "55000"], PostgresErrorScope::Settings),
         ] {
             for state in states {
                 assert_eq!(about(state, false), expected, "{state}");
             }
         }
-        assert_eq!(about("42501", true), About::Record);
+        assert_eq!(about("42501", true), PostgresErrorScope::Record);
     }
 
     #[test]

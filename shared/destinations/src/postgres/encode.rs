@@ -7,10 +7,10 @@
 use domain::value::{Type, Value};
 
 use super::array;
-use super::table::Column;
+use super::table::PostgresColumn;
 
 /// A value as text for a column; `None` for null.
-pub(super) fn text(value: Value<'_>, column: Option<&Column>) -> Option<String> {
+pub(super) fn text(value: Value<'_>, column: Option<&PostgresColumn>) -> Option<String> {
     match value {
         Value::Json(json) => {
             let literal = column.filter(|column| column.is_array).and_then(|column| array::literal(json, column.element()));
@@ -47,7 +47,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 }
 
 /// An expression whose text [`push`] reads. What no value of ours can hold (`infinity`) stays text.
-pub(super) fn readable(value: &str, column: &Column) -> String {
+pub(super) fn readable(value: &str, column: &PostgresColumn) -> String {
     match column.kind {
         Type::Json if column.is_array => format!("to_json({value})::text"),
         Type::Bytes => format!("encode({value}, 'hex')"),
@@ -61,7 +61,7 @@ pub(super) fn readable(value: &str, column: &Column) -> String {
 }
 
 /// Appends what [`readable`] gave as a cell of the column's type.
-pub(super) fn push(out: &mut Vec<u8>, text: Option<&str>, column: &Column) {
+pub(super) fn push(out: &mut Vec<u8>, text: Option<&str>, column: &PostgresColumn) {
     let Some(text) = text else { return domain::cells::push(out, Value::Null) };
     let unreadable = Value::Unreadable("a value that cannot be read");
     let value = match column.kind {

@@ -27,7 +27,7 @@ mod write;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use clients::Place;
+use clients::DatabasePlace;
 use clients::postgres::{Connected, Connector};
 use domain::batch::WriteBatch;
 use domain::cells::Cells;
@@ -36,15 +36,15 @@ use domain::fault::{Code, Fault};
 use domain::layout::Layout;
 use domain::mode::Mode;
 use domain::outcome::{Outcome, WriteError};
-use domain::ports::{Destination, DestinationEntry, Limits, Need, Opened, Opening};
+use domain::ports::{Destination, DestinationEntry, Limits, OpenArgs, OpenFuture, PreflightRequest};
 use domain::schema::DestinationSchema;
 use domain::sync::Target;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::sql::{ObjectName, Options};
-use statement::Shape;
-use table::{Column, Found, Table};
-use write::Writing;
+use statement::StatementShape;
+use table::{PostgresColumn, PostgresLookup, PostgresTable};
+use write::PostgresWrite;
 
 /// The registry's entry.
 pub const ENTRY: DestinationEntry = DestinationEntry {
@@ -66,19 +66,19 @@ fn modes(_: Mode) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn open<'a>(opening: Opening<'a>, target: &'a Target) -> Opened<'a, dyn Destination> {
+fn open<'a>(opening: OpenArgs<'a>, target: &'a Target) -> OpenFuture<'a, dyn Destination> {
     Box::pin(async move {
-        let place = Place::destination(opening.name);
+        let place = DatabasePlace::destination(opening.name);
         let config: Config = config::read(&place.to_string(), opening.config)?;
         let connector = config.resolve(place, opening.folder, opening.secrets).await?;
         let (object, options) = (ObjectName::of(target)?, Options::of(target)?);
-        Ok(Arc::new(Postgres { connector, object, options, free: Semaphore::new(CONCURRENCY), idle: Mutex::default(), table: Mutex::default() })
+        Ok(Arc::new(PostgresDestination { connector, object, options, free: Semaphore::new(CONCURRENCY), idle: Mutex::default(), table: Mutex::default() })
             as Arc<dyn Destination>)
     })
 }
 
 /// A table as a destination.
-struct Postgres {
+struct PostgresDestination {
     connector: Connector,
     object: ObjectName,
     options: Options,
@@ -87,18 +87,18 @@ struct Postgres {
     /// Connections nobody uses, in no transaction.
     idle: Mutex<Vec<Connected>>,
     /// The table as it was last looked up.
-    table: Mutex<Option<Arc<Table>>>,
+    table: Mutex<Option<Arc<PostgresTable>>>,
 }
 
 /// A connection in use. It is given back when all went well, and closed otherwise, which ends its transaction.
-struct Lease<'a> {
+struct PooledConnection<'a> {
     connection: Connected,
     reused: bool,
     _permit: SemaphorePermit<'a>,
 }
 
-impl Postgres {
-    async fn lease(&self) -> Result<Lease<'_>, Fault> {
+impl PostgresDestination {
+    async fn lease(&self) -> Result<PooledConnection<'_>, Fault> {
         let permit = self.free.acquire().await.map_err(|_| self.connector.place().unreachable("the connections are closed."))?;
         let idle = {
             let mut idle = lock(&self.idle);
@@ -110,15 +110,15 @@ impl Postgres {
             Some(connection) => connection,
             None => self.connector.connect().await?,
         };
-        Ok(Lease { connection, reused, _permit: permit })
+        Ok(PooledConnection { connection, reused, _permit: permit })
     }
 
-    fn give_back(&self, lease: Lease<'_>) {
+    fn give_back(&self, lease: PooledConnection<'_>) {
         lock(&self.idle).push(lease.connection);
     }
 
     /// A connection in a new transaction. One that was closed while it lay idle is replaced: nothing was sent over it yet.
-    async fn begun(&self) -> Result<Lease<'_>, Fault> {
+    async fn begun(&self) -> Result<PooledConnection<'_>, Fault> {
         loop {
             let lease = self.lease().await?;
             match write::begin(&lease.connection).await {
@@ -130,45 +130,45 @@ impl Postgres {
     }
 
     /// Ends a transaction that only read.
-    async fn end(&self, lease: Lease<'_>) -> Result<(), Fault> {
+    async fn end(&self, lease: PooledConnection<'_>) -> Result<(), Fault> {
         lease.connection.client.batch_execute("rollback").await.map_err(|e| lease.connection.fault(&e, None))?;
         self.give_back(lease);
         Ok(())
     }
 
-    async fn look_up(&self, connection: &Connected) -> Result<Found, Fault> {
+    async fn look_up(&self, connection: &Connected) -> Result<PostgresLookup, Fault> {
         let found = table::find(connection, &self.object).await.map_err(|e| connection.fault(&e, None))?;
         *lock(&self.table) = match &found {
-            Found::Table(table) => Some(Arc::new(table.clone())),
-            Found::Not(_) => None,
+            PostgresLookup::Table(table) => Some(Arc::new(table.clone())),
+            PostgresLookup::Not(_) => None,
         };
         Ok(found)
     }
 
     /// The table as last looked up, looked up when it was not.
-    async fn table(&self, connection: &Connected) -> Result<Arc<Table>, Fault> {
+    async fn table(&self, connection: &Connected) -> Result<Arc<PostgresTable>, Fault> {
         let known = lock(&self.table).clone();
         match known {
             Some(table) => Ok(table),
             None => match self.look_up(connection).await? {
-                Found::Table(table) => Ok(Arc::new(table)),
-                Found::Not(finding) => Err(Fault::new(Code::DestinationMisconfigured, format!("{}: {finding}.", connection.place()))),
+                PostgresLookup::Table(table) => Ok(Arc::new(table)),
+                PostgresLookup::Not(finding) => Err(Fault::new(Code::DestinationMisconfigured, format!("{}: {finding}.", connection.place()))),
             },
         }
     }
 
     async fn write_in(&self, connection: &Connected, batch: &WriteBatch<'_>) -> Result<Vec<Outcome>, WriteError> {
         let table = self.table(connection).await.map_err(connecting)?;
-        Writing { connection, table: &table, batch, on_conflict: self.options.on_conflict }.run().await
+        PostgresWrite { connection, table: &table, batch, on_conflict: self.options.on_conflict }.run().await
     }
 
     async fn read_in(&self, connection: &Connected, layout: &Layout, identifiers: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, Fault> {
         let table = self.table(connection).await?;
         let column = |name: &str| table.column(name).ok_or_else(|| connection.place().failed(format!("the table {} has no column `{name}`.", table.name)));
-        let keys: Vec<&Column> = layout.identifiers().map(|(_, f)| column(&f.name)).collect::<Result<_, _>>()?;
-        let columns: Vec<&Column> = layout.fields().iter().map(|f| column(&f.name)).collect::<Result<_, _>>()?;
+        let keys: Vec<&PostgresColumn> = layout.identifiers().map(|(_, f)| column(&f.name)).collect::<Result<_, _>>()?;
+        let columns: Vec<&PostgresColumn> = layout.fields().iter().map(|f| column(&f.name)).collect::<Result<_, _>>()?;
         let arrays = identifier_arrays(identifiers, keys.len());
-        let statement = Shape { table: &table, columns: &keys, identifier: &vec![true; keys.len()] }.read(&columns);
+        let statement = StatementShape { table: &table, columns: &keys, identifier: &vec![true; keys.len()] }.read(&columns);
         let mut records = vec![None; identifiers.len()];
         for row in connection.client.query_typed(&statement, &write::params(&arrays)).await.map_err(|e| connection.fault(&e, None))? {
             let mut cells = Vec::new();
@@ -182,7 +182,7 @@ impl Postgres {
 }
 
 #[async_trait]
-impl Destination for Postgres {
+impl Destination for PostgresDestination {
     fn limits(&self) -> Limits {
         self.options.limits(CONCURRENCY)
     }
@@ -194,13 +194,13 @@ impl Destination for Postgres {
         Ok(format!("{} of the database {} at {}", table?.name, self.connector.database(), self.connector.address()))
     }
 
-    async fn preflight(&self, need: Need<'_>) -> Result<DestinationSchema, Fault> {
+    async fn preflight(&self, need: PreflightRequest<'_>) -> Result<DestinationSchema, Fault> {
         let lease = self.begun().await?;
         let found = self.look_up(&lease.connection).await?;
         self.end(lease).await?;
         Ok(match found {
-            Found::Table(table) => table.schema(need),
-            Found::Not(finding) => DestinationSchema { findings: vec![finding], ..DestinationSchema::default() },
+            PostgresLookup::Table(table) => table.schema(need),
+            PostgresLookup::Not(finding) => DestinationSchema { findings: vec![finding], ..DestinationSchema::default() },
         })
     }
 
@@ -208,8 +208,8 @@ impl Destination for Postgres {
         let lease = self.begun().await?;
         let table = self.table(&lease.connection).await?;
         let each: Vec<u32> = (0..).take(identifiers.len()).collect();
-        let Some(keys) = layout.identifiers().map(|(_, f)| table.column(&f.name)).collect::<Option<Vec<&Column>>>() else { return Ok(each) };
-        let statement = Shape { table: &table, columns: &keys, identifier: &vec![true; keys.len()] }.same();
+        let Some(keys) = layout.identifiers().map(|(_, f)| table.column(&f.name)).collect::<Option<Vec<&PostgresColumn>>>() else { return Ok(each) };
+        let statement = StatementShape { table: &table, columns: &keys, identifier: &vec![true; keys.len()] }.same();
         let arrays = identifier_arrays(identifiers, keys.len());
         let rows = lease.connection.client.query_typed(&statement, &write::params(&arrays)).await;
         self.end(lease).await?;
@@ -242,7 +242,7 @@ impl Destination for Postgres {
     async fn agrees(&self, layout: &Layout, records: &[Vec<u8>]) -> Result<Option<Vec<Vec<bool>>>, Fault> {
         let lease = self.begun().await?;
         let table = self.table(&lease.connection).await?;
-        let Some(columns) = layout.fields().iter().map(|f| table.column(&f.name)).collect::<Option<Vec<&Column>>>() else { return Ok(None) };
+        let Some(columns) = layout.fields().iter().map(|f| table.column(&f.name)).collect::<Option<Vec<&PostgresColumn>>>() else { return Ok(None) };
         let identifier: Vec<bool> = layout.fields().iter().map(|field| field.identifier).collect();
         let mut arrays: Vec<Vec<Option<String>>> = vec![Vec::with_capacity(records.len()); columns.len()];
         for record in records {
@@ -250,7 +250,7 @@ impl Destination for Postgres {
                 array.push(encode::text(value, Some(column)));
             }
         }
-        let statement = Shape { table: &table, columns: &columns, identifier: &identifier }.agrees();
+        let statement = StatementShape { table: &table, columns: &columns, identifier: &identifier }.agrees();
         let rows = lease.connection.client.query_typed(&statement, &write::params(&arrays)).await;
         self.end(lease).await?;
         // What the database cannot read as a value of its own it does not have.

@@ -4,20 +4,20 @@
 //!
 //! Pure: no connection, no values.
 
-use super::table::{Column, Narrow, Table};
+use super::table::{Narrow, PostgresColumn, PostgresTable};
 use crate::sql::quote;
 
 /// A table and the columns of one group of records.
-pub(super) struct Shape<'a> {
-    pub(super) table: &'a Table,
+pub(super) struct StatementShape<'a> {
+    pub(super) table: &'a PostgresTable,
     /// The columns in the order of the arrays.
-    pub(super) columns: &'a [&'a Column],
+    pub(super) columns: &'a [&'a PostgresColumn],
     /// For each whether it identifies the record.
     pub(super) identifier: &'a [bool],
 }
 
-impl Shape<'_> {
-    fn numbered(&self, identifier: bool) -> impl Iterator<Item = (usize, &Column)> {
+impl StatementShape<'_> {
+    fn numbered(&self, identifier: bool) -> impl Iterator<Item = (usize, &PostgresColumn)> {
         self.columns.iter().zip(self.identifier).enumerate().filter(move |(_, (_, is))| **is == identifier).map(|(at, (column, _))| (at, *column))
     }
 
@@ -49,8 +49,8 @@ impl Shape<'_> {
     }
 
     /// Something differs between the row `t` and `other`; nothing when there is nothing to differ.
-    fn differs(&self, other: impl Fn(usize, &Column) -> String) -> Option<String> {
-        let of = |value: String, column: &Column| if column.comparable { value } else { format!("{value}::text collate \"C\"") };
+    fn differs(&self, other: impl Fn(usize, &PostgresColumn) -> String) -> Option<String> {
+        let of = |value: String, column: &PostgresColumn| if column.comparable { value } else { format!("{value}::text collate \"C\"") };
         let differences: Vec<String> = self
             .numbered(false)
             .map(|(at, column)| format!("{} is distinct from {}", of(format!("t.{}", quote(&column.name)), column), of(other(at, column), column)))
@@ -58,14 +58,14 @@ impl Shape<'_> {
         (!differences.is_empty()).then(|| differences.join(" or "))
     }
 
-    fn assignments(&self, value: impl Fn(usize, &Column) -> String) -> String {
+    fn assignments(&self, value: impl Fn(usize, &PostgresColumn) -> String) -> String {
         self.numbered(false).map(|(at, column)| format!("{} = {}", quote(&column.name), value(at, column))).collect::<Vec<_>>().join(", ")
     }
 
     /// Returns ordinal and whether the row is new (null where the table cannot tell) of what was written.
     /// An `INSERT` cannot return what it was not given a column for, so the ordinals are joined to it again.
     pub(super) fn upsert(&self) -> String {
-        let excluded = |_: usize, column: &Column| format!("excluded.{}", quote(&column.name));
+        let excluded = |_: usize, column: &PostgresColumn| format!("excluded.{}", quote(&column.name));
         let conflict: Vec<String> = self.numbered(true).map(|(_, c)| quote(&c.name)).collect();
         let action = match self.differs(excluded) {
             Some(differs) => format!("do update set {} where {differs}", self.assignments(excluded)),
@@ -89,7 +89,7 @@ impl Shape<'_> {
 
     /// Returns the ordinals of the rows that differed; `None` when there is nothing to set.
     pub(super) fn update(&self) -> Option<String> {
-        let given = |at: usize, _: &Column| format!("v.c{at}");
+        let given = |at: usize, _: &PostgresColumn| format!("v.c{at}");
         let differs = self.differs(given)?;
         Some(format!(
             "{} update {} as t set {} from v where {} and ({differs}) returning v.ord",
@@ -146,7 +146,7 @@ impl Shape<'_> {
 
     /// Returns ordinal and, for each column, whether the record's row has the same value.
     pub(super) fn agrees(&self) -> String {
-        let of = |value: String, column: &Column| if column.comparable { value } else { format!("{value}::text collate \"C\"") };
+        let of = |value: String, column: &PostgresColumn| if column.comparable { value } else { format!("{value}::text collate \"C\"") };
         let same = self.columns.iter().zip(self.identifier).enumerate().map(|(at, (column, identifier))| match identifier {
             // It is what found the row.
             true => "true".to_owned(),
@@ -162,14 +162,14 @@ impl Shape<'_> {
     }
 
     /// Returns ordinal and the text forms of `columns` for every record that has a row.
-    pub(super) fn read(&self, columns: &[&Column]) -> String {
+    pub(super) fn read(&self, columns: &[&PostgresColumn]) -> String {
         let texts: Vec<String> = columns.iter().map(|column| super::encode::readable(&format!("t.{}", quote(&column.name)), column)).collect();
         format!("{} select v.ord, {} from v join {} as t on {}", self.records(), texts.join(", "), self.table.name.sql(), self.found())
     }
 }
 
 /// A text as a value of the column's type.
-pub(super) fn cast(value: &str, column: &Column) -> String {
+pub(super) fn cast(value: &str, column: &PostgresColumn) -> String {
     match &column.collation {
         Some(collation) if !column.is_array => format!("({value}::{} collate {collation})", column.sql_type),
         _ => format!("{value}::{}", column.sql_type),
@@ -177,7 +177,7 @@ pub(super) fn cast(value: &str, column: &Column) -> String {
 }
 
 /// True of a text that the column would round or cut.
-fn loses(value: &str, column: &Column, narrow: Narrow) -> String {
+fn loses(value: &str, column: &PostgresColumn, narrow: Narrow) -> String {
     let (whole, narrowed) = (cast(value, column), format!("{value}::{}", column.full_type));
     match narrow {
         Narrow::Length => format!("{narrowed} is distinct from {whole}"),

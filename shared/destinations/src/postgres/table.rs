@@ -5,7 +5,7 @@ use clients::postgres::Connected;
 use domain::equality::Equality;
 use domain::finding::Finding;
 use domain::mode::Mode;
-use domain::ports::Need;
+use domain::ports::PreflightRequest;
 use domain::schema::{DestinationField, DestinationSchema};
 use domain::value::Type;
 use tokio_postgres::types::Type as Sql;
@@ -15,7 +15,7 @@ use crate::sql::{self, ObjectName, quote};
 
 /// A column.
 #[derive(Debug, Clone)]
-pub(super) struct Column {
+pub(super) struct PostgresColumn {
     pub(super) name: String,
     /// The type in SQL, without a length: a cast to `varchar(5)` would cut text without a word.
     pub(super) sql_type: String,
@@ -45,10 +45,10 @@ pub(super) struct Column {
 
 /// A table.
 #[derive(Debug, Clone)]
-pub(super) struct Table {
+pub(super) struct PostgresTable {
     /// With its schema.
     pub(super) name: ObjectName,
-    pub(super) columns: Vec<Column>,
+    pub(super) columns: Vec<PostgresColumn>,
     /// A partitioned table cannot tell an insert from an update.
     pub(super) partitioned: bool,
     /// Row-level security: a lack of privilege can be about a single record.
@@ -60,8 +60,8 @@ pub(super) struct Table {
 }
 
 /// What the name of an object leads to.
-pub(super) enum Found {
-    Table(Table),
+pub(super) enum PostgresLookup {
+    Table(PostgresTable),
     /// Something else, or nothing.
     Not(Finding),
 }
@@ -110,7 +110,7 @@ where c.relkind in ('r', 'p') and n.nspname not like 'pg\\_%' and n.nspname <> '
 limit 5000";
 
 /// Looks the table up.
-pub(super) async fn find(connection: &Connected, object: &ObjectName) -> Result<Found, Error> {
+pub(super) async fn find(connection: &Connected, object: &ObjectName) -> Result<PostgresLookup, Error> {
     let client = &connection.client;
     let Some(row) = client.query_typed(TABLE, &[(&object.table, Sql::TEXT), (&object.schema, Sql::TEXT)]).await?.into_iter().next() else {
         // Without a schema, names in other schemas are worth a look too.
@@ -118,18 +118,18 @@ pub(super) async fn find(connection: &Connected, object: &ObjectName) -> Result<
         for with_schema in [object.schema.is_some(), true] {
             names.extend(client.query_typed(NAMES, &[(&with_schema, Sql::BOOL)]).await?.iter().map(|row| row.get::<_, String>(0)));
         }
-        return Ok(Found::Not(sql::no_table(object, names.iter().map(String::as_str))));
+        return Ok(PostgresLookup::Not(sql::no_table(object, names.iter().map(String::as_str))));
     };
     let (oid, schema, relkind): (u32, String, String) = (row.get(0), row.get(1), row.get(2));
     match relkind.as_str() {
-        "v" | "m" => return Ok(Found::Not(sql::not_a_table(object, "a view"))),
-        "f" => return Ok(Found::Not(sql::not_a_table(object, "a foreign table"))),
-        "S" => return Ok(Found::Not(sql::not_a_table(object, "a sequence"))),
+        "v" | "m" => return Ok(PostgresLookup::Not(sql::not_a_table(object, "a view"))),
+        "f" => return Ok(PostgresLookup::Not(sql::not_a_table(object, "a foreign table"))),
+        "S" => return Ok(PostgresLookup::Not(sql::not_a_table(object, "a sequence"))),
         _ => {}
     }
     let columns = client.query_typed(COLUMNS, &[(&oid, Sql::OID)]).await?.iter().map(column).collect();
     let uniques = client.query_typed(UNIQUES, &[(&oid, Sql::OID)]).await?.iter().map(|row| row.get(0)).collect();
-    Ok(Found::Table(Table {
+    Ok(PostgresLookup::Table(PostgresTable {
         name: ObjectName { schema: Some(schema), table: object.table.clone() },
         columns,
         partitioned: relkind == "p",
@@ -141,7 +141,7 @@ pub(super) async fn find(connection: &Connected, object: &ObjectName) -> Result<
     }))
 }
 
-fn column(row: &Row) -> Column {
+fn column(row: &Row) -> PostgresColumn {
     let (name, sql_type): (String, String) = (row.get(0), row.get(1));
     let (typname, typtype, category): (String, String, String) = (row.get(2), row.get(3), row.get(4));
     let typmod: i32 = row.get(5);
@@ -174,7 +174,7 @@ fn column(row: &Row) -> Column {
         one_of: row.get(10),
         equality: equality(&typname, kind, deterministic),
     };
-    Column {
+    PostgresColumn {
         exact: matches!(typname.as_str(), "int2" | "int4" | "int8" | "uuid" | "bool" | "date")
             || (matches!(typname.as_str(), "text" | "varchar") && deterministic),
         comparable: scalar || typtype == "e",
@@ -219,7 +219,7 @@ fn narrow(typname: &str, typmod: i32, is_array: bool) -> Option<Narrow> {
     }
 }
 
-impl Column {
+impl PostgresColumn {
     /// The type of an array's elements.
     pub(super) fn element(&self) -> &str {
         self.typname.trim_start_matches('_')
@@ -277,9 +277,9 @@ fn unwritable(typname: &str, typtype: &str, category: &str) -> Option<&'static s
     }
 }
 
-impl Table {
+impl PostgresTable {
     /// The column of this name.
-    pub(super) fn column(&self, name: &str) -> Option<&Column> {
+    pub(super) fn column(&self, name: &str) -> Option<&PostgresColumn> {
         self.columns.iter().find(|c| c.name == name)
     }
 
@@ -293,7 +293,7 @@ impl Table {
     }
 
     /// The table as preflight tells it.
-    pub(super) fn schema(&self, need: Need<'_>) -> DestinationSchema {
+    pub(super) fn schema(&self, need: PreflightRequest<'_>) -> DestinationSchema {
         let mapped = |name: &str| need.fields.iter().find(|(field, _)| field == name);
         let fields = self.columns.iter().map(|column| {
             let mut field = column.field.clone();
@@ -305,7 +305,7 @@ impl Table {
         DestinationSchema { fields: Some(fields.collect()), findings: self.findings(need) }
     }
 
-    fn findings(&self, need: Need<'_>) -> Vec<Finding> {
+    fn findings(&self, need: PreflightRequest<'_>) -> Vec<Finding> {
         let mut findings: Vec<Finding> = sql::identifier_not_unique(&self.name, need, &self.uniques).into_iter().collect();
         for column in need.fields.iter().filter_map(|(name, _)| self.column(name)) {
             if let Some(what) = column.unwritable {
@@ -330,8 +330,8 @@ impl Table {
     }
 
     /// Reading is needed to find rows and to see what became of them; append reads nothing.
-    fn missing_privileges(&self, need: Need<'_>) -> Vec<&'static str> {
-        let mapped: Vec<(&Column, bool)> = need.fields.iter().filter_map(|(name, identifier)| Some((self.column(name)?, *identifier))).collect();
+    fn missing_privileges(&self, need: PreflightRequest<'_>) -> Vec<&'static str> {
+        let mapped: Vec<(&PostgresColumn, bool)> = need.fields.iter().filter_map(|(name, identifier)| Some((self.column(name)?, *identifier))).collect();
         let (inserts, updates) = match need.mode {
             Mode::Upsert | Mode::Mirror => (true, true),
             Mode::Update => (false, true),

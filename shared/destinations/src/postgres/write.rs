@@ -10,28 +10,28 @@ use tokio_postgres::error::DbError;
 use tokio_postgres::types::{ToSql, Type as Sql};
 use tokio_postgres::{Error, Row};
 
-use super::classify::{self, About};
+use super::classify::{self, PostgresErrorScope};
 use super::encode;
-use super::statement::{self, Shape};
-use super::table::{Column, Table};
-use crate::sql::{Group, OnConflict, Progress};
+use super::statement::{self, StatementShape};
+use super::table::{PostgresColumn, PostgresTable};
+use crate::sql::{BatchOutcomes, Group, OnConflict};
 
 /// For how many rejected records of a batch the column at fault is looked for.
 const LOOKED_FOR: usize = 20;
 
 /// More refusals of one kind in a batch are no swap.
-const MOST_AGAIN: usize = 200;
+const MAX_STATEMENTS_AGAIN: usize = 200;
 
 /// A batch being written.
-pub(super) struct Writing<'a> {
+pub(super) struct PostgresWrite<'a> {
     pub(super) connection: &'a Connected,
-    pub(super) table: &'a Table,
+    pub(super) table: &'a PostgresTable,
     pub(super) batch: &'a WriteBatch<'a>,
     pub(super) on_conflict: OnConflict,
 }
 
 /// Why a statement came to nothing.
-enum Failed {
+enum FailedStatement {
     /// A record of it is refused; a lone one is refused like this.
     Record(Box<DbError>),
     /// Fewer rows were written than were sent, and nobody says which.
@@ -51,11 +51,11 @@ pub(super) async fn begin(connection: &Connected) -> Result<(), Error> {
     connection.client.batch_execute(&begin).await
 }
 
-impl Writing<'_> {
+impl PostgresWrite<'_> {
     /// Writes the batch and commits. The transaction must have begun; on an error it is the caller's to end
     /// (by dropping the connection).
     pub(super) async fn run(&self) -> Result<Vec<Outcome>, WriteError> {
-        let mut progress = Progress::of(self.batch);
+        let mut progress = BatchOutcomes::of(self.batch);
         self.refuse_duplicates(&mut progress).await?;
         let mut looked_for = 0;
         let mut fresh = true;
@@ -66,7 +66,7 @@ impl Writing<'_> {
                 group.records.iter().for_each(|&r| progress.set(r, Outcome::rejected("empty_record", "every field of the record is left out")));
                 continue;
             }
-            let shape = Shape { table: self.table, columns: &columns, identifier: &identifier };
+            let shape = StatementShape { table: self.table, columns: &columns, identifier: &identifier };
             let records = self.refuse_narrow(&shape, &group, &mut progress, &mut fresh).await?;
             let mut pieces: Vec<&[usize]> = if records.is_empty() { Vec::new() } else { vec![&records] };
             while let Some(piece) = pieces.pop() {
@@ -78,7 +78,7 @@ impl Writing<'_> {
                         piece.iter().zip(outcomes).for_each(|(&record, outcome)| progress.set(record, outcome));
                         continue;
                     }
-                    Err(Failed::Batch(error)) => return Err(error),
+                    Err(FailedStatement::Batch(error)) => return Err(error),
                     Err(failed) => failed,
                 };
                 self.simple("rollback to savepoint piece").await?;
@@ -86,7 +86,7 @@ impl Writing<'_> {
                 if piece.len() > 1 {
                     let (first, second) = piece.split_at(piece.len() / 2);
                     pieces.extend([second, first]);
-                } else if let (Failed::Record(error), [record]) = (failed, piece) {
+                } else if let (FailedStatement::Record(error), [record]) = (failed, piece) {
                     let column = if looked_for < LOOKED_FOR { self.column_at_fault(&shape, &group, *record, &error).await? } else { None };
                     looked_for += 1;
                     let left_out = error.column().is_some_and(|c| !columns.iter().any(|mapped| mapped.name == c));
@@ -102,7 +102,7 @@ impl Writing<'_> {
     }
 
     /// Refuses the records of which a column would keep less than they have; the others.
-    async fn refuse_narrow(&self, shape: &Shape<'_>, group: &Group, progress: &mut Progress, fresh: &mut bool) -> Result<Vec<usize>, WriteError> {
+    async fn refuse_narrow(&self, shape: &StatementShape<'_>, group: &Group, progress: &mut BatchOutcomes, fresh: &mut bool) -> Result<Vec<usize>, WriteError> {
         let mut records = group.records.clone();
         let Some(losses) = shape.losses().filter(|_| self.batch.op != Op::Delete) else { return Ok(records) };
         if !std::mem::replace(fresh, true) {
@@ -122,20 +122,20 @@ impl Writing<'_> {
                 }
             }
             // A value that is none of its type: its record is found when it is written.
-            Err(Failed::Record(_) | Failed::Short) => self.simple("rollback to savepoint piece").await?,
-            Err(Failed::Batch(error)) => return Err(error),
+            Err(FailedStatement::Record(_) | FailedStatement::Short) => self.simple("rollback to savepoint piece").await?,
+            Err(FailedStatement::Batch(error)) => return Err(error),
         }
         Ok(records)
     }
 
     /// Tries records again that were refused because another row had a unique value of theirs: that row may have given it up
     /// since. What is left may be a swap: then all of them give up their values first.
-    async fn make_room(&self, progress: &mut Progress) -> Result<(), WriteError> {
+    async fn make_room(&self, progress: &mut BatchOutcomes) -> Result<(), WriteError> {
         if !matches!(self.batch.op, Op::Upsert | Op::Update) {
             return Ok(());
         }
         let mut left = progress.rejected_for("unique_violation");
-        if left.is_empty() || left.len() > MOST_AGAIN {
+        if left.is_empty() || left.len() > MAX_STATEMENTS_AGAIN {
             return Ok(());
         }
         loop {
@@ -164,11 +164,11 @@ impl Writing<'_> {
             return Ok(());
         }
         let keys = self.columns(&identifiers)?;
-        let shape = Shape { table: self.table, columns: &keys, identifier: &vec![true; keys.len()] };
+        let shape = StatementShape { table: self.table, columns: &keys, identifier: &vec![true; keys.len()] };
         self.simple("release savepoint piece; savepoint piece").await?;
         let mut settled = match self.query(&shape.vacate(&columns), &self.arrays(&identifiers, &left)).await {
             Ok(_) => true,
-            Err(Failed::Batch(error)) => return Err(error),
+            Err(FailedStatement::Batch(error)) => return Err(error),
             Err(_) => false,
         };
         let rejected: Vec<Option<Outcome>> = left.iter().map(|record| progress.outcome(*record).cloned()).collect();
@@ -183,23 +183,23 @@ impl Writing<'_> {
     }
 
     /// Writes one record. `false`: it is refused, and the transaction needs its savepoint.
-    async fn write_alone(&self, record: usize, progress: &mut Progress) -> Result<bool, WriteError> {
+    async fn write_alone(&self, record: usize, progress: &mut BatchOutcomes) -> Result<bool, WriteError> {
         let Some(found) = self.batch.records.get(record) else { return Ok(true) };
         let fields: Vec<usize> = found.fields.values().enumerate().filter(|(_, v)| !matches!(v, Value::Missing)).map(|(at, _)| at).collect();
         let columns = self.columns(&fields)?;
         let identifier: Vec<bool> = fields.iter().map(|&f| self.batch.layout.fields().get(f).is_some_and(|f| f.identifier)).collect();
         let group = Group { fields, records: vec![record] };
-        match self.write(&Shape { table: self.table, columns: &columns, identifier: &identifier }, &group, &[record]).await {
+        match self.write(&StatementShape { table: self.table, columns: &columns, identifier: &identifier }, &group, &[record]).await {
             Ok(outcomes) => {
                 outcomes.into_iter().for_each(|outcome| progress.set(record, outcome));
                 Ok(true)
             }
-            Err(Failed::Batch(error)) => Err(error),
+            Err(FailedStatement::Batch(error)) => Err(error),
             Err(_) => Ok(false),
         }
     }
 
-    fn columns(&self, fields: &[usize]) -> Result<Vec<&Column>, WriteError> {
+    fn columns(&self, fields: &[usize]) -> Result<Vec<&PostgresColumn>, WriteError> {
         let named = fields.iter().filter_map(|&f| self.batch.layout.fields().get(f));
         named
             .map(|field| {
@@ -211,7 +211,7 @@ impl Writing<'_> {
 
     fn arrays(&self, fields: &[usize], records: &[usize]) -> Vec<Vec<Option<String>>> {
         let mut arrays: Vec<Vec<Option<String>>> = fields.iter().map(|_| Vec::with_capacity(records.len())).collect();
-        let columns: Vec<Option<&Column>> = fields.iter().map(|&f| self.table.column(&self.batch.layout.fields().get(f)?.name)).collect();
+        let columns: Vec<Option<&PostgresColumn>> = fields.iter().map(|&f| self.table.column(&self.batch.layout.fields().get(f)?.name)).collect();
         for record in records.iter().filter_map(|&r| self.batch.records.get(r)) {
             let values: Vec<Value<'_>> = record.fields.values().collect();
             for ((&field, column), array) in fields.iter().zip(&columns).zip(&mut arrays) {
@@ -222,7 +222,7 @@ impl Writing<'_> {
     }
 
     /// Identifiers that are equal for the database: found here where equality is equality of bytes, else asked for.
-    async fn refuse_duplicates(&self, progress: &mut Progress) -> Result<(), WriteError> {
+    async fn refuse_duplicates(&self, progress: &mut BatchOutcomes) -> Result<(), WriteError> {
         if self.batch.op == Op::Append {
             return Ok(());
         }
@@ -234,18 +234,18 @@ impl Writing<'_> {
             return Ok(());
         }
         let open: Vec<usize> = progress.open().collect();
-        let shape = Shape { table: self.table, columns: &columns, identifier: &vec![true; columns.len()] };
+        let shape = StatementShape { table: self.table, columns: &columns, identifier: &vec![true; columns.len()] };
         match self.query(&shape.duplicates(), &self.arrays(&fields, &open)).await {
             Ok(rows) => ordinals(&rows).filter_map(|at| open.get(at)).for_each(|&record| progress.refuse_duplicate(record)),
             // An identifier that is no value of its column: its record is found when it is written.
-            Err(Failed::Record(_) | Failed::Short) => self.simple("rollback to savepoint piece").await?,
-            Err(Failed::Batch(error)) => return Err(error),
+            Err(FailedStatement::Record(_) | FailedStatement::Short) => self.simple("rollback to savepoint piece").await?,
+            Err(FailedStatement::Batch(error)) => return Err(error),
         }
         Ok(())
     }
 
     /// Writes records of a group: an outcome for each.
-    async fn write(&self, shape: &Shape<'_>, group: &Group, records: &[usize]) -> Result<Vec<Outcome>, Failed> {
+    async fn write(&self, shape: &StatementShape<'_>, group: &Group, records: &[usize]) -> Result<Vec<Outcome>, FailedStatement> {
         let arrays = self.arrays(&group.fields, records);
         let mut outcomes: Vec<Option<Outcome>> = vec![None; records.len()];
         let mut set = |at: usize, outcome: Outcome| {
@@ -296,19 +296,19 @@ impl Writing<'_> {
         Ok(settled.collect())
     }
 
-    async fn append(&self, shape: &Shape<'_>, arrays: &[Vec<Option<String>>], records: usize) -> Result<Vec<Outcome>, Failed> {
+    async fn append(&self, shape: &StatementShape<'_>, arrays: &[Vec<Option<String>>], records: usize) -> Result<Vec<Outcome>, FailedStatement> {
         let skip = self.on_conflict == OnConflict::Skip;
         let params = params(arrays);
         let written = self.connection.client.execute_typed(&shape.append(skip), &params).await.map_err(|e| self.failed(&e))?;
         match usize::try_from(written).unwrap_or(usize::MAX) {
             written if written == records => Ok(vec![Outcome::accepted(Effect::Created); records]),
             0 if skip => Ok(vec![Outcome::Skipped { reason: "exists".to_owned() }; records]),
-            _ => Err(Failed::Short),
+            _ => Err(FailedStatement::Short),
         }
     }
 
     /// Errors about a value do not name its column: each value is tried alone.
-    async fn column_at_fault(&self, shape: &Shape<'_>, group: &Group, record: usize, error: &DbError) -> Result<Option<String>, WriteError> {
+    async fn column_at_fault(&self, shape: &StatementShape<'_>, group: &Group, record: usize, error: &DbError) -> Result<Option<String>, WriteError> {
         let state = error.code().code();
         if error.column().is_some() || !state.starts_with("22") {
             return Ok(None);
@@ -325,7 +325,7 @@ impl Writing<'_> {
             let cast = format!("select ({})::{} is null", statement::cast("($1::text[])[1]", column), column.full_type);
             match self.query(&cast, &[vec![Some(text)]]).await {
                 Ok(_) => {}
-                Err(Failed::Batch(error)) => return Err(error),
+                Err(FailedStatement::Batch(error)) => return Err(error),
                 Err(_) => {
                     self.simple("rollback to savepoint piece").await?;
                     return Ok(Some(column.name.clone()));
@@ -335,7 +335,7 @@ impl Writing<'_> {
         Ok(None)
     }
 
-    async fn query(&self, sql: &str, arrays: &[Vec<Option<String>>]) -> Result<Vec<Row>, Failed> {
+    async fn query(&self, sql: &str, arrays: &[Vec<Option<String>>]) -> Result<Vec<Row>, FailedStatement> {
         self.connection.client.query_typed(sql, &params(arrays)).await.map_err(|e| self.failed(&e))
     }
 
@@ -343,10 +343,12 @@ impl Writing<'_> {
         self.connection.client.batch_execute(sql).await.map_err(|e| batch_error(self.connection, &e))
     }
 
-    fn failed(&self, error: &Error) -> Failed {
+    fn failed(&self, error: &Error) -> FailedStatement {
         match error.as_db_error() {
-            Some(db) if classify::about(db.code().code(), self.table.row_security) == About::Record => Failed::Record(Box::new(db.clone())),
-            _ => Failed::Batch(batch_error(self.connection, error)),
+            Some(db) if classify::about(db.code().code(), self.table.row_security) == PostgresErrorScope::Record => {
+                FailedStatement::Record(Box::new(db.clone()))
+            }
+            _ => FailedStatement::Batch(batch_error(self.connection, error)),
         }
     }
 }

@@ -8,17 +8,17 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use domain::batch::WriteBatch;
-use domain::job::{Jobs, Poll, Stop, Ticket, Told};
+use domain::job::{AbortResult, Counted, Jobs, Poll, Ticket};
 use domain::mode::Op;
 use domain::outcome::{Outcome, WriteError};
 use domain::value::Value as Cell;
 use serde_json::{Value, json};
 
-use super::Salesforce;
+use super::SalesforceDestination;
 use super::classify::{self, STORAGE};
 use super::collections::{effect, identifier_name};
 use super::encode::{self, CLEAR, ID, Lookup};
-use crate::http::{Method, Reply, counted};
+use crate::http::{HttpReply, Method, counted};
 
 /// The column of a job's results with the record's id.
 const SF_ID: &str = "sf__Id";
@@ -28,13 +28,13 @@ const SF_CREATED: &str = "sf__Created";
 const SF_ERROR: &str = "sf__Error";
 
 /// A result page is followed at most so often.
-const MOST_PAGES: usize = 1_000;
+const MAX_PAGES: usize = 1_000;
 
 /// Most requests of one call about a job, where its results are not longer than a page: a look and three results.
-const MOST_REQUESTS: u32 = 4;
+const MAX_REQUESTS: u32 = 4;
 
 /// Which records of a batch go into a job, by what they are found by in the results.
-struct Rows<'a> {
+struct CsvRows<'a> {
     /// Positions by the text that a result echoes.
     by_key: HashMap<String, Vec<usize>>,
     /// The column that holds that text; `None`: the whole row does.
@@ -47,7 +47,7 @@ struct Rows<'a> {
     rejected: Vec<Option<Outcome>>,
 }
 
-impl Salesforce {
+impl SalesforceDestination {
     /// Record ids for a job that needs them: all are known, or it cannot be one.
     fn job_ids<'a>(&self, batch: &WriteBatch<'a>) -> Option<Option<Vec<&'a str>>> {
         match batch.op {
@@ -63,7 +63,7 @@ impl Salesforce {
         }
     }
 
-    fn rows<'a>(&self, batch: &WriteBatch<'a>) -> Result<Rows<'a>, WriteError> {
+    fn rows<'a>(&self, batch: &WriteBatch<'a>) -> Result<CsvRows<'a>, WriteError> {
         let unfit = || WriteError::Refused { code: "no_job".into(), detail: "not every record id is known".into() };
         let ids = self.job_ids(batch).ok_or_else(unfit)?;
         let mut rejected = encode::rejected(batch);
@@ -98,7 +98,7 @@ impl Salesforce {
             known.push(*at);
         }
         let csv = writer.into_inner().map_err(|_| WriteError::Misconfigured { detail: "the records cannot be written as CSV".into() })?;
-        Ok(Rows { by_key, key, field, header: table.header, csv, count, rejected })
+        Ok(CsvRows { by_key, key, field, header: table.header, csv, count, rejected })
     }
 
     /// Records with one parent next to each other: rows that are worked on at the same time then have different ones.
@@ -117,7 +117,7 @@ impl Salesforce {
     async fn result(&self, job: &str, what: &str) -> Result<Vec<HashMap<String, String>>, WriteError> {
         let mut out = Vec::new();
         let mut path = format!("/jobs/ingest/{job}/{what}/");
-        for _ in 0..MOST_PAGES {
+        for _ in 0..MAX_PAGES {
             let reply = self.session.call(Method::GET, &path, "text/csv", Vec::new()).await?;
             let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(reply.body.as_slice());
             // What cannot be read is a row without a result: its record is asked for again.
@@ -209,26 +209,26 @@ impl Salesforce {
     }
 
     /// Aborts a job that has not ended. Source: "Abort a job" in the Bulk API guide; what was worked through stays.
-    async fn abort(&self, id: &str) -> Result<Stop, WriteError> {
-        let Some(job) = self.job(id).await? else { return Ok(Stop::Over) };
+    async fn abort(&self, id: &str) -> Result<AbortResult, WriteError> {
+        let Some(job) = self.job(id).await? else { return Ok(AbortResult::Over) };
         match state(&job) {
-            "JobComplete" | "Failed" | "Aborted" => Ok(Stop::Over),
+            "JobComplete" | "Failed" | "Aborted" => Ok(AbortResult::Over),
             "Open" | "UploadComplete" | "InProgress" => match self.set_state(id, "Aborted").await {
-                Ok(_) => Ok(Stop::Over),
+                Ok(_) => Ok(AbortResult::Over),
                 // It ended between the two requests, or cannot be stopped just now: the next look tells.
-                Err(WriteError::Refused { .. }) => Ok(Stop::GoesOn { after: self.config.job_poll.0 }),
+                Err(WriteError::Refused { .. }) => Ok(AbortResult::GoesOn { after: self.config.job_poll.0 }),
                 Err(error) => Err(error),
             },
             _ => Err(unknown_state(id)),
         }
     }
 
-    async fn set_state(&self, job: &str, state: &str) -> Result<Reply, WriteError> {
+    async fn set_state(&self, job: &str, state: &str) -> Result<HttpReply, WriteError> {
         self.session.json(Method::PATCH, &format!("/jobs/ingest/{job}"), json!({ "state": state }).to_string().into_bytes()).await
     }
 }
 
-impl Rows<'_> {
+impl CsvRows<'_> {
     /// Gives the records that a result is about their outcome. Of records that echo the same, each result has one;
     /// only a delete has done them all at once.
     fn settle(&mut self, op: Op, result: &HashMap<String, String>, outcomes: &mut [Option<Outcome>], outcome: &Outcome) {
@@ -265,12 +265,12 @@ fn unknown_state(id: &str) -> WriteError {
     WriteError::Unavailable { after: None, detail: format!("job {id} is in a state that is not known") }
 }
 
-fn parsed(reply: &Reply) -> Result<Value, WriteError> {
+fn parsed(reply: &HttpReply) -> Result<Value, WriteError> {
     serde_json::from_slice(&reply.body).map_err(|_| WriteError::Unavailable { after: None, detail: "the answer about a job is not JSON".into() })
 }
 
 #[async_trait]
-impl Jobs for Salesforce {
+impl Jobs for SalesforceDestination {
     fn takes(&self, batch: &WriteBatch<'_>) -> bool {
         let many = |count: usize| u64::try_from(count).unwrap_or(u64::MAX) > self.config.jobs_above;
         // A text that means "clear" in a job can only be written by a collection.
@@ -282,23 +282,23 @@ impl Jobs for Salesforce {
     }
 
     fn requests(&self) -> u32 {
-        MOST_REQUESTS
+        MAX_REQUESTS
     }
 
-    async fn submit(&self, batch: &WriteBatch<'_>) -> Told<Ticket> {
+    async fn submit(&self, batch: &WriteBatch<'_>) -> Counted<Ticket> {
         told(self.open_job(batch)).await
     }
 
-    async fn poll(&self, ticket: &Ticket, batch: &WriteBatch<'_>) -> Told<Poll> {
+    async fn poll(&self, ticket: &Ticket, batch: &WriteBatch<'_>) -> Counted<Poll> {
         told(self.look(&ticket.0, batch)).await
     }
 
-    async fn stop(&self, ticket: &Ticket) -> Told<Stop> {
+    async fn abort(&self, ticket: &Ticket) -> Counted<AbortResult> {
         told(self.abort(&ticket.0)).await
     }
 }
 
-async fn told<T>(call: impl Future<Output = Result<T, WriteError>>) -> Told<T> {
-    let (said, requests) = counted(call).await;
-    Told { requests, said }
+async fn told<T>(call: impl Future<Output = Result<T, WriteError>>) -> Counted<T> {
+    let (result, requests) = counted(call).await;
+    Counted { requests, result }
 }

@@ -8,7 +8,7 @@ use domain::mode::Op;
 use domain::outcome::{Effect, Outcome, WriteError};
 use serde_json::Value;
 
-use crate::http::Reply;
+use crate::http::HttpReply;
 use crate::http::detail::{self, Redactor, is_code};
 use crate::http::status::{Statuses, classify_status};
 
@@ -28,7 +28,7 @@ fn passes(code: &str) -> bool {
     matches!(code, "UNABLE_TO_LOCK_ROW" | "SERVER_UNAVAILABLE" | "REQUEST_RUNNING_TOO_LONG" | "QUERY_TIMEOUT" | "REQUEST_LIMIT_EXCEEDED" | STORAGE)
 }
 
-/// Trouble that passes may come in the words of a trigger or a flow that met it.
+/// DeliveryFailure that passes may come in the words of a trigger or a flow that met it.
 fn passes_within(error: &RecordError) -> bool {
     passes(&error.code) || ["UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access"].iter().any(|words| error.message.contains(words))
 }
@@ -91,7 +91,7 @@ pub(super) fn error_of_row(text: &str) -> RecordError {
 }
 
 /// A reply with a bad status.
-pub(super) fn request(reply: &Reply, redactor: &Redactor, limit_pause: Duration) -> WriteError {
+pub(super) fn request(reply: &HttpReply, redactor: &Redactor, limit_pause: Duration) -> WriteError {
     let json: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     let code = json.pointer("/0/errorCode").and_then(Value::as_str).filter(|c| is_code(c)).unwrap_or_default().to_owned();
     let said = detail::detail(&reply.body, redactor);
@@ -112,24 +112,24 @@ pub(super) fn request(reply: &Reply, redactor: &Redactor, limit_pause: Duration)
 
 /// One code, several limits: the requests of the day, or too many at once, which passes in seconds. What it says decides; where
 /// that is neither, the usage that came with it does.
-fn is_of_the_day(said: &str, reply: &Reply) -> bool {
+fn is_of_the_day(said: &str, reply: &HttpReply) -> bool {
     let used_up = || usage(reply).is_some_and(|(used, most)| used >= most);
     said.contains("TotalRequests") || !said.contains("Concurrent") && used_up()
 }
 
 /// Requests of the day that a reply tells of: used, and in all.
-pub(super) fn usage(reply: &Reply) -> Option<(u64, u64)> {
+pub(super) fn usage(reply: &HttpReply) -> Option<(u64, u64)> {
     let (used, most) = reply.header("sforce-limit-info")?.split("api-usage=").nth(1)?.split([';', ',', ' ']).next()?.split_once('/')?;
     Some((used.parse().ok()?, most.parse().ok()?))
 }
 
 /// That a request for a token came to nothing: who answered what.
-pub(super) fn no_token(reply: &Reply, what: &str) -> String {
+pub(super) fn no_token(reply: &HttpReply, what: &str) -> String {
     format!("no token from {}, which answers {}: {what}", reply.url.host_str().unwrap_or_default(), reply.status)
 }
 
 /// A token request that was refused.
-pub(super) fn token(reply: &Reply, redactor: &Redactor) -> WriteError {
+pub(super) fn token(reply: &HttpReply, redactor: &Redactor) -> WriteError {
     let json: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     let text = |name: &str| json.get(name).and_then(Value::as_str).unwrap_or_default();
     let said = match text("error") {
@@ -204,7 +204,7 @@ mod tests {
     fn every_error_of_a_request_is_a_decision() {
         let of = |status: u16, body: &str| {
             let url = crate::http::Url::parse("https://x.test/").unwrap();
-            let reply = Reply { url, status, headers: crate::http::HeaderMap::new(), body: body.as_bytes().to_vec() };
+            let reply = HttpReply { url, status, headers: crate::http::HeaderMap::new(), body: body.as_bytes().to_vec() };
             request(&reply, &Redactor::default(), Duration::from_secs(3600))
         };
         let json = |code: &str| format!(r#"[{{"errorCode":"{code}","message":"m"}}]"#);

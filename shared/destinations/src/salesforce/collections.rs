@@ -9,15 +9,15 @@ use domain::mode::Op;
 use domain::outcome::{Effect, Outcome, WriteError};
 use serde_json::Value;
 
-use super::Salesforce;
+use super::SalesforceDestination;
 use super::classify::{self, NOT_FOUND, STORAGE};
 use super::encode::{self, ID};
-use crate::http::{Method, Reply};
+use crate::http::{HttpReply, Method};
 
 /// The outcomes so far, by position; `None`: not known yet.
 type Outcomes = Vec<Option<Outcome>>;
 
-impl Salesforce {
+impl SalesforceDestination {
     /// Writes a batch of at most 200 records.
     pub(super) async fn write_collection(&self, batch: &WriteBatch<'_>) -> Result<Vec<Outcome>, WriteError> {
         let mut outcomes = encode::rejected(batch);
@@ -137,7 +137,7 @@ impl Salesforce {
     }
 
     /// Results by position. A list of another length says nothing about anybody.
-    fn results(&self, op: Op, reply: &Reply, positions: &[usize], outcomes: &mut Outcomes) {
+    fn results(&self, op: Op, reply: &HttpReply, positions: &[usize], outcomes: &mut Outcomes) {
         let results = match serde_json::from_slice::<Value>(&reply.body) {
             Ok(Value::Array(results)) => results,
             _ => {

@@ -5,19 +5,19 @@ use domain::fault::{Code, Fault};
 use domain::finding::{Finding, nearest};
 use domain::mode::Mode;
 use domain::outcome::WriteError;
-use domain::ports::Need;
+use domain::ports::PreflightRequest;
 use domain::schema::{DestinationField, DestinationSchema};
 use domain::value::Type;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Salesforce;
+use super::SalesforceDestination;
 use super::encode::{ID, Lookup};
 
 /// An object as Salesforce describes it; what is not needed is left out.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Described {
+pub(super) struct ObjectDescription {
     #[serde(default)]
     pub(super) key_prefix: Option<String>,
     #[serde(default = "yes")]
@@ -26,7 +26,7 @@ pub(super) struct Described {
     updateable: bool,
     #[serde(default = "yes")]
     deletable: bool,
-    fields: Vec<Field>,
+    fields: Vec<SObjectField>,
 }
 
 fn yes() -> bool {
@@ -36,7 +36,7 @@ fn yes() -> bool {
 /// A field.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Field {
+struct SObjectField {
     name: String,
     #[serde(rename = "type")]
     kind: String,
@@ -63,7 +63,7 @@ struct Pick {
     active: bool,
 }
 
-impl Field {
+impl SObjectField {
     fn required(&self) -> bool {
         self.createable && !self.nillable && !self.defaulted_on_create && self.kind != "boolean"
     }
@@ -118,15 +118,15 @@ impl Field {
     }
 }
 
-impl Salesforce {
+impl SalesforceDestination {
     /// Describes an object; `None` when there is none of that name.
-    pub(super) async fn describe(&self, object: &str) -> Result<Option<Described>, WriteError> {
+    pub(super) async fn describe(&self, object: &str) -> Result<Option<ObjectDescription>, WriteError> {
         let Some(reply) = self.session.find(&format!("/sobjects/{object}/describe")).await? else { return Ok(None) };
         let unreadable = |_| WriteError::Misconfigured { detail: format!("the description of {object} cannot be read") };
         serde_json::from_slice(&reply.body).map(Some).map_err(unreadable)
     }
 
-    pub(super) async fn schema(&self, need: Need<'_>) -> Result<DestinationSchema, WriteError> {
+    pub(super) async fn schema(&self, need: PreflightRequest<'_>) -> Result<DestinationSchema, WriteError> {
         let Some(object) = self.describe(&self.object).await? else {
             return Ok(DestinationSchema { findings: vec![self.no_object().await?], ..DestinationSchema::default() });
         };
@@ -156,7 +156,7 @@ impl Salesforce {
         Ok(schema)
     }
 
-    fn object_findings(&self, object: &Described, mode: Mode, findings: &mut Vec<Finding>) {
+    fn object_findings(&self, object: &ObjectDescription, mode: Mode, findings: &mut Vec<Finding>) {
         let needs = [
             (mode != Mode::Update && !object.createable, "create"),
             (mode != Mode::Append && !object.updateable, "update"),
@@ -169,7 +169,7 @@ impl Salesforce {
     }
 
     /// Findings about the identifier.
-    fn identifier(&self, object: &Described, need: Need<'_>, findings: &mut Vec<Finding>) {
+    fn identifier(&self, object: &ObjectDescription, need: PreflightRequest<'_>, findings: &mut Vec<Finding>) {
         let identifiers: Vec<&str> = need.fields.iter().filter(|(_, identifier)| *identifier).map(|(name, _)| name.as_str()).collect();
         if need.mode == Mode::Append {
             return;
@@ -196,7 +196,7 @@ impl Salesforce {
     }
 
     /// A parent's external id as a field of the object.
-    async fn parent(&self, name: &str, lookup: Lookup<'_>, reference: &Field, mode: Mode) -> Result<(DestinationField, Option<Finding>), WriteError> {
+    async fn parent(&self, name: &str, lookup: Lookup<'_>, reference: &SObjectField, mode: Mode) -> Result<(DestinationField, Option<Finding>), WriteError> {
         let unknown = DestinationField { name: name.to_owned(), ..DestinationField::default() };
         let error = |what: String, fix: String| Ok((unknown.clone(), Some(Finding::error(about(name), what, fix))));
         let parents = reference.reference_to.join(", ");

@@ -106,7 +106,7 @@ pub(super) fn push_record(out: &mut Vec<u8>, object: &str, layout: &Layout, reco
 }
 
 /// The columns of a job's CSV, and its rows.
-pub(super) struct Table {
+pub(super) struct CsvTable {
     /// Names of the columns.
     pub(super) header: Vec<String>,
     /// A row for each record asked for, in that order.
@@ -114,10 +114,10 @@ pub(super) struct Table {
 }
 
 /// The records at these positions as a table. Deletes and updates of known records have the column `Id`.
-pub(super) fn table(batch: &WriteBatch<'_>, positions: &[usize], ids: Option<&[&str]>) -> Table {
+pub(super) fn table(batch: &WriteBatch<'_>, positions: &[usize], ids: Option<&[&str]>) -> CsvTable {
     if batch.op == Op::Delete {
         let ids = ids.unwrap_or_default();
-        return Table { header: vec![ID.into()], rows: positions.iter().map(|p| vec![ids[*p].to_owned()]).collect() };
+        return CsvTable { header: vec![ID.into()], rows: positions.iter().map(|p| vec![ids[*p].to_owned()]).collect() };
     }
     let fields: Vec<(usize, &str)> = batch.layout.fields().iter().enumerate().map(|(at, f)| (at, f.name.as_str())).filter(|(_, f)| *f != ID).collect();
     let mut header: Vec<String> = ids.iter().map(|_| ID.to_owned()).collect();
@@ -141,7 +141,7 @@ pub(super) fn table(batch: &WriteBatch<'_>, positions: &[usize], ids: Option<&[&
         row.extend(clearing.iter().map(|(at, _)| if value(*at) == Value::Null { CLEAR.to_owned() } else { String::new() }));
         row
     };
-    Table { rows: positions.iter().map(row).collect(), header }
+    CsvTable { rows: positions.iter().map(row).collect(), header }
 }
 
 /// The value that a batch's records are found by, as text: the identifier, of which there is one.
@@ -189,7 +189,7 @@ mod tests {
     }
 
     fn of(fields: &[u8]) -> BatchRecord<'_> {
-        BatchRecord { hash: KeyHash::of(fields), checksum: 0, revision: 0, had_trouble: false, record_id: None, key: Cells(&[]), fields: Cells(fields) }
+        BatchRecord { hash: KeyHash::of(fields), checksum: 0, revision: 0, had_failure: false, record_id: None, key: Cells(&[]), fields: Cells(fields) }
     }
 
     #[test]

@@ -30,9 +30,9 @@ mod collections;
 pub mod config;
 mod describe;
 mod encode;
-mod headroom;
 mod open;
 mod query;
+mod quota;
 mod session;
 
 use async_trait::async_trait;
@@ -40,11 +40,11 @@ use domain::batch::WriteBatch;
 use domain::cells::Cells;
 use domain::fault::Fault;
 use domain::finding::Finding;
-use domain::job::{Jobs, Load};
+use domain::job::{Jobs, PlannedLoad};
 use domain::layout::Layout;
 use domain::mode::{Mode, Op};
 use domain::outcome::{Outcome, WriteError};
-use domain::ports::{Destination, DestinationEntry, Limits, Need};
+use domain::ports::{Destination, DestinationEntry, Limits, PreflightRequest};
 use domain::schema::DestinationSchema;
 use tokio::sync::OnceCell;
 
@@ -67,7 +67,7 @@ fn modes(_: Mode) -> Result<(), &'static str> {
 }
 
 /// An open connection for one sync.
-struct Salesforce {
+struct SalesforceDestination {
     /// `connection NAME`.
     about: String,
     /// The sObject.
@@ -80,7 +80,7 @@ struct Salesforce {
     prefix: OnceCell<Option<String>>,
 }
 
-impl Salesforce {
+impl SalesforceDestination {
     /// What record ids of the object begin with, where it says so.
     async fn prefix(&self) -> Result<Option<&str>, WriteError> {
         let look = || async { Ok(self.describe(&self.object).await?.and_then(|d| d.key_prefix)) };
@@ -88,18 +88,18 @@ impl Salesforce {
     }
 
     /// True when a plan of this size goes by jobs.
-    fn by_jobs(&self, load: Load) -> bool {
+    fn by_jobs(&self, load: PlannedLoad) -> bool {
         load.records() > self.config.jobs_above
     }
 }
 
 #[async_trait]
-impl Destination for Salesforce {
+impl Destination for SalesforceDestination {
     fn limits(&self) -> Limits {
         self.limits
     }
 
-    fn limits_for(&self, load: Load) -> Limits {
+    fn limits_for(&self, load: PlannedLoad) -> Limits {
         let batch_records = if self.by_jobs(load) { self.config.job_records } else { self.limits.batch_records };
         Limits { batch_records, ..self.limits }
     }
@@ -113,7 +113,7 @@ impl Destination for Salesforce {
         u32::from(known > 0) + 2 * u32::from(known < batch.records.len())
     }
 
-    async fn headroom(&self, load: Load) -> Result<Option<Finding>, Fault> {
+    async fn check_quota(&self, load: PlannedLoad) -> Result<Option<Finding>, Fault> {
         self.room_for(load).await.map_err(|e| fault(&self.about, &e))
     }
 
@@ -126,7 +126,7 @@ impl Destination for Salesforce {
         Ok(format!("{} of the Salesforce org {org}", self.object.to_ascii_lowercase()))
     }
 
-    async fn preflight(&self, need: Need<'_>) -> Result<DestinationSchema, Fault> {
+    async fn preflight(&self, need: PreflightRequest<'_>) -> Result<DestinationSchema, Fault> {
         let refused = self.session.http().look_at(self.session.domain(), &self.about).await?;
         if refused.iter().any(Finding::is_error) {
             return Ok(DestinationSchema { findings: refused, ..DestinationSchema::default() });

@@ -4,28 +4,28 @@ use std::sync::Arc;
 
 use domain::config;
 use domain::fault::{Code, Fault};
-use domain::ports::{Destination, Limits, Opened, Opening};
+use domain::ports::{Destination, Limits, OpenArgs, OpenFuture};
 use domain::sync::Target;
 use serde::Deserialize as _;
 
-use super::Salesforce;
+use super::SalesforceDestination;
 use super::config::{Auth, Config, Options};
 use super::session::{Grant, Session};
-use crate::http::detail::Remembering;
+use crate::http::detail::RecordingSecrets;
 use crate::http::tls::Certificates;
 use crate::http::{HeaderMap, HeaderValue, Http, HttpSettings, Url};
 
 /// Most bytes of records in one request.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
-pub(super) fn open<'a>(opening: Opening<'a>, target: &'a Target) -> Opened<'a, dyn Destination> {
+pub(super) fn open<'a>(opening: OpenArgs<'a>, target: &'a Target) -> OpenFuture<'a, dyn Destination> {
     Box::pin(async move {
         let salesforce: Arc<dyn Destination> = Arc::new(connect(opening, target).await?);
         Ok(salesforce)
     })
 }
 
-async fn connect(opening: Opening<'_>, target: &Target) -> Result<Salesforce, Fault> {
+async fn connect(opening: OpenArgs<'_>, target: &Target) -> Result<SalesforceDestination, Fault> {
     let about = format!("connection {}", opening.name);
     let invalid = |what: String| Fault::new(Code::ConnectionInvalid, format!("{about}: {what}."));
     let config: Config = config::read(&about, opening.config)?;
@@ -36,7 +36,7 @@ async fn connect(opening: Opening<'_>, target: &Target) -> Result<Salesforce, Fa
         let what = format!("destination.object of a sync to {}: `{}` is not the API name of an sObject.", target.connection, target.object);
         return Err(Fault::new(Code::SyncInvalid, what).with_next("Name the object as `Contact` or `Invoice__c`."));
     }
-    let secrets = Remembering::new(opening.secrets);
+    let secrets = RecordingSecrets::new(opening.secrets);
     let domain = config.domain.resolve(&secrets).await?;
     let domain =
         Url::parse(&domain).ok().filter(Url::has_host).ok_or_else(|| invalid("`domain` is not an address such as https://acme.my.salesforce.com".into()))?;
@@ -66,7 +66,7 @@ async fn connect(opening: Opening<'_>, target: &Target) -> Result<Salesforce, Fa
         first_pause: config.retry_pause.0,
     };
     let session = Session::new(http, domain, grant, headers, &config);
-    Ok(Salesforce { about, object: target.object.clone(), session, limits, config, options, prefix: tokio::sync::OnceCell::new() })
+    Ok(SalesforceDestination { about, object: target.object.clone(), session, limits, config, options, prefix: tokio::sync::OnceCell::new() })
 }
 
 /// An API name: it goes into paths and queries as it is.

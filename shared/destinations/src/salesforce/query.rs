@@ -13,21 +13,21 @@ use super::session::Session;
 use crate::http::percent_encode;
 
 /// Most values in one query.
-const MOST_VALUES: usize = 200;
+const MAX_VALUES: usize = 200;
 /// Most bytes of a query as it stands in the URL; the server takes 16 KB.
-const MOST_BYTES: usize = 12_000;
+const MAX_BYTES: usize = 12_000;
 
 /// What a query for one value came to.
-pub(super) type Found = HashMap<String, Vec<Value>>;
+pub(super) type RecordLookup = HashMap<String, Vec<Value>>;
 
 /// Records found by a field, by the value they were asked for with. A value that is spelled differently there is the
 /// same when only case differs and nothing else matches.
-pub(super) struct Records {
-    exact: Found,
-    folded: Found,
+pub(super) struct RecordIds {
+    exact: RecordLookup,
+    folded: RecordLookup,
 }
 
-impl Records {
+impl RecordIds {
     /// The records with this value.
     pub(super) fn of(&self, value: Cell<'_>) -> &[Value] {
         let key = encode::text(value);
@@ -41,8 +41,8 @@ impl Records {
 }
 
 /// The records whose `field` has one of these values, with these columns.
-pub(super) async fn find(session: &Session, object: &str, field: &str, columns: &[&str], values: &[Cell<'_>]) -> Result<Records, WriteError> {
-    let mut records = Records { exact: Found::new(), folded: Found::new() };
+pub(super) async fn find(session: &Session, object: &str, field: &str, columns: &[&str], values: &[Cell<'_>]) -> Result<RecordIds, WriteError> {
+    let mut records = RecordIds { exact: RecordLookup::new(), folded: RecordLookup::new() };
     let mut selected = vec![ID, field];
     selected.extend(columns.iter().filter(|c| **c != ID && **c != field));
     selected.dedup();
@@ -55,9 +55,9 @@ pub(super) async fn find(session: &Session, object: &str, field: &str, columns: 
         let mut bytes = percent_encode(&begin).len();
         let fits = |literal: &&String| {
             bytes += percent_encode(literal).len() + 3;
-            bytes <= MOST_BYTES
+            bytes <= MAX_BYTES
         };
-        let count = rest.iter().take(MOST_VALUES).take_while(fits).count().max(1);
+        let count = rest.iter().take(MAX_VALUES).take_while(fits).count().max(1);
         let soql = format!("{begin}{})", rest[..count].join(","));
         collect(session, format!("/query?q={}", percent_encode(&soql)), field, &mut records).await?;
         rest = &rest[count..];
@@ -65,7 +65,7 @@ pub(super) async fn find(session: &Session, object: &str, field: &str, columns: 
     Ok(records)
 }
 
-async fn collect(session: &Session, path: String, field: &str, records: &mut Records) -> Result<(), WriteError> {
+async fn collect(session: &Session, path: String, field: &str, records: &mut RecordIds) -> Result<(), WriteError> {
     let unreadable = || WriteError::Unavailable { after: None, detail: "the answer to a query is not what a query answers".into() };
     let mut next = Some(path);
     while let Some(path) = next.take() {

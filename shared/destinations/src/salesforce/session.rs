@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 use super::classify;
 use super::config::Config;
 use crate::http::detail;
-use crate::http::{self, HeaderMap, HeaderValue, Http, Method, Reply, Request, Url};
+use crate::http::{self, HeaderMap, HeaderValue, Http, HttpReply, HttpRequest, Method, Url};
 
 /// How long an assertion is good for; the server takes at most five minutes.
 const ASSERTION_SECONDS: i64 = 180;
@@ -118,33 +118,33 @@ impl Session {
     }
 
     /// A request without a body; `path` follows the version (`/sobjects/Contact/describe`) and is percent-encoded.
-    pub(super) async fn get(&self, path: &str) -> Result<Reply, WriteError> {
+    pub(super) async fn get(&self, path: &str) -> Result<HttpReply, WriteError> {
         self.call(Method::GET, path, "application/json", Vec::new()).await
     }
 
     /// The same; `None` when there is nothing at that path.
-    pub(super) async fn find(&self, path: &str) -> Result<Option<Reply>, WriteError> {
+    pub(super) async fn find(&self, path: &str) -> Result<Option<HttpReply>, WriteError> {
         let reply = self.reply(Method::GET, path, "application/json", Vec::new()).await?;
         if reply.status == 404 { Ok(None) } else { self.good(reply).map(Some) }
     }
 
     /// A request with a JSON body.
-    pub(super) async fn json(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Reply, WriteError> {
+    pub(super) async fn json(&self, method: Method, path: &str, body: Vec<u8>) -> Result<HttpReply, WriteError> {
         self.call(method, path, "application/json", body).await
     }
 
     /// A request; the reply has a good status.
-    pub(super) async fn call(&self, method: Method, path: &str, media_type: &'static str, body: Vec<u8>) -> Result<Reply, WriteError> {
+    pub(super) async fn call(&self, method: Method, path: &str, media_type: &'static str, body: Vec<u8>) -> Result<HttpReply, WriteError> {
         let reply = self.reply(method, path, media_type, body).await?;
         self.good(reply)
     }
 
-    fn good(&self, reply: Reply) -> Result<Reply, WriteError> {
+    fn good(&self, reply: HttpReply) -> Result<HttpReply, WriteError> {
         if (200..300).contains(&reply.status) { Ok(reply) } else { Err(classify::request(&reply, self.http.redactor(), self.limit_pause)) }
     }
 
     /// A request and its reply, with any status. A token that is no longer taken is replaced once.
-    async fn reply(&self, method: Method, path: &str, media_type: &'static str, body: Vec<u8>) -> Result<Reply, WriteError> {
+    async fn reply(&self, method: Method, path: &str, media_type: &'static str, body: Vec<u8>) -> Result<HttpReply, WriteError> {
         self.leave_some()?;
         let token = self.token(None).await?;
         let mut reply = self.send(&token, method.clone(), path, media_type, body.clone()).await?;
@@ -156,7 +156,7 @@ impl Session {
         Ok(reply)
     }
 
-    async fn send(&self, token: &Token, method: Method, path: &str, media_type: &'static str, body: Vec<u8>) -> Result<Reply, WriteError> {
+    async fn send(&self, token: &Token, method: Method, path: &str, media_type: &'static str, body: Vec<u8>) -> Result<HttpReply, WriteError> {
         let whole = format!("/services/data/{}{path}", self.version);
         let url = token.instance.join(&whole).map_err(|_| WriteError::Misconfigured { detail: "the request's address cannot be built".into() })?;
         let mut headers = self.headers.clone();
@@ -165,7 +165,7 @@ impl Session {
         if !body.is_empty() {
             headers.insert("content-type", HeaderValue::from_static(media_type));
         }
-        Ok(self.http.send(Request { method, url, headers, body }).await?)
+        Ok(self.http.send(HttpRequest { method, url, headers, body }).await?)
     }
 
     /// The token; another one than `refused`. Whoever comes first asks for it, the others wait and get the same.
@@ -184,14 +184,14 @@ impl Session {
 
     async fn mint(&self) -> Result<Token, WriteError> {
         // A page of maintenance, or of somebody else: that passes.
-        let unreadable = |reply: &Reply, what: &str| WriteError::Unavailable { after: None, detail: classify::no_token(reply, what) };
+        let unreadable = |reply: &HttpReply, what: &str| WriteError::Unavailable { after: None, detail: classify::no_token(reply, what) };
         let url = self.domain.join("/services/oauth2/token").map_err(|_| WriteError::Misconfigured { detail: "`domain` is not an address".into() })?;
         let form = self.grant.form()?;
         let body = form.iter().map(|(name, value)| format!("{name}={}", http::percent_encode(value))).collect::<Vec<_>>().join("&");
         let mut headers = HeaderMap::new();
         headers.insert("content-type", HeaderValue::from_static("application/x-www-form-urlencoded"));
         headers.insert("accept", HeaderValue::from_static("application/json"));
-        let reply = self.http.send(Request { method: Method::POST, url, headers, body: body.into_bytes() }).await?;
+        let reply = self.http.send(HttpRequest { method: Method::POST, url, headers, body: body.into_bytes() }).await?;
         if !(200..300).contains(&reply.status) {
             return Err(classify::token(&reply, self.http.redactor()));
         }
@@ -222,7 +222,7 @@ impl Session {
     }
 
     /// The day's requests in all, as the last reply told.
-    fn note_usage(&self, reply: &Reply) {
+    fn note_usage(&self, reply: &HttpReply) {
         if let Some((used, most)) = classify::usage(reply) {
             self.used.store(used, Ordering::Relaxed);
             self.most.store(most, Ordering::Relaxed);

@@ -5,9 +5,9 @@ use std::time::Duration;
 use domain::bucket::UNKNOWN_OUTCOME;
 use domain::outcome::{Effect, Outcome, WriteError};
 
-use super::client::{Posted, Said};
+use super::client::{Posted, SlackReply};
 use crate::http::SendError;
-use crate::http::status::{Statuses, Verdict, classify_status};
+use crate::http::status::{StatusMeaning, Statuses, classify_status};
 
 /// The token or what it may do is wrong: for every message.
 const UNAUTHORIZED: [&str; 14] = [
@@ -40,19 +40,19 @@ const MISCONFIGURED: [&str; 9] = [
 ];
 /// Nothing was posted, and it may be later.
 const LATER: [&str; 2] = ["request_timeout", "service_unavailable"];
-/// Slack ran into trouble on its own side: it may have posted the message before.
+/// Slack ran into failure on its own side: it may have posted the message before.
 const UNSURE: [&str; 2] = ["fatal_error", "internal_error"];
 
 /// The outcome of a message that was answered. `send_again`: also when nobody knows whether it arrived.
 pub(super) fn outcome(posted: Posted, send_again: bool) -> Result<Outcome, WriteError> {
     let Posted { reply, said } = posted;
     let verdict = classify_status(reply.status, reply.header("retry-after"), reply.clock(), &Statuses::default());
-    if let Verdict::Throttled(after) = verdict {
+    if let StatusMeaning::Throttled(after) = verdict {
         return Err(WriteError::Throttled { after });
     }
     match said {
-        Said::Ok(record_id) => Ok(Outcome::Accepted { effect: Effect::Created, record_id }),
-        Said::Failed(code, more) => {
+        SlackReply::Ok(record_id) => Ok(Outcome::Accepted { effect: Effect::Created, record_id }),
+        SlackReply::Failed(code, more) => {
             let is = |list: &[&str]| list.contains(&code.as_str());
             let detail = if more.is_empty() { format!("Slack says {code}") } else { format!("Slack says {code}: {more}") };
             if is(&["ratelimited", "rate_limited"]) {
@@ -73,17 +73,17 @@ pub(super) fn outcome(posted: Posted, send_again: bool) -> Result<Outcome, Write
                 return unsure(detail, send_again);
             }
             match verdict {
-                Verdict::Ok | Verdict::Refused => Ok(Outcome::Rejected { code, detail }),
+                StatusMeaning::Ok | StatusMeaning::Refused => Ok(Outcome::Rejected { code, detail }),
                 other => other.error(&reply, code, detail).map_or_else(|| Ok(Outcome::unmentioned()), Err),
             }
         }
-        Said::Unreadable => match verdict {
+        SlackReply::Unreadable => match verdict {
             // It was taken, or not: an answer that is none says neither.
-            Verdict::Ok => unsure("the answer cannot be read".into(), send_again),
-            Verdict::Unavailable(after) if reply.status == 503 => {
+            StatusMeaning::Ok => unsure("the answer cannot be read".into(), send_again),
+            StatusMeaning::Unavailable(after) if reply.status == 503 => {
                 Err(WriteError::Unavailable { after, detail: format!("it answers {} without a reason", reply.status) })
             }
-            Verdict::Unavailable(_) => unsure(format!("it answers {} without a reason", reply.status), send_again),
+            StatusMeaning::Unavailable(_) => unsure(format!("it answers {} without a reason", reply.status), send_again),
             other => {
                 let code = format!("http_{}", reply.status);
                 other.error(&reply, code, String::new()).map_or_else(|| Ok(Outcome::unmentioned()), Err)

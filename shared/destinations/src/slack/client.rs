@@ -9,16 +9,16 @@ use domain::fault::{Code, Fault};
 use domain::finding::Finding;
 use serde_json::{Map, Value, json};
 
-use crate::http::detail::{self, Remembering};
+use crate::http::detail::{self, RecordingSecrets};
 use crate::http::tls::Certificates;
-use crate::http::{HeaderMap, HeaderValue, Http, HttpSettings, Method, Reply, Request, SendError, Url};
+use crate::http::{HeaderMap, HeaderValue, Http, HttpReply, HttpRequest, HttpSettings, Method, SendError, Url};
 
 /// Where the API is.
 const API: &str = "https://slack.com/api";
 
 /// What a client is made of: either a token and a channel, or the address of a webhook.
 #[derive(Debug, Clone, Copy)]
-pub struct Settings<'a> {
+pub struct SlackSettings<'a> {
     /// A bot's token.
     pub token: Option<&'a Secret>,
     /// The address of an incoming webhook.
@@ -41,20 +41,20 @@ pub struct Settings<'a> {
 #[derive(Debug)]
 pub struct Client {
     http: Http,
-    place: Place,
+    place: SlackTarget,
 }
 
 /// How it is reached. Prints neither address nor token.
-pub(super) enum Place {
+pub(super) enum SlackTarget {
     Bot { api: Url, authorization: HeaderValue, channel: String },
     Hook(Url),
 }
 
-impl std::fmt::Debug for Place {
+impl std::fmt::Debug for SlackTarget {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Place::Bot { channel, .. } => write!(f, "Bot({channel})"),
-            Place::Hook(_) => f.write_str("Hook"),
+            SlackTarget::Bot { channel, .. } => write!(f, "Bot({channel})"),
+            SlackTarget::Hook(_) => f.write_str("Hook"),
         }
     }
 }
@@ -63,14 +63,14 @@ impl std::fmt::Debug for Place {
 #[derive(Debug)]
 pub struct Posted {
     /// The answer.
-    pub reply: Reply,
+    pub reply: HttpReply,
     /// What it says.
-    pub said: Said,
+    pub said: SlackReply,
 }
 
 /// What an answer says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Said {
+pub enum SlackReply {
     /// It was done; the message's id, where there is one.
     Ok(Option<String>),
     /// It was not: the error's code, and more where there is more.
@@ -81,9 +81,9 @@ pub enum Said {
 
 impl Client {
     /// Opens it. Does not connect yet.
-    pub async fn open(about: &str, settings: Settings<'_>, secrets: &dyn SecretSource) -> Result<Self, Fault> {
+    pub async fn open(about: &str, settings: SlackSettings<'_>, secrets: &dyn SecretSource) -> Result<Self, Fault> {
         let invalid = |what: &str| Fault::new(Code::ConnectionInvalid, format!("{about}: {what}."));
-        let secrets = Remembering::new(secrets);
+        let secrets = RecordingSecrets::new(secrets);
         let place = match (settings.token, settings.webhook_url) {
             (Some(token), None) => {
                 let written = match settings.api_url {
@@ -94,11 +94,11 @@ impl Client {
                 let mut authorization = HeaderValue::from_bytes(format!("Bearer {}", token.resolve(&secrets).await?).as_bytes())
                     .map_err(|_| invalid("the token holds a control character, perhaps a line break at its end"))?;
                 authorization.set_sensitive(true);
-                Place::Bot { api, authorization, channel: settings.channel.unwrap_or_default().to_owned() }
+                SlackTarget::Bot { api, authorization, channel: settings.channel.unwrap_or_default().to_owned() }
             }
             (None, Some(hook)) => {
                 let written = hook.resolve(&secrets).await?;
-                Place::Hook(address(written.trim()).ok_or_else(|| invalid("`webhook_url` is not an address that begins with https:// or http://"))?)
+                SlackTarget::Hook(address(written.trim()).ok_or_else(|| invalid("`webhook_url` is not an address that begins with https:// or http://"))?)
             }
             _ => return Err(invalid("it needs either `token` or `webhook_url`")),
         };
@@ -110,11 +110,11 @@ impl Client {
     /// Posts a message to the channel: once, whatever comes of it.
     pub async fn post(&self, mut body: Map<String, Value>) -> Result<Posted, SendError> {
         match &self.place {
-            Place::Bot { channel, .. } => {
+            SlackTarget::Bot { channel, .. } => {
                 body.insert("channel".into(), json!(channel));
                 self.call("chat.postMessage", Value::Object(body)).await
             }
-            Place::Hook(url) => {
+            SlackTarget::Hook(url) => {
                 let reply = self.send(url.clone(), HeaderMap::new(), "application/json", Value::Object(body).to_string()).await?;
                 let said = self.said_by_hook(&reply);
                 Ok(Posted { reply, said })
@@ -124,7 +124,7 @@ impl Client {
 
     /// Calls a method of the API with the token.
     pub(super) async fn call(&self, method: &str, body: Value) -> Result<Posted, SendError> {
-        let Place::Bot { api, authorization, .. } = &self.place else {
+        let SlackTarget::Bot { api, authorization, .. } = &self.place else {
             return Err(SendError::Address { detail: "a webhook has no API".into() });
         };
         let mut url = api.clone();
@@ -144,36 +144,36 @@ impl Client {
         Ok(Posted { reply, said })
     }
 
-    async fn send(&self, url: Url, mut headers: HeaderMap, kind: &'static str, body: String) -> Result<Reply, SendError> {
+    async fn send(&self, url: Url, mut headers: HeaderMap, kind: &'static str, body: String) -> Result<HttpReply, SendError> {
         headers.insert("content-type", HeaderValue::from_static(kind));
-        self.http.send(Request { method: Method::POST, url, headers, body: body.into_bytes() }).await
+        self.http.send(HttpRequest { method: Method::POST, url, headers, body: body.into_bytes() }).await
     }
 
     /// The API says in the body how it went, with status 200 either way.
-    fn said_by_api(&self, reply: &Reply) -> Said {
-        let Ok(json) = serde_json::from_slice::<Value>(&reply.body) else { return Said::Unreadable };
+    fn said_by_api(&self, reply: &HttpReply) -> SlackReply {
+        let Ok(json) = serde_json::from_slice::<Value>(&reply.body) else { return SlackReply::Unreadable };
         match (json["ok"].as_bool(), json["error"].as_str()) {
             (Some(true), _) => {
                 let id = json["channel"].as_str().zip(json["ts"].as_str()).map(|(channel, ts)| format!("{channel}:{ts}"));
-                Said::Ok(id)
+                SlackReply::Ok(id)
             }
-            (Some(false), error) => Said::Failed(self.code(error.unwrap_or_default()), self.more(&json)),
-            (None, _) => Said::Unreadable,
+            (Some(false), error) => SlackReply::Failed(self.code(error.unwrap_or_default()), self.more(&json)),
+            (None, _) => SlackReply::Unreadable,
         }
     }
 
     /// A webhook says `ok` or a code, as plain text; one of a workflow, or of a service that is like Slack, says so in JSON.
-    fn said_by_hook(&self, reply: &Reply) -> Said {
+    fn said_by_hook(&self, reply: &HttpReply) -> SlackReply {
         let text = String::from_utf8_lossy(&reply.body[..reply.body.len().min(200)]).trim().to_owned();
         let json: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         let word = ["ok", "success"].iter().find_map(|name| json[*name].as_bool());
         match (reply.status, word) {
-            (200..=299, Some(true)) => Said::Ok(None),
-            (_, Some(false)) => Said::Failed(self.code(json["error"].as_str().unwrap_or_default()), self.more(&json)),
+            (200..=299, Some(true)) => SlackReply::Ok(None),
+            (_, Some(false)) => SlackReply::Failed(self.code(json["error"].as_str().unwrap_or_default()), self.more(&json)),
             // A service that answers with nothing has nothing against it.
-            (200..=299, None) if text.is_empty() || text.eq_ignore_ascii_case("ok") => Said::Ok(None),
-            (200..=299, None) => Said::Unreadable,
-            _ => Said::Failed(self.code(&text), String::new()),
+            (200..=299, None) if text.is_empty() || text.eq_ignore_ascii_case("ok") => SlackReply::Ok(None),
+            (200..=299, None) => SlackReply::Unreadable,
+            _ => SlackReply::Failed(self.code(&text), String::new()),
         }
     }
 
@@ -193,13 +193,13 @@ impl Client {
     /// Which channel of which workspace this is, without a secret; empty where nobody tells.
     pub(super) async fn place(&self) -> String {
         match &self.place {
-            Place::Bot { channel, .. } => {
+            SlackTarget::Bot { channel, .. } => {
                 let told = self.call("auth.test", json!({})).await.ok();
                 let json = told.and_then(|posted| serde_json::from_slice::<Value>(&posted.reply.body).ok()).unwrap_or_default();
                 json["team_id"].as_str().map_or_else(String::new, |team| format!("{channel} of the Slack workspace {team}"))
             }
             // /services/WORKSPACE/WEBHOOK/SECRET: the last part is what nobody may know.
-            Place::Hook(url) => {
+            SlackTarget::Hook(url) => {
                 let mut path: Vec<&str> = url.path().trim_matches('/').split('/').collect();
                 path.pop();
                 format!("the webhook {}/{}", url.origin().ascii_serialization(), path.join("/"))
@@ -210,14 +210,14 @@ impl Client {
     /// The channel as the bot knows it; none for a webhook.
     pub(super) fn channel(&self) -> Option<&str> {
         match &self.place {
-            Place::Bot { channel, .. } => Some(channel),
-            Place::Hook(_) => None,
+            SlackTarget::Bot { channel, .. } => Some(channel),
+            SlackTarget::Hook(_) => None,
         }
     }
 
     /// What can be said of its address before anything is sent.
     pub(super) async fn look_at(&self, about: &str) -> Result<Vec<Finding>, SendError> {
-        let (Place::Bot { api: url, .. } | Place::Hook(url)) = &self.place;
+        let (SlackTarget::Bot { api: url, .. } | SlackTarget::Hook(url)) = &self.place;
         self.http.look_at(url, about).await
     }
 }

@@ -1,24 +1,24 @@
 //! From a record to a message: templates filled, values escaped, limits looked at.
 
 use domain::finding::Finding;
-use domain::ports::Need;
+use domain::ports::PreflightRequest;
 use serde_json::{Map, Value};
 
 use super::client::escape;
 use super::config::Options;
 use crate::http::percent_encode;
-use crate::template::{Facts, Part, Template, unknown_field};
+use crate::template::{RecordFacts, Template, TemplatePart, unknown_field};
 
 /// Slack refuses longer texts.
-const MOST_TEXT: usize = 40_000;
+const MAX_TEXT_CHARACTERS: usize = 40_000;
 /// Slack refuses more blocks.
-const MOST_BLOCKS: usize = 50;
+const MAX_BLOCKS: usize = 50;
 /// Fields of a block that hold an address: values in them are percent-encoded.
 const ADDRESSES: [&str; 4] = ["url", "image_url", "thumb_url", "title_url"];
 
 /// A message with places for values.
 #[derive(Debug)]
-pub(super) struct Message {
+pub(super) struct SlackMessage {
     text: Template,
     blocks: Vec<Node>,
     unfurl_links: Option<bool>,
@@ -33,12 +33,12 @@ enum Node {
     Fixed(Value),
 }
 
-impl Message {
+impl SlackMessage {
     /// Reads the options; the error is a sentence.
     pub(super) fn new(options: &Options) -> Result<Self, String> {
         let blocks = options.blocks.as_deref().unwrap_or_default();
-        if blocks.len() > MOST_BLOCKS {
-            return Err(format!("there are {} blocks, and Slack takes {MOST_BLOCKS}", blocks.len()));
+        if blocks.len() > MAX_BLOCKS {
+            return Err(format!("there are {} blocks, and Slack takes {MAX_BLOCKS}", blocks.len()));
         }
         if options.text.trim().is_empty() {
             return Err("`text` is empty".into());
@@ -48,7 +48,7 @@ impl Message {
     }
 
     /// Templates that name what the mapping does not have.
-    pub(super) fn findings(&self, need: Need<'_>, about: &str) -> Vec<Finding> {
+    pub(super) fn findings(&self, need: PreflightRequest<'_>, about: &str) -> Vec<Finding> {
         let mut named: Vec<(&str, &str)> = self.text.fields().map(|field| ("`text`", field)).collect();
         self.blocks.iter().for_each(|block| block.named(&mut named));
         named.dedup();
@@ -57,14 +57,14 @@ impl Message {
     }
 
     /// The body of the message, without the channel; or why there can be none: a code and a sentence.
-    pub(super) fn render(&self, facts: &Facts<'_>) -> Result<Map<String, Value>, (&'static str, String)> {
+    pub(super) fn render(&self, facts: &RecordFacts<'_>) -> Result<Map<String, Value>, (&'static str, String)> {
         let text = fill(&self.text, facts, false);
         if text.trim().is_empty() {
             return Err(("no_text", "the text is empty once the record's values stand in it".into()));
         }
         let length = text.chars().count();
-        if length > MOST_TEXT {
-            return Err(("msg_too_long", format!("the text has {length} characters, and Slack takes {MOST_TEXT}")));
+        if length > MAX_TEXT_CHARACTERS {
+            return Err(("msg_too_long", format!("the text has {length} characters, and Slack takes {MAX_TEXT_CHARACTERS}")));
         }
         let mut body = Map::new();
         body.insert("text".into(), text.into());
@@ -100,7 +100,7 @@ impl Node {
         }
     }
 
-    fn render(&self, facts: &Facts<'_>) -> Value {
+    fn render(&self, facts: &RecordFacts<'_>) -> Value {
         match self {
             Node::Text { template, address } => fill(template, facts, *address).into(),
             Node::List(list) => list.iter().map(|one| one.render(facts)).collect(),
@@ -111,9 +111,9 @@ impl Node {
 }
 
 /// The template's own text stays as it is: it may hold links and mentions that are meant.
-fn fill(template: &Template, facts: &Facts<'_>, address: bool) -> String {
-    let write = |part: &Part| match part {
-        Part::Text(text) => text.clone(),
+fn fill(template: &Template, facts: &RecordFacts<'_>, address: bool) -> String {
+    let write = |part: &TemplatePart| match part {
+        TemplatePart::Text(text) => text.clone(),
         part if address => percent_encode(&facts.value(part)),
         part => escape(&facts.value(part)),
     };

@@ -38,16 +38,16 @@ use domain::config::{self as settings, RateLimit};
 use domain::fault::{Code, Fault};
 use domain::mode::Mode;
 use domain::outcome::{Outcome, WriteError};
-use domain::ports::{Destination, DestinationEntry, Limits, Need, Opened, Opening};
+use domain::ports::{Destination, DestinationEntry, Limits, OpenArgs, OpenFuture, PreflightRequest};
 use domain::schema::DestinationSchema;
 use domain::sync::Target;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use self::client::{Client, Settings};
+use self::client::{Client, SlackSettings};
 use self::config::{Config, Options};
-use self::encode::Message;
-use crate::template::Facts;
+use self::encode::SlackMessage;
+use crate::template::RecordFacts;
 
 /// The registry's line.
 pub const ENTRY: DestinationEntry = DestinationEntry {
@@ -71,31 +71,31 @@ fn modes(mode: Mode) -> Result<(), &'static str> {
     }
 }
 
-fn open<'a>(opening: Opening<'a>, target: &'a Target) -> Opened<'a, dyn Destination> {
+fn open<'a>(opening: OpenArgs<'a>, target: &'a Target) -> OpenFuture<'a, dyn Destination> {
     Box::pin(async move {
-        let slack: Arc<dyn Destination> = Arc::new(Slack::open(opening, target).await?);
+        let slack: Arc<dyn Destination> = Arc::new(SlackDestination::open(opening, target).await?);
         Ok(slack)
     })
 }
 
 /// An open connection for one sync.
 #[derive(Debug)]
-struct Slack {
+struct SlackDestination {
     /// `connection NAME`.
     about: String,
     client: Client,
-    message: Message,
+    message: SlackMessage,
     rate: RateLimit,
     send_again: bool,
 }
 
-impl Slack {
-    async fn open(opening: Opening<'_>, target: &Target) -> Result<Self, Fault> {
+impl SlackDestination {
+    async fn open(opening: OpenArgs<'_>, target: &Target) -> Result<Self, Fault> {
         let about = format!("connection {}", opening.name);
         let config: Config = settings::read(&about, opening.config)?;
         let sync_invalid = |what: String| Fault::new(Code::SyncInvalid, format!("destination.options: {what}."));
         let options = Options::deserialize(Value::Object(target.options.clone())).map_err(|e| sync_invalid(e.to_string()))?;
-        let message = Message::new(&options).map_err(sync_invalid)?;
+        let message = SlackMessage::new(&options).map_err(sync_invalid)?;
         if config.rate.is_some_and(|r| r.requests == 0 || r.per.0.is_zero()) {
             return Err(Fault::new(Code::ConnectionInvalid, format!("{about}: `rate` must be more than 0.")));
         }
@@ -111,7 +111,7 @@ impl Slack {
             }
             _ => {}
         }
-        let settings = Settings {
+        let settings = SlackSettings {
             token: config.token.as_ref(),
             webhook_url: config.webhook_url.as_ref(),
             channel,
@@ -127,7 +127,7 @@ impl Slack {
 }
 
 #[async_trait]
-impl Destination for Slack {
+impl Destination for SlackDestination {
     fn limits(&self) -> Limits {
         Limits { batch_records: 1, batch_bytes: RECORD_BYTES, concurrency: 1, rate: Some(self.rate), first_pause: Duration::from_secs(1) }
     }
@@ -136,7 +136,7 @@ impl Destination for Slack {
         Ok(self.client.place().await)
     }
 
-    async fn preflight(&self, need: Need<'_>) -> Result<DestinationSchema, Fault> {
+    async fn preflight(&self, need: PreflightRequest<'_>) -> Result<DestinationSchema, Fault> {
         let mut findings = self.message.findings(need, &self.about);
         findings.extend(preflight::look(&self.client, &self.about).await?);
         Ok(DestinationSchema { fields: None, findings })
@@ -147,7 +147,7 @@ impl Destination for Slack {
             return Err(WriteError::Refused { code: "one_record_per_request".into(), detail: "a request carries one message".into() });
         };
         let id = record.stable_id(batch.sync);
-        let facts = Facts { sync: batch.sync, operation: batch.op, id: &id, record: Some((batch.layout, record.fields)) };
+        let facts = RecordFacts { sync: batch.sync, operation: batch.op, id: &id, record: Some((batch.layout, record.fields)) };
         let body = match self.message.render(&facts) {
             Ok(body) => body,
             Err((code, detail)) => return Ok(vec![Outcome::rejected(code, detail)]),

@@ -5,7 +5,7 @@ use domain::fault::{Code, Fault};
 use domain::finding::Finding;
 use serde_json::json;
 
-use super::client::{Client, Posted, Said};
+use super::client::{Client, Posted, SlackReply};
 
 /// Asks whether the token is good, and what the bot knows of the channel. A channel by `#name` cannot be looked up: its
 /// first message shows.
@@ -13,8 +13,8 @@ pub(super) async fn look(client: &Client, about: &str) -> Result<Vec<Finding>, F
     let findings = client.look_at(about).await?;
     let Some(channel) = client.channel().filter(|_| !findings.iter().any(Finding::is_error)) else { return Ok(findings) };
     match client.call("auth.test", json!({})).await? {
-        Posted { said: Said::Ok(_), .. } => {}
-        Posted { said: Said::Failed(code, _), reply } if code != "ratelimited" && reply.status != 429 => {
+        Posted { said: SlackReply::Ok(_), .. } => {}
+        Posted { said: SlackReply::Failed(code, _), reply } if code != "ratelimited" && reply.status != 429 => {
             return Err(Fault::new(Code::DestinationUnauthorized, format!("{about}: Slack refuses the token: {code}.")));
         }
         // Too fast, or an answer that is none: that is for the messages to find out.
@@ -29,8 +29,8 @@ pub(super) async fn look(client: &Client, about: &str) -> Result<Vec<Finding>, F
 async fn channel_finding(client: &Client, channel: &str, about: &str) -> Result<Option<Finding>, Fault> {
     let answer = client.call("conversations.info", json!({ "channel": channel })).await?;
     let known = match answer.said {
-        Said::Ok(_) => serde_json::from_slice::<serde_json::Value>(&answer.reply.body).unwrap_or_default(),
-        Said::Failed(code, _) if code == "channel_not_found" => {
+        SlackReply::Ok(_) => serde_json::from_slice::<serde_json::Value>(&answer.reply.body).unwrap_or_default(),
+        SlackReply::Failed(code, _) if code == "channel_not_found" => {
             let fix = "name a channel that there is, and invite the bot to it if it is private";
             return Ok(Some(Finding::error(about, format!("there is no channel `{channel}` that the bot can see"), fix)));
         }

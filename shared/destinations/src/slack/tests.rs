@@ -27,9 +27,9 @@ impl SecretSource for Secrets {
     }
 }
 
-async fn open(config: Value, object: &str, options: Value) -> Result<Slack, Fault> {
+async fn open(config: Value, object: &str, options: Value) -> Result<SlackDestination, Fault> {
     let target = Target { connection: "team".into(), object: object.into(), options: options.as_object().unwrap().clone() };
-    Slack::open(Opening { name: "team", config: &config, folder: Path::new("."), secrets: &Secrets }, &target).await
+    SlackDestination::open(OpenArgs { name: "team", config: &config, folder: Path::new("."), secrets: &Secrets }, &target).await
 }
 
 #[tokio::test]
@@ -61,11 +61,11 @@ async fn settings_that_cannot_work_are_refused_when_opened() {
 }
 
 fn rendered(options: Value, name: &str) -> Result<Value, &'static str> {
-    let message = Message::new(&serde_json::from_value(options).unwrap()).unwrap();
+    let message = SlackMessage::new(&serde_json::from_value(options).unwrap()).unwrap();
     let layout = Layout::new(vec![Field { name: "name".into(), kind: Type::Text, identifier: true }]);
     let mut record = Vec::new();
     cells::push(&mut record, Cell::Text(name));
-    let facts = Facts { sync: "signups", operation: Op::Append, id: "x", record: Some((&layout, Cells(&record))) };
+    let facts = RecordFacts { sync: "signups", operation: Op::Append, id: "x", record: Some((&layout, Cells(&record))) };
     message.render(&facts).map(Value::Object).map_err(|(code, _)| code)
 }
 
@@ -92,8 +92,8 @@ fn a_message_that_slack_would_refuse_is_not_sent() {
 #[test]
 fn a_field_that_the_mapping_does_not_have_is_found() {
     let options = json!({"text": "{{emial}}", "blocks": [{"text": "{{email}} {{plan}}"}]});
-    let message = Message::new(&serde_json::from_value(options).unwrap()).unwrap();
-    let found = message.findings(Need { mode: Mode::Append, fields: &[("email".into(), true)] }, "connection team");
+    let message = SlackMessage::new(&serde_json::from_value(options).unwrap()).unwrap();
+    let found = message.findings(PreflightRequest { mode: Mode::Append, fields: &[("email".into(), true)] }, "connection team");
     let found: Vec<String> = found.iter().map(ToString::to_string).collect();
     assert!(found.len() == 2 && found[0].contains("did you mean `email`?") && found[1].contains("a block names `{{plan}}`"), "{found:?}");
 }

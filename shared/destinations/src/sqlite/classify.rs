@@ -6,7 +6,7 @@ use rusqlite::ffi::{self, ErrorCode};
 
 /// Whom the error of a statement that ran concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum About {
+pub(super) enum SqliteErrorScope {
     /// The record it wrote.
     Record,
     /// Every record: the database is locked, full, damaged, read-only.
@@ -15,10 +15,10 @@ pub(super) enum About {
 
 /// Whom an error concerns. The statement was understood before, so what is not known is about its values:
 /// a function in a check or in a trigger.
-pub(super) fn about(error: &Error) -> About {
+pub(super) fn about(error: &Error) -> SqliteErrorScope {
     match error.sqlite_error_code() {
-        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig | ErrorCode::Unknown) => About::Record,
-        _ => About::Everyone,
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig | ErrorCode::Unknown) => SqliteErrorScope::Record,
+        _ => SqliteErrorScope::Everyone,
     }
 }
 
@@ -68,11 +68,11 @@ mod tests {
             (ffi::SQLITE_ERROR, "refused"),
         ] {
             let error = error(code, "UNIQUE constraint failed: t.a");
-            assert_eq!(about(&error), About::Record, "{code}");
+            assert_eq!(about(&error), SqliteErrorScope::Record, "{code}");
             assert!(matches!(rejected(&error), Outcome::Rejected { code, .. } if code == expected), "{code}");
         }
         for code in [ffi::SQLITE_BUSY, ffi::SQLITE_FULL, ffi::SQLITE_IOERR, ffi::SQLITE_READONLY, ffi::SQLITE_CORRUPT] {
-            assert_eq!(about(&error(code, "")), About::Everyone, "{code}");
+            assert_eq!(about(&error(code, "")), SqliteErrorScope::Everyone, "{code}");
         }
     }
 

@@ -149,7 +149,7 @@ pub(super) enum Collation {
 
 /// An identifier value as a unique index compares it: equal keys are one row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Key {
+pub(super) enum UniqueKey {
     Null,
     Integer(i64),
     /// By its bits.
@@ -159,29 +159,29 @@ pub(super) enum Key {
 }
 
 /// The key of a value that is bound to a column.
-pub(super) fn key(stored: &Stored, affinity: Affinity, collation: Collation) -> Key {
+pub(super) fn key(stored: &Stored, affinity: Affinity, collation: Collation) -> UniqueKey {
     let text = |text: &str| match collation {
-        Collation::Binary => Key::Text(text.to_owned()),
-        Collation::NoCase => Key::Text(text.to_ascii_lowercase()),
-        Collation::RTrim => Key::Text(text.trim_end_matches(' ').to_owned()),
+        Collation::Binary => UniqueKey::Text(text.to_owned()),
+        Collation::NoCase => UniqueKey::Text(text.to_ascii_lowercase()),
+        Collation::RTrim => UniqueKey::Text(text.trim_end_matches(' ').to_owned()),
     };
-    let real = |v: f64| if v == v.trunc() && v.abs() < 9e15 { Key::Integer(v as i64) } else { Key::Real(v.to_bits()) };
+    let real = |v: f64| if v == v.trunc() && v.abs() < 9e15 { UniqueKey::Integer(v as i64) } else { UniqueKey::Real(v.to_bits()) };
     match (stored, affinity) {
-        (Stored::Null, _) => Key::Null,
+        (Stored::Null, _) => UniqueKey::Null,
         (Stored::Integer(v), Affinity::Text) => text(&v.to_string()),
-        (Stored::Integer(v), _) => Key::Integer(*v),
+        (Stored::Integer(v), _) => UniqueKey::Integer(*v),
         (Stored::Real(v), _) => real(*v),
         (Stored::Text(v), Affinity::Numeric | Affinity::Real) => {
             let trimmed = v.trim();
             match (trimmed.parse(), trimmed.parse::<f64>()) {
-                (Ok(whole), _) => Key::Integer(whole),
+                (Ok(whole), _) => UniqueKey::Integer(whole),
                 // Words such as `inf` and `nan` are no numbers to SQLite.
                 (_, Ok(float)) if !trimmed.contains(|c: char| c.is_ascii_alphabetic() && c != 'e' && c != 'E') => real(float),
                 _ => text(v),
             }
         }
         (Stored::Text(v), _) => text(v),
-        (Stored::Blob(v), _) => Key::Blob(v.clone()),
+        (Stored::Blob(v), _) => UniqueKey::Blob(v.clone()),
     }
 }
 

@@ -26,7 +26,7 @@ mod write;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use clients::Place;
+use clients::DatabasePlace;
 use clients::sqlite::SqliteFile;
 use domain::batch::{BatchRecord, WriteBatch};
 use domain::cells::Cells;
@@ -36,14 +36,14 @@ use domain::key::KeyHash;
 use domain::layout::Layout;
 use domain::mode::Mode;
 use domain::outcome::{Outcome, WriteError};
-use domain::ports::{Destination, DestinationEntry, Limits, Need, Opened, Opening};
+use domain::ports::{Destination, DestinationEntry, Limits, OpenArgs, OpenFuture, PreflightRequest};
 use domain::schema::DestinationSchema;
 use domain::sync::Target;
 use rusqlite::Connection;
 
 use crate::sql::{ObjectName, Options};
-use table::{Found, Table};
-use write::Writing;
+use table::{SqliteLookup, SqliteTable};
+use write::SqliteWrite;
 
 /// The registry's entry.
 pub const ENTRY: DestinationEntry = DestinationEntry {
@@ -62,22 +62,22 @@ fn modes(_: Mode) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn open<'a>(opening: Opening<'a>, target: &'a Target) -> Opened<'a, dyn Destination> {
+fn open<'a>(opening: OpenArgs<'a>, target: &'a Target) -> OpenFuture<'a, dyn Destination> {
     Box::pin(async move {
-        let place = Place::destination(opening.name);
+        let place = DatabasePlace::destination(opening.name);
         let config: Config = config::read(&place.to_string(), opening.config)?;
         let file = config.file(place, opening.folder);
         let (object, options) = (ObjectName::of(target)?, Options::of(target)?);
-        Ok(Arc::new(Sqlite { inner: Arc::new(Inner { file, object, options, open: Mutex::default() }) }) as Arc<dyn Destination>)
+        Ok(Arc::new(SqliteDestination { inner: Arc::new(OpenSqlite { file, object, options, open: Mutex::default() }) }) as Arc<dyn Destination>)
     })
 }
 
 /// A table as a destination.
-struct Sqlite {
-    inner: Arc<Inner>,
+struct SqliteDestination {
+    inner: Arc<OpenSqlite>,
 }
 
-struct Inner {
+struct OpenSqlite {
     file: SqliteFile,
     object: ObjectName,
     options: Options,
@@ -93,7 +93,7 @@ struct OwnedBatch {
     records: Vec<Vec<u8>>,
 }
 
-impl Inner {
+impl OpenSqlite {
     /// Runs `work` on the connection. After an error the connection is closed and opened anew next time.
     fn with<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, Fault> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -113,19 +113,19 @@ impl Inner {
         Ok(connection)
     }
 
-    fn table(&self, connection: &Connection) -> Result<Table, Fault> {
+    fn table(&self, connection: &Connection) -> Result<SqliteTable, Fault> {
         match table::find(connection, &self.object).map_err(|e| self.file.fault(&e, None))? {
-            Found::Table(table) => Ok(table),
-            Found::Not(finding) => Err(Fault::new(Code::DestinationMisconfigured, format!("{}: {finding}.", self.file.place))),
+            SqliteLookup::Table(table) => Ok(table),
+            SqliteLookup::Not(finding) => Err(Fault::new(Code::DestinationMisconfigured, format!("{}: {finding}.", self.file.place))),
         }
     }
 
-    fn preflight(&self, need: Need<'_>) -> Result<DestinationSchema, Fault> {
+    fn preflight(&self, need: PreflightRequest<'_>) -> Result<DestinationSchema, Fault> {
         self.with(|connection| {
             let found = table::find(connection, &self.object).map_err(|e| self.file.fault(&e, None))?;
             Ok(match found {
-                Found::Table(table) => table.schema(need),
-                Found::Not(finding) => DestinationSchema { findings: vec![finding], ..DestinationSchema::default() },
+                SqliteLookup::Table(table) => table.schema(need),
+                SqliteLookup::Not(finding) => DestinationSchema { findings: vec![finding], ..DestinationSchema::default() },
             })
         })
     }
@@ -136,7 +136,7 @@ impl Inner {
             hash: KeyHash([0; 12]),
             checksum: 0,
             revision: 0,
-            had_trouble: false,
+            had_failure: false,
             record_id: None,
             key: Cells(&[]),
             fields: Cells(fields),
@@ -145,20 +145,20 @@ impl Inner {
         let batch = WriteBatch { sync: &batch.sync, op: batch.op, layout: &batch.layout, records: &records };
         let written = self.with(|connection| {
             let table = self.table(connection)?;
-            Ok(Writing { connection, file: &self.file, table: &table, batch: &batch, on_conflict: self.options.on_conflict }.run())
+            Ok(SqliteWrite { connection, file: &self.file, table: &table, batch: &batch, on_conflict: self.options.on_conflict }.run())
         });
         written.unwrap_or_else(|fault| Err(write::batch_error(fault)))
     }
 }
 
 /// Runs `work` where blocking is allowed.
-async fn blocking<T: Send + 'static>(inner: &Arc<Inner>, work: impl FnOnce(&Inner) -> T + Send + 'static) -> Result<T, Fault> {
+async fn blocking<T: Send + 'static>(inner: &Arc<OpenSqlite>, work: impl FnOnce(&OpenSqlite) -> T + Send + 'static) -> Result<T, Fault> {
     let inner = inner.clone();
     tokio::task::spawn_blocking(move || work(&inner)).await.map_err(|e| Fault::new(Code::Internal, format!("the thread that writes to SQLite ended: {e}")))
 }
 
 #[async_trait]
-impl Destination for Sqlite {
+impl Destination for SqliteDestination {
     fn limits(&self) -> Limits {
         self.inner.options.limits(1)
     }
@@ -168,9 +168,9 @@ impl Destination for Sqlite {
         blocking(&self.inner, |inner| format!("{} of the file {}", inner.object.table.to_ascii_lowercase(), inner.file.identity())).await
     }
 
-    async fn preflight(&self, need: Need<'_>) -> Result<DestinationSchema, Fault> {
+    async fn preflight(&self, need: PreflightRequest<'_>) -> Result<DestinationSchema, Fault> {
         let (mode, fields) = (need.mode, need.fields.to_vec());
-        blocking(&self.inner, move |inner| inner.preflight(Need { mode, fields: &fields })).await?
+        blocking(&self.inner, move |inner| inner.preflight(PreflightRequest { mode, fields: &fields })).await?
     }
 
     async fn write(&self, batch: &WriteBatch<'_>) -> Result<Vec<Outcome>, WriteError> {
@@ -186,7 +186,7 @@ impl Destination for Sqlite {
 
     async fn read(&self, layout: &Layout, identifiers: &[Vec<u8>]) -> Result<Option<Vec<Option<Vec<u8>>>>, Fault> {
         let (layout, identifiers) = (layout.clone(), identifiers.to_vec());
-        let read = move |inner: &Inner| inner.with(|connection| write::read(connection, &inner.file, &inner.table(connection)?, &layout, &identifiers));
+        let read = move |inner: &OpenSqlite| inner.with(|connection| write::read(connection, &inner.file, &inner.table(connection)?, &layout, &identifiers));
         blocking(&self.inner, read).await?.map(Some)
     }
 }

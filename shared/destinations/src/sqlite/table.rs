@@ -3,7 +3,7 @@
 use domain::equality::Equality;
 use domain::finding::Finding;
 use domain::mode::Mode;
-use domain::ports::Need;
+use domain::ports::PreflightRequest;
 use domain::schema::{DestinationField, DestinationSchema};
 use domain::value::Type;
 use rusqlite::{Connection, Error, OptionalExtension as _};
@@ -13,7 +13,7 @@ use crate::sql::{self, ObjectName};
 
 /// A column.
 #[derive(Debug, Clone)]
-pub(super) struct Column {
+pub(super) struct SqliteColumn {
     pub(super) name: String,
     pub(super) affinity: Affinity,
     field: DestinationField,
@@ -25,21 +25,21 @@ struct Unique(Vec<(String, Collation)>);
 
 /// A table.
 #[derive(Debug, Clone)]
-pub(super) struct Table {
+pub(super) struct SqliteTable {
     pub(super) name: ObjectName,
-    pub(super) columns: Vec<Column>,
+    pub(super) columns: Vec<SqliteColumn>,
     uniques: Vec<Unique>,
 }
 
 /// What the name of an object leads to.
-pub(super) enum Found {
-    Table(Table),
+pub(super) enum SqliteLookup {
+    Table(SqliteTable),
     /// Something else, or nothing.
     Not(Finding),
 }
 
 /// Looks the table up.
-pub(super) fn find(connection: &Connection, object: &ObjectName) -> Result<Found, Error> {
+pub(super) fn find(connection: &Connection, object: &ObjectName) -> Result<SqliteLookup, Error> {
     let schema = object.schema.as_deref().unwrap_or("main");
     let list = "select name, type, strict from pragma_table_list where schema = ?1 collate nocase and name = ?2 collate nocase";
     let found = connection.query_row(list, [schema, &object.table], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, bool>(2)?)));
@@ -48,23 +48,23 @@ pub(super) fn find(connection: &Connection, object: &ObjectName) -> Result<Found
             .prepare("select name from pragma_table_list where type = 'table' and schema = ?1 collate nocase and name not like 'sqlite\\_%' escape '\\'")?;
         let names = names.query_map([schema], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
         let names = names.into_iter().map(|table| ObjectName { schema: object.schema.clone(), table }.to_string()).collect::<Vec<_>>();
-        return Ok(Found::Not(sql::no_table(object, names.iter().map(String::as_str))));
+        return Ok(SqliteLookup::Not(sql::no_table(object, names.iter().map(String::as_str))));
     };
     match what.as_str() {
         "table" => {}
-        "view" => return Ok(Found::Not(sql::not_a_table(object, "a view"))),
-        _ => return Ok(Found::Not(sql::not_a_table(object, "a virtual table"))),
+        "view" => return Ok(SqliteLookup::Not(sql::not_a_table(object, "a view"))),
+        _ => return Ok(SqliteLookup::Not(sql::not_a_table(object, "a virtual table"))),
     }
     let name = ObjectName { schema: object.schema.clone(), table };
     let (columns, primary) = columns(connection, schema, &name.table, strict)?;
     let mut uniques = indexes(connection, schema, &name.table)?;
     uniques.extend(primary);
-    Ok(Found::Table(Table { name, columns, uniques }))
+    Ok(SqliteLookup::Table(SqliteTable { name, columns, uniques }))
 }
 
 /// The columns, and the primary key where it is the row's own number, which has no index.
-fn columns(connection: &Connection, schema: &str, table: &str, strict: bool) -> Result<(Vec<Column>, Option<Unique>), Error> {
-    struct Raw {
+fn columns(connection: &Connection, schema: &str, table: &str, strict: bool) -> Result<(Vec<SqliteColumn>, Option<Unique>), Error> {
+    struct RawColumn {
         name: String,
         declared: String,
         not_null: bool,
@@ -74,13 +74,13 @@ fn columns(connection: &Connection, schema: &str, table: &str, strict: bool) -> 
     }
     let mut statement = connection.prepare("select name, type, \"notnull\", dflt_value is not null, pk, hidden from pragma_table_xinfo(?1, ?2)")?;
     let raw = statement.query_map([table, schema], |row| {
-        Ok(Raw { name: row.get(0)?, declared: row.get(1)?, not_null: row.get(2)?, has_default: row.get(3)?, key: row.get(4)?, hidden: row.get(5)? })
+        Ok(RawColumn { name: row.get(0)?, declared: row.get(1)?, not_null: row.get(2)?, has_default: row.get(3)?, key: row.get(4)?, hidden: row.get(5)? })
     })?;
     let raw = raw.collect::<Result<Vec<_>, _>>()?;
     let keys = raw.iter().filter(|c| c.key > 0).count();
-    let is_row_number = |c: &Raw| keys == 1 && c.key == 1 && c.declared.eq_ignore_ascii_case("integer");
+    let is_row_number = |c: &RawColumn| keys == 1 && c.key == 1 && c.declared.eq_ignore_ascii_case("integer");
     let primary = raw.iter().find(|c| is_row_number(c)).map(|c| Unique(vec![(c.name.clone(), Collation::Binary)]));
-    let columns = raw.iter().map(|c| Column {
+    let columns = raw.iter().map(|c| SqliteColumn {
         name: c.name.clone(),
         affinity: affinity(&c.declared, strict),
         field: DestinationField {
@@ -130,9 +130,9 @@ fn indexes(connection: &Connection, schema: &str, table: &str) -> Result<Vec<Uni
     Ok(uniques)
 }
 
-impl Table {
+impl SqliteTable {
     /// The column of this name.
-    pub(super) fn column(&self, name: &str) -> Option<&Column> {
+    pub(super) fn column(&self, name: &str) -> Option<&SqliteColumn> {
         self.columns.iter().find(|c| c.name == name)
     }
 
@@ -153,7 +153,7 @@ impl Table {
     }
 
     /// The table as preflight tells it.
-    pub(super) fn schema(&self, need: Need<'_>) -> DestinationSchema {
+    pub(super) fn schema(&self, need: PreflightRequest<'_>) -> DestinationSchema {
         let identifiers: Vec<&str> = need.fields.iter().filter(|(_, identifier)| *identifier).map(|(name, _)| name.as_str()).collect();
         let collations = self.collations(&identifiers);
         let fields = self.columns.iter().map(|column| {

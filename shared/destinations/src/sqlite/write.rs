@@ -13,22 +13,22 @@ use domain::value::Value;
 use rusqlite::types::Value as Stored;
 use rusqlite::{Connection, Error, Statement, params_from_iter};
 
-use super::classify::{self, About};
+use super::classify::{self, SqliteErrorScope};
 use super::encode::{self, Collation};
-use super::table::{Column, Table};
-use crate::sql::{Group, OnConflict, Progress, quote, quoted};
+use super::table::{SqliteColumn, SqliteTable};
+use crate::sql::{BatchOutcomes, Group, OnConflict, quote, quoted};
 
 /// A batch being written.
-pub(super) struct Writing<'a> {
+pub(super) struct SqliteWrite<'a> {
     pub(super) connection: &'a Connection,
     pub(super) file: &'a SqliteFile,
-    pub(super) table: &'a Table,
+    pub(super) table: &'a SqliteTable,
     pub(super) batch: &'a WriteBatch<'a>,
     pub(super) on_conflict: OnConflict,
 }
 
 /// The statements for one group of records, and the positions of the fields that each binds.
-struct Prepared<'c> {
+struct PreparedGroup<'c> {
     /// Is there such a row?
     find: Option<(Statement<'c>, Vec<usize>)>,
     /// Insert, update or delete; none when a row that is there needs nothing.
@@ -37,9 +37,9 @@ struct Prepared<'c> {
 }
 
 /// More refusals of one kind in a batch are no swap.
-const MOST_AGAIN: usize = 200;
+const MAX_STATEMENTS_AGAIN: usize = 200;
 
-impl Writing<'_> {
+impl SqliteWrite<'_> {
     /// Writes the batch and commits. On an error nothing of it is written.
     pub(super) fn run(&self) -> Result<Vec<Outcome>, WriteError> {
         // The write lock is taken at once: to ask whether a row is there and then to write it is one step.
@@ -52,8 +52,8 @@ impl Writing<'_> {
                     self.roll_back();
                     // A deferred foreign key: refused without saying for which record.
                     Err(match classify::about(&error) {
-                        About::Record => WriteError::Refused { code: "foreign_key_violation".to_owned(), detail: "refused on commit".to_owned() },
-                        About::Everyone => self.error(&error),
+                        SqliteErrorScope::Record => WriteError::Refused { code: "foreign_key_violation".to_owned(), detail: "refused on commit".to_owned() },
+                        SqliteErrorScope::Everyone => self.error(&error),
                     })
                 }
             },
@@ -75,7 +75,7 @@ impl Writing<'_> {
     fn within(&self) -> Result<Vec<Outcome>, WriteError> {
         let layout = self.batch.layout;
         let columns = columns(self.table, layout).map_err(|detail| WriteError::Misconfigured { detail })?;
-        let mut progress = Progress::of(self.batch);
+        let mut progress = BatchOutcomes::of(self.batch);
         let mut rows: HashMap<usize, Vec<Stored>> = HashMap::with_capacity(self.batch.records.len());
         for record in progress.open().collect::<Vec<_>>() {
             match self.row(&columns, record) {
@@ -101,7 +101,7 @@ impl Writing<'_> {
                 let Some(row) = rows.get(&record) else { continue };
                 match self.write(&mut prepared, &group, row) {
                     Ok(outcome) => progress.set(record, outcome),
-                    Err(error) if classify::about(&error) == About::Record && !self.connection.is_autocommit() => {
+                    Err(error) if classify::about(&error) == SqliteErrorScope::Record && !self.connection.is_autocommit() => {
                         progress.set(record, classify::rejected(&error));
                     }
                     Err(error) => return Err(self.error(&error)),
@@ -114,9 +114,9 @@ impl Writing<'_> {
 
     /// Tries records again that were refused because another row had a unique value of theirs: that row may have given it up
     /// since. What is left may be a swap: then all of them give up their values first.
-    fn make_room(&self, progress: &mut Progress, rows: &HashMap<usize, Vec<Stored>>) -> Result<(), Error> {
+    fn make_room(&self, progress: &mut BatchOutcomes, rows: &HashMap<usize, Vec<Stored>>) -> Result<(), Error> {
         let mut left = progress.rejected_for("unique_violation");
-        if !matches!(self.batch.op, Op::Upsert | Op::Update) || left.is_empty() || left.len() > MOST_AGAIN || self.connection.is_autocommit() {
+        if !matches!(self.batch.op, Op::Upsert | Op::Update) || left.is_empty() || left.len() > MAX_STATEMENTS_AGAIN || self.connection.is_autocommit() {
             return Ok(());
         }
         loop {
@@ -168,7 +168,7 @@ impl Writing<'_> {
         let group = Group { fields, records: vec![record] };
         match self.write(&mut self.prepare(&group)?, &group, row) {
             Ok(outcome) => Ok(Some(outcome)),
-            Err(error) if classify::about(&error) == About::Record && !self.connection.is_autocommit() => Ok(None),
+            Err(error) if classify::about(&error) == SqliteErrorScope::Record && !self.connection.is_autocommit() => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -181,7 +181,7 @@ impl Writing<'_> {
     }
 
     /// The record's values in the layout's order.
-    fn row(&self, columns: &[&Column], record: usize) -> Result<Vec<Stored>, Outcome> {
+    fn row(&self, columns: &[&SqliteColumn], record: usize) -> Result<Vec<Stored>, Outcome> {
         let Some(record) = self.batch.records.get(record) else { return Err(Outcome::unmentioned()) };
         columns
             .iter()
@@ -195,7 +195,7 @@ impl Writing<'_> {
             .collect()
     }
 
-    fn prepare(&self, group: &Group) -> Result<Prepared<'_>, Error> {
+    fn prepare(&self, group: &Group) -> Result<PreparedGroup<'_>, Error> {
         let layout = self.batch.layout;
         let table = self.table.name.sql();
         let name = |at: usize| layout.fields().get(at).map_or("", |f| f.name.as_str());
@@ -228,12 +228,12 @@ impl Writing<'_> {
             }
             _ => None,
         };
-        Ok(Prepared { find, insert, change })
+        Ok(PreparedGroup { find, insert, change })
     }
 
     /// Writes one record. Whether the row is there is asked first: that tells created from updated, and no
     /// one else can write between.
-    fn write(&self, prepared: &mut Prepared<'_>, group: &Group, row: &[Stored]) -> Result<Outcome, Error> {
+    fn write(&self, prepared: &mut PreparedGroup<'_>, group: &Group, row: &[Stored]) -> Result<Outcome, Error> {
         let there = match &mut prepared.find {
             Some((find, fields)) => find.exists(bound(row, fields))?,
             None => false,
@@ -268,9 +268,15 @@ impl Writing<'_> {
 }
 
 /// The rows of these identifiers, as cells in the layout's order.
-pub(super) fn read(connection: &Connection, file: &SqliteFile, table: &Table, layout: &Layout, identifiers: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, Fault> {
+pub(super) fn read(
+    connection: &Connection,
+    file: &SqliteFile,
+    table: &SqliteTable,
+    layout: &Layout,
+    identifiers: &[Vec<u8>],
+) -> Result<Vec<Option<Vec<u8>>>, Fault> {
     let columns = columns(table, layout).map_err(|what| file.place.failed(what))?;
-    let keys: Vec<&Column> = columns.iter().copied().zip(layout.fields()).filter(|(_, f)| f.identifier).map(|(c, _)| c).collect();
+    let keys: Vec<&SqliteColumn> = columns.iter().copied().zip(layout.fields()).filter(|(_, f)| f.identifier).map(|(c, _)| c).collect();
     let same: Vec<String> =
         keys.iter().zip(collations(table, layout)).map(|(c, collation)| format!("{} = ? collate {}", quote(&c.name), sql_name(collation))).collect();
     let sql = format!("select {} from {} where {}", quoted(columns.iter().map(|c| c.name.as_str())), table.name.sql(), same.join(" and "));
@@ -315,11 +321,11 @@ fn bound<'a>(row: &'a [Stored], fields: &'a [usize]) -> impl rusqlite::Params + 
     params_from_iter(fields.iter().filter_map(|&at| row.get(at)))
 }
 
-fn columns<'a>(table: &'a Table, layout: &Layout) -> Result<Vec<&'a Column>, String> {
+fn columns<'a>(table: &'a SqliteTable, layout: &Layout) -> Result<Vec<&'a SqliteColumn>, String> {
     layout.fields().iter().map(|f| table.column(&f.name).ok_or_else(|| format!("the table {} has no column `{}`", table.name, f.name))).collect()
 }
 
-fn collations(table: &Table, layout: &Layout) -> Vec<Collation> {
+fn collations(table: &SqliteTable, layout: &Layout) -> Vec<Collation> {
     table.collations(&layout.identifiers().map(|(_, f)| f.name.as_str()).collect::<Vec<_>>())
 }
 

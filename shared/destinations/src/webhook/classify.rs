@@ -11,7 +11,7 @@ use domain::outcome::{Effect, Outcome, WriteError};
 use serde_json::Value;
 
 use super::config::Results;
-use crate::http::Reply;
+use crate::http::HttpReply;
 use crate::http::detail::{self, Redactor};
 
 /// Words of a status that mean no.
@@ -19,7 +19,14 @@ const NO: [&str; 5] = ["error", "errors", "fail", "failed", "failure"];
 
 /// The outcomes of the records with these stable ids, out of a response with a good status. `meant`: the settings say that
 /// this status accepts, whatever else the response says.
-pub(super) fn outcomes(reply: &Reply, ids: &[String], op: Op, results: Option<&Results>, meant: bool, redactor: &Redactor) -> Result<Vec<Outcome>, WriteError> {
+pub(super) fn outcomes(
+    reply: &HttpReply,
+    ids: &[String],
+    op: Op,
+    results: Option<&Results>,
+    meant: bool,
+    redactor: &Redactor,
+) -> Result<Vec<Outcome>, WriteError> {
     let Some(results) = results else {
         return match refusal(reply, redactor).filter(|_| !meant) {
             Some(error) => Err(error),
@@ -46,7 +53,7 @@ pub(super) fn outcomes(reply: &Reply, ids: &[String], op: Op, results: Option<&R
 }
 
 /// Why a response with a good status, of which the settings say nothing, is not a yes.
-fn refusal(reply: &Reply, redactor: &Redactor) -> Option<WriteError> {
+fn refusal(reply: &HttpReply, redactor: &Redactor) -> Option<WriteError> {
     let status = reply.status;
     if status == 207 {
         let detail = "it answers 207, which says that each record has a result of its own; tell where in `destination.options.results`, or name 207 in `statuses.success` if it is a yes";
@@ -76,8 +83,8 @@ fn is_page(body: &[u8]) -> bool {
 }
 
 /// What came, where results were to be.
-fn unreadable(reply: &Reply, json: Option<&Value>, results: &Results, redactor: &Redactor) -> String {
-    let Reply { status, body, .. } = reply;
+fn unreadable(reply: &HttpReply, json: Option<&Value>, results: &Results, redactor: &Redactor) -> String {
+    let HttpReply { status, body, .. } = reply;
     if body.iter().all(u8::is_ascii_whitespace) {
         return format!("it answers {status} with nothing, and `results` says that it tells of each record; leave `results` out if it does not");
     }
@@ -173,8 +180,8 @@ mod tests {
         ["a", "b", "c"].map(String::from).to_vec()
     }
 
-    fn reply(status: u16, body: &[u8]) -> Reply {
-        Reply { url: crate::http::Url::parse("https://h.test/").unwrap(), status, headers: crate::http::HeaderMap::new(), body: body.to_vec() }
+    fn reply(status: u16, body: &[u8]) -> HttpReply {
+        HttpReply { url: crate::http::Url::parse("https://h.test/").unwrap(), status, headers: crate::http::HeaderMap::new(), body: body.to_vec() }
     }
 
     /// A letter for each outcome: A accepted, R rejected, U unmentioned, X unreadable, T retry.

@@ -121,7 +121,7 @@ pub struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delete: Option<DeleteOptions>,
     /// What a request's body looks like.
-    pub body: Body,
+    pub body: BodyTemplate,
     /// Where the response tells what became of each record. Without it a good status accepts all, unless the response says no:
     /// 207, a page of HTML, `"success": false`, an `error`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -143,7 +143,7 @@ pub struct DeleteOptions {
 /// What a request's body looks like.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "a body is `records`, `array`, `lines`, `object`, or a JSON object with placeholders such as `\"$records\"`")]
-pub enum Body {
+pub enum BodyTemplate {
     /// One of the usual shapes.
     Shape(BodyShape),
     /// A JSON object in which the texts `$records`, `$fields` (one record per request), `$id` (the webhook-id),
@@ -151,9 +151,9 @@ pub enum Body {
     Custom(Map<String, Value>),
 }
 
-impl Default for Body {
+impl Default for BodyTemplate {
     fn default() -> Self {
-        Body::Shape(BodyShape::Records)
+        BodyTemplate::Shape(BodyShape::Records)
     }
 }
 
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!((config.timeout, config.concurrency, config.batch_size, config.batch_bytes), (Span::seconds(30), 8, None, 1_048_576));
         assert_eq!((config.method, config.allow_private, config.retry_pause), (Verb::Post, false, Span::seconds(1)));
         let options: Options = serde_json::from_value(json!({})).unwrap();
-        assert!(matches!(options.body, Body::Shape(BodyShape::Records)) && options.results.is_none());
+        assert!(matches!(options.body, BodyTemplate::Shape(BodyShape::Records)) && options.results.is_none());
     }
 
     #[test]

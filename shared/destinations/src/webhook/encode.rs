@@ -8,21 +8,21 @@ use domain::value::render::json_string;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::config::{Body, BodyShape};
+use super::config::{BodyShape, BodyTemplate};
 
 /// A body, ready to be filled.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(super) enum RequestShape {
     Records,
     Array,
     Lines,
     Object,
-    Custom(Vec<Piece>),
+    Custom(Vec<BodyPiece>),
 }
 
 /// A piece of a custom body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Piece {
+pub(super) enum BodyPiece {
     Text(Vec<u8>),
     Records,
     Fields,
@@ -31,48 +31,48 @@ pub(super) enum Piece {
     Sync,
 }
 
-impl Shape {
+impl RequestShape {
     /// The shape that a sync's options ask for. The error is a sentence.
-    pub(super) fn new(body: &Body) -> Result<Self, String> {
+    pub(super) fn new(body: &BodyTemplate) -> Result<Self, String> {
         Ok(match body {
-            Body::Shape(BodyShape::Records) => Shape::Records,
-            Body::Shape(BodyShape::Array) => Shape::Array,
-            Body::Shape(BodyShape::Lines) => Shape::Lines,
-            Body::Shape(BodyShape::Object) => Shape::Object,
-            Body::Custom(map) => {
+            BodyTemplate::Shape(BodyShape::Records) => RequestShape::Records,
+            BodyTemplate::Shape(BodyShape::Array) => RequestShape::Array,
+            BodyTemplate::Shape(BodyShape::Lines) => RequestShape::Lines,
+            BodyTemplate::Shape(BodyShape::Object) => RequestShape::Object,
+            BodyTemplate::Custom(map) => {
                 let mut pieces = Vec::new();
                 cut(&Value::Object(map.clone()), &mut pieces)?;
-                if !pieces.iter().any(|p| matches!(p, Piece::Records | Piece::Fields)) {
+                if !pieces.iter().any(|p| matches!(p, BodyPiece::Records | BodyPiece::Fields)) {
                     return Err("the body holds neither `\"$records\"` nor `\"$fields\"`, so no record would be sent".into());
                 }
-                Shape::Custom(pieces)
+                RequestShape::Custom(pieces)
             }
         })
     }
 
     /// True when it holds one record only.
     pub(super) fn is_single(&self) -> bool {
-        matches!(self, Shape::Object) || matches!(self, Shape::Custom(pieces) if pieces.contains(&Piece::Fields))
+        matches!(self, RequestShape::Object) || matches!(self, RequestShape::Custom(pieces) if pieces.contains(&BodyPiece::Fields))
     }
 
     /// True when each record carries its stable id.
     pub(super) fn carries_ids(&self) -> bool {
-        matches!(self, Shape::Records) || matches!(self, Shape::Custom(pieces) if pieces.contains(&Piece::Records))
+        matches!(self, RequestShape::Records) || matches!(self, RequestShape::Custom(pieces) if pieces.contains(&BodyPiece::Records))
     }
 
     /// True when it says what is to be done with the records.
     pub(super) fn tells_operation(&self) -> bool {
-        matches!(self, Shape::Records) || matches!(self, Shape::Custom(pieces) if pieces.contains(&Piece::Operation))
+        matches!(self, RequestShape::Records) || matches!(self, RequestShape::Custom(pieces) if pieces.contains(&BodyPiece::Operation))
     }
 
     /// The media type of the body.
     pub(super) fn content_type(&self) -> &'static str {
-        if matches!(self, Shape::Lines) { "application/x-ndjson" } else { "application/json" }
+        if matches!(self, RequestShape::Lines) { "application/x-ndjson" } else { "application/json" }
     }
 }
 
 /// Cuts a custom body into its pieces.
-fn cut(value: &Value, out: &mut Vec<Piece>) -> Result<(), String> {
+fn cut(value: &Value, out: &mut Vec<BodyPiece>) -> Result<(), String> {
     match value {
         Value::Object(map) => {
             text(out, b"{");
@@ -93,11 +93,11 @@ fn cut(value: &Value, out: &mut Vec<Piece>) -> Result<(), String> {
             text(out, b"]");
         }
         Value::String(word) if word.starts_with('$') => out.push(match word.as_str() {
-            "$records" => Piece::Records,
-            "$fields" => Piece::Fields,
-            "$id" => Piece::Id,
-            "$operation" => Piece::Operation,
-            "$sync" => Piece::Sync,
+            "$records" => BodyPiece::Records,
+            "$fields" => BodyPiece::Fields,
+            "$id" => BodyPiece::Id,
+            "$operation" => BodyPiece::Operation,
+            "$sync" => BodyPiece::Sync,
             other => return Err(format!("`{other}` is not a placeholder; there are $records, $fields, $id, $operation and $sync")),
         }),
         other => text(out, other.to_string().as_bytes()),
@@ -105,10 +105,10 @@ fn cut(value: &Value, out: &mut Vec<Piece>) -> Result<(), String> {
     Ok(())
 }
 
-fn text(out: &mut Vec<Piece>, bytes: &[u8]) {
+fn text(out: &mut Vec<BodyPiece>, bytes: &[u8]) {
     match out.last_mut() {
-        Some(Piece::Text(last)) => last.extend_from_slice(bytes),
-        _ => out.push(Piece::Text(bytes.to_vec())),
+        Some(BodyPiece::Text(last)) => last.extend_from_slice(bytes),
+        _ => out.push(BodyPiece::Text(bytes.to_vec())),
     }
 }
 
@@ -124,12 +124,12 @@ pub(super) fn request_id(ids: &[String]) -> String {
 }
 
 /// The body of a request that carries `batch`; `ids` are the stable ids of its records, `id` is the webhook-id.
-pub(super) fn body(shape: &Shape, batch: &WriteBatch<'_>, ids: &[String], id: &str) -> Vec<u8> {
+pub(super) fn body(shape: &RequestShape, batch: &WriteBatch<'_>, ids: &[String], id: &str) -> Vec<u8> {
     // Field names and punctuation roughly double the cells of small records.
     let cells: usize = batch.records.iter().map(|r| 2 * r.fields.bytes().len() + r.key.bytes().len() + 64).sum();
     let mut out = Vec::with_capacity(cells + 128);
     match shape {
-        Shape::Records => {
+        RequestShape::Records => {
             out.extend_from_slice(b"{\"sync\":");
             json_string(&mut out, batch.sync);
             out.extend_from_slice(b",\"operation\":");
@@ -138,18 +138,18 @@ pub(super) fn body(shape: &Shape, batch: &WriteBatch<'_>, ids: &[String], id: &s
             records(batch, ids, &mut out);
             out.push(b'}');
         }
-        Shape::Array => list(batch.records, &mut out, |_, record, out| batch.layout.write_json(record.fields, out)),
-        Shape::Lines => batch.records.iter().for_each(|record| line(batch.layout, record, &mut out)),
-        Shape::Object => one(batch, &mut out),
-        Shape::Custom(pieces) => {
+        RequestShape::Array => list(batch.records, &mut out, |_, record, out| batch.layout.write_json(record.fields, out)),
+        RequestShape::Lines => batch.records.iter().for_each(|record| line(batch.layout, record, &mut out)),
+        RequestShape::Object => one(batch, &mut out),
+        RequestShape::Custom(pieces) => {
             for piece in pieces {
                 match piece {
-                    Piece::Text(text) => out.extend_from_slice(text),
-                    Piece::Records => records(batch, ids, &mut out),
-                    Piece::Fields => one(batch, &mut out),
-                    Piece::Id => json_string(&mut out, id),
-                    Piece::Operation => operation(batch, &mut out),
-                    Piece::Sync => json_string(&mut out, batch.sync),
+                    BodyPiece::Text(text) => out.extend_from_slice(text),
+                    BodyPiece::Records => records(batch, ids, &mut out),
+                    BodyPiece::Fields => one(batch, &mut out),
+                    BodyPiece::Id => json_string(&mut out, id),
+                    BodyPiece::Operation => operation(batch, &mut out),
+                    BodyPiece::Sync => json_string(&mut out, batch.sync),
                 }
             }
         }
@@ -224,8 +224,8 @@ mod tests {
     use domain::mode::Op;
     use serde_json::json;
 
-    fn shape(body: serde_json::Value) -> Shape {
-        Shape::new(&serde_json::from_value(body).unwrap()).unwrap()
+    fn shape(body: serde_json::Value) -> RequestShape {
+        RequestShape::new(&serde_json::from_value(body).unwrap()).unwrap()
     }
 
     fn encoded(body_option: serde_json::Value, records: usize, op: Op) -> String {
@@ -273,7 +273,7 @@ mod tests {
         fixture.widen_keys();
         let (list, ids) = (fixture.records(), fixture.ids());
         let batch = WriteBatch { sync: "crm", op: Op::Upsert, layout: &fixture.layout, records: &list };
-        let json: serde_json::Value = serde_json::from_slice(&body(&Shape::Records, &batch, &ids, "x")).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&body(&RequestShape::Records, &batch, &ids, "x")).unwrap();
         assert_eq!(json["records"][0]["key"], json!([0, "eu"]));
     }
 
@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn a_body_that_sends_nothing_is_refused() {
         for (body, part) in [(json!({"a": 1}), "no record"), (json!({"a": "$fields", "b": "$who"}), "`$who` is not a placeholder")] {
-            let error = Shape::new(&serde_json::from_value(body).unwrap()).unwrap_err();
+            let error = RequestShape::new(&serde_json::from_value(body).unwrap()).unwrap_err();
             assert!(error.contains(part), "{error}");
         }
         assert!(shape(json!({"a": "$fields"})).is_single() && shape(json!("object")).is_single() && !shape(json!({"a": "$records"})).is_single());

@@ -41,7 +41,7 @@ impl Fixture {
         let each = self.keys.iter().zip(&self.fields);
         each.map(|(key, fields)| {
             let (hash, checksum) = of((key, fields));
-            BatchRecord { hash, checksum, revision: 0, had_trouble: false, record_id: None, key: Cells(key), fields: Cells(fields) }
+            BatchRecord { hash, checksum, revision: 0, had_failure: false, record_id: None, key: Cells(key), fields: Cells(fields) }
         })
         .collect()
     }

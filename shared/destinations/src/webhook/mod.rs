@@ -33,16 +33,16 @@ use domain::fault::Fault;
 use domain::finding::Finding;
 use domain::mode::{Mode, Op};
 use domain::outcome::{Effect, Outcome, WriteError};
-use domain::ports::{Destination, DestinationEntry, Limits, Need};
+use domain::ports::{Destination, DestinationEntry, Limits, PreflightRequest};
 use domain::schema::DestinationSchema;
 
 use self::config::{Config, Options, Results};
-use self::encode::Shape;
+use self::encode::RequestShape;
 use self::sign::Signer;
-use self::template::{Facts, Template, UrlTemplate};
+use self::template::{RecordFacts, Template, UrlTemplate};
 use crate::http::detail;
-use crate::http::status::{Statuses, Verdict, classify_status};
-use crate::http::{self, HeaderMap, HeaderName, HeaderValue, Http, Method, Request};
+use crate::http::status::{StatusMeaning, Statuses, classify_status};
+use crate::http::{self, HeaderMap, HeaderName, HeaderValue, Http, HttpRequest, Method};
 
 /// The registry's line.
 pub const ENTRY: DestinationEntry = DestinationEntry {
@@ -79,7 +79,7 @@ struct Headers {
 
 /// An open connection for one sync.
 #[derive(Debug)]
-struct Webhook {
+struct WebhookDestination {
     /// `connection NAME`.
     about: String,
     http: Http,
@@ -90,7 +90,7 @@ struct Webhook {
     /// Deletes have their own method or path.
     tells_by_route: bool,
     headers: Headers,
-    shape: Shape,
+    shape: RequestShape,
     results: Option<Results>,
     signer: Option<Signer>,
     statuses: Statuses,
@@ -100,7 +100,7 @@ struct Webhook {
     place: String,
 }
 
-impl Webhook {
+impl WebhookDestination {
     fn route(&self, op: Op) -> &Route {
         if op == Op::Delete { &self.delete } else { &self.upsert }
     }
@@ -113,7 +113,7 @@ impl Webhook {
     }
 
     /// The headers of a request.
-    fn headers(&self, facts: &Facts<'_>, has_body: bool) -> Result<HeaderMap, template::Misfit> {
+    fn headers(&self, facts: &RecordFacts<'_>, has_body: bool) -> Result<HeaderMap, template::TemplateMisfit> {
         let mut headers = HeaderMap::new();
         if has_body {
             headers.insert("content-type", HeaderValue::from_static(self.shape.content_type()));
@@ -148,7 +148,7 @@ impl Webhook {
 }
 
 #[async_trait]
-impl Destination for Webhook {
+impl Destination for WebhookDestination {
     fn limits(&self) -> Limits {
         self.limits
     }
@@ -157,7 +157,7 @@ impl Destination for Webhook {
         Ok(self.place.clone())
     }
 
-    async fn preflight(&self, need: Need<'_>) -> Result<DestinationSchema, Fault> {
+    async fn preflight(&self, need: PreflightRequest<'_>) -> Result<DestinationSchema, Fault> {
         let mut findings: Vec<Finding> = preflight::findings(self, need);
         findings.extend(self.http.look_at(&self.upsert.url.probe, &self.about).await?);
         Ok(DestinationSchema { fields: None, findings })
@@ -171,7 +171,7 @@ impl Destination for Webhook {
         let ids: Vec<String> = batch.records.iter().map(|r| r.stable_id(batch.sync)).collect();
         let id = encode::request_id(&ids);
         let record = batch.records.first().filter(|_| route.single).map(|r| (batch.layout, r.fields));
-        let facts = Facts { sync: batch.sync, operation: batch.op, id: &id, record };
+        let facts = RecordFacts { sync: batch.sync, operation: batch.op, id: &id, record };
         let has_body = !(route.single && route.method == Method::DELETE);
         let prepared = route.url.render(&facts).and_then(|url| Ok((url, self.headers(&facts, has_body)?)));
         let (url, mut headers) = match prepared {
@@ -181,7 +181,7 @@ impl Destination for Webhook {
         let body = if has_body { encode::body(&self.shape, batch, &ids, &id) } else { Vec::new() };
         self.sign(&id, &body, &mut headers);
 
-        let reply = self.http.send(Request { method: route.method.clone(), url, headers, body }).await?;
+        let reply = self.http.send(HttpRequest { method: route.method.clone(), url, headers, body }).await?;
         let redactor = self.http.redactor();
         let gone = batch.op == Op::Delete && matches!(reply.status, 404 | 410) && self.addresses_one(route);
         if gone && !self.statuses.permanent.contains(&reply.status) && !self.statuses.retry.contains(&reply.status) {
@@ -189,12 +189,12 @@ impl Destination for Webhook {
         }
         let meant = self.statuses.success.contains(&reply.status);
         let mut verdict = classify_status(reply.status, reply.header("retry-after"), reply.clock(), &self.statuses);
-        if verdict == Verdict::Ok {
+        if verdict == StatusMeaning::Ok {
             return classify::outcomes(&reply, &ids, batch.op, self.results.as_ref(), meant, redactor);
         }
         // Where the URL names one record, that there is none is about that record.
-        if verdict == Verdict::Misconfigured && matches!(reply.status, 404 | 410) && route.url.template.fields().next().is_some() {
-            verdict = Verdict::Refused;
+        if verdict == StatusMeaning::Misconfigured && matches!(reply.status, 404 | 410) && route.url.template.fields().next().is_some() {
+            verdict = StatusMeaning::Refused;
         }
         let code = serde_json::from_slice(&reply.body).ok().and_then(|json| detail::code(&json)).map(|code| redactor.hide(&code));
         let code = code.unwrap_or_else(|| format!("http_{}", reply.status));

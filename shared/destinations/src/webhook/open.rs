@@ -7,17 +7,17 @@ use base64::Engine as _;
 use domain::config::SecretSource;
 use domain::config::{self, Secret, Setting};
 use domain::fault::{Code, Fault};
-use domain::ports::{Destination, Limits, Opened, Opening};
+use domain::ports::{Destination, Limits, OpenArgs, OpenFuture};
 use domain::sync::Target;
 use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::config::{Config, Options};
-use super::encode::Shape;
+use super::encode::RequestShape;
 use super::sign::Signer;
 use super::template::{Template, UrlTemplate};
-use super::{Headers, Route, Webhook};
-use crate::http::detail::Remembering;
+use super::{Headers, Route, WebhookDestination};
+use crate::http::detail::RecordingSecrets;
 use crate::http::tls::Certificates;
 use crate::http::{HeaderMap, HeaderName, HeaderValue, Http, HttpSettings, Url, percent_decode};
 
@@ -27,15 +27,15 @@ const RESERVED: [&str; 9] =
 /// A header with one of these in its name carries credentials.
 const CREDENTIALS: [&str; 7] = ["authorization", "cookie", "token", "secret", "password", "api-key", "apikey"];
 
-pub(super) fn open<'a>(opening: Opening<'a>, target: &'a Target) -> Opened<'a, dyn Destination> {
+pub(super) fn open<'a>(opening: OpenArgs<'a>, target: &'a Target) -> OpenFuture<'a, dyn Destination> {
     Box::pin(async move {
-        let webhook: Arc<dyn Destination> = Arc::new(Webhook::open(opening, target).await?);
+        let webhook: Arc<dyn Destination> = Arc::new(WebhookDestination::open(opening, target).await?);
         Ok(webhook)
     })
 }
 
-impl Webhook {
-    pub(super) async fn open(opening: Opening<'_>, target: &Target) -> Result<Self, Fault> {
+impl WebhookDestination {
+    pub(super) async fn open(opening: OpenArgs<'_>, target: &Target) -> Result<Self, Fault> {
         let about = format!("connection {}", opening.name);
         let invalid = |what: String| Fault::new(Code::ConnectionInvalid, format!("{about}: {what}."));
         let sync_invalid = |what: String| Fault::new(Code::SyncInvalid, format!("destination.options: {what}."));
@@ -43,7 +43,7 @@ impl Webhook {
         let options = Options::deserialize(Value::Object(target.options.clone())).map_err(|e| sync_invalid(e.to_string()))?;
         check(&config).map_err(invalid)?;
 
-        let secrets = Remembering::new(opening.secrets);
+        let secrets = RecordingSecrets::new(opening.secrets);
         let (written, user) = userinfo(config.url.as_written());
         let url = Template::read(&written, &format!("{about}: url"), &secrets).await?;
         let object = Template::read(&target.object, "destination.object", &secrets).await?;
@@ -69,7 +69,7 @@ impl Webhook {
         let upsert_url = UrlTemplate::new(url.clone(), object).map_err(invalid)?;
         let delete_url = UrlTemplate::new(url, delete_path).map_err(invalid)?;
         let place = place(&upsert_url.probe, &written, &target.object);
-        let shape = Shape::new(&options.body).map_err(sync_invalid)?;
+        let shape = RequestShape::new(&options.body).map_err(sync_invalid)?;
         let single = shape.is_single() || headers.templated.iter().any(|(_, t)| t.fields().next().is_some());
         let method = options.method.unwrap_or(config.method);
         let route = |url: UrlTemplate, method: super::config::Verb| {
@@ -161,7 +161,7 @@ fn split(user: &str) -> (&str, &str) {
 
 /// The header for a user and a password (RFC 7617). What is written in the URL is percent-decoded; what a reference leads to
 /// is taken as it is.
-async fn basic(user: &str, secrets: &Remembering<'_>) -> Result<Option<HeaderValue>, Fault> {
+async fn basic(user: &str, secrets: &RecordingSecrets<'_>) -> Result<Option<HeaderValue>, Fault> {
     let (name, password) = split(user);
     let mut parts = Vec::new();
     for part in [name, password] {
@@ -207,7 +207,7 @@ async fn headers(config: &Config, about: &str, secrets: &dyn SecretSource) -> Re
             out.templated.push((name, template));
             continue;
         }
-        let facts = super::template::Facts { sync: "", operation: domain::mode::Op::Upsert, id: "", record: None };
+        let facts = super::template::RecordFacts { sync: "", operation: domain::mode::Op::Upsert, id: "", record: None };
         let mut value = HeaderValue::from_bytes(template.render(&facts).as_bytes())
             .map_err(|_| invalid("has a value that cannot be sent: it holds a control character, perhaps a line break at the end of a secret"))?;
         value.set_sensitive(true);

@@ -2,15 +2,15 @@
 
 use domain::finding::Finding;
 use domain::mode::Mode;
-use domain::ports::Need;
+use domain::ports::PreflightRequest;
 
-use super::Webhook;
-use super::encode::Shape;
+use super::WebhookDestination;
+use super::encode::RequestShape;
 use super::template::Template;
 use crate::template::unknown_field;
 
 /// Findings from the settings and the mapping alone.
-pub(super) fn findings(webhook: &Webhook, need: Need<'_>) -> Vec<Finding> {
+pub(super) fn findings(webhook: &WebhookDestination, need: PreflightRequest<'_>) -> Vec<Finding> {
     let about = &webhook.about;
     let mut out = Vec::new();
     let deletes = need.mode == Mode::Mirror;
@@ -57,12 +57,12 @@ pub(super) fn findings(webhook: &Webhook, need: Need<'_>) -> Vec<Finding> {
     out
 }
 
-fn shape_name(shape: &Shape) -> &'static str {
+fn shape_name(shape: &RequestShape) -> &'static str {
     match shape {
-        Shape::Records => "`records`",
-        Shape::Array => "`array`",
-        Shape::Lines => "`lines`",
-        Shape::Object => "`object`",
-        Shape::Custom(_) => "without `$records`",
+        RequestShape::Records => "`records`",
+        RequestShape::Array => "`array`",
+        RequestShape::Lines => "`lines`",
+        RequestShape::Object => "`object`",
+        RequestShape::Custom(_) => "without `$records`",
     }
 }

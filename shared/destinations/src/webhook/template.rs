@@ -1,10 +1,10 @@
 //! URLs with places for values. A value can change no host and no path.
 
 use crate::http::{Url, percent_encode};
-pub(super) use crate::template::{Facts, Part, Template};
+pub(super) use crate::template::{RecordFacts, Template, TemplatePart};
 
 /// Why a record does not fit into the URL: a code and a sentence.
-pub(super) type Misfit = (&'static str, String);
+pub(super) type TemplateMisfit = (&'static str, String);
 
 /// A URL, perhaps with places for values behind the host.
 #[derive(Debug, Clone)]
@@ -18,12 +18,12 @@ impl UrlTemplate {
     /// `path` appended to `url`, before its query. The error is a sentence and repeats no text of the URL.
     pub(super) fn new(url: Template, path: Template) -> Result<Self, String> {
         let template = append(url, path);
-        let fixed: String = template.parts.iter().map_while(|p| if let Part::Text(text) = p { Some(text.as_str()) } else { None }).collect();
+        let fixed: String = template.parts.iter().map_while(|p| if let TemplatePart::Text(text) = p { Some(text.as_str()) } else { None }).collect();
         let host_is_fixed = fixed.split_once("://").is_some_and(|(_, rest)| rest.contains(['/', '?', '#']));
         if !template.is_fixed() && !host_is_fixed {
             return Err("scheme, host and port cannot come from a template; use templates behind the host only".into());
         }
-        let text = template.parts.iter().map(|p| if let Part::Text(text) = p { text.as_str() } else { "x" }).collect::<String>();
+        let text = template.parts.iter().map(|p| if let TemplatePart::Text(text) = p { text.as_str() } else { "x" }).collect::<String>();
         let mut probe = Url::parse(&text).map_err(|e| format!("the URL is not valid: {e}"))?;
         probe.set_fragment(None);
         if !matches!(probe.scheme(), "http" | "https") || probe.host_str().is_none() {
@@ -36,7 +36,7 @@ impl UrlTemplate {
     }
 
     /// The URL for these values, each percent-encoded.
-    pub(super) fn render(&self, facts: &Facts<'_>) -> Result<Url, Misfit> {
+    pub(super) fn render(&self, facts: &RecordFacts<'_>) -> Result<Url, TemplateMisfit> {
         if self.template.is_fixed() {
             return Ok(self.probe.clone());
         }
@@ -44,12 +44,12 @@ impl UrlTemplate {
         for part in &self.template.parts {
             let value = facts.value(part);
             match part {
-                Part::Text(fixed) => {
+                TemplatePart::Text(fixed) => {
                     in_query |= fixed.contains('?');
                     text.push_str(fixed);
                 }
                 // An empty part of a path would address the collection instead of the record.
-                Part::Field(name) if value.is_empty() && !in_query => {
+                TemplatePart::Field(name) if value.is_empty() && !in_query => {
                     return Err(("empty_in_url", format!("field `{name}` is empty and stands in the path of the URL")));
                 }
                 _ => text.push_str(&percent_encode(&value)),
@@ -78,27 +78,27 @@ fn append(url: Template, path: Template) -> Template {
     let (mut before, mut after) = (Vec::new(), Vec::new());
     for part in url.parts {
         match part {
-            Part::Text(text) if after.is_empty() => match text.find(['?', '#']) {
+            TemplatePart::Text(text) if after.is_empty() => match text.find(['?', '#']) {
                 Some(at) => {
-                    before.push(Part::Text(text[..at].to_owned()));
-                    after.push(Part::Text(text[at..].to_owned()));
+                    before.push(TemplatePart::Text(text[..at].to_owned()));
+                    after.push(TemplatePart::Text(text[at..].to_owned()));
                 }
-                None => before.push(Part::Text(text)),
+                None => before.push(TemplatePart::Text(text)),
             },
             other if after.is_empty() => before.push(other),
             other => after.push(other),
         }
     }
-    if let Some(Part::Text(last)) = before.last_mut() {
+    if let Some(TemplatePart::Text(last)) = before.last_mut() {
         last.truncate(last.trim_end_matches('/').len());
     }
-    before.push(Part::Text("/".into()));
+    before.push(TemplatePart::Text("/".into()));
     let mut path = path.parts;
-    if let Some(Part::Text(first)) = path.first_mut() {
+    if let Some(TemplatePart::Text(first)) = path.first_mut() {
         *first = first.trim_start_matches('/').to_owned();
     }
-    let path_has_query = path.iter().any(|p| matches!(p, Part::Text(text) if text.contains('?')));
-    if let (true, Some(Part::Text(query))) = (path_has_query, after.first_mut()) {
+    let path_has_query = path.iter().any(|p| matches!(p, TemplatePart::Text(text) if text.contains('?')));
+    if let (true, Some(TemplatePart::Text(query))) = (path_has_query, after.first_mut()) {
         *query = query.replacen('?', "&", 1);
     }
     before.extend(path);
@@ -126,7 +126,7 @@ mod tests {
         let layout = Layout::new(vec![Field { name: "id".into(), kind: Type::Any, identifier: true }]);
         let mut record = Vec::new();
         cells::push(&mut record, value);
-        let facts = Facts { sync: "my sync", operation: Op::Upsert, id: "w-1", record: Some((&layout, Cells(&record))) };
+        let facts = RecordFacts { sync: "my sync", operation: Op::Upsert, id: "w-1", record: Some((&layout, Cells(&record))) };
         template.render(&facts).map(String::from).map_err(|(code, _)| code.to_owned())
     }
 

@@ -9,11 +9,11 @@ use domain::config::SecretSource;
 use domain::fault::{Code, Fault};
 use domain::mode::{Mode, Op};
 use domain::outcome::WriteError;
-use domain::ports::{Destination as _, Need, Opening};
+use domain::ports::{Destination as _, OpenArgs, PreflightRequest};
 use domain::sync::Target;
 use serde_json::{Value, json};
 
-use super::Webhook;
+use super::WebhookDestination;
 use super::fixture::Fixture;
 
 struct Secrets;
@@ -30,15 +30,15 @@ impl SecretSource for Secrets {
     }
 }
 
-async fn open(config: Value, object: &str, options: Value) -> Result<Webhook, Fault> {
+async fn open(config: Value, object: &str, options: Value) -> Result<WebhookDestination, Fault> {
     let target = Target { connection: "hook".into(), object: object.into(), options: options.as_object().unwrap().clone() };
-    Webhook::open(Opening { name: "hook", config: &config, folder: Path::new("."), secrets: &Secrets }, &target).await
+    WebhookDestination::open(OpenArgs { name: "hook", config: &config, folder: Path::new("."), secrets: &Secrets }, &target).await
 }
 
 async fn findings(config: Value, options: Value, mode: Mode) -> String {
     let webhook = open(config, "", options).await.unwrap();
     let fields = [("id".to_owned(), true), ("email".to_owned(), false)];
-    let schema = webhook.preflight(Need { mode, fields: &fields }).await.unwrap();
+    let schema = webhook.preflight(PreflightRequest { mode, fields: &fields }).await.unwrap();
     assert!(schema.fields.is_none());
     schema.findings.iter().map(|f| format!("{:?} {f}", f.severity)).collect::<Vec<_>>().join("; ")
 }

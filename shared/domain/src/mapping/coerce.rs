@@ -18,7 +18,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Refusal, iso, number};
+use super::{ValueRefusal, iso, number};
 use crate::value::{Type, Value, canonical_decimal};
 
 /// How values of one type fit another.
@@ -62,10 +62,10 @@ pub fn mend(from: Type, to: Type, column: &str) -> String {
 }
 
 /// `value` as a value of type `to`. Text that has to be written goes to `buffer`.
-pub(super) fn coerce<'v>(value: Value<'v>, to: Type, buffer: &'v mut String) -> Result<Value<'v>, Refusal> {
-    let refuse = |rule: &'static str| Err(Refusal::new(rule, &value));
+pub(super) fn coerce<'v>(value: Value<'v>, to: Type, buffer: &'v mut String) -> Result<Value<'v>, ValueRefusal> {
+    let refuse = |rule: &'static str| Err(ValueRefusal::new(rule, &value));
     if let Value::Unreadable(why) = value {
-        return Err(Refusal::unreadable(why));
+        return Err(ValueRefusal::unreadable(why));
     }
     match (to, value) {
         (Type::Any, _) | (_, Value::Missing | Value::Null) => Ok(value),
@@ -153,7 +153,7 @@ pub(super) fn coerce<'v>(value: Value<'v>, to: Type, buffer: &'v mut String) -> 
         },
 
         (Type::Json, Value::Json(_)) => Ok(value),
-        (Type::Json, Value::Text(text)) => json(text).map(Value::Json).ok_or_else(|| Refusal::new("must be JSON", &value)),
+        (Type::Json, Value::Text(text)) => json(text).map(Value::Json).ok_or_else(|| ValueRefusal::new("must be JSON", &value)),
         (Type::Json, _) => encode_json(value, buffer),
 
         (Type::Uuid, Value::Uuid(_)) => Ok(value),
@@ -164,7 +164,7 @@ pub(super) fn coerce<'v>(value: Value<'v>, to: Type, buffer: &'v mut String) -> 
 
         (Type::Bool | Type::Int | Type::Float | Type::Decimal | Type::Bytes, _)
         | (Type::Date | Type::Time | Type::DateTime | Type::Timestamp | Type::Uuid, _) => {
-            Err(Refusal::new(format!("cannot become {to}: cast it in SQL"), &value))
+            Err(ValueRefusal::new(format!("cannot become {to}: cast it in SQL"), &value))
         }
     }
 }
@@ -203,7 +203,7 @@ pub(super) fn json(text: &str) -> Option<&str> {
 }
 
 /// Any value but text as a JSON document.
-pub(super) fn encode_json<'v>(value: Value<'v>, buffer: &'v mut String) -> Result<Value<'v>, Refusal> {
+pub(super) fn encode_json<'v>(value: Value<'v>, buffer: &'v mut String) -> Result<Value<'v>, ValueRefusal> {
     if let Value::Json(_) = value {
         return Ok(value);
     }
@@ -211,6 +211,6 @@ pub(super) fn encode_json<'v>(value: Value<'v>, buffer: &'v mut String) -> Resul
     bytes.clear();
     value.write_json(&mut bytes);
     // JSON is written from valid text and ASCII.
-    *buffer = String::from_utf8(bytes).map_err(|_| Refusal::new("must be JSON", &value))?;
+    *buffer = String::from_utf8(bytes).map_err(|_| ValueRefusal::new("must be JSON", &value))?;
     Ok(Value::Json(buffer))
 }

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::coerce::{self, Fit};
-use super::plan::{Empty, Plan, Refine, Source};
-use super::transform::Step;
+use super::field::{FieldProgram, OnNull, Source, ValueSteps};
+use super::transform::TransformStep;
 use super::validate::Check;
 use crate::cells;
 use crate::finding::{Finding, nearest};
@@ -13,7 +13,7 @@ use crate::layout::Field;
 use crate::mode::Mode;
 use crate::row::Column;
 use crate::schema::{DestinationField, DestinationSchema};
-use crate::sync::{FieldMapping, Nulls, Rule, Sync, Transform};
+use crate::sync::{FieldMapping, Nulls, Sync, Transform, ValidationRule};
 use crate::value::{Type, Value};
 
 /// How many names a finding lists.
@@ -21,7 +21,7 @@ const LISTED: usize = 20;
 
 /// The fields with their plans, in the order of the file, and everything that was found. Fields of lines
 /// with an error are left out.
-pub(super) fn compile(sync: &Sync, columns: &[Column], schema: &DestinationSchema) -> (Vec<(Field, Plan)>, Vec<Finding>) {
+pub(super) fn compile(sync: &Sync, columns: &[Column], schema: &DestinationSchema) -> (Vec<(Field, FieldProgram)>, Vec<Finding>) {
     let mut findings = Vec::new();
     for key in &sync.model.key {
         if !columns.iter().any(|c| c.name == *key) {
@@ -65,7 +65,7 @@ struct Line<'a> {
     columns: &'a [Column],
     schema: &'a DestinationSchema,
     mode: Mode,
-    rules: Vec<&'a Rule>,
+    rules: Vec<&'a ValidationRule>,
     findings: &'a mut Vec<Finding>,
     failed: bool,
 }
@@ -82,7 +82,7 @@ impl<'a> Line<'a> {
         self.findings.push(Finding::error(&self.about, what, fix));
     }
 
-    fn compile(mut self) -> Option<(Field, Plan)> {
+    fn compile(mut self) -> Option<(Field, FieldProgram)> {
         let line = self.line;
         let destination = self.destination();
         let constant = line.constant.as_ref().map(Given::new);
@@ -111,7 +111,7 @@ impl<'a> Line<'a> {
         }
         let kind = wanted.unwrap_or(mapped);
         let checks = self.checks(destination, kind);
-        let refine = Refine { steps, values: BTreeMap::new(), kind: Some(kind).filter(|k| *k != Type::Any), checks, buffer: String::new() };
+        let refine = ValueSteps { steps, values: BTreeMap::new(), kind: Some(kind).filter(|k| *k != Type::Any), checks, buffer: String::new() };
         self.finish(destination, constant, column, kind, refine)
     }
 
@@ -122,8 +122,8 @@ impl<'a> Line<'a> {
         constant: Option<Given>,
         column: usize,
         kind: Type,
-        mut refine: Refine,
-    ) -> Option<(Field, Plan)> {
+        mut refine: ValueSteps,
+    ) -> Option<(Field, FieldProgram)> {
         let line = self.line;
         self.values(&mut refine, destination);
         refine.values.clone_from(&line.values);
@@ -133,7 +133,7 @@ impl<'a> Line<'a> {
         };
         self.case(kind);
         let field = Field { name: line.to.clone(), kind, identifier: line.identifier };
-        (!self.failed).then(|| (field, Plan { field: line.to.clone(), source, refine }))
+        (!self.failed).then(|| (field, FieldProgram { field: line.to.clone(), source, refine }))
     }
 
     /// The column's position and type.
@@ -165,13 +165,13 @@ impl<'a> Line<'a> {
         Some(field)
     }
 
-    fn steps(&mut self, kind: Type, wanted: Option<Type>) -> Option<(Vec<Step>, Type)> {
+    fn steps(&mut self, kind: Type, wanted: Option<Type>) -> Option<(Vec<TransformStep>, Type)> {
         let line = self.line;
         let mut steps = Vec::new();
         let mut kind = kind;
         for (at, transform) in line.transform.iter().enumerate() {
             let last = at + 1 == line.transform.len() && line.values.is_empty();
-            match Step::compile(transform, kind, !last || wanted == Some(Type::Text)) {
+            match TransformStep::compile(transform, kind, !last || wanted == Some(Type::Text)) {
                 Ok((step, next)) => {
                     steps.push(step);
                     kind = next;
@@ -217,7 +217,7 @@ impl<'a> Line<'a> {
     }
 
     /// Every value that `values` can give, held against the field.
-    fn values(&mut self, refine: &mut Refine, destination: Option<&DestinationField>) {
+    fn values(&mut self, refine: &mut ValueSteps, destination: Option<&DestinationField>) {
         for (from, to) in &self.line.values {
             let Err(refusal) = refine.settle(to).map(|_| ()) else { continue };
             let allowed = destination.and_then(|d| d.one_of.as_ref()).filter(|allowed| !allowed.contains(to));
@@ -233,7 +233,7 @@ impl<'a> Line<'a> {
     }
 
     /// A constant or a default as the cell that goes into the record.
-    fn given(&mut self, what: &str, given: &Given, refine: &mut Refine) -> Option<Vec<u8>> {
+    fn given(&mut self, what: &str, given: &Given, refine: &mut ValueSteps) -> Option<Vec<u8>> {
         let mut cell = Vec::new();
         match refine.apply(given.value()) {
             Ok(value) => cells::push(&mut cell, value),
@@ -251,23 +251,23 @@ impl<'a> Line<'a> {
     }
 
     /// What a null does.
-    fn empty(&mut self, destination: Option<&DestinationField>, refine: &mut Refine) -> Option<Empty> {
+    fn empty(&mut self, destination: Option<&DestinationField>, refine: &mut ValueSteps) -> Option<OnNull> {
         let line = self.line;
         if let Some(default) = &line.default {
-            return Some(Empty::Cell(self.given("default", &Given::new(default), refine)?));
+            return Some(OnNull::Cell(self.given("default", &Given::new(default), refine)?));
         }
         if line.identifier {
-            return Some(Empty::Refuse("must not be null"));
+            return Some(OnNull::Refuse("must not be null"));
         }
         if self.rules.iter().any(|r| r.required) {
-            return Some(Empty::Refuse("must not be null or empty"));
+            return Some(OnNull::Refuse("must not be null or empty"));
         }
         if self.mode == Mode::Append && destination.is_some_and(|d| d.required) {
-            return Some(Empty::Refuse("must not be null, because the destination needs it for a new record"));
+            return Some(OnNull::Refuse("must not be null, because the destination needs it for a new record"));
         }
         let mut cell = Vec::new();
         cells::push(&mut cell, if line.nulls == Some(Nulls::Clear) { Value::Null } else { Value::Missing });
-        Some(Empty::Cell(cell))
+        Some(OnNull::Cell(cell))
     }
 
     /// Warns of identifiers that differ for us and are the same for the destination.

@@ -10,9 +10,9 @@
 
 pub mod coerce;
 mod compile;
+mod field;
 pub mod iso;
 pub mod number;
-mod plan;
 pub mod transform;
 pub mod validate;
 
@@ -29,7 +29,7 @@ use crate::row::{Column, RowRef};
 use crate::schema::DestinationSchema;
 use crate::sync::{FieldMapping, Sync};
 use crate::value::Value;
-use plan::Plan;
+use field::FieldProgram;
 
 /// Why we refuse a record. Never holds the value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,12 +44,12 @@ pub struct Invalid {
 
 /// Why a value is refused, before it is known of which field.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Refusal {
+struct ValueRefusal {
     rule: Cow<'static, str>,
     got: String,
 }
 
-impl Refusal {
+impl ValueRefusal {
     #[cold]
     fn new(rule: impl Into<Cow<'static, str>>, value: &Value<'_>) -> Self {
         let got = match value {
@@ -78,7 +78,7 @@ pub fn line(mapping: &FieldMapping) -> String {
 pub struct Mapper {
     layout: Layout,
     /// One for every field, in the layout's order.
-    plans: Vec<Plan>,
+    plans: Vec<FieldProgram>,
 }
 
 impl Mapper {

@@ -3,9 +3,9 @@
 //! A check looks at the value in place and never changes it. Every check but those on emptiness is only
 //! ever given a value that is neither null nor missing.
 
-use super::{Refusal, iso};
+use super::{ValueRefusal, iso};
 use crate::schema::DestinationField;
-use crate::sync::{Format, Rule};
+use crate::sync::{Format, ValidationRule};
 use crate::value::{Type, Value};
 
 /// One check on a value.
@@ -39,7 +39,7 @@ const LISTED: usize = 12;
 
 impl Check {
     /// The checks of a rule of the sync file.
-    pub fn of_rule(rule: &Rule) -> Vec<Check> {
+    pub fn of_rule(rule: &ValidationRule) -> Vec<Check> {
         let mut out = Vec::new();
         out.extend(rule.required.then_some(Check::NotEmpty("must not be null or empty")));
         out.extend(rule.format.map(Check::Format));
@@ -82,8 +82,8 @@ impl Check {
     }
 
     /// Refuses a value that does not pass.
-    pub(super) fn test(&self, value: &Value<'_>) -> Result<(), Refusal> {
-        if self.holds(value) { Ok(()) } else { Err(Refusal::new(self.sentence(), value)) }
+    pub(super) fn test(&self, value: &Value<'_>) -> Result<(), ValueRefusal> {
+        if self.holds(value) { Ok(()) } else { Err(ValueRefusal::new(self.sentence(), value)) }
     }
 
     fn holds(&self, value: &Value<'_>) -> bool {

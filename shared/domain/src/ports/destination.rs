@@ -10,7 +10,7 @@ use crate::cells::Cells;
 use crate::config::RateLimit;
 use crate::fault::Fault;
 use crate::finding::Finding;
-use crate::job::{Jobs, Load};
+use crate::job::{Jobs, PlannedLoad};
 use crate::layout::Layout;
 use crate::mode::Mode;
 use crate::outcome::{Outcome, WriteError};
@@ -33,7 +33,7 @@ pub struct Limits {
 
 /// What a sync needs of its destination.
 #[derive(Debug, Clone, Copy)]
-pub struct Need<'a> {
+pub struct PreflightRequest<'a> {
     /// The mode.
     pub mode: Mode,
     /// The names of the mapped fields, each with whether it identifies the record.
@@ -56,7 +56,7 @@ pub trait Destination: Send + Sync {
 
     /// What the batches of a plan of this size are cut by. Larger batches than [`Destination::limits`] allows are
     /// for [`Destination::jobs`].
-    fn limits_for(&self, load: Load) -> Limits {
+    fn limits_for(&self, load: PlannedLoad) -> Limits {
         let _ = load;
         self.limits()
     }
@@ -64,7 +64,7 @@ pub trait Destination: Send + Sync {
     /// Looks whether the destination will take so much today. A finding that is an error keeps a run from sending
     /// anything; a warning is shown with the plan. Not asked when there is nothing to send.
     /// Faults: as of [`Destination::preflight`].
-    async fn headroom(&self, load: Load) -> Result<Option<Finding>, Fault> {
+    async fn check_quota(&self, load: PlannedLoad) -> Result<Option<Finding>, Fault> {
         let _ = load;
         Ok(None)
     }
@@ -77,7 +77,7 @@ pub trait Destination: Send + Sync {
     /// Looks at the destination's schema without writing. Findings are about the destination's own side;
     /// field types are compared by the mapping.
     /// Faults: `DestinationUnreachable`, `DestinationUnauthorized`, `DestinationMisconfigured`.
-    async fn preflight(&self, need: Need<'_>) -> Result<DestinationSchema, Fault>;
+    async fn preflight(&self, need: PreflightRequest<'_>) -> Result<DestinationSchema, Fault>;
 
     /// Which place this is, as the destination itself identifies it: host, database and table; portal and object; org and
     /// object; a URL without its secrets. The same place has the same text however the connection is named or reached, and two

@@ -14,9 +14,9 @@ pub mod state;
 pub mod warehouse;
 
 pub use self::clock::{Clock, SystemClock};
-pub use self::destination::{Destination, Limits, Need, Renew};
+pub use self::destination::{Destination, Limits, PreflightRequest, Renew};
 pub use self::notifier::Notifier;
-pub use self::queue::{BatchQueue, Delivery, Receipt, Shelf};
-pub use self::registry::{DestinationEntry, Opened, Opening, WarehouseEntry};
+pub use self::queue::{BatchQueue, Delivery, PlanStore, Receipt};
+pub use self::registry::{DestinationEntry, OpenArgs, OpenFuture, WarehouseEntry};
 pub use self::state::{BatchRef, BucketStore, Claim, DeadLetterStore, HeadStore, LimiterStore, Progress, RunStore, StateStore};
-pub use self::warehouse::{Described, Only, Query, RowStream, Warehouse};
+pub use self::warehouse::{ModelSchema, Query, RowFilter, RowStream, Warehouse};

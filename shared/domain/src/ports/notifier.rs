@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 
-use crate::alert::Alert;
 use crate::fault::Fault;
+use crate::monitoring::alert::Alert;
 
 /// Tells people. Whoever asks for that goes on whatever becomes of it.
 #[async_trait]

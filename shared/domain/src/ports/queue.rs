@@ -54,7 +54,7 @@ pub trait BatchQueue: Send + Sync {
 
 /// Where a run lays down batches that it has no time left to enqueue. Every fault is `QueueUnusable`.
 #[async_trait]
-pub trait Shelf: Send + Sync {
+pub trait PlanStore: Send + Sync {
     /// Keeps a part of a run. Replaces one of the same number.
     async fn put(&self, run: &str, part: u32, bytes: bytes::Bytes) -> Result<(), Fault>;
 

@@ -11,7 +11,7 @@ use super::{Destination, Warehouse};
 
 /// What opening a connection needs.
 #[derive(Clone, Copy)]
-pub struct Opening<'a> {
+pub struct OpenArgs<'a> {
     /// The connection's name, for messages.
     pub name: &'a str,
     /// The connection's settings, without `type`.
@@ -23,7 +23,7 @@ pub struct Opening<'a> {
 }
 
 /// A future that opens a connection.
-pub type Opened<'a, T> = std::pin::Pin<Box<dyn Future<Output = Result<Arc<T>, Fault>> + Send + 'a>>;
+pub type OpenFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = Result<Arc<T>, Fault>> + Send + 'a>>;
 
 /// One kind of warehouse, as the registry lists it.
 pub struct WarehouseEntry {
@@ -32,7 +32,7 @@ pub struct WarehouseEntry {
     /// What it is, in a few words.
     pub about: &'static str,
     /// Opens a connection. Does not connect yet.
-    pub open: for<'a> fn(Opening<'a>) -> Opened<'a, dyn Warehouse>,
+    pub open: for<'a> fn(OpenArgs<'a>) -> OpenFuture<'a, dyn Warehouse>,
     /// JSON Schema of its settings.
     pub schema: fn() -> schemars::Schema,
 }
@@ -46,7 +46,7 @@ pub struct DestinationEntry {
     /// For each mode whether it can be honoured, else the reason why not.
     pub modes: fn(Mode) -> Result<(), &'static str>,
     /// Opens a connection for one sync's target. Does not connect yet.
-    pub open: for<'a> fn(Opening<'a>, &'a Target) -> Opened<'a, dyn Destination>,
+    pub open: for<'a> fn(OpenArgs<'a>, &'a Target) -> OpenFuture<'a, dyn Destination>,
     /// JSON Schema of its settings.
     pub schema: fn() -> schemars::Schema,
     /// JSON Schema of a sync's `destination.options`.

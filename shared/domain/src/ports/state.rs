@@ -6,9 +6,9 @@ use crate::bucket::{Bucket, EntryWrite};
 use crate::clock::Millis;
 use crate::config::RateLimit;
 use crate::dead_letter::DeadLetter;
-use crate::doubt::ClaimNotes;
 use crate::fault::Fault;
 use crate::head::Head;
+use crate::in_doubt::ClaimNotes;
 use crate::key::KeyHash;
 use crate::limiter::{Lease, LimiterState};
 use crate::manifest::ManifestPage;
@@ -109,7 +109,7 @@ pub trait RunStore: Send + Sync {
     async fn settle(&self, batch: BatchRef<'_>, state: &BatchState, progress: Option<Millis>) -> Result<Progress, Fault>;
 
     /// Says how many batches a run has, once all are enqueued.
-    async fn seal(&self, run: &str, batches: u32) -> Result<Progress, Fault>;
+    async fn set_batch_total(&self, run: &str, batches: u32) -> Result<Progress, Fault>;
 
     /// When a run last settled a batch.
     async fn last_progress(&self, run: &str) -> Result<Option<Millis>, Fault>;
@@ -119,11 +119,11 @@ pub trait RunStore: Send + Sync {
 
     /// What batches that were claimed and never done noted of their records, and the jobs that they wait for, in any run of
     /// the sync that was not [`RunStore::forget_doubts`].
-    async fn doubts(&self, sync: &str) -> Result<ClaimNotes, Fault>;
+    async fn in_doubt(&self, sync: &str) -> Result<ClaimNotes, Fault>;
 
     /// Forgets the unfinished claims of these runs, as far as their writers are gone at `now`: the state itself says by then
     /// that the versions of their records are not known. Runs are named, because their ids tell time by clocks that may differ.
-    async fn forget_doubts(&self, sync: &str, runs: &[String], now: Millis) -> Result<(), Fault>;
+    async fn clear_in_doubt(&self, sync: &str, runs: &[String], now: Millis) -> Result<(), Fault>;
 }
 
 /// Records set aside, each with its reason. Every fault is `StateUnusable`.

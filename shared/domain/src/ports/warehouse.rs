@@ -13,12 +13,12 @@ pub struct Query {
     /// The model's SQL.
     pub sql: String,
     /// Only rows where this holds.
-    pub only: Option<Only>,
+    pub only: Option<RowFilter>,
 }
 
 /// A condition on a model's rows.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Only {
+pub enum RowFilter {
     /// Rows whose column is at least this value, given as one canonical cell.
     From {
         /// The column.
@@ -32,7 +32,7 @@ pub enum Only {
 
 /// A model as the warehouse describes it without reading it.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Described {
+pub struct ModelSchema {
     /// The columns in order.
     pub columns: Vec<Column>,
     /// Columns named twice.
@@ -49,7 +49,7 @@ pub type RowStream = BoxStream<'static, Result<RowBatch, Fault>>;
 pub trait Warehouse: Send + Sync {
     /// Connects, and describes the model's columns without running it.
     /// Faults: `WarehouseUnreachable`, `WarehouseDenied`, `ModelFailed` (with the position in the SQL where known).
-    async fn describe(&self, query: &Query) -> Result<Described, Fault>;
+    async fn describe(&self, query: &Query) -> Result<ModelSchema, Fault>;
 
     /// Runs the model in one read-only snapshot and streams its rows, columns in the order of `describe`.
     /// Faults come as the stream's last item: `ModelFailed`, `ModelTimeout`, `WarehouseUnreachable`.

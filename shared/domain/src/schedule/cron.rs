@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use crate::finding::Finding;
 
 /// A field: its name, the numbers it takes, and names for them.
-struct Field {
+struct CronField {
     name: &'static str,
     least: u32,
     most: u32,
@@ -16,18 +16,18 @@ struct Field {
 
 const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const DAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
-const FIELDS: [Field; 5] = [
-    Field { name: "minute", least: 0, most: 59, names: &[] },
-    Field { name: "hour", least: 0, most: 23, names: &[] },
-    Field { name: "day of month", least: 1, most: 31, names: &[] },
-    Field { name: "month", least: 1, most: 12, names: &MONTHS },
+const FIELDS: [CronField; 5] = [
+    CronField { name: "minute", least: 0, most: 59, names: &[] },
+    CronField { name: "hour", least: 0, most: 23, names: &[] },
+    CronField { name: "day of month", least: 1, most: 31, names: &[] },
+    CronField { name: "month", least: 1, most: 12, names: &MONTHS },
     // 7 is Sunday too.
-    Field { name: "day of week", least: 0, most: 7, names: &DAYS },
+    CronField { name: "day of week", least: 0, most: 7, names: &DAYS },
 ];
 
 /// One part of a field, between commas: from, to, and every so many.
 #[derive(Clone, Copy)]
-struct Part {
+struct CronPart {
     from: u32,
     to: u32,
     step: u32,
@@ -35,11 +35,11 @@ struct Part {
 
 /// An expression, read: the parts of each field, none where it is not restricted. Never both kinds of days.
 pub struct Expression {
-    minute: Option<Vec<Part>>,
-    hour: Option<Vec<Part>>,
-    day: Option<Vec<Part>>,
-    month: Option<Vec<Part>>,
-    weekday: Option<Vec<Part>>,
+    minute: Option<Vec<CronPart>>,
+    hour: Option<Vec<CronPart>>,
+    day: Option<Vec<CronPart>>,
+    month: Option<Vec<CronPart>>,
+    weekday: Option<Vec<CronPart>>,
 }
 
 /// Reads five fields. The finding says what is wrong with them, or what the scheduler cannot do.
@@ -68,7 +68,7 @@ pub fn translate(text: &str) -> Result<String, Finding> {
         (None, Some(weekday)) => ("?".into(), week(&weekday)),
         (None, None) => ("*".into(), "?".into()),
     };
-    let all = |parts: Option<Vec<Part>>, most: u32| parts.map_or("*".to_owned(), |parts| written(&parts, most));
+    let all = |parts: Option<Vec<CronPart>>, most: u32| parts.map_or("*".to_owned(), |parts| written(&parts, most));
     Ok(format!("cron({} {} {} {} {} *)", all(minute, 59), all(hour, 23), days.0, all(month, 12), days.1))
 }
 
@@ -87,7 +87,7 @@ impl Expression {
     }
 }
 
-fn has(parts: Option<&[Part]>, number: u32) -> bool {
+fn has(parts: Option<&[CronPart]>, number: u32) -> bool {
     parts.is_none_or(|parts| parts.iter().any(|p| (p.from..=p.to).contains(&number) && (number - p.from).is_multiple_of(p.step)))
 }
 
@@ -95,16 +95,16 @@ fn wrong(text: &str, what: &str, fix: &str) -> Finding {
     Finding::error("schedule.cron", format!("`{text}` {what}"), fix)
 }
 
-impl Field {
+impl CronField {
     /// The parts of a field; `None` when it is not restricted. The error completes "`0 9 * * 8` …".
-    fn read(&self, word: &str) -> Result<Option<Vec<Part>>, String> {
+    fn read(&self, word: &str) -> Result<Option<Vec<CronPart>>, String> {
         if word == "*" || word == "?" && self.name.starts_with("day") {
             return Ok(None);
         }
         word.split(',').map(|part| self.part(part)).collect::<Result<_, _>>().map(Some)
     }
 
-    fn part(&self, text: &str) -> Result<Part, String> {
+    fn part(&self, text: &str) -> Result<CronPart, String> {
         let (range, step) = match text.split_once('/') {
             Some((range, step)) => (range, Some(step.parse().ok().filter(|s| (1..=self.most).contains(s)).ok_or_else(|| self.not(text))?)),
             None => (text, None),
@@ -118,7 +118,7 @@ impl Field {
         if from > to {
             return Err(format!("has `{text}` as {}, a range that runs backwards", self.name));
         }
-        Ok(Part { from, to, step: step.unwrap_or(1) })
+        Ok(CronPart { from, to, step: step.unwrap_or(1) })
     }
 
     fn number(&self, text: &str) -> Result<u32, String> {
@@ -136,18 +136,18 @@ impl Field {
 }
 
 /// Parts as the scheduler reads them: an increment counts from a number to the end of the field.
-fn written(parts: &[Part], most: u32) -> String {
-    let part = |p: &Part| match p {
-        Part { from, to, .. } if from == to => from.to_string(),
-        Part { from, to, step: 1 } => format!("{from}-{to}"),
-        Part { from, to, step } if *to == most => format!("{from}/{step}"),
-        Part { from, to, step } => (*from..=*to).step_by(*step as usize).map(|n| n.to_string()).collect::<Vec<_>>().join(","),
+fn written(parts: &[CronPart], most: u32) -> String {
+    let part = |p: &CronPart| match p {
+        CronPart { from, to, .. } if from == to => from.to_string(),
+        CronPart { from, to, step: 1 } => format!("{from}-{to}"),
+        CronPart { from, to, step } if *to == most => format!("{from}/{step}"),
+        CronPart { from, to, step } => (*from..=*to).step_by(*step as usize).map(|n| n.to_string()).collect::<Vec<_>>().join(","),
     };
     parts.iter().map(part).collect::<Vec<_>>().join(",")
 }
 
 /// Days of the week, Sunday as 1: a range where they follow each other, else a list. Increments are not known there.
-fn week(parts: &[Part]) -> String {
+fn week(parts: &[CronPart]) -> String {
     let days: BTreeSet<u32> = parts.iter().flat_map(|p| (p.from..=p.to).step_by(p.step as usize)).map(|day| day % 7 + 1).collect();
     match (days.first(), days.last()) {
         (Some(first), Some(last)) if days.len() > 2 && (last - first) as usize + 1 == days.len() => format!("{first}-{last}"),

@@ -94,14 +94,14 @@ impl<'de> Deserialize<'de> for Schedule {
                 use serde::de::Error as _;
                 #[derive(Deserialize)]
                 #[serde(deny_unknown_fields)]
-                struct Fields {
+                struct ScheduleFields {
                     every: Option<Span>,
                     cron: Option<String>,
                     timezone: Option<String>,
                     flexible: Option<Span>,
                     on: Option<EventPattern>,
                 }
-                let f = Fields::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+                let f = ScheduleFields::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
                 match (f.every, f.cron, f.timezone, f.flexible, f.on) {
                     (Some(every), None, None, flexible, None) => Ok(Schedule::Every(Every { every, flexible })),
                     (None, Some(cron), timezone, flexible, None) => Ok(Schedule::Cron(Cron { cron, timezone: timezone.unwrap_or_else(utc), flexible })),

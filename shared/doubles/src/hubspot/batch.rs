@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::gate::error;
-use super::portal::{Fields, Portal};
-use super::property::Kind;
-use crate::server::Reply;
+use super::portal::{Portal, PropertyValues};
+use super::property::PropertyType;
+use crate::server::DoubleReply;
 
 /// Most inputs of a request.
-const MOST_INPUTS: usize = 100;
+const MAX_INPUTS: usize = 100;
 const NOW: &str = "2026-01-02T03:04:05.678Z";
 
 /// Which operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Operation {
+pub(super) enum BatchOperation {
     Upsert,
     Update,
     Create,
@@ -30,7 +30,7 @@ enum Done {
 }
 
 /// What is done with an input: to a record, or to a new one.
-struct Prepared {
+struct PreparedInput {
     record: Option<u64>,
     changes: Vec<(String, String)>,
     links: Vec<(String, u64, u64)>,
@@ -38,11 +38,11 @@ struct Prepared {
 
 impl Portal {
     /// Upsert, update or create.
-    pub(super) fn write(&mut self, object: &str, operation: Operation, body: &Value, partial_status: u16) -> Reply {
+    pub(super) fn write(&mut self, object: &str, operation: BatchOperation, body: &Value, partial_status: u16) -> DoubleReply {
         let inputs: Vec<Value> = body.get("inputs").and_then(Value::as_array).cloned().unwrap_or_default();
-        let ok = if operation == Operation::Create { 201 } else { 200 };
+        let ok = if operation == BatchOperation::Create { 201 } else { 200 };
         if inputs.is_empty() {
-            return Reply::json(ok, &json!({ "status": "COMPLETE", "results": [], "errors": [] }));
+            return DoubleReply::json(ok, &json!({ "status": "COMPLETE", "results": [], "errors": [] }));
         }
         if let Some(refused) = self.refuse_whole(object, operation, &inputs) {
             return refused;
@@ -50,7 +50,7 @@ impl Portal {
         let traces: BTreeSet<&str> = inputs.iter().filter_map(|input| input.get("objectWriteTraceId")?.as_str()).collect();
         let by_email = inputs.iter().any(|input| input.get("idProperty").and_then(Value::as_str) == Some("email"));
         let partial = traces.len() == inputs.len() && !by_email;
-        let prepared: Vec<Result<Prepared, (&'static str, String)>> = inputs.iter().map(|input| self.prepare(object, operation, input)).collect();
+        let prepared: Vec<Result<PreparedInput, (&'static str, String)>> = inputs.iter().map(|input| self.prepare(object, operation, input)).collect();
         if !partial && let Some(Err((category, message))) = prepared.iter().find(|p| p.is_err()) {
             let status = match *category {
                 "OBJECT_NOT_FOUND" => 404,
@@ -67,14 +67,14 @@ impl Portal {
             })
             .collect();
         let failed = done.iter().any(|d| matches!(d, Done::Failed(..)));
-        Reply::json(if failed { partial_status } else { ok }, &self.answer(object, operation, &inputs, &done))
+        DoubleReply::json(if failed { partial_status } else { ok }, &self.answer(object, operation, &inputs, &done))
     }
 
     /// What is wrong with the request as a whole.
-    fn refuse_whole(&self, object: &str, operation: Operation, inputs: &[Value]) -> Option<Reply> {
+    fn refuse_whole(&self, object: &str, operation: BatchOperation, inputs: &[Value]) -> Option<DoubleReply> {
         let refuse = |message: String| Some(error(400, "VALIDATION_ERROR", &message));
-        if inputs.len() > MOST_INPUTS {
-            return refuse(format!("Invalid input: the maximum batch size is {MOST_INPUTS}, and there are {} inputs", inputs.len()));
+        if inputs.len() > MAX_INPUTS {
+            return refuse(format!("Invalid input: the maximum batch size is {MAX_INPUTS}, and there are {} inputs", inputs.len()));
         }
         let known = self.objects.get(object)?;
         let mut ids = BTreeSet::new();
@@ -84,16 +84,16 @@ impl Portal {
             let unique = |name: &str| {
                 let property = known.properties.get(name);
                 // A contact's address is unique, but no record is updated by it.
-                property.is_some_and(|p| p.unique || (p.kind == Kind::Email && operation == Operation::Upsert))
+                property.is_some_and(|p| p.unique || (p.kind == PropertyType::Email && operation == BatchOperation::Upsert))
             };
             match (operation, id_property) {
-                (Operation::Upsert, None) => return refuse("idProperty is required for an upsert".into()),
-                (Operation::Upsert | Operation::Update, Some(name)) if !unique(name) => {
+                (BatchOperation::Upsert, None) => return refuse("idProperty is required for an upsert".into()),
+                (BatchOperation::Upsert | BatchOperation::Update, Some(name)) if !unique(name) => {
                     return refuse(format!("Unable to perform update/upsert by non-unique {} property {name} in portal ID 1", known.type_id));
                 }
                 _ => {}
             }
-            if operation != Operation::Create {
+            if operation != BatchOperation::Create {
                 let Some(id) = input.get("id").and_then(Value::as_str).filter(|id| !id.is_empty()) else { return refuse("id is required".into()) };
                 if !ids.insert(fold(id_property, id)) {
                     return refuse(format!("Duplicate IDs found in batch input: [{id}]. IDs must be unique"));
@@ -113,23 +113,23 @@ impl Portal {
     }
 
     /// Checks an input against the records there are.
-    fn prepare(&self, object: &str, operation: Operation, input: &Value) -> Result<Prepared, (&'static str, String)> {
+    fn prepare(&self, object: &str, operation: BatchOperation, input: &Value) -> Result<PreparedInput, (&'static str, String)> {
         let known = self.objects.get(object).ok_or(("OBJECT_NOT_FOUND", "no such object".to_owned()))?;
         let text = |name: &str| input.get(name).and_then(Value::as_str);
         let id_property = text("idProperty");
         let record = match (operation, id_property, text("id")) {
-            (Operation::Create, ..) => None,
+            (BatchOperation::Create, ..) => None,
             (_, Some(name), Some(id)) => known.find(name, id),
             (_, None, Some(id)) => id.parse().ok().filter(|id| known.records.contains_key(id)),
             (_, _, None) => None,
         };
-        if operation == Operation::Update && record.is_none() {
+        if operation == BatchOperation::Update && record.is_none() {
             return Err(("OBJECT_NOT_FOUND", format!("Could not get some {object} objects, they may be deleted or not exist.")));
         }
-        let empty = Fields::new();
+        let empty = PropertyValues::new();
         let before = record.and_then(|id| known.records.get(&id)).unwrap_or(&empty);
         let mut given: Map<String, Value> = input.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
-        if let (Operation::Upsert, Some(name), Some(id), None) = (operation, id_property, text("id"), record) {
+        if let (BatchOperation::Upsert, Some(name), Some(id), None) = (operation, id_property, text("id"), record) {
             given.entry(name).or_insert_with(|| id.into());
         }
         let (mut changes, mut wrong) = (Vec::new(), Vec::new());
@@ -155,11 +155,11 @@ impl Portal {
         if companyless || !missing.is_empty() {
             return Err(("VALIDATION_ERROR", format!("Error creating {object}. Some required properties were not set: {missing:?}")));
         }
-        Ok(Prepared { record, changes, links: self.wanted_links(input)? })
+        Ok(PreparedInput { record, changes, links: self.wanted_links(input)? })
     }
 
     /// The links that a new record carries.
-    fn wanted_links(&self, input: &Value) -> Result<Vec<Wanted>, (&'static str, String)> {
+    fn wanted_links(&self, input: &Value) -> Result<Vec<WantedInput>, (&'static str, String)> {
         let mut out = Vec::new();
         for link in input.get("associations").and_then(Value::as_array).into_iter().flatten() {
             let id = link.pointer("/to/id").and_then(|id| id.as_u64().or_else(|| id.as_str()?.parse().ok())).unwrap_or_default();
@@ -172,7 +172,7 @@ impl Portal {
         Ok(out)
     }
 
-    fn apply(&mut self, object: &str, prepared: Prepared) -> Done {
+    fn apply(&mut self, object: &str, prepared: PreparedInput) -> Done {
         let new = prepared.record.is_none();
         let id = prepared.record.unwrap_or_else(|| self.next_id());
         let Some(known) = self.objects.get_mut(object) else { return Done::Failed("OBJECT_NOT_FOUND", "no such object".into()) };
@@ -195,7 +195,7 @@ impl Portal {
     }
 
     /// The body of a good answer. Results come in the order of the records, not of the inputs.
-    fn answer(&self, object: &str, operation: Operation, inputs: &[Value], done: &[Done]) -> Value {
+    fn answer(&self, object: &str, operation: BatchOperation, inputs: &[Value], done: &[Done]) -> Value {
         let mut results: BTreeMap<u64, Value> = BTreeMap::new();
         let mut errors = Vec::new();
         for (input, done) in inputs.iter().zip(done) {
@@ -206,7 +206,7 @@ impl Portal {
                     properties.insert("hs_object_id".into(), id.to_string());
                     let mut result = json!({ "id": id.to_string(), "properties": properties, "createdAt": NOW, "updatedAt": NOW, "archived": false });
                     if let Some(result) = result.as_object_mut() {
-                        if operation == Operation::Upsert {
+                        if operation == BatchOperation::Upsert {
                             result.insert("new".into(), (*new).into());
                         }
                         if self.echoes_trace_ids
@@ -234,9 +234,9 @@ impl Portal {
     }
 
     /// Archives records by id. Says nothing of those that are not there.
-    pub(super) fn archive(&mut self, object: &str, body: &Value) -> Reply {
+    pub(super) fn archive(&mut self, object: &str, body: &Value) -> DoubleReply {
         let ids: Vec<&str> = body.get("inputs").and_then(Value::as_array).into_iter().flatten().filter_map(|i| i.get("id")?.as_str()).collect();
-        if ids.len() > MOST_INPUTS {
+        if ids.len() > MAX_INPUTS {
             return error(400, "VALIDATION_ERROR", "Invalid input: the maximum batch size is 100");
         }
         for id in ids.into_iter().filter_map(|id| id.parse::<u64>().ok()) {
@@ -245,14 +245,14 @@ impl Portal {
             }
             self.links.retain(|(from, a, to, b, _)| !((from == object && *a == id) || (to == object && *b == id)));
         }
-        Reply::status(204)
+        DoubleReply::status(204)
     }
 
     /// Reads records by id or by a unique property.
-    pub(super) fn read(&self, object: &str, body: &Value, partial_status: u16) -> Reply {
+    pub(super) fn read(&self, object: &str, body: &Value, partial_status: u16) -> DoubleReply {
         let Some(known) = self.objects.get(object) else { return error(404, "OBJECT_NOT_FOUND", "no such object") };
         let ids: Vec<&str> = body.get("inputs").and_then(Value::as_array).into_iter().flatten().filter_map(|i| i.get("id")?.as_str()).collect();
-        if ids.len() > MOST_INPUTS {
+        if ids.len() > MAX_INPUTS {
             return error(400, "VALIDATION_ERROR", "Invalid input: the maximum batch size is 100");
         }
         let wanted: Vec<&str> = body.get("properties").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
@@ -274,18 +274,18 @@ impl Portal {
         }
         let results: Vec<Value> = results.into_values().collect();
         if missing.is_empty() {
-            return Reply::json(200, &json!({ "status": "COMPLETE", "results": results, "startedAt": NOW, "completedAt": NOW }));
+            return DoubleReply::json(200, &json!({ "status": "COMPLETE", "results": results, "startedAt": NOW, "completedAt": NOW }));
         }
         let message = format!("Could not get some {object} objects, they may be deleted or not exist. Check that ids are valid.");
         let error = json!({ "status": "error", "category": "OBJECT_NOT_FOUND", "message": message, "context": { "ids": missing } });
-        Reply::json(
+        DoubleReply::json(
             partial_status,
             &json!({ "status": "COMPLETE", "results": results, "numErrors": missing.len(), "errors": [error], "startedAt": NOW, "completedAt": NOW }),
         )
     }
 
     /// Links records.
-    pub(super) fn link(&mut self, from: &str, to: &str, body: &Value, partial_status: u16) -> Reply {
+    pub(super) fn link(&mut self, from: &str, to: &str, body: &Value, partial_status: u16) -> DoubleReply {
         let (mut results, mut errors) = (Vec::new(), Vec::new());
         let inputs = body.get("inputs").and_then(Value::as_array).cloned().unwrap_or_default();
         for input in &inputs {
@@ -309,10 +309,10 @@ impl Portal {
                 let id = |name: &str| result[name].as_u64().unwrap_or_default();
                 self.links.retain(|(_, a, _, b, _)| (*a, *b) != (id("fromObjectId"), id("toObjectId")));
             });
-            return Reply::json(400, &errors[0]);
+            return DoubleReply::json(400, &errors[0]);
         }
         let status = if errors.is_empty() { 201 } else { partial_status };
-        Reply::json(status, &json!({ "status": "COMPLETE", "results": results, "numErrors": errors.len(), "errors": errors }))
+        DoubleReply::json(status, &json!({ "status": "COMPLETE", "results": results, "numErrors": errors.len(), "errors": errors }))
     }
 }
 
@@ -326,4 +326,4 @@ fn fold(id_property: Option<&str>, id: &str) -> String {
 }
 
 /// A link that an input asks for: the other object's type, the record's id there, the kind of link.
-type Wanted = (String, u64, u64);
+type WantedInput = (String, u64, u64);

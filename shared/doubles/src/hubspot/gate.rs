@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::server::{Reply, Request};
+use crate::server::{DoubleReply, DoubleRequest};
 
 /// The service key that the double takes.
 pub const TOKEN: &str = "pat-na1-planted-secret";
@@ -14,7 +14,7 @@ pub const REFRESH_TOKEN: &str = "planted-refresh-token";
 
 /// A request as the double saw it.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct ReceivedRequest {
     /// When it was whole.
     pub at: Instant,
     /// Its method.
@@ -33,7 +33,7 @@ pub struct Seen {
 
 /// Something that goes wrong.
 #[derive(Debug, Clone)]
-pub enum Fault {
+pub enum InjectedFault {
     /// This status with HubSpot's error body; nothing is done.
     Status(u16),
     /// This status with this `Retry-After`; nothing is done.
@@ -52,7 +52,7 @@ pub enum Fault {
 
 /// Requests in a time.
 #[derive(Debug, Clone)]
-pub struct Quota {
+pub struct QuotaWindow {
     /// In a rolling interval.
     pub max: usize,
     /// The interval.
@@ -64,7 +64,7 @@ pub struct Quota {
     taken: VecDeque<Instant>,
 }
 
-impl Quota {
+impl QuotaWindow {
     /// So many requests in a rolling interval.
     pub fn new(max: usize, interval: Duration) -> Self {
         Self { max, interval, daily: Some((250_000, 250_000)), retry_after: None, taken: VecDeque::new() }
@@ -75,7 +75,7 @@ impl Quota {
 #[derive(Debug)]
 pub struct Gate {
     /// The quota.
-    pub quota: Quota,
+    pub quota: QuotaWindow,
     /// Access tokens that are taken.
     pub tokens: BTreeSet<String>,
     /// The life of a minted token, as it is told.
@@ -84,14 +84,14 @@ pub struct Gate {
     pub minted: u64,
     /// The app lacks the scope for what it does.
     pub scope_missing: bool,
-    next: VecDeque<Fault>,
-    every: Option<(usize, usize, Vec<Fault>)>,
+    next: VecDeque<InjectedFault>,
+    every: Option<(usize, usize, Vec<InjectedFault>)>,
 }
 
 impl Default for Gate {
     fn default() -> Self {
         Self {
-            quota: Quota::new(100, Duration::from_secs(10)),
+            quota: QuotaWindow::new(100, Duration::from_secs(10)),
             tokens: BTreeSet::from([TOKEN.to_owned()]),
             token_life: 1800,
             minted: 0,
@@ -104,12 +104,12 @@ impl Default for Gate {
 
 impl Gate {
     /// The next batch requests fail like this, `times` of them.
-    pub fn fail_next(&mut self, times: usize, fault: Fault) {
+    pub fn fail_next(&mut self, times: usize, fault: InjectedFault) {
         self.next.extend(std::iter::repeat_n(fault, times));
     }
 
     /// Every `nth` batch request fails, by these faults in turn.
-    pub fn fail_every(&mut self, nth: usize, faults: Vec<Fault>) {
+    pub fn fail_every(&mut self, nth: usize, faults: Vec<InjectedFault>) {
         self.every = Some((nth.max(1), 0, faults));
     }
 
@@ -121,7 +121,7 @@ impl Gate {
     }
 
     /// The fault that a batch request meets.
-    pub(super) fn fault(&mut self) -> Option<Fault> {
+    pub(super) fn fault(&mut self) -> Option<InjectedFault> {
         if let Some(next) = self.next.pop_front() {
             return Some(next);
         }
@@ -131,7 +131,7 @@ impl Gate {
     }
 
     /// The answer to a request that may not go on: credentials, then quota.
-    pub(super) fn refuse(&mut self, request: &Request) -> Option<Reply> {
+    pub(super) fn refuse(&mut self, request: &DoubleRequest) -> Option<DoubleReply> {
         let token = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
         match token {
             Some(token) if self.tokens.contains(token) => {}
@@ -147,7 +147,7 @@ impl Gate {
             let (policy, what) = if daily { ("DAILY", "daily") } else { ("TEN_SECONDLY_ROLLING", "ten_secondly_rolling") };
             let body = json!({ "status": "error", "message": format!("You have reached your {what} limit."), "errorType": "RATE_LIMIT",
                 "correlationId": "00000000-0000-0000-0000-000000000000", "policyName": policy });
-            let reply = Reply::json(429, &body);
+            let reply = DoubleReply::json(429, &body);
             return Some(match quota.retry_after {
                 Some(seconds) => reply.with("retry-after", seconds),
                 None => reply,
@@ -161,7 +161,7 @@ impl Gate {
     }
 
     /// The headers that every answer has.
-    pub(super) fn headers(&self, reply: Reply) -> Reply {
+    pub(super) fn headers(&self, reply: DoubleReply) -> DoubleReply {
         let quota = &self.quota;
         let reply = reply
             .with("x-hubspot-ratelimit-max", quota.max)
@@ -174,7 +174,7 @@ impl Gate {
     }
 
     /// Mints an access token for a refresh token.
-    pub(super) fn mint(&mut self, request: &Request) -> Reply {
+    pub(super) fn mint(&mut self, request: &DoubleRequest) -> DoubleReply {
         let form = request.form();
         let field = |name: &str| form.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str()).unwrap_or_default();
         if field("grant_type") != "refresh_token"
@@ -182,17 +182,17 @@ impl Gate {
             || field("client_id").is_empty()
             || field("client_secret").is_empty()
         {
-            return Reply::json(400, &json!({ "status": "BAD_REFRESH_TOKEN", "message": "missing or invalid refresh token" }));
+            return DoubleReply::json(400, &json!({ "status": "BAD_REFRESH_TOKEN", "message": "missing or invalid refresh token" }));
         }
         self.minted += 1;
         let token = format!("minted-access-token-{}", self.minted);
         self.tokens.insert(token.clone());
-        Reply::json(200, &json!({ "token_type": "bearer", "access_token": token, "refresh_token": REFRESH_TOKEN, "expires_in": self.token_life }))
+        DoubleReply::json(200, &json!({ "token_type": "bearer", "access_token": token, "refresh_token": REFRESH_TOKEN, "expires_in": self.token_life }))
     }
 }
 
 /// HubSpot's error body with a status.
-pub(super) fn error(status: u16, category: &str, message: &str) -> Reply {
+pub(super) fn error(status: u16, category: &str, message: &str) -> DoubleReply {
     let body = json!({ "status": "error", "message": message, "correlationId": "00000000-0000-0000-0000-000000000000", "category": category });
-    Reply::json(status, &body)
+    DoubleReply::json(status, &body)
 }

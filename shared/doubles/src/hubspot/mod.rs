@@ -14,10 +14,10 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::portal::Portal;
-use crate::server::{Reply, Request, Server, Service};
+use crate::server::{DoubleReply, DoubleRequest, DoubleService, Server};
 
 /// A running double of one account.
-pub struct HubSpot {
+pub struct HubSpotDouble {
     server: Server,
     account: Arc<Account>,
 }
@@ -32,17 +32,17 @@ impl Account {
     }
 }
 
-impl Service for Account {
-    fn answer(&self, request: &Request) -> Reply {
+impl DoubleService for Account {
+    fn answer(&self, request: &DoubleRequest) -> DoubleReply {
         self.portal().route(request)
     }
 }
 
-impl HubSpot {
+impl HubSpotDouble {
     /// Starts on a free port, with the usual properties and no record.
     pub fn start() -> io::Result<Self> {
         let account = Arc::new(Account::default());
-        Ok(Self { server: Server::start(Arc::clone(&account) as Arc<dyn Service>)?, account })
+        Ok(Self { server: Server::start(Arc::clone(&account) as Arc<dyn DoubleService>)?, account })
     }
 
     /// Where the API is.

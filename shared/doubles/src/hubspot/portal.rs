@@ -2,30 +2,30 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::gate::{Gate, Seen};
-use super::property::{Kind, Property};
+use super::gate::{Gate, ReceivedRequest};
+use super::property::{PropertyDefinition, PropertyType};
 
 /// A record's properties by name; empty ones are not there.
-pub type Fields = BTreeMap<String, String>;
+pub type PropertyValues = BTreeMap<String, String>;
 
 /// An object type with its records.
 #[derive(Debug, Clone, Default)]
-pub struct Object {
+pub struct CrmObject {
     /// `0-1`, `2-77` …
     pub type_id: String,
     /// Its properties, by name.
-    pub properties: BTreeMap<String, Property>,
+    pub properties: BTreeMap<String, PropertyDefinition>,
     /// What a new record must have.
     pub required: Vec<String>,
-    /// The records, by id. Changed by [`Object::put`] and [`Object::remove`] only.
-    pub records: BTreeMap<u64, Fields>,
+    /// The records, by id. Changed by [`CrmObject::put`] and [`CrmObject::remove`] only.
+    pub records: BTreeMap<u64, PropertyValues>,
     /// Where unique values are: by property, then by value.
     index: HashMap<String, HashMap<String, u64>>,
 }
 
-impl Object {
-    fn new(type_id: &str, properties: Vec<Property>) -> Self {
-        let own = Property::new("hs_object_id", Kind::Number).read_only();
+impl CrmObject {
+    fn new(type_id: &str, properties: Vec<PropertyDefinition>) -> Self {
+        let own = PropertyDefinition::new("hs_object_id", PropertyType::Number).read_only();
         let properties = properties.into_iter().chain([own]).map(|p| (p.name.clone(), p)).collect();
         Self { type_id: type_id.into(), properties, ..Self::default() }
     }
@@ -33,12 +33,12 @@ impl Object {
     /// The record that has this value of a property, as HubSpot compares it; contacts also by further addresses.
     pub fn find(&self, property: &str, value: &str) -> Option<u64> {
         let property = self.properties.get(property).filter(|p| p.is_unique())?;
-        let value = if property.kind == Kind::Email { value.trim().to_lowercase() } else { value.to_owned() };
+        let value = if property.kind == PropertyType::Email { value.trim().to_lowercase() } else { value.to_owned() };
         self.index.get(&property.name)?.get(&value).copied()
     }
 
     /// Keeps a record.
-    pub fn put(&mut self, id: u64, fields: Fields) {
+    pub fn put(&mut self, id: u64, fields: PropertyValues) {
         self.remove(id);
         for (property, value) in self.unique_values(&fields) {
             self.index.entry(property).or_default().insert(value, id);
@@ -57,10 +57,10 @@ impl Object {
     }
 
     /// The values by which a record is found, each with its property; an address also among further ones.
-    fn unique_values(&self, fields: &Fields) -> Vec<(String, String)> {
+    fn unique_values(&self, fields: &PropertyValues) -> Vec<(String, String)> {
         let mut out = Vec::new();
         for property in self.properties.values().filter(|p| p.is_unique()) {
-            let more = fields.get("hs_additional_emails").filter(|_| property.kind == Kind::Email);
+            let more = fields.get("hs_additional_emails").filter(|_| property.kind == PropertyType::Email);
             let values = fields.get(&property.name).into_iter().map(String::as_str).chain(more.into_iter().flat_map(|all| all.split(';')));
             out.extend(values.filter(|value| !value.is_empty()).map(|value| (property.name.clone(), value.to_owned())));
         }
@@ -68,7 +68,7 @@ impl Object {
     }
 
     /// The records by a property's value; those without one are left out.
-    pub fn by(&self, property: &str) -> BTreeMap<String, Fields> {
+    pub fn by(&self, property: &str) -> BTreeMap<String, PropertyValues> {
         self.records.values().filter_map(|fields| Some((fields.get(property)?.clone(), fields.clone()))).collect()
     }
 }
@@ -82,13 +82,13 @@ pub struct Portal {
     /// The account's id.
     pub id: u64,
     /// The objects by name: `contacts`, `companies`, `deals`, and custom ones by their fully qualified name.
-    pub objects: BTreeMap<String, Object>,
+    pub objects: BTreeMap<String, CrmObject>,
     /// Links between records.
     pub links: BTreeSet<Link>,
     /// Tokens, quota and faults: what stands before every request.
     pub gate: Gate,
     /// Every request, in order.
-    pub requests: Vec<Seen>,
+    pub requests: Vec<ReceivedRequest>,
     /// Inputs that wrote what was there already.
     pub idle_writes: u64,
     /// A request for links of which one cannot be made is refused as a whole.
@@ -101,31 +101,32 @@ pub struct Portal {
 impl Default for Portal {
     /// An account with the usual properties of the standard objects, and no record.
     fn default() -> Self {
-        let text = |name: &str| Property::new(name, Kind::Text);
+        let text = |name: &str| PropertyDefinition::new(name, PropertyType::Text);
         let lifecycle = [("subscriber", "Subscriber"), ("lead", "Lead"), ("opportunity", "Opportunity"), ("customer", "Customer")];
         let contacts = vec![
-            Property::new("email", Kind::Email),
+            PropertyDefinition::new("email", PropertyType::Email),
             text("firstname"),
             text("lastname"),
             text("phone"),
             text("hs_additional_emails").read_only(),
-            Property::new("createdate", Kind::DateTime).read_only(),
-            Property::new("lifecyclestage", Kind::Select).options(&lifecycle),
+            PropertyDefinition::new("createdate", PropertyType::DateTime).read_only(),
+            PropertyDefinition::new("lifecyclestage", PropertyType::Select).options(&lifecycle),
         ];
-        let companies = vec![text("name"), text("domain"), text("city"), Property::new("numberofemployees", Kind::Number)];
+        let companies = vec![text("name"), text("domain"), text("city"), PropertyDefinition::new("numberofemployees", PropertyType::Number)];
         let deals = vec![
             text("dealname"),
-            Property::new("dealstage", Kind::Select).options(&[("appointmentscheduled", "Appointment scheduled"), ("closedwon", "Closed won")]),
-            Property::new("pipeline", Kind::Select).options(&[("default", "Sales")]),
-            Property::new("amount", Kind::Number),
-            Property::new("closedate", Kind::DateTime),
+            PropertyDefinition::new("dealstage", PropertyType::Select)
+                .options(&[("appointmentscheduled", "Appointment scheduled"), ("closedwon", "Closed won")]),
+            PropertyDefinition::new("pipeline", PropertyType::Select).options(&[("default", "Sales")]),
+            PropertyDefinition::new("amount", PropertyType::Number),
+            PropertyDefinition::new("closedate", PropertyType::DateTime),
         ];
-        let mut deals = Object::new("0-3", deals);
+        let mut deals = CrmObject::new("0-3", deals);
         deals.required = ["dealname", "dealstage", "pipeline"].map(str::to_owned).to_vec();
         Self {
             id: 24_681,
             refuses_links_whole: false,
-            objects: [("contacts", Object::new("0-1", contacts)), ("companies", Object::new("0-2", companies)), ("deals", deals)]
+            objects: [("contacts", CrmObject::new("0-1", contacts)), ("companies", CrmObject::new("0-2", companies)), ("deals", deals)]
                 .into_iter()
                 .map(|(name, object)| (name.to_owned(), object))
                 .collect(),
@@ -141,16 +142,16 @@ impl Default for Portal {
 
 impl Portal {
     /// Adds a property to an object.
-    pub fn define(&mut self, object: &str, property: Property) {
+    pub fn define(&mut self, object: &str, property: PropertyDefinition) {
         if let Some(object) = self.objects.get_mut(object) {
             object.properties.insert(property.name.clone(), property);
         }
     }
 
     /// Adds a custom object with this fully qualified name (`p1_cars`).
-    pub fn define_object(&mut self, name: &str, required: &[&str], properties: Vec<Property>) {
+    pub fn define_object(&mut self, name: &str, required: &[&str], properties: Vec<PropertyDefinition>) {
         let type_id = format!("2-{}", 76 + self.objects.len());
-        let mut object = Object::new(&type_id, properties);
+        let mut object = CrmObject::new(&type_id, properties);
         object.required = required.iter().map(|r| (*r).to_owned()).collect();
         self.objects.insert(name.to_owned(), object);
     }
@@ -179,7 +180,7 @@ impl Portal {
             "deal" => "deals",
             _ => "",
         };
-        let known = |(key, object): &(&String, &Object)| key.as_str() == name || object.type_id == name || key.as_str() == plural(name);
+        let known = |(key, object): &(&String, &CrmObject)| key.as_str() == name || object.type_id == name || key.as_str() == plural(name);
         self.objects.iter().find(known).map(|(key, _)| key.clone())
     }
 

@@ -6,12 +6,12 @@ use jiff::civil::Date;
 use serde_json::{Value, json};
 
 /// Most characters of a text.
-const MOST_CHARACTERS: usize = 65_536;
+const MAX_CHARACTERS: usize = 65_536;
 const DAY_MS: i64 = 86_400_000;
 
 /// What kind of values a property has: HubSpot's `type`, with the `fieldType` that goes with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum PropertyType {
     /// `string`
     Text,
     /// `string` that must be an address; kept in lower case.
@@ -32,11 +32,11 @@ pub enum Kind {
 
 /// A property of an object.
 #[derive(Debug, Clone)]
-pub struct Property {
+pub struct PropertyDefinition {
     /// Its internal name.
     pub name: String,
     /// What it holds.
-    pub kind: Kind,
+    pub kind: PropertyType,
     /// Its options: value and label.
     pub options: Vec<(String, String)>,
     /// No two records have the same value.
@@ -47,9 +47,9 @@ pub struct Property {
     pub most: Option<f64>,
 }
 
-impl Property {
+impl PropertyDefinition {
     /// A property that anybody may write.
-    pub fn new(name: &str, kind: Kind) -> Self {
+    pub fn new(name: &str, kind: PropertyType) -> Self {
         Self { name: name.into(), kind, options: Vec::new(), unique: false, read_only: false, most: None }
     }
 
@@ -79,19 +79,19 @@ impl Property {
 
     /// No two records have the same value, whether or not its definition says so.
     pub fn is_unique(&self) -> bool {
-        self.unique || self.kind == Kind::Email
+        self.unique || self.kind == PropertyType::Email
     }
 
     /// Its definition as the properties API gives it.
     pub fn definition(&self) -> Value {
         let (kind, field) = match self.kind {
-            Kind::Text | Kind::Email => ("string", "text"),
-            Kind::Number => ("number", "number"),
-            Kind::Bool => ("bool", "booleancheckbox"),
-            Kind::Date => ("date", "date"),
-            Kind::DateTime => ("datetime", "date"),
-            Kind::Select => ("enumeration", "select"),
-            Kind::Checkboxes => ("enumeration", "checkbox"),
+            PropertyType::Text | PropertyType::Email => ("string", "text"),
+            PropertyType::Number => ("number", "number"),
+            PropertyType::Bool => ("bool", "booleancheckbox"),
+            PropertyType::Date => ("date", "date"),
+            PropertyType::DateTime => ("datetime", "date"),
+            PropertyType::Select => ("enumeration", "select"),
+            PropertyType::Checkboxes => ("enumeration", "checkbox"),
         };
         let options: Vec<Value> = self.options.iter().map(|(value, label)| json!({ "value": value, "label": label, "hidden": false })).collect();
         json!({
@@ -110,19 +110,19 @@ impl Property {
             return Ok(String::new());
         }
         let kept = match self.kind {
-            Kind::Text if text.chars().count() > MOST_CHARACTERS => {
-                Err(("VALUE_TOO_LONG", format!("the value is longer than the maximum of {MOST_CHARACTERS} characters")))
+            PropertyType::Text if text.chars().count() > MAX_CHARACTERS => {
+                Err(("VALUE_TOO_LONG", format!("the value is longer than the maximum of {MAX_CHARACTERS} characters")))
             }
-            Kind::Text => Ok(text.to_owned()),
-            Kind::Email => email(text).ok_or_else(|| ("INVALID_EMAIL", format!("Email address {text} is invalid"))),
-            Kind::Number if number(text) => Ok(text.to_owned()),
-            Kind::Number => Err(("INVALID_FLOAT", format!("{text} was not a valid number."))),
-            Kind::Bool if text == "true" || text == "false" => Ok(text.to_owned()),
-            Kind::Bool => Err(("INVALID_OPTION", format!("{text} was not one of the allowed options: [true, false]"))),
-            Kind::Date => date(text).ok_or_else(|| ("INVALID_DATE", format!("{text} is at a time of day, and a date is at midnight UTC"))),
-            Kind::DateTime => datetime(text).ok_or_else(|| ("INVALID_DATE", format!("{text} was not a valid time"))),
-            Kind::Select => self.option(text).map(str::to_owned),
-            Kind::Checkboxes => self.checked(text, before),
+            PropertyType::Text => Ok(text.to_owned()),
+            PropertyType::Email => email(text).ok_or_else(|| ("INVALID_EMAIL", format!("Email address {text} is invalid"))),
+            PropertyType::Number if number(text) => Ok(text.to_owned()),
+            PropertyType::Number => Err(("INVALID_FLOAT", format!("{text} was not a valid number."))),
+            PropertyType::Bool if text == "true" || text == "false" => Ok(text.to_owned()),
+            PropertyType::Bool => Err(("INVALID_OPTION", format!("{text} was not one of the allowed options: [true, false]"))),
+            PropertyType::Date => date(text).ok_or_else(|| ("INVALID_DATE", format!("{text} is at a time of day, and a date is at midnight UTC"))),
+            PropertyType::DateTime => datetime(text).ok_or_else(|| ("INVALID_DATE", format!("{text} was not a valid time"))),
+            PropertyType::Select => self.option(text).map(str::to_owned),
+            PropertyType::Checkboxes => self.checked(text, before),
         }?;
         match self.most {
             Some(most) if kept.parse::<f64>().is_ok_and(|n| n > most) => {
@@ -189,36 +189,36 @@ mod tests {
 
     #[test]
     fn values_are_kept_in_one_spelling_or_refused() {
-        let long = "x".repeat(MOST_CHARACTERS + 1);
+        let long = "x".repeat(MAX_CHARACTERS + 1);
         let options = [("a", "First"), ("b", "Second")];
         for (kind, text, expected) in [
-            (Kind::Text, " as it is ", Ok(" as it is ")),
-            (Kind::Text, "", Ok("")),
-            (Kind::Text, long.as_str(), Err("VALUE_TOO_LONG")),
-            (Kind::Email, " Ada@H.test", Ok("ada@h.test")),
-            (Kind::Email, "ada@", Err("INVALID_EMAIL")),
-            (Kind::Number, "-12.50", Ok("-12.50")),
-            (Kind::Number, "1,000", Err("INVALID_FLOAT")),
-            (Kind::Number, "many", Err("INVALID_FLOAT")),
-            (Kind::Bool, "true", Ok("true")),
-            (Kind::Bool, "yes", Err("INVALID_OPTION")),
-            (Kind::Date, "2026-01-02", Ok("2026-01-02")),
-            (Kind::Date, "1767312000000", Ok("2026-01-02")),
-            (Kind::Date, "1767312000001", Err("INVALID_DATE")),
-            (Kind::DateTime, "2026-01-02T03:04:05.6789Z", Ok("2026-01-02T03:04:05.678Z")),
-            (Kind::DateTime, "1767312000001", Ok("2026-01-02T00:00:00.001Z")),
-            (Kind::DateTime, "soon", Err("INVALID_DATE")),
-            (Kind::Select, "a", Ok("a")),
-            (Kind::Select, "First", Err("INVALID_OPTION")),
-            (Kind::Checkboxes, "b;a", Ok("a;b")),
-            (Kind::Checkboxes, ";a", Ok("a;b")),
-            (Kind::Checkboxes, "a;c", Err("INVALID_OPTION")),
+            (PropertyType::Text, " as it is ", Ok(" as it is ")),
+            (PropertyType::Text, "", Ok("")),
+            (PropertyType::Text, long.as_str(), Err("VALUE_TOO_LONG")),
+            (PropertyType::Email, " Ada@H.test", Ok("ada@h.test")),
+            (PropertyType::Email, "ada@", Err("INVALID_EMAIL")),
+            (PropertyType::Number, "-12.50", Ok("-12.50")),
+            (PropertyType::Number, "1,000", Err("INVALID_FLOAT")),
+            (PropertyType::Number, "many", Err("INVALID_FLOAT")),
+            (PropertyType::Bool, "true", Ok("true")),
+            (PropertyType::Bool, "yes", Err("INVALID_OPTION")),
+            (PropertyType::Date, "2026-01-02", Ok("2026-01-02")),
+            (PropertyType::Date, "1767312000000", Ok("2026-01-02")),
+            (PropertyType::Date, "1767312000001", Err("INVALID_DATE")),
+            (PropertyType::DateTime, "2026-01-02T03:04:05.6789Z", Ok("2026-01-02T03:04:05.678Z")),
+            (PropertyType::DateTime, "1767312000001", Ok("2026-01-02T00:00:00.001Z")),
+            (PropertyType::DateTime, "soon", Err("INVALID_DATE")),
+            (PropertyType::Select, "a", Ok("a")),
+            (PropertyType::Select, "First", Err("INVALID_OPTION")),
+            (PropertyType::Checkboxes, "b;a", Ok("a;b")),
+            (PropertyType::Checkboxes, ";a", Ok("a;b")),
+            (PropertyType::Checkboxes, "a;c", Err("INVALID_OPTION")),
         ] {
-            let kept = Property::new("p", kind).options(&options).keep(text, "b");
+            let kept = PropertyDefinition::new("p", kind).options(&options).keep(text, "b");
             assert_eq!(kept.as_deref().map_err(|(code, _)| *code), expected, "{kind:?} {text:.30}");
         }
-        assert_eq!(Property::new("p", Kind::Number).read_only().keep("1", "").unwrap_err().0, "READ_ONLY_VALUE");
-        let ruled = Property::new("p", Kind::Number).at_most(10.0);
+        assert_eq!(PropertyDefinition::new("p", PropertyType::Number).read_only().keep("1", "").unwrap_err().0, "READ_ONLY_VALUE");
+        let ruled = PropertyDefinition::new("p", PropertyType::Number).at_most(10.0);
         assert_eq!((ruled.keep("10", "").is_ok(), ruled.keep("10.5", "").unwrap_err().0), (true, "PROPERTY_VALIDATION_RULE"));
     }
 }

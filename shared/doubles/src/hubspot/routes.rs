@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::batch::Operation;
-use super::gate::{Fault, Seen, error};
+use super::batch::BatchOperation;
+use super::gate::{InjectedFault, ReceivedRequest, error};
 use super::portal::Portal;
-use crate::server::{Reply, Request};
+use crate::server::{DoubleReply, DoubleRequest};
 
 /// The versions by date that are answered.
 const DATES: [&str; 2] = ["2026-03", "2026-09"];
@@ -14,7 +14,7 @@ const WITHOUT_207: &str = "2026-09";
 
 impl Portal {
     /// The answer to a request, noted.
-    pub(super) fn route(&mut self, request: &Request) -> Reply {
+    pub(super) fn route(&mut self, request: &DoubleRequest) -> DoubleReply {
         let body = request.json().unwrap_or_default();
         let path = request.segments();
         let reply = self.answer_to(request, &path, &body);
@@ -22,14 +22,14 @@ impl Portal {
         let operation = named.or(path.last().map(String::as_str)).unwrap_or_default().to_owned();
         let inputs = body.get("inputs").and_then(Value::as_array).map_or(0, Vec::len);
         let status = if reply.cut { 0 } else { reply.status };
-        self.requests.push(Seen { at: request.at, method: request.method.clone(), path: request.path.clone(), operation, inputs, body, status });
+        self.requests.push(ReceivedRequest { at: request.at, method: request.method.clone(), path: request.path.clone(), operation, inputs, body, status });
         self.gate.headers(reply)
     }
 
-    fn answer_to(&mut self, request: &Request, path: &[String], body: &Value) -> Reply {
+    fn answer_to(&mut self, request: &DoubleRequest, path: &[String], body: &Value) -> DoubleReply {
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         if let ["oauth", version, "token"] = path[..] {
-            return if version == "v1" || DATES.contains(&version) { self.gate.mint(request) } else { Reply::status(404) };
+            return if version == "v1" || DATES.contains(&version) { self.gate.mint(request) } else { DoubleReply::status(404) };
         }
         if let Some(refused) = self.gate.refuse(request) {
             return refused;
@@ -37,13 +37,13 @@ impl Portal {
         let (version, what) = match path[..] {
             // The document of the account API: GET of the details, which every token may ask.
             ["account-info", version, "details"] if request.method == "GET" && (version == "v3" || DATES.contains(&version)) => {
-                return Reply::json(200, &json!({ "portalId": self.id, "accountType": "STANDARD", "timeZone": "UTC", "companyCurrency": "EUR" }));
+                return DoubleReply::json(200, &json!({ "portalId": self.id, "accountType": "STANDARD", "timeZone": "UTC", "companyCurrency": "EUR" }));
             }
             ["crm", "v3", ref what @ ..] => ("v3", what.to_vec()),
             ["crm", "v4", "associations", ref rest @ ..] => ("v3", [&["associations"], rest].concat()),
             ["crm", what, date, ref rest @ ..] if DATES.contains(&date) => (date, [&[what], rest].concat()),
             ["crm-object-schemas", date, ref rest @ ..] if DATES.contains(&date) => (date, rest.to_vec()),
-            _ => return Reply::text(404, "text/html", "<html><body>Not found</body></html>"),
+            _ => return DoubleReply::text(404, "text/html", "<html><body>Not found</body></html>"),
         };
         let partial = if version == WITHOUT_207 { 200 } else { 207 };
         match (request.method.as_str(), &what[..]) {
@@ -55,36 +55,36 @@ impl Portal {
                 (Some(from), Some(to)) => self.faulty(|portal| portal.link(&from, &to, body, partial)),
                 _ => unknown_object(from),
             },
-            _ => Reply::text(404, "text/html", "<html><body>Not found</body></html>"),
+            _ => DoubleReply::text(404, "text/html", "<html><body>Not found</body></html>"),
         }
     }
 
-    fn batch(&mut self, object: &str, operation: &str, body: &Value, partial: u16) -> Reply {
+    fn batch(&mut self, object: &str, operation: &str, body: &Value, partial: u16) -> DoubleReply {
         let Some(object) = self.resolve(object) else { return unknown_object(object) };
         match operation {
-            "upsert" => self.write(&object, Operation::Upsert, body, partial),
-            "update" => self.write(&object, Operation::Update, body, partial),
-            "create" => self.write(&object, Operation::Create, body, partial),
+            "upsert" => self.write(&object, BatchOperation::Upsert, body, partial),
+            "update" => self.write(&object, BatchOperation::Update, body, partial),
+            "create" => self.write(&object, BatchOperation::Create, body, partial),
             "archive" => self.archive(&object, body),
             "read" => self.read(&object, body, partial),
-            _ => Reply::status(404),
+            _ => DoubleReply::status(404),
         }
     }
 
     /// Does something, unless it is to fail.
-    fn faulty(&mut self, work: impl FnOnce(&mut Self) -> Reply) -> Reply {
+    fn faulty(&mut self, work: impl FnOnce(&mut Self) -> DoubleReply) -> DoubleReply {
         match self.gate.fault() {
             None => work(self),
-            Some(Fault::Status(status)) => error(status, "INTERNAL_ERROR", "There was a problem with the request."),
-            Some(Fault::RetryAfter(status, seconds)) => error(status, "INTERNAL_ERROR", "Try again later.").with("retry-after", seconds),
-            Some(Fault::EmptyResults) => Reply::json(200, &json!({ "status": "COMPLETE", "results": [], "errors": [] })),
-            Some(Fault::Html) => Reply::text(502, "text/html", "<html><head><title>502 Bad Gateway</title></head><body></body></html>"),
-            Some(Fault::Cut) => Reply::cut(),
-            Some(Fault::CutAfter) => {
+            Some(InjectedFault::Status(status)) => error(status, "INTERNAL_ERROR", "There was a problem with the request."),
+            Some(InjectedFault::RetryAfter(status, seconds)) => error(status, "INTERNAL_ERROR", "Try again later.").with("retry-after", seconds),
+            Some(InjectedFault::EmptyResults) => DoubleReply::json(200, &json!({ "status": "COMPLETE", "results": [], "errors": [] })),
+            Some(InjectedFault::Html) => DoubleReply::text(502, "text/html", "<html><head><title>502 Bad Gateway</title></head><body></body></html>"),
+            Some(InjectedFault::Cut) => DoubleReply::cut(),
+            Some(InjectedFault::CutAfter) => {
                 work(self);
-                Reply::cut()
+                DoubleReply::cut()
             }
-            Some(Fault::LastResultMissing) => {
+            Some(InjectedFault::LastResultMissing) => {
                 let mut reply = work(self);
                 let mut body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
                 if let Some(results) = body.get_mut("results").and_then(Value::as_array_mut) {
@@ -96,16 +96,16 @@ impl Portal {
         }
     }
 
-    fn properties(&self, object: &str) -> Reply {
+    fn properties(&self, object: &str) -> DoubleReply {
         match self.resolve(object).and_then(|name| self.objects.get(&name)) {
-            Some(object) => Reply::json(200, &json!({ "results": object.properties.values().map(|p| p.definition()).collect::<Vec<_>>() })),
+            Some(object) => DoubleReply::json(200, &json!({ "results": object.properties.values().map(|p| p.definition()).collect::<Vec<_>>() })),
             None => unknown_object(object),
         }
     }
 
-    fn schema(&self, name: &str) -> Reply {
+    fn schema(&self, name: &str) -> DoubleReply {
         match self.resolve(name).and_then(|name| Some((self.objects.get(&name)?, name))) {
-            Some((object, name)) => Reply::json(
+            Some((object, name)) => DoubleReply::json(
                 200,
                 &json!({ "fullyQualifiedName": name, "objectTypeId": object.type_id, "requiredProperties": object.required,
                     "primaryDisplayProperty": object.properties.keys().next(), "properties": [] }),
@@ -114,7 +114,7 @@ impl Portal {
         }
     }
 
-    fn labels(&self, from: &str, to: &str) -> Reply {
+    fn labels(&self, from: &str, to: &str) -> DoubleReply {
         let (Some(from), Some(to)) = (self.resolve(from), self.resolve(to)) else { return unknown_object(from) };
         let usual = match (from.as_str(), to.as_str()) {
             ("contacts", "companies") => 279,
@@ -124,10 +124,10 @@ impl Portal {
             _ => 19,
         };
         let primary = json!({ "category": "HUBSPOT_DEFINED", "typeId": 1, "label": "Primary" });
-        Reply::json(200, &json!({ "results": [primary, { "category": "HUBSPOT_DEFINED", "typeId": usual, "label": null }] }))
+        DoubleReply::json(200, &json!({ "results": [primary, { "category": "HUBSPOT_DEFINED", "typeId": usual, "label": null }] }))
     }
 }
 
-fn unknown_object(name: &str) -> Reply {
+fn unknown_object(name: &str) -> DoubleReply {
     error(400, "VALIDATION_ERROR", &format!("Unable to infer object type from: {name}"))
 }

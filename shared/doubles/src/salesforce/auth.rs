@@ -8,7 +8,7 @@ use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use serde_json::{Value, json};
 
 use super::org::Org;
-use crate::server::{Reply, Request};
+use crate::server::{DoubleReply, DoubleRequest};
 
 /// Who may come with an assertion.
 #[derive(Debug, Clone)]
@@ -22,13 +22,13 @@ pub struct Signed {
 }
 
 /// The server takes assertions that end within this time.
-const MOST_SECONDS: u64 = 300;
+const MAX_SECONDS: u64 = 300;
 
 impl Org {
-    pub(super) fn token(&mut self, request: &Request) -> Reply {
+    pub(super) fn token(&mut self, request: &DoubleRequest) -> DoubleReply {
         let form = request.form();
         let value = |name: &str| form.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str()).unwrap_or_default();
-        let refused = |error: &str, why: &str| Reply::json(400, &json!({ "error": error, "error_description": why }));
+        let refused = |error: &str, why: &str| DoubleReply::json(400, &json!({ "error": error, "error_description": why }));
         match value("grant_type") {
             "client_credentials" if value("client_id") != self.client_id => refused("invalid_client_id", "client identifier invalid"),
             "client_credentials" if value("client_secret") != self.client_secret => refused("invalid_client", "invalid client credentials"),
@@ -41,13 +41,13 @@ impl Org {
         }
     }
 
-    fn mint(&mut self, request: &Request) -> Reply {
+    fn mint(&mut self, request: &DoubleRequest) -> DoubleReply {
         self.minted += 1;
         // A new token does not end the old ones.
         let token = format!("00Ddouble!token.{}", self.minted);
         self.tokens.insert(token.clone());
         let instance = format!("http://{}", request.header("host").unwrap_or_default());
-        Reply::json(
+        DoubleReply::json(
             200,
             &json!({ "access_token": token, "instance_url": instance, "id": format!("{instance}/id/{}/005000000000001AAA", self.id), "token_type": "Bearer", "issued_at": "1767323045678" }),
         )
@@ -69,7 +69,7 @@ impl Org {
             () if claims["iss"] != self.client_id.as_str() => Err("invalid client credentials"),
             () if claims["sub"] != signed.username.as_str() => Err("user hasn't approved this consumer"),
             () if claims["aud"] != signed.audience.as_str() => Err("audience is invalid"),
-            () if until <= now || until > now + MOST_SECONDS => Err("expired authorization code"),
+            () if until <= now || until > now + MAX_SECONDS => Err("expired authorization code"),
             () => Ok(()),
         }
     }

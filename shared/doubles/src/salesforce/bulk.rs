@@ -4,17 +4,17 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
-use super::object::{Field, Object};
+use super::object::{ObjectField, SObject};
 use super::org::{Org, error, not_found};
-use super::save::{How, Refusal, Wrong};
-use crate::server::{Reply, Request};
+use super::save::{How, SaveRefusal, Wrong};
+use crate::server::{DoubleReply, DoubleRequest};
 
 /// Most bytes of an upload, before base64.
-const MOST_BYTES: usize = 100 * 1024 * 1024;
+const MAX_BYTES: usize = 100 * 1024 * 1024;
 
 /// A job.
 #[derive(Debug, Clone)]
-pub(super) struct Job {
+pub(super) struct BulkJob {
     id: String,
     object: String,
     operation: String,
@@ -31,7 +31,7 @@ pub(super) struct Job {
 
 impl Org {
     /// Everything below `/jobs/ingest`.
-    pub(super) fn job(&mut self, request: &Request, path: &[&str]) -> Reply {
+    pub(super) fn job(&mut self, request: &DoubleRequest, path: &[&str]) -> DoubleReply {
         match (request.method.as_str(), path) {
             ("POST", []) => self.open_job(request),
             ("PUT", [id, "batches"]) => self.upload(request, id),
@@ -42,7 +42,7 @@ impl Org {
         }
     }
 
-    fn open_job(&mut self, request: &Request) -> Reply {
+    fn open_job(&mut self, request: &DoubleRequest) -> DoubleReply {
         let Some(body) = request.json() else { return error(400, "JSON_PARSER_ERROR", "the body cannot be read") };
         let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
         let Some(object) = self.objects.get(&text("object")) else { return error(400, "INVALIDENTITY", "no such object") };
@@ -60,7 +60,7 @@ impl Org {
         }
         let id = self.new_id("750");
         let (good, bad, unprocessed, header) = Default::default();
-        let job = Job {
+        let job = BulkJob {
             id: id.clone(),
             object: text("object"),
             operation,
@@ -74,24 +74,24 @@ impl Org {
             unprocessed,
             header,
         };
-        let reply = Reply::json(200, &job.told());
+        let reply = DoubleReply::json(200, &job.told());
         self.jobs.insert(id, job);
         reply
     }
 
-    fn upload(&mut self, request: &Request, id: &str) -> Reply {
+    fn upload(&mut self, request: &DoubleRequest, id: &str) -> DoubleReply {
         let Some(job) = self.jobs.get_mut(id) else { return not_found() };
         if job.state != "Open" || !job.csv.is_empty() {
             return error(400, "INVALIDJOBSTATE", "the job takes no more data");
         }
-        if request.body.len() > MOST_BYTES || !request.header("content-type").is_some_and(|t| t.starts_with("text/csv")) {
+        if request.body.len() > MAX_BYTES || !request.header("content-type").is_some_and(|t| t.starts_with("text/csv")) {
             return error(400, "INVALIDBATCH", "not CSV, or too large");
         }
         job.csv = request.body.to_vec();
-        Reply::status(201)
+        DoubleReply::status(201)
     }
 
-    fn set_state(&mut self, request: &Request, id: &str) -> Reply {
+    fn set_state(&mut self, request: &DoubleRequest, id: &str) -> DoubleReply {
         let Some(mut job) = self.jobs.get(id).cloned() else { return not_found() };
         match (job.state, request.json().unwrap_or_default()["state"].as_str()) {
             ("Open", Some("UploadComplete")) => job.state = "UploadComplete",
@@ -103,14 +103,14 @@ impl Org {
             }
             _ => return error(400, "INVALIDJOBSTATE", "the job cannot go to that state"),
         }
-        let reply = Reply::json(200, &job.told());
+        let reply = DoubleReply::json(200, &job.told());
         self.jobs.insert(id.to_owned(), job);
         reply
     }
 
     /// Time passes: every job that was started and not stopped is worked through.
     pub fn finish_jobs(&mut self) {
-        let started: Vec<Job> = self.jobs.values().filter(|job| matches!(job.state, "UploadComplete" | "InProgress")).cloned().collect();
+        let started: Vec<BulkJob> = self.jobs.values().filter(|job| matches!(job.state, "UploadComplete" | "InProgress")).cloned().collect();
         for mut job in started {
             self.work(&mut job, usize::MAX);
             self.jobs.insert(job.id.clone(), job);
@@ -123,7 +123,7 @@ impl Org {
     }
 
     /// Tells of a job; time passes with every look.
-    fn look(&mut self, id: &str) -> Reply {
+    fn look(&mut self, id: &str) -> DoubleReply {
         let Some(job) = self.jobs.get_mut(id) else { return not_found() };
         if matches!(job.state, "UploadComplete" | "InProgress") {
             job.state = "InProgress";
@@ -134,13 +134,13 @@ impl Org {
                 self.jobs.insert(id.to_owned(), job);
             }
         }
-        self.jobs.get(id).map_or_else(not_found, |job| Reply::json(200, &job.told()))
+        self.jobs.get(id).map_or_else(not_found, |job| DoubleReply::json(200, &job.told()))
     }
 
     /// Works through a job, or its first `most` rows.
-    fn work(&mut self, job: &mut Job, most: usize) {
+    fn work(&mut self, job: &mut BulkJob, most: usize) {
         let mut reader = csv::ReaderBuilder::new().from_reader(job.csv.as_slice());
-        let failed = |job: &mut Job, what: String| (job.state, job.message) = ("Failed", format!("InvalidBatch : {what}"));
+        let failed = |job: &mut BulkJob, what: String| (job.state, job.message) = ("Failed", format!("InvalidBatch : {what}"));
         let Ok(header) = reader.headers().cloned() else { return failed(job, "the header cannot be read".into()) };
         job.header = header.iter().map(str::to_owned).collect();
         let Some(object) = self.objects.get(&job.object).cloned() else { return failed(job, "no such object".into()) };
@@ -157,7 +157,7 @@ impl Org {
         let key = job.external.as_deref().and_then(|f| object.field(f)).cloned();
         let key_column = key.as_ref().and_then(|k| job.header.iter().position(|name| name.eq_ignore_ascii_case(&k.name)));
         let mut times: HashMap<String, usize> = HashMap::new();
-        let folded = |row: &[String]| key.as_ref().zip(key_column).map(|(k, at)| Object::folded(k, &key_value(k, &row[at])));
+        let folded = |row: &[String]| key.as_ref().zip(key_column).map(|(k, at)| SObject::folded(k, &key_value(k, &row[at])));
         rows.iter().filter_map(|r| folded(r)).for_each(|k| *times.entry(k).or_default() += 1);
         let done = rows.len().saturating_sub(self.leaves_unprocessed).min(most);
         for (at, row) in rows.iter().enumerate() {
@@ -168,10 +168,10 @@ impl Org {
             let twice = folded(row).is_some_and(|k| times[&k] > 1);
             match self.row(job, &object, row, key.as_ref().zip(key_column), twice) {
                 Ok((id, created)) => job.good.push([vec![id, created.to_string()], row.clone()].concat()),
-                Err(Refusal::Record(Wrong(code, what, fields))) => {
+                Err(SaveRefusal::Record(Wrong(code, what, fields))) => {
                     job.bad.push([vec![String::new(), format!("{code}:{what}:{} --", fields.join(","))], row.clone()].concat());
                 }
-                Err(Refusal::Request(code, what)) => job.bad.push([vec![String::new(), format!("{code}:{what}: --")], row.clone()].concat()),
+                Err(SaveRefusal::Request(code, what)) => job.bad.push([vec![String::new(), format!("{code}:{what}: --")], row.clone()].concat()),
             }
         }
         // The results are in the order in which the internal batches happened to end.
@@ -180,24 +180,26 @@ impl Org {
         job.state = "JobComplete";
     }
 
-    fn row(&mut self, job: &Job, object: &Object, row: &[String], key: Option<(&Field, usize)>, twice: bool) -> Result<(String, bool), Refusal> {
+    fn row(&mut self, job: &BulkJob, object: &SObject, row: &[String], key: Option<(&ObjectField, usize)>, twice: bool) -> Result<(String, bool), SaveRefusal> {
         let cell = |name: &str| job.header.iter().position(|h| h == name).map(|at| row[at].as_str());
         if job.operation == "delete" {
             let id = cell("Id").unwrap_or_default();
-            return self.delete(id).map(|()| (id.to_owned(), false)).map_err(Refusal::Record);
+            return self.delete(id).map(|()| (id.to_owned(), false)).map_err(SaveRefusal::Record);
         }
         let mut values = Map::new();
         for (name, text) in job.header.iter().zip(row).filter(|(name, text)| *name != "Id" && !text.is_empty()) {
             let value = if text == "#N/A" { Value::Null } else { json!(text) };
             match column(object, name) {
-                Some(Column::Parent { relationship, of, field }) if !value.is_null() => {
+                Some(CsvColumn::Parent { relationship, of, field }) if !value.is_null() => {
                     let mut named = json!({ field: value });
                     if let Some(of) = of {
                         named["attributes"] = json!({ "type": of });
                     }
                     values.insert(relationship.to_owned(), named);
                 }
-                Some(Column::Parent { .. }) => return Err(Wrong::new("INVALID_FIELD", "a relationship cannot be cleared by its external id", &[name]).into()),
+                Some(CsvColumn::Parent { .. }) => {
+                    return Err(Wrong::new("INVALID_FIELD", "a relationship cannot be cleared by its external id", &[name]).into());
+                }
                 _ => drop(values.insert(name.clone(), value)),
             }
         }
@@ -221,7 +223,7 @@ impl Org {
         }
     }
 
-    fn results(&self, request: &Request, id: &str, what: &str) -> Reply {
+    fn results(&self, request: &DoubleRequest, id: &str, what: &str) -> DoubleReply {
         let Some(job) = self.jobs.get(id) else { return not_found() };
         let (rows, own): (&[Vec<String>], &[&str]) = match what {
             "successfulResults" => (&job.good, &["sf__Id", "sf__Created"]),
@@ -237,11 +239,11 @@ impl Org {
         rows.get(from..to).unwrap_or_default().iter().for_each(|row| drop(writer.write_record(row)));
         let text = writer.into_inner().ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
         let locator = if to < rows.len() { to.to_string() } else { "null".to_owned() };
-        Reply::text(200, "text/csv", text).with("sforce-locator", locator).with("sforce-numberofrecords", to.saturating_sub(from))
+        DoubleReply::text(200, "text/csv", text).with("sforce-locator", locator).with("sforce-numberofrecords", to.saturating_sub(from))
     }
 }
 
-impl Job {
+impl BulkJob {
     fn told(&self) -> Value {
         let mut out = json!({
             "id": self.id, "object": self.object, "operation": self.operation, "state": self.state, "contentType": "CSV", "jobType": "V2Ingest",
@@ -255,18 +257,18 @@ impl Job {
 }
 
 /// A column of a job's CSV.
-enum Column<'a> {
+enum CsvColumn<'a> {
     Own,
     Parent { relationship: &'a str, of: Option<&'a str>, field: &'a str },
 }
 
-fn column<'a>(object: &Object, name: &'a str) -> Option<Column<'a>> {
-    let Some((path, field)) = name.split_once('.') else { return object.field(name).map(|_| Column::Own) };
+fn column<'a>(object: &SObject, name: &'a str) -> Option<CsvColumn<'a>> {
+    let Some((path, field)) = name.split_once('.') else { return object.field(name).map(|_| CsvColumn::Own) };
     let (of, relationship) = path.split_once(':').map_or((None, path), |(of, relationship)| (Some(of), relationship));
-    object.fields.iter().any(|f| f.relationship.as_deref() == Some(relationship)).then_some(Column::Parent { relationship, of, field })
+    object.fields.iter().any(|f| f.relationship.as_deref() == Some(relationship)).then_some(CsvColumn::Parent { relationship, of, field })
 }
 
-fn key_value(field: &Field, text: &str) -> Value {
+fn key_value(field: &ObjectField, text: &str) -> Value {
     match field.kind {
         "double" => text.parse::<f64>().map_or_else(|_| json!(text), |n| json!(n)),
         _ => json!(text),

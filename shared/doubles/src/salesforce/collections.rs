@@ -4,17 +4,17 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
-use super::object::Object;
+use super::object::SObject;
 use super::org::{Org, error, not_found};
-use super::save::{How, Refusal, Wrong};
-use crate::server::{Reply, Request};
+use super::save::{How, SaveRefusal, Wrong};
+use crate::server::{DoubleReply, DoubleRequest};
 
 /// Most records in a request.
-const MOST: usize = 200;
+const MAX_RECORDS: usize = 200;
 
 impl Org {
-    /// `PATCH /composite/sobjects/Object/Field`
-    pub(super) fn upsert(&mut self, request: &Request, object: &str, field: &str) -> Reply {
+    /// `PATCH /composite/sobjects/SObject/Field`
+    pub(super) fn upsert(&mut self, request: &DoubleRequest, object: &str, field: &str) -> DoubleReply {
         let records = match records(request) {
             Ok(records) => records,
             Err(reply) => return reply,
@@ -23,7 +23,7 @@ impl Org {
         let Some(key) = of.field(field).filter(|f| f.external).cloned() else {
             return error(400, "INVALID_FIELD", &format!("Field name provided, {field} is not an External ID field for {object}"));
         };
-        let given = |r: &Map<String, Value>| r.get(&key.name).filter(|v| !v.is_null()).map(|v| Object::folded(&key, v));
+        let given = |r: &Map<String, Value>| r.get(&key.name).filter(|v| !v.is_null()).map(|v| SObject::folded(&key, v));
         let mut times: HashMap<String, usize> = HashMap::new();
         records.iter().filter_map(given).for_each(|k| *times.entry(k).or_default() += 1);
         let mut results = Vec::new();
@@ -39,15 +39,15 @@ impl Org {
                 },
             };
             match saved {
-                Err(Refusal::Request(code, what)) => return error(400, code, &what),
+                Err(SaveRefusal::Request(code, what)) => return error(400, code, &what),
                 saved => results.push(result(saved, true)),
             }
         }
-        Reply::json(200, &Value::Array(results))
+        DoubleReply::json(200, &Value::Array(results))
     }
 
     /// `POST` and `PATCH /composite/sobjects`
-    pub(super) fn save_all(&mut self, request: &Request, update: bool) -> Reply {
+    pub(super) fn save_all(&mut self, request: &DoubleRequest, update: bool) -> DoubleReply {
         let records = match records(request) {
             Ok(records) => records,
             Err(reply) => return reply,
@@ -70,25 +70,25 @@ impl Org {
                 }
             };
             match saved {
-                Err(Refusal::Request(code, what)) => return error(400, code, &what),
+                Err(SaveRefusal::Request(code, what)) => return error(400, code, &what),
                 saved => results.push(result(saved, false)),
             }
         }
-        Reply::json(200, &Value::Array(results))
+        DoubleReply::json(200, &Value::Array(results))
     }
 
     /// `DELETE /composite/sobjects?ids=…`: of whatever object.
-    pub(super) fn delete_all(&mut self, request: &Request) -> Reply {
+    pub(super) fn delete_all(&mut self, request: &DoubleRequest) -> DoubleReply {
         let form: HashMap<String, String> = request.form().into_iter().collect();
         if request.query.len() > 16 * 1024 {
             return error(414, "URI_TOO_LONG", "the URI is too long");
         }
         let ids: Vec<&str> = form.get("ids").map(String::as_str).unwrap_or_default().split(',').collect();
-        if ids.len() > MOST {
+        if ids.len() > MAX_RECORDS {
             return too_many();
         }
-        let results = ids.iter().map(|id| result(self.delete(id).map(|()| ((*id).to_owned(), false)).map_err(Refusal::Record), false)).collect();
-        Reply::json(200, &Value::Array(results))
+        let results = ids.iter().map(|id| result(self.delete(id).map(|()| ((*id).to_owned(), false)).map_err(SaveRefusal::Record), false)).collect();
+        DoubleReply::json(200, &Value::Array(results))
     }
 
     pub(super) fn delete(&mut self, id: &str) -> Result<(), Wrong> {
@@ -115,36 +115,36 @@ impl Org {
     }
 }
 
-fn how<'a>(request: &Request, id: Option<&'a str>) -> How<'a> {
+fn how<'a>(request: &DoubleRequest, id: Option<&'a str>) -> How<'a> {
     let allow_duplicates = request.header("sforce-duplicate-rule-header").is_some_and(|h| h.contains("allowSave=true"));
     How { id, text: false, allow_duplicates }
 }
 
 /// The records of a request's body.
-fn records(request: &Request) -> Result<Vec<Map<String, Value>>, Reply> {
+fn records(request: &DoubleRequest) -> Result<Vec<Map<String, Value>>, DoubleReply> {
     let unreadable = || error(400, "JSON_PARSER_ERROR", "The HTTP entity body is required, but this request has no entity body that can be read.");
     let body = request.json().ok_or_else(unreadable)?;
     if body["allOrNone"] != false {
         return Err(error(400, "UNSUPPORTED", "the double knows allOrNone=false only"));
     }
     let all = body["records"].as_array().ok_or_else(unreadable)?;
-    if all.len() > MOST {
+    if all.len() > MAX_RECORDS {
         return Err(too_many());
     }
     all.iter().map(|r| r.as_object().cloned().ok_or_else(unreadable)).collect()
 }
 
-fn too_many() -> Reply {
+fn too_many() -> DoubleReply {
     error(400, "EXCEEDED_ID_LIMIT", "record limit reached. cannot submit more than 200 records into this call")
 }
 
-fn result(saved: Result<(String, bool), Refusal>, tells_created: bool) -> Value {
+fn result(saved: Result<(String, bool), SaveRefusal>, tells_created: bool) -> Value {
     match saved {
         Ok((id, created)) if tells_created => json!({ "id": id, "success": true, "created": created, "errors": [] }),
         Ok((id, _)) => json!({ "id": id, "success": true, "errors": [] }),
-        Err(Refusal::Record(Wrong(code, message, fields))) => {
+        Err(SaveRefusal::Record(Wrong(code, message, fields))) => {
             json!({ "success": false, "errors": [{ "statusCode": code, "message": message, "fields": fields }] })
         }
-        Err(Refusal::Request(code, message)) => json!({ "success": false, "errors": [{ "statusCode": code, "message": message, "fields": [] }] }),
+        Err(SaveRefusal::Request(code, message)) => json!({ "success": false, "errors": [{ "statusCode": code, "message": message, "fields": [] }] }),
     }
 }

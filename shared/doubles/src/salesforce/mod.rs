@@ -15,17 +15,17 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use self::auth::Signed;
-pub use self::object::{Field, Object, Record};
+pub use self::object::{ObjectField, SObject, SObjectRecord};
 pub use self::org::{Fail, Org};
-use crate::server::{Reply, Request, Server, Service};
+use crate::server::{DoubleReply, DoubleRequest, DoubleService, Server};
 
 /// A running org. Everything stops when it is dropped.
-pub struct Salesforce {
+pub struct SalesforceDouble {
     server: Server,
     org: Arc<Mutex<Org>>,
 }
 
-impl Salesforce {
+impl SalesforceDouble {
     /// Starts on a free port of 127.0.0.1.
     pub fn start(org: Org) -> io::Result<Self> {
         let org = Arc::new(Mutex::new(org));
@@ -46,8 +46,8 @@ impl Salesforce {
 
 struct Serving(Arc<Mutex<Org>>);
 
-impl Service for Serving {
-    fn answer(&self, request: &Request) -> Reply {
+impl DoubleService for Serving {
+    fn answer(&self, request: &DoubleRequest) -> DoubleReply {
         lock(&self.0).answer(request)
     }
 }

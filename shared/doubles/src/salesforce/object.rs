@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 /// The fields of a record that hold something, by name.
-pub type Record = BTreeMap<String, Value>;
+pub type SObjectRecord = BTreeMap<String, Value>;
 
 /// A field.
 #[derive(Debug, Clone)]
-pub struct Field {
+pub struct ObjectField {
     pub(super) name: String,
     pub(super) kind: &'static str,
     pub(super) length: usize,
@@ -27,7 +27,7 @@ pub struct Field {
     pub(super) parents: Vec<String>,
 }
 
-impl Field {
+impl ObjectField {
     fn new(name: &str, kind: &'static str) -> Self {
         Self {
             name: name.into(),
@@ -83,7 +83,7 @@ impl Field {
         Self { length: 255, restricted: true, picks: picks.iter().map(|p| (*p).to_owned()).collect(), ..Self::new(name, "picklist") }
     }
 
-    /// A reference to records of other objects: `Field::reference("AccountId", "Account", &["Account"])`.
+    /// A reference to records of other objects: `ObjectField::reference("AccountId", "Account", &["Account"])`.
     pub fn reference(name: &str, relationship: &str, parents: &[&str]) -> Self {
         let parents = parents.iter().map(|p| (*p).to_owned()).collect();
         Self { length: 18, relationship: Some(relationship.into()), parents, ..Self::new(name, "reference") }
@@ -121,11 +121,11 @@ impl Field {
 
 /// An object with its records.
 #[derive(Debug, Clone)]
-pub struct Object {
+pub struct SObject {
     pub(super) name: String,
     pub(super) prefix: String,
-    pub(super) fields: Vec<Field>,
-    pub(super) records: BTreeMap<String, Record>,
+    pub(super) fields: Vec<ObjectField>,
+    pub(super) records: BTreeMap<String, SObjectRecord>,
     pub(super) deleted: BTreeSet<String>,
     /// Validation rules: a field, a value that it must not have, what is said then.
     pub(super) rules: Vec<(String, Value, String)>,
@@ -134,10 +134,10 @@ pub struct Object {
     by_external: BTreeMap<(String, String), BTreeSet<String>>,
 }
 
-impl Object {
+impl SObject {
     /// An object whose record ids begin with these three characters.
-    pub fn new(name: &str, prefix: &str, fields: Vec<Field>) -> Self {
-        let id = Field { length: 18, nillable: false, ..Field::new("Id", "id").read_only() };
+    pub fn new(name: &str, prefix: &str, fields: Vec<ObjectField>) -> Self {
+        let id = ObjectField { length: 18, nillable: false, ..ObjectField::new("Id", "id").read_only() };
         let fields = std::iter::once(id).chain(fields).collect();
         let (records, deleted, rules) = Default::default();
         Self { name: name.into(), prefix: prefix.into(), fields, records, deleted, rules, alerts_on: None, by_external: BTreeMap::new() }
@@ -156,23 +156,23 @@ impl Object {
     }
 
     /// Its records by id.
-    pub fn records(&self) -> &BTreeMap<String, Record> {
+    pub fn records(&self) -> &BTreeMap<String, SObjectRecord> {
         &self.records
     }
 
     /// Its records by this field, as text.
-    pub fn records_by(&self, field: &str) -> BTreeMap<String, Record> {
+    pub fn records_by(&self, field: &str) -> BTreeMap<String, SObjectRecord> {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         self.records.values().filter_map(|r| Some((text(r.get(field)?), r.clone()))).collect()
     }
 
     /// A field by its name, whose case does not matter.
-    pub(super) fn field(&self, name: &str) -> Option<&Field> {
+    pub(super) fn field(&self, name: &str) -> Option<&ObjectField> {
         self.fields.iter().find(|f| f.name.eq_ignore_ascii_case(name))
     }
 
     /// What values of a field are compared by.
-    pub(super) fn folded(field: &Field, value: &Value) -> String {
+    pub(super) fn folded(field: &ObjectField, value: &Value) -> String {
         match value {
             Value::String(text) if field.case_sensitive => text.clone(),
             Value::String(text) => text.to_lowercase(),
@@ -181,7 +181,7 @@ impl Object {
     }
 
     /// Ids of the records with this value.
-    pub(super) fn having(&self, field: &Field, value: &Value) -> Vec<String> {
+    pub(super) fn having(&self, field: &ObjectField, value: &Value) -> Vec<String> {
         let wanted = Self::folded(field, value);
         if field.external {
             return self.by_external.get(&(field.name.clone(), wanted)).into_iter().flatten().cloned().collect();
@@ -190,8 +190,8 @@ impl Object {
     }
 
     /// Replaces a record, or removes it.
-    pub(super) fn put(&mut self, id: &str, record: Option<Record>) {
-        let externals: Vec<Field> = self.fields.iter().filter(|f| f.external).cloned().collect();
+    pub(super) fn put(&mut self, id: &str, record: Option<SObjectRecord>) {
+        let externals: Vec<ObjectField> = self.fields.iter().filter(|f| f.external).cloned().collect();
         for (kept, of) in [(false, self.records.get(id)), (true, record.as_ref())] {
             for field in &externals {
                 let Some(value) = of.and_then(|r| r.get(&field.name)) else { continue };
@@ -221,7 +221,7 @@ impl Object {
         }
         out.insert("name".into(), json!(self.name));
         out.insert("keyPrefix".into(), json!(self.prefix));
-        out.insert("fields".into(), self.fields.iter().map(Field::describe).collect());
+        out.insert("fields".into(), self.fields.iter().map(ObjectField::describe).collect());
         Value::Object(out)
     }
 }

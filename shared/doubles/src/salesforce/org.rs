@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use serde_json::{Value, json};
 
 use super::auth::Signed;
-use super::bulk::Job;
-use super::object::Object;
-use crate::server::{Reply, Request};
+use super::bulk::BulkJob;
+use super::object::SObject;
+use crate::server::{DoubleReply, DoubleRequest};
 
 /// How a request fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,8 +78,8 @@ pub struct Org {
     /// Requests that could have failed so.
     fallible: u64,
     pub(super) tokens: HashSet<String>,
-    pub(super) objects: BTreeMap<String, Object>,
-    pub(super) jobs: BTreeMap<String, Job>,
+    pub(super) objects: BTreeMap<String, SObject>,
+    pub(super) jobs: BTreeMap<String, BulkJob>,
     pub(super) locked: BTreeSet<String>,
     pub(super) pages: BTreeMap<String, Vec<Value>>,
     pub(super) next: u64,
@@ -87,7 +87,7 @@ pub struct Org {
 
 impl Org {
     /// An org with these objects, where `client` / `planted-secret` may come in.
-    pub fn new(objects: Vec<Object>) -> Self {
+    pub fn new(objects: Vec<SObject>) -> Self {
         Self {
             client_id: "client".into(),
             client_secret: "planted-secret".into(),
@@ -127,7 +127,7 @@ impl Org {
     ///
     /// # Panics
     /// When there is none of that name.
-    pub fn object(&mut self, name: &str) -> &mut Object {
+    pub fn object(&mut self, name: &str) -> &mut SObject {
         match self.objects.get_mut(name) {
             Some(object) => object,
             None => panic!("the org has no object {name}"),
@@ -150,7 +150,7 @@ impl Org {
         self.fails.clear();
     }
 
-    pub(super) fn answer(&mut self, request: &Request) -> Reply {
+    pub(super) fn answer(&mut self, request: &DoubleRequest) -> DoubleReply {
         if request.path == "/services/oauth2/token" {
             return self.token(request);
         }
@@ -165,12 +165,12 @@ impl Org {
         self.used_requests += 1 + self.others_use;
         let fail = if request.path.ends_with("/describe") || request.path.ends_with("/limits") { None } else { self.next_fail() };
         let reply = match &fail {
-            Some(Fail::Before) => Reply::cut(),
+            Some(Fail::Before) => DoubleReply::cut(),
             Some(Fail::With(status, code)) => error(*status, code, "told to fail"),
             Some(Fail::Says(status, code, message)) => error(*status, code, &message.replace("{token}", token)),
             Some(Fail::After) => {
                 self.route(request);
-                Reply::cut()
+                DoubleReply::cut()
             }
             None | Some(Fail::Not) => self.route(request),
         };
@@ -183,11 +183,11 @@ impl Org {
         self.fails.pop_front().or(every.map(|(_, fail)| fail))
     }
 
-    fn with_usage(&self, reply: Reply) -> Reply {
+    fn with_usage(&self, reply: DoubleReply) -> DoubleReply {
         reply.with("sforce-limit-info", format!("api-usage={}/{}", self.used_requests, self.most_requests))
     }
 
-    fn route(&mut self, request: &Request) -> Reply {
+    fn route(&mut self, request: &DoubleRequest) -> DoubleReply {
         let segments = request.segments();
         let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
         let Some(["services", "data", version]) = parts.get(..3).and_then(|p| <[&str; 3]>::try_from(p).ok()) else { return not_found() };
@@ -198,9 +198,9 @@ impl Org {
             ("GET", ["limits"]) => ("limits", self.limits()),
             ("GET", ["sobjects"]) => {
                 let names: Vec<Value> = self.objects.keys().map(|name| json!({ "name": name })).collect();
-                ("describe", Reply::json(200, &json!({ "sobjects": names })))
+                ("describe", DoubleReply::json(200, &json!({ "sobjects": names })))
             }
-            ("GET", ["sobjects", name, "describe"]) => ("describe", self.objects.get(*name).map_or_else(not_found, |o| Reply::json(200, &o.describe()))),
+            ("GET", ["sobjects", name, "describe"]) => ("describe", self.objects.get(*name).map_or_else(not_found, |o| DoubleReply::json(200, &o.describe()))),
             ("GET", ["query"]) => ("query", self.query(request)),
             ("GET", ["query", page]) => ("query", self.query_page(page)),
             ("PATCH", ["composite", "sobjects", object, field]) => ("upsert", self.upsert(request, object, field)),
@@ -214,9 +214,9 @@ impl Org {
         reply
     }
 
-    fn limits(&self) -> Reply {
+    fn limits(&self) -> DoubleReply {
         let left = self.most_requests - self.used_requests.min(self.most_requests);
-        Reply::json(
+        DoubleReply::json(
             200,
             &json!({ "DailyApiRequests": { "Max": self.most_requests, "Remaining": left }, "DailyBulkApiBatches": { "Max": 15000, "Remaining": 15000 } }),
         )
@@ -230,10 +230,10 @@ impl Org {
 }
 
 /// An error of a whole request.
-pub(super) fn error(status: u16, code: &str, message: &str) -> Reply {
-    Reply::json(status, &json!([{ "errorCode": code, "message": message }]))
+pub(super) fn error(status: u16, code: &str, message: &str) -> DoubleReply {
+    DoubleReply::json(status, &json!([{ "errorCode": code, "message": message }]))
 }
 
-pub(super) fn not_found() -> Reply {
+pub(super) fn not_found() -> DoubleReply {
     error(404, "NOT_FOUND", "The requested resource does not exist")
 }

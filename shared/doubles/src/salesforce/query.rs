@@ -1,13 +1,13 @@
-//! `GET /query`: `SELECT a,b,Rel.c FROM Object WHERE field IN (…)`, in pages.
+//! `GET /query`: `SELECT a,b,Rel.c FROM SObject WHERE field IN (…)`, in pages.
 
 use serde_json::{Map, Value, json};
 
-use super::object::{Field, Object, Record};
+use super::object::{ObjectField, SObject, SObjectRecord};
 use super::org::{Org, error, not_found};
-use crate::server::{Reply, Request};
+use crate::server::{DoubleReply, DoubleRequest};
 
 impl Org {
-    pub(super) fn query(&mut self, request: &Request) -> Reply {
+    pub(super) fn query(&mut self, request: &DoubleRequest) -> DoubleReply {
         if request.query.len() > 16 * 1024 {
             return error(414, "URI_TOO_LONG", "the URI is too long");
         }
@@ -15,7 +15,7 @@ impl Org {
         match self.found(&soql) {
             Ok(mut records) => {
                 if records.len() <= self.records_of_a_page {
-                    return Reply::json(200, &json!({ "totalSize": records.len(), "done": true, "records": records }));
+                    return DoubleReply::json(200, &json!({ "totalSize": records.len(), "done": true, "records": records }));
                 }
                 let rest = records.split_off(self.records_of_a_page);
                 self.page(records, rest)
@@ -24,20 +24,20 @@ impl Org {
         }
     }
 
-    pub(super) fn query_page(&mut self, name: &str) -> Reply {
+    pub(super) fn query_page(&mut self, name: &str) -> DoubleReply {
         let Some(mut records) = self.pages.remove(name) else { return not_found() };
         let rest = records.split_off(self.records_of_a_page.min(records.len()));
         self.page(records, rest)
     }
 
-    fn page(&mut self, records: Vec<Value>, rest: Vec<Value>) -> Reply {
+    fn page(&mut self, records: Vec<Value>, rest: Vec<Value>) -> DoubleReply {
         let mut body = json!({ "totalSize": records.len() + rest.len(), "done": rest.is_empty(), "records": records });
         if !rest.is_empty() {
             let name = self.new_id("01g");
             body["nextRecordsUrl"] = json!(format!("/services/data/{}/query/{name}", self.version));
             self.pages.insert(name, rest);
         }
-        Reply::json(200, &body)
+        DoubleReply::json(200, &body)
     }
 
     fn found(&self, soql: &str) -> Result<Vec<Value>, String> {
@@ -63,12 +63,12 @@ impl Org {
         Ok(out)
     }
 
-    fn by_id(&self, object: &Object, value: &Value) -> Vec<String> {
+    fn by_id(&self, object: &SObject, value: &Value) -> Vec<String> {
         let id = value.as_str().unwrap_or_default();
         object.records.keys().filter(|k| k.len() >= 15 && id.len() >= 15 && k[..15] == id[..15]).cloned().collect()
     }
 
-    fn shown(&self, object: &Object, record: &Record, columns: &[&str]) -> Result<Value, String> {
+    fn shown(&self, object: &SObject, record: &SObjectRecord, columns: &[&str]) -> Result<Value, String> {
         let mut out = Map::new();
         out.insert("attributes".into(), json!({ "type": object.name }));
         for column in columns {
@@ -89,7 +89,7 @@ impl Org {
 }
 
 /// A value as a query shows it: numbers with a point, times with their offset.
-fn spelled(field: &Field, value: &Value) -> Value {
+fn spelled(field: &ObjectField, value: &Value) -> Value {
     match field.kind {
         "double" => value.as_f64().map_or(Value::Null, |f| json!(f)),
         "datetime" => {

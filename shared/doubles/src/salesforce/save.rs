@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::object::{Field, Object, Record};
+use super::object::{ObjectField, SObject, SObjectRecord};
 use super::org::Org;
 
 /// One error of a record: status code, message, fields.
@@ -17,16 +17,16 @@ impl Wrong {
 
 /// Why a record is not saved.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum SaveRefusal {
     /// This record, for this.
     Record(Wrong),
     /// The whole request: it cannot be read.
     Request(&'static str, String),
 }
 
-impl From<Wrong> for Refusal {
+impl From<Wrong> for SaveRefusal {
     fn from(wrong: Wrong) -> Self {
-        Refusal::Record(wrong)
+        SaveRefusal::Record(wrong)
     }
 }
 
@@ -43,15 +43,15 @@ pub(super) struct How<'a> {
 
 impl Org {
     /// Saves a record; returns its id and whether it is new.
-    pub(super) fn save(&mut self, object: &str, values: &Map<String, Value>, how: How<'_>) -> Result<(String, bool), Refusal> {
+    pub(super) fn save(&mut self, object: &str, values: &Map<String, Value>, how: How<'_>) -> Result<(String, bool), SaveRefusal> {
         self.rows += 1;
         self.lock(object, values)?;
-        let Some(of) = self.objects.get(object) else { return Err(Refusal::Request("INVALID_TYPE", format!("sObject type '{object}' is not supported"))) };
+        let Some(of) = self.objects.get(object) else { return Err(SaveRefusal::Request("INVALID_TYPE", format!("sObject type '{object}' is not supported"))) };
         if how.id.is_none() && self.storage_full {
             return Err(Wrong::new("STORAGE_LIMIT_EXCEEDED", "storage limit exceeded", &[]).into());
         }
         let mut record = match how.id {
-            None => Record::new(),
+            None => SObjectRecord::new(),
             Some(id) => match of.records.get(id) {
                 Some(record) => record.clone(),
                 None if of.deleted.contains(id) => return Err(Wrong::new("ENTITY_IS_DELETED", "entity is deleted", &[]).into()),
@@ -104,10 +104,10 @@ impl Org {
     }
 
     /// The field of this name and what it will hold.
-    fn value<'a>(&self, object: &'a Object, name: &str, value: &Value, how: How<'_>) -> Result<(&'a Field, Value), Refusal> {
+    fn value<'a>(&self, object: &'a SObject, name: &str, value: &Value, how: How<'_>) -> Result<(&'a ObjectField, Value), SaveRefusal> {
         let unknown = || {
             let what = format!("No such column '{name}' on sobject of type {}", object.name);
-            if self.unknown_field_refuses_all { Refusal::Request("INVALID_FIELD", what) } else { Wrong::new("INVALID_FIELD", what, &[name]).into() }
+            if self.unknown_field_refuses_all { SaveRefusal::Request("INVALID_FIELD", what) } else { Wrong::new("INVALID_FIELD", what, &[name]).into() }
         };
         if let Some(field) = object.fields.iter().find(|f| f.relationship.as_deref() == Some(name)) {
             return Ok((field, self.parent(field, value)?));
@@ -133,8 +133,8 @@ impl Org {
     }
 
     /// The id of the parent that `{"Ext__c": …}` names.
-    fn parent(&self, reference: &Field, value: &Value) -> Result<Value, Refusal> {
-        let named = value.as_object().ok_or_else(|| Refusal::Request("JSON_PARSER_ERROR", "Cannot deserialize a relationship".into()))?;
+    fn parent(&self, reference: &ObjectField, value: &Value) -> Result<Value, SaveRefusal> {
+        let named = value.as_object().ok_or_else(|| SaveRefusal::Request("JSON_PARSER_ERROR", "Cannot deserialize a relationship".into()))?;
         let of = value.pointer("/attributes/type").and_then(Value::as_str);
         let parent = match (of, reference.parents.as_slice()) {
             (Some(of), all) if all.iter().any(|p| p == of) => of,
@@ -159,23 +159,23 @@ impl Org {
 }
 
 /// A value out of JSON, which has types.
-fn of_json(field: &Field, value: &Value) -> Result<Value, Refusal> {
+fn of_json(field: &ObjectField, value: &Value) -> Result<Value, SaveRefusal> {
     let fits = match field.kind {
         "double" => value.is_number(),
         "boolean" => value.is_boolean(),
         _ => value.is_string(),
     };
     if !fits {
-        return Err(Refusal::Request("JSON_PARSER_ERROR", format!("Cannot deserialize instance of {} from another value", field.kind)));
+        return Err(SaveRefusal::Request("JSON_PARSER_ERROR", format!("Cannot deserialize instance of {} from another value", field.kind)));
     }
     // Spaces at either end are never kept.
     Ok(value.as_str().map_or_else(|| value.clone(), |text| if text.trim().is_empty() { Value::Null } else { json!(text.trim()) }))
 }
 
 /// A value out of CSV, which has none.
-fn of_text(field: &Field, value: &Value) -> Result<Value, Refusal> {
+fn of_text(field: &ObjectField, value: &Value) -> Result<Value, SaveRefusal> {
     let text = value.as_str().unwrap_or_default();
-    let wrong = |code| Refusal::Record(Wrong::new(code, format!("'{text}' is not a valid value for the type"), &[&field.name]));
+    let wrong = |code| SaveRefusal::Record(Wrong::new(code, format!("'{text}' is not a valid value for the type"), &[&field.name]));
     match field.kind {
         "double" => match (text.parse::<i64>(), text.parse::<f64>()) {
             (Ok(whole), _) => Ok(json!(whole)),
@@ -189,9 +189,9 @@ fn of_text(field: &Field, value: &Value) -> Result<Value, Refusal> {
 }
 
 /// What a field's kind asks for.
-fn check(field: &Field, value: &Value) -> Result<(), Refusal> {
+fn check(field: &ObjectField, value: &Value) -> Result<(), SaveRefusal> {
     let name = field.name.as_str();
-    let wrong = |code: &'static str, what: String| Err(Refusal::Record(Wrong::new(code, what, &[name])));
+    let wrong = |code: &'static str, what: String| Err(SaveRefusal::Record(Wrong::new(code, what, &[name])));
     match (field.kind, value) {
         ("string" | "email", Value::String(text)) if text.chars().count() > field.length => {
             wrong("STRING_TOO_LONG", format!("{name}: data value too large: (max length={})", field.length))
@@ -209,10 +209,10 @@ fn check(field: &Field, value: &Value) -> Result<(), Refusal> {
             wrong("INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", format!("{name}: bad value for restricted picklist field: {text}"))
         }
         ("date", Value::String(text)) if text.parse::<jiff::civil::Date>().is_err() || text.len() != 10 => {
-            Err(Refusal::Request("JSON_PARSER_ERROR", "Cannot deserialize instance of date".into()))
+            Err(SaveRefusal::Request("JSON_PARSER_ERROR", "Cannot deserialize instance of date".into()))
         }
         ("datetime", Value::String(text)) if text.parse::<jiff::Timestamp>().is_err() => {
-            Err(Refusal::Request("JSON_PARSER_ERROR", "Cannot deserialize instance of datetime".into()))
+            Err(SaveRefusal::Request("JSON_PARSER_ERROR", "Cannot deserialize instance of datetime".into()))
         }
         ("reference", Value::String(text)) if text.len() != 15 && text.len() != 18 => {
             wrong("MALFORMED_ID", format!("{name}: id value of incorrect type: {text}"))

@@ -31,22 +31,22 @@ pub struct MemoryQueue {
     /// The bound, in permits of a byte. Fair: a large message is not overtaken for ever by small ones.
     room: Semaphore,
     bytes: u32,
-    held: Mutex<Held>,
+    held: Mutex<QueueContents>,
     /// Wakes receivers. Someone is told of every message that is visible: the sender tells one receiver, and
     /// a receiver that leaves some behind tells the next. When the time to wait gets shorter, all are told.
     changed: Notify,
 }
 
 #[derive(Default)]
-struct Held {
+struct QueueContents {
     last: u64,
-    messages: HashMap<u64, Stored>,
+    messages: HashMap<u64, QueuedMessage>,
     /// When each message is to be seen, in that order: at once, after its delay, or when its visibility
     /// time has passed. Exactly one place for every message.
     seen_from: BTreeSet<(Instant, u64)>,
 }
 
-struct Stored {
+struct QueuedMessage {
     message: Message,
     permits: u32,
     receives: u32,
@@ -72,7 +72,7 @@ impl MemoryQueue {
         self
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, QueueContents> {
         // Nothing between lock and release can panic half-way through a change.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -109,7 +109,7 @@ fn receipt(id: u64, receives: u32) -> Receipt {
     Receipt(format!("{id}-{receives}"))
 }
 
-impl Held {
+impl QueueContents {
     /// The message of a receipt; `None` if it is gone or was received again since: then the later receipt counts.
     fn of(&self, receipt: &Receipt) -> Option<u64> {
         let (id, receives) = receipt.0.split_once('-')?;
@@ -117,7 +117,7 @@ impl Held {
         self.messages.get(&id).is_some_and(|stored| stored.receives == receives).then_some(id)
     }
 
-    fn remove(&mut self, id: u64) -> Option<Stored> {
+    fn remove(&mut self, id: u64) -> Option<QueuedMessage> {
         let stored = self.messages.remove(&id)?;
         self.seen_from.remove(&(stored.seen_from, id));
         Some(stored)
@@ -143,7 +143,7 @@ impl BatchQueue for MemoryQueue {
             let mut held = self.held();
             held.last += 1;
             let id = held.last;
-            held.messages.insert(id, Stored { message, permits, receives: 0, seen_from });
+            held.messages.insert(id, QueuedMessage { message, permits, receives: 0, seen_from });
             held.seen_from.insert((seen_from, id));
         }
         self.changed.notify_one();

@@ -25,7 +25,7 @@ fn message(number: u32, body: Vec<u8>) -> Message {
         number,
         op: Op::Upsert,
         records: 1,
-        read_back_below: 0,
+        sample_below: 0,
         bucket_bits: 4,
         layout: Layout::new(Vec::new()),
     };

@@ -21,9 +21,9 @@ use domain::bucket::{Bucket, EntryWrite};
 use domain::clock::Millis;
 use domain::config::RateLimit;
 use domain::dead_letter::DeadLetter;
-use domain::doubt::ClaimNotes;
 use domain::fault::{Code, Fault};
 use domain::head::Head;
+use domain::in_doubt::ClaimNotes;
 use domain::key::KeyHash;
 use domain::limiter::{Lease, LimiterState};
 use domain::manifest::ManifestPage;
@@ -32,7 +32,7 @@ use domain::run::{BatchState, Run, Tally};
 use rusqlite::Connection;
 
 use schema::StateError;
-use writer::Writer;
+use writer::StateWriter;
 
 /// Buckets read in one look at the file: a long look would keep the log from being folded into it.
 const BUCKETS_AT_ONCE: usize = 2048;
@@ -43,7 +43,7 @@ const READERS: usize = 4;
 pub struct SqliteState {
     // Before the writer, so that the writer's connection is the last to close: that one folds the log into the file.
     readers: Arc<Readers>,
-    writer: Writer,
+    writer: StateWriter,
 }
 
 struct Readers {
@@ -72,7 +72,7 @@ impl SqliteState {
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, Fault> {
         let path = path.as_ref().to_owned();
         blocking(move || {
-            let writer = Writer::start(schema::open(&path)?, path.clone())?;
+            let writer = StateWriter::start(schema::open(&path)?, path.clone())?;
             Ok(Self { readers: Arc::new(Readers { path, idle: Mutex::default() }), writer })
         })
         .await
@@ -179,9 +179,9 @@ impl RunStore for SqliteState {
         self.write(move |conn| runs::settle(conn, &run, number, &state, (&tally, job.as_deref()), progress)).await
     }
 
-    async fn seal(&self, run: &str, batches: u32) -> Result<Progress, Fault> {
+    async fn set_batch_total(&self, run: &str, batches: u32) -> Result<Progress, Fault> {
         let run = run.to_owned();
-        self.write(move |conn| runs::seal(conn, &run, batches)).await
+        self.write(move |conn| runs::set_batch_total(conn, &run, batches)).await
     }
 
     async fn last_progress(&self, run: &str) -> Result<Option<Millis>, Fault> {
@@ -194,14 +194,14 @@ impl RunStore for SqliteState {
         self.read(move |conn| runs::tally(conn, &run)).await
     }
 
-    async fn doubts(&self, sync: &str) -> Result<ClaimNotes, Fault> {
+    async fn in_doubt(&self, sync: &str) -> Result<ClaimNotes, Fault> {
         let sync = sync.to_owned();
-        self.read(move |conn| runs::doubts(conn, &sync)).await
+        self.read(move |conn| runs::in_doubt(conn, &sync)).await
     }
 
-    async fn forget_doubts(&self, sync: &str, runs: &[String], now: Millis) -> Result<(), Fault> {
+    async fn clear_in_doubt(&self, sync: &str, runs: &[String], now: Millis) -> Result<(), Fault> {
         let (sync, runs) = (sync.to_owned(), runs.to_owned());
-        self.write(move |conn| runs::forget_doubts(conn, &sync, &runs, now)).await
+        self.write(move |conn| runs::clear_in_doubt(conn, &sync, &runs, now)).await
     }
 }
 

@@ -2,10 +2,10 @@
 //!
 //! The first byte is the version of the form. An entry is `hash 12 · flags 1`, then
 //! if accepted `checksum 8 · revision 2 [· length 4 · identifier] [· length 4 · record id]`, then
-//! if in trouble `kind 1 · checksum 8 · first 8 · failures 4 · next retry 8 · length 4 · code`,
+//! if failing `kind 1 · checksum 8 · first 8 · failures 4 · next retry 8 · length 4 · code`,
 //! numbers little-endian. Writes are merged in: the bytes of an entry nobody writes to are copied as they are.
 
-use domain::bucket::{Accepted, Bucket, Entry, EntryWrite, Trouble, TroubleKind};
+use domain::bucket::{Accepted, Bucket, DeliveryFailure, EntryWrite, FailureKind, StoredEntry};
 use domain::clock::Millis;
 use domain::key::KeyHash;
 
@@ -24,13 +24,13 @@ pub(super) struct Damaged;
 
 /// An entry that was found but not read.
 #[derive(Clone, Copy)]
-pub(super) struct Raw<'a> {
+pub(super) struct RawEntry<'a> {
     pub(super) hash: KeyHash,
     /// All of its bytes.
     pub(super) whole: &'a [u8],
     flags: u8,
     accepted: &'a [u8],
-    trouble: &'a [u8],
+    failure: &'a [u8],
 }
 
 /// Walks through the entries of a bucket.
@@ -46,11 +46,11 @@ impl<'a> Walk<'a> {
         }
     }
 
-    pub(super) fn next(&mut self) -> Result<Option<Raw<'a>>, Damaged> {
+    pub(super) fn next(&mut self) -> Result<Option<RawEntry<'a>>, Damaged> {
         if self.0.is_empty() {
             return Ok(None);
         }
-        let mut rest = Bytes(self.0);
+        let mut rest = PackedReader(self.0);
         let raw = rest.raw().ok_or(Damaged)?;
         self.0 = rest.0;
         Ok(Some(raw))
@@ -95,23 +95,23 @@ enum Half<'a, T> {
     New(&'a T),
 }
 
-fn apply(hash: KeyHash, stored: Option<Raw<'_>>, writes: &[(KeyHash, EntryWrite)], out: &mut Vec<u8>) {
+fn apply(hash: KeyHash, stored: Option<RawEntry<'_>>, writes: &[(KeyHash, EntryWrite)], out: &mut Vec<u8>) {
     let mut accepted = stored.filter(|raw| raw.flags & ACCEPTED != 0).map(|raw| Half::Stored(raw.accepted));
-    let mut trouble = stored.filter(|raw| raw.flags & TROUBLE != 0).map(|raw| Half::Stored(raw.trouble));
+    let mut failure = stored.filter(|raw| raw.flags & TROUBLE != 0).map(|raw| Half::Stored(raw.failure));
     for (_, write) in writes {
         match write {
-            EntryWrite::Accepted { accepted: new, clear_trouble } => {
+            EntryWrite::Accepted { accepted: new, clear_failure } => {
                 accepted = Some(Half::New(new));
-                if *clear_trouble {
-                    trouble = None;
+                if *clear_failure {
+                    failure = None;
                 }
             }
-            EntryWrite::Removed => (accepted, trouble) = (None, None),
-            EntryWrite::Trouble(new) => trouble = Some(Half::New(new)),
-            EntryWrite::ClearTrouble => trouble = None,
+            EntryWrite::Removed => (accepted, failure) = (None, None),
+            EntryWrite::Failure(new) => failure = Some(Half::New(new)),
+            EntryWrite::ClearFailure => failure = None,
         }
     }
-    if accepted.is_none() && trouble.is_none() {
+    if accepted.is_none() && failure.is_none() {
         return;
     }
     out.extend_from_slice(&hash.0);
@@ -125,11 +125,11 @@ fn apply(hash: KeyHash, stored: Option<Raw<'_>>, writes: &[(KeyHash, EntryWrite)
         }
         Some(Half::New(accepted)) => push_accepted(accepted, out),
     };
-    if let Some(trouble) = trouble {
+    if let Some(failure) = failure {
         flags |= TROUBLE;
-        match trouble {
+        match failure {
             Half::Stored(bytes) => out.extend_from_slice(bytes),
-            Half::New(trouble) => push_trouble(trouble, out),
+            Half::New(failure) => push_failure(failure, out),
         }
     }
     out[place] = flags;
@@ -150,17 +150,17 @@ fn push_accepted(accepted: &Accepted, out: &mut Vec<u8>) -> u8 {
     flags
 }
 
-fn push_trouble(trouble: &Trouble, out: &mut Vec<u8>) {
-    out.push(match trouble.kind {
-        TroubleKind::Rejected => 0,
-        TroubleKind::Skipped => 1,
-        TroubleKind::Exhausted => 2,
+fn push_failure(failure: &DeliveryFailure, out: &mut Vec<u8>) {
+    out.push(match failure.kind {
+        FailureKind::Rejected => 0,
+        FailureKind::Skipped => 1,
+        FailureKind::Exhausted => 2,
     });
-    out.extend_from_slice(&trouble.checksum.to_le_bytes());
-    out.extend_from_slice(&trouble.first.0.to_le_bytes());
-    out.extend_from_slice(&trouble.failures.to_le_bytes());
-    out.extend_from_slice(&trouble.next_retry.0.to_le_bytes());
-    push_sized(trouble.code.as_bytes(), out);
+    out.extend_from_slice(&failure.checksum.to_le_bytes());
+    out.extend_from_slice(&failure.first.0.to_le_bytes());
+    out.extend_from_slice(&failure.failures.to_le_bytes());
+    out.extend_from_slice(&failure.next_retry.0.to_le_bytes());
+    push_sized(failure.code.as_bytes(), out);
 }
 
 fn push_sized(bytes: &[u8], out: &mut Vec<u8>) {
@@ -171,7 +171,7 @@ fn push_sized(bytes: &[u8], out: &mut Vec<u8>) {
 /// Reads a bucket.
 pub(super) fn read(number: u32, data: &[u8]) -> Result<Bucket, Damaged> {
     let mut walk = Walk::new(data)?;
-    let mut entries: Vec<(KeyHash, Entry)> = Vec::with_capacity(data.len() / 23);
+    let mut entries: Vec<(KeyHash, StoredEntry)> = Vec::with_capacity(data.len() / 23);
     while let Some(raw) = walk.next()? {
         if entries.last().is_some_and(|(last, _)| *last >= raw.hash) {
             return Err(Damaged);
@@ -181,11 +181,11 @@ pub(super) fn read(number: u32, data: &[u8]) -> Result<Bucket, Damaged> {
     Ok(Bucket { number, entries })
 }
 
-impl Raw<'_> {
-    fn entry(&self) -> Option<Entry> {
-        let mut entry = Entry::default();
+impl RawEntry<'_> {
+    fn entry(&self) -> Option<StoredEntry> {
+        let mut entry = StoredEntry::default();
         if self.flags & ACCEPTED != 0 {
-            let mut bytes = Bytes(self.accepted);
+            let mut bytes = PackedReader(self.accepted);
             let mut accepted = Accepted { checksum: bytes.u64()?, revision: bytes.u16()?, ..Accepted::default() };
             if self.flags & IDENTIFIER != 0 {
                 accepted.identifier = Some(bytes.sized()?.into());
@@ -196,14 +196,14 @@ impl Raw<'_> {
             entry.accepted = Some(accepted);
         }
         if self.flags & TROUBLE != 0 {
-            let mut bytes = Bytes(self.trouble);
+            let mut bytes = PackedReader(self.failure);
             let kind = match bytes.array::<1>()? {
-                [0] => TroubleKind::Rejected,
-                [1] => TroubleKind::Skipped,
-                [2] => TroubleKind::Exhausted,
+                [0] => FailureKind::Rejected,
+                [1] => FailureKind::Skipped,
+                [2] => FailureKind::Exhausted,
                 _ => return None,
             };
-            entry.trouble = Some(Trouble {
+            entry.failure = Some(DeliveryFailure {
                 kind,
                 checksum: bytes.u64()?,
                 first: bytes.millis()?,
@@ -217,9 +217,9 @@ impl Raw<'_> {
 }
 
 /// Bytes still to be read.
-struct Bytes<'a>(&'a [u8]);
+struct PackedReader<'a>(&'a [u8]);
 
-impl<'a> Bytes<'a> {
+impl<'a> PackedReader<'a> {
     fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (head, tail) = self.0.split_at_checked(len)?;
         self.0 = tail;
@@ -251,7 +251,7 @@ impl<'a> Bytes<'a> {
         self.take(len as usize)
     }
 
-    fn raw(&mut self) -> Option<Raw<'a>> {
+    fn raw(&mut self) -> Option<RawEntry<'a>> {
         let all = self.0;
         let hash = KeyHash(self.array()?);
         let [flags] = self.array()?;
@@ -273,8 +273,8 @@ impl<'a> Bytes<'a> {
             self.take(1 + 8 + 8 + 4 + 8)?;
             self.sized()?;
         }
-        let trouble = &from[..from.len() - self.0.len()];
-        Some(Raw { hash, whole: &all[..all.len() - self.0.len()], flags, accepted, trouble })
+        let failure = &from[..from.len() - self.0.len()];
+        Some(RawEntry { hash, whole: &all[..all.len() - self.0.len()], flags, accepted, failure })
     }
 }
 
@@ -286,12 +286,12 @@ mod tests {
         KeyHash([n; 12])
     }
 
-    fn accept(checksum: u64, clear_trouble: bool) -> EntryWrite {
-        EntryWrite::Accepted { accepted: Accepted { checksum, revision: 7, identifier: Some([1, 2].into()), record_id: Some("é-1".into()) }, clear_trouble }
+    fn accept(checksum: u64, clear_failure: bool) -> EntryWrite {
+        EntryWrite::Accepted { accepted: Accepted { checksum, revision: 7, identifier: Some([1, 2].into()), record_id: Some("é-1".into()) }, clear_failure }
     }
 
-    fn trouble(code: &str) -> Trouble {
-        Trouble { kind: TroubleKind::Skipped, checksum: 9, code: code.into(), first: Millis(-1), failures: 3, next_retry: Millis(i64::MAX) }
+    fn failure(code: &str) -> DeliveryFailure {
+        DeliveryFailure { kind: FailureKind::Skipped, checksum: 9, code: code.into(), first: Millis(-1), failures: 3, next_retry: Millis(i64::MAX) }
     }
 
     fn merged(old: &[u8], writes: &[(KeyHash, EntryWrite)]) -> Vec<u8> {
@@ -302,34 +302,34 @@ mod tests {
 
     #[test]
     fn every_part_reads_back_and_untouched_bytes_stay() {
-        let plain = EntryWrite::Accepted { accepted: Accepted { checksum: 5, ..Accepted::default() }, clear_trouble: false };
-        let data = merged(&[], &[(hash(1), plain), (hash(3), EntryWrite::Trouble(trouble("no_such"))), (hash(5), accept(6, false))]);
-        let data = merged(&data, &[(hash(2), accept(1, false)), (hash(5), EntryWrite::Trouble(trouble("")))]);
+        let plain = EntryWrite::Accepted { accepted: Accepted { checksum: 5, ..Accepted::default() }, clear_failure: false };
+        let data = merged(&[], &[(hash(1), plain), (hash(3), EntryWrite::Failure(failure("no_such"))), (hash(5), accept(6, false))]);
+        let data = merged(&data, &[(hash(2), accept(1, false)), (hash(5), EntryWrite::Failure(failure("")))]);
         let bucket = read(4, &data).unwrap();
         assert_eq!(bucket.number, 4);
         assert_eq!(bucket.entries.iter().map(|(h, _)| *h).collect::<Vec<_>>(), [hash(1), hash(2), hash(3), hash(5)]);
-        assert_eq!(bucket.entries[0].1, Entry { accepted: Some(Accepted { checksum: 5, ..Accepted::default() }), trouble: None });
-        assert_eq!(bucket.entries[2].1, Entry { accepted: None, trouble: Some(trouble("no_such")) });
+        assert_eq!(bucket.entries[0].1, StoredEntry { accepted: Some(Accepted { checksum: 5, ..Accepted::default() }), failure: None });
+        assert_eq!(bucket.entries[2].1, StoredEntry { accepted: None, failure: Some(failure("no_such")) });
         let both = &bucket.entries[3].1;
         assert_eq!(both.accepted.as_ref().unwrap().record_id.as_deref(), Some("é-1"));
         assert_eq!(both.accepted.as_ref().unwrap().identifier.as_deref(), Some(&[1, 2][..]));
-        assert_eq!(both.trouble, Some(trouble("")));
+        assert_eq!(both.failure, Some(failure("")));
     }
 
     #[test]
     fn writes_to_one_record_take_effect_in_order_and_leave_nothing_empty() {
-        let data = merged(&[], &[(hash(1), EntryWrite::Trouble(trouble("a"))), (hash(1), accept(1, true)), (hash(1), EntryWrite::Trouble(trouble("b")))]);
+        let data = merged(&[], &[(hash(1), EntryWrite::Failure(failure("a"))), (hash(1), accept(1, true)), (hash(1), EntryWrite::Failure(failure("b")))]);
         let entry = read(0, &data).unwrap().entries.remove(0).1;
-        assert_eq!((entry.accepted.unwrap().checksum, entry.trouble.unwrap().code), (1, "b".to_owned()));
-        let only_trouble = merged(&[], &[(hash(1), EntryWrite::Trouble(trouble("a")))]);
-        assert_eq!(merged(&only_trouble, &[(hash(1), EntryWrite::ClearTrouble)]), Vec::<u8>::new());
+        assert_eq!((entry.accepted.unwrap().checksum, entry.failure.unwrap().code), (1, "b".to_owned()));
+        let only_failure = merged(&[], &[(hash(1), EntryWrite::Failure(failure("a")))]);
+        assert_eq!(merged(&only_failure, &[(hash(1), EntryWrite::ClearFailure)]), Vec::<u8>::new());
         assert_eq!(merged(&data, &[(hash(1), EntryWrite::Removed)]), Vec::<u8>::new());
-        assert_eq!(merged(&[], &[(hash(1), EntryWrite::Removed), (hash(2), EntryWrite::ClearTrouble)]), Vec::<u8>::new());
+        assert_eq!(merged(&[], &[(hash(1), EntryWrite::Removed), (hash(2), EntryWrite::ClearFailure)]), Vec::<u8>::new());
     }
 
     #[test]
     fn damage_is_noticed() {
-        let data = merged(&[], &[(hash(1), accept(1, false)), (hash(2), EntryWrite::Trouble(trouble("a")))]);
+        let data = merged(&[], &[(hash(1), accept(1, false)), (hash(2), EntryWrite::Failure(failure("a")))]);
         for len in 2..data.len() {
             let cut = read(0, &data[..len]);
             assert!(cut.is_err() || cut.is_ok_and(|bucket| bucket.entries.len() == 1), "cut at {len}");

@@ -1,7 +1,7 @@
 //! Runs and their batches in the file.
 
 use domain::clock::Millis;
-use domain::doubt::{ClaimNotes, Doubt};
+use domain::in_doubt::{ClaimNotes, InDoubt};
 use domain::ports::{Claim, Progress};
 use domain::run::{BatchState, Run, Tally};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -107,7 +107,7 @@ fn progress(row: &Row<'_>) -> rusqlite::Result<Progress> {
     Ok(Progress { done: row.get(0)?, total: row.get(1)? })
 }
 
-pub(super) fn seal(conn: &Connection, run: &str, batches: u32) -> Result<Progress, StateError> {
+pub(super) fn set_batch_total(conn: &Connection, run: &str, batches: u32) -> Result<Progress, StateError> {
     let mut statement =
         conn.prepare_cached("INSERT INTO progress (run, done, total) VALUES (?1, 0, ?2) ON CONFLICT DO UPDATE SET total = ?2 RETURNING done, total")?;
     Ok(statement.query_row(params![run, batches], progress)?)
@@ -129,7 +129,7 @@ pub(super) fn tally(conn: &Connection, run: &str) -> Result<Tally, StateError> {
     Ok(sum)
 }
 
-pub(super) fn doubts(conn: &Connection, sync: &str) -> Result<ClaimNotes, StateError> {
+pub(super) fn in_doubt(conn: &Connection, sync: &str) -> Result<ClaimNotes, StateError> {
     // From the doubts to their runs (`CROSS JOIN` keeps that order): a sync has many runs and few doubts.
     let mut statement = conn.prepare_cached("SELECT run.id, note FROM doubt CROSS JOIN run ON run.sync = ? AND run.id = doubt.run ORDER BY run.id")?;
     let mut noted = ClaimNotes::default();
@@ -147,14 +147,14 @@ pub(super) fn doubts(conn: &Connection, sync: &str) -> Result<ClaimNotes, StateE
     )?;
     for job in statement.query_map([sync], |row| row.get::<_, String>(0))? {
         let job = serde_json::from_str(&job?).map_err(|_| StateError::damaged(format!("the job of a batch of sync {sync}")))?;
-        noted.notes.push(Doubt::of_job(&job));
+        noted.notes.push(InDoubt::of_job(&job));
     }
     Ok(noted)
 }
 
 /// Also drops the batches of those runs that are closed: a closed run keeps its final tally itself, and its
 /// messages are fenced off by their generation before anyone asks for their batch.
-pub(super) fn forget_doubts(conn: &Connection, sync: &str, runs: &[String], now: Millis) -> Result<(), StateError> {
+pub(super) fn clear_in_doubt(conn: &Connection, sync: &str, runs: &[String], now: Millis) -> Result<(), StateError> {
     for run in runs {
         conn.prepare_cached(
             "DELETE FROM doubt WHERE run = ?2 AND EXISTS (SELECT 1 FROM run WHERE run.sync = ?1 AND run.id = doubt.run)

@@ -17,7 +17,7 @@ use rusqlite::Connection;
 use super::SqliteState;
 
 fn accept(checksum: u64) -> EntryWrite {
-    EntryWrite::Accepted { accepted: Accepted { checksum, ..Accepted::default() }, clear_trouble: false }
+    EntryWrite::Accepted { accepted: Accepted { checksum, ..Accepted::default() }, clear_failure: false }
 }
 
 fn first(byte: u8, rest: u8) -> KeyHash {
@@ -97,7 +97,7 @@ async fn a_file_of_version_1_learns_of_jobs() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.db");
     drop(SqliteState::open(&path).await.unwrap());
-    Connection::open(&path).unwrap().execute_batch("ALTER TABLE batch DROP COLUMN job; PRAGMA user_version = 1").unwrap();
+    Connection::open(&path).unwrap().execute_batch("ALTER TABLE batch DROP COLUMN job; ALTER TABLE batch DROP COLUMN unseen; PRAGMA user_version = 1").unwrap();
     for _ in 0..2 {
         let state = SqliteState::open(&path).await.unwrap();
         let batch = BatchRef { sync: "s", run: "r", number: 0 };

@@ -12,30 +12,30 @@ use tokio::sync::oneshot;
 use super::schema::{StateError, begin};
 
 /// Most operations of one transaction.
-const MOST: usize = 256;
+const MAX_GROUP: usize = 256;
 
 /// The thread's other end.
-pub(super) struct Writer {
-    operations: Option<Sender<Box<dyn Operation>>>,
+pub(super) struct StateWriter {
+    operations: Option<Sender<Box<dyn WriteOperation>>>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// Something to be done in a transaction. May be run again after that was rolled back.
-trait Operation: Send {
+trait WriteOperation: Send {
     /// It must be on the disk before the answer is given.
     fn durable(&self) -> bool;
     fn run(&mut self, conn: &Connection) -> Result<(), StateError>;
     fn answer(self: Box<Self>, outcome: Result<(), Fault>);
 }
 
-struct Write<T, F> {
+struct PendingWrite<T, F> {
     run: F,
     durable: bool,
     value: Option<T>,
     reply: oneshot::Sender<Result<T, Fault>>,
 }
 
-impl<T: Send, F: FnMut(&Connection) -> Result<T, StateError> + Send> Operation for Write<T, F> {
+impl<T: Send, F: FnMut(&Connection) -> Result<T, StateError> + Send> WriteOperation for PendingWrite<T, F> {
     fn durable(&self) -> bool {
         self.durable
     }
@@ -46,7 +46,7 @@ impl<T: Send, F: FnMut(&Connection) -> Result<T, StateError> + Send> Operation f
     }
 
     fn answer(self: Box<Self>, outcome: Result<(), Fault>) {
-        let Write { value, reply, .. } = *self;
+        let PendingWrite { value, reply, .. } = *self;
         let answer = outcome.and_then(|()| value.ok_or_else(gone));
         // Nobody listens when the caller was dropped; what it asked for is done all the same.
         let _ = reply.send(answer);
@@ -57,7 +57,7 @@ fn gone() -> Fault {
     Fault::new(Code::StateUnusable, "The thread that writes the state has ended.")
 }
 
-impl Writer {
+impl StateWriter {
     /// Starts the thread, which owns the connection.
     pub(super) fn start(conn: Connection, path: PathBuf) -> Result<Self, Fault> {
         let (operations, waiting) = channel();
@@ -78,12 +78,12 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         // Not bounded: every caller waits for its answer, so there are never more than there are callers.
         let operations = self.operations.as_ref().ok_or_else(gone)?;
-        operations.send(Box::new(Write { run, durable, value: None, reply })).map_err(|_| gone())?;
+        operations.send(Box::new(PendingWrite { run, durable, value: None, reply })).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 }
 
-impl Drop for Writer {
+impl Drop for StateWriter {
     /// Waits for what is being written, so that a process that ends leaves one whole file and no log beside it.
     fn drop(&mut self) {
         self.operations = None;
@@ -99,20 +99,20 @@ struct Thread {
 }
 
 impl Thread {
-    fn work(self, waiting: &Receiver<Box<dyn Operation>>) {
+    fn work(self, waiting: &Receiver<Box<dyn WriteOperation>>) {
         while let Ok(first) = waiting.recv() {
             let mut group = vec![first];
-            group.extend(waiting.try_iter().take(MOST - 1));
+            group.extend(waiting.try_iter().take(MAX_GROUP - 1));
             self.commit(group);
         }
     }
 
     /// Commits a group at once. Should an operation fail, none of the group is done by then, and each gets a
     /// transaction of its own: that costs the good case no savepoint.
-    fn commit(&self, mut group: Vec<Box<dyn Operation>>) {
+    fn commit(&self, mut group: Vec<Box<dyn WriteOperation>>) {
         match self.transact(&mut group) {
-            Err(Failed::Operation(_)) if group.len() > 1 => group.into_iter().for_each(|operation| self.commit(vec![operation])),
-            Err(Failed::Operation(e) | Failed::Transaction(e)) => {
+            Err(GroupError::Operation(_)) if group.len() > 1 => group.into_iter().for_each(|operation| self.commit(vec![operation])),
+            Err(GroupError::Operation(e) | GroupError::Transaction(e)) => {
                 let fault = e.fault(&self.path);
                 group.into_iter().for_each(|operation| operation.answer(Err(fault.clone())));
             }
@@ -126,7 +126,7 @@ impl Thread {
     /// the file follows from the commit: a digest must be cleared on the disk before the first message is sent,
     /// or else an old digest would vouch for records whose delivery nobody remembers. `FULL` flushes the log,
     /// with everything committed before, ahead of the answer. It can be set only outside a transaction.
-    fn transact(&self, group: &mut [Box<dyn Operation>]) -> Result<(), Failed> {
+    fn transact(&self, group: &mut [Box<dyn WriteOperation>]) -> Result<(), GroupError> {
         if !group.iter().any(|operation| operation.durable()) {
             return self.run(group);
         }
@@ -138,13 +138,13 @@ impl Thread {
         outcome
     }
 
-    fn run(&self, group: &mut [Box<dyn Operation>]) -> Result<(), Failed> {
+    fn run(&self, group: &mut [Box<dyn WriteOperation>]) -> Result<(), GroupError> {
         begin(&self.conn)?;
         let outcome = group
             .iter_mut()
             .try_for_each(|operation| operation.run(&self.conn))
-            .map_err(Failed::Operation)
-            .and_then(|()| self.conn.execute_batch("COMMIT").map_err(Failed::from));
+            .map_err(GroupError::Operation)
+            .and_then(|()| self.conn.execute_batch("COMMIT").map_err(GroupError::from));
         // Some failures (a full disk) have ended the transaction already.
         if outcome.is_err() && !self.conn.is_autocommit() {
             self.conn.execute_batch("ROLLBACK")?;
@@ -154,13 +154,13 @@ impl Thread {
 }
 
 /// What failed decides who is to blame.
-enum Failed {
+enum GroupError {
     Operation(StateError),
     Transaction(StateError),
 }
 
-impl From<rusqlite::Error> for Failed {
+impl From<rusqlite::Error> for GroupError {
     fn from(e: rusqlite::Error) -> Self {
-        Failed::Transaction(e.into())
+        GroupError::Transaction(e.into())
     }
 }

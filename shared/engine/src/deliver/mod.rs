@@ -23,7 +23,7 @@ pub mod refusals;
 mod result;
 mod send;
 
-pub use self::result::Handled;
+pub use self::result::MessageResult;
 
 use std::time::Duration;
 
@@ -32,12 +32,12 @@ use domain::fault::{Code, Fault};
 use domain::ports::{BatchRef, Claim};
 
 use self::attempt::Attempt;
-use self::in_doubt::doubts_of;
+use self::in_doubt::notes_of;
 use crate::Context;
 use crate::close::close_if_done;
 
 /// Handles one message. A fault leaves the message as it is: the queue delivers it again.
-pub async fn handle(context: &Context, message: &Message) -> Result<Handled, Fault> {
+pub async fn handle(context: &Context, message: &Message) -> Result<MessageResult, Fault> {
     let header = &message.header;
     let records = read_body(&message.body);
     if records.len() != header.records as usize {
@@ -46,16 +46,16 @@ pub async fn handle(context: &Context, message: &Message) -> Result<Handled, Fau
     }
     let batch = BatchRef { sync: &header.sync, run: &header.run, number: header.number };
     let now = context.clock.now();
-    let doubt = doubts_of(context.sync.mode, header, &records);
+    let doubt = notes_of(context.sync.mode, header, &records);
     let state = match context.store.claim(batch, header.generation, &doubt, now, now.plus(context.settings.claim)).await? {
         Claim::Granted(state) => state,
-        Claim::Stale(_) => return Ok(Handled::Stale),
+        Claim::Stale(_) => return Ok(MessageResult::Stale),
         // Whoever did the last batch may have ended before it closed the run.
         Claim::Done(progress) => {
             let closed = close_if_done(context, &header.run, progress).await?.filter(|closed| closed.now);
-            return Ok(closed.map_or(Handled::Done, |closed| Handled::Closed(Some(Box::new(closed.run)))));
+            return Ok(closed.map_or(MessageResult::Done, |closed| MessageResult::RunClosed(Some(Box::new(closed.run)))));
         }
-        Claim::InProgress(until) => return Ok(Handled::Later(until.since(now).max(Duration::from_secs(1)))),
+        Claim::InProgress(until) => return Ok(MessageResult::RetryAfter(until.since(now).max(Duration::from_secs(1)))),
     };
     Attempt::new(context, header, &records, batch, state).run().await
 }

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use domain::clock::Millis;
 use domain::fault::{Code, Fault};
-use domain::job::{Jobs, Stop, Ticket};
+use domain::job::{AbortResult, Jobs, Ticket};
 use domain::outcome::WriteError;
-use domain::retry::{MAX_ATTEMPTS, MOST_OBEYED, backoff};
+use domain::retry::{MAX_ATTEMPTS, MAX_RETRY_AFTER, backoff};
 
-use super::job::MOST_TIME;
+use super::job::MAX_JOB_AGE;
 use crate::Engine;
 
 /// How often a job that cannot be stopped is looked at before the run ends.
-const LOOKS: u32 = 12;
+const MAX_POLLS: u32 = 12;
 
 /// Returns when none of these jobs changes anything any more. A fault when that cannot be brought about: nothing was sent
 /// then.
@@ -23,7 +23,7 @@ pub(crate) async fn stop(engine: &Engine, jobs: &[(Ticket, Millis)]) -> Result<(
     for (ticket, begun) in jobs {
         match stop_one(engine, face, ticket).await {
             Ok(()) => {}
-            Err(fault) if fault.code != Code::Interrupted && engine.clock.now().since(*begun) > MOST_TIME => {
+            Err(fault) if fault.code != Code::Interrupted && engine.clock.now().since(*begun) > MAX_JOB_AGE => {
                 tracing::warn!(sync = engine.sync.name, job = ticket.0, "{} It is so old that the run goes on without.", fault.what);
             }
             Err(fault) => return Err(fault),
@@ -50,17 +50,17 @@ async fn stop_one(engine: &Engine, face: &dyn Jobs, ticket: &Ticket) -> Result<(
         if engine.slots.take(face.requests(), &engine.stop, left).await?.is_some() {
             return Err(late());
         }
-        let told = face.stop(ticket).await;
+        let told = face.abort(ticket).await;
         engine.meter.add_requests(told.requests);
-        let pause = match told.said {
-            Ok(Stop::Over) => {
+        let pause = match told.result {
+            Ok(AbortResult::Over) => {
                 tracing::info!(sync = engine.sync.name, job = ticket.0, "a job of an earlier run is over");
                 return Ok(());
             }
-            Ok(Stop::GoesOn { .. }) if looks == LOOKS => {
+            Ok(AbortResult::GoesOn { .. }) if looks == MAX_POLLS => {
                 return Err(fault(Code::DestinationLimit, "goes on and cannot be stopped").with_next("Run again when the job has ended at the destination."));
             }
-            Ok(Stop::GoesOn { after }) => {
+            Ok(AbortResult::GoesOn { after }) => {
                 looks += 1;
                 after
             }
@@ -78,12 +78,12 @@ async fn stop_one(engine: &Engine, face: &dyn Jobs, ticket: &Ticket) -> Result<(
                 return Err(fault(code, &format!("cannot be stopped: {error}")).with_next(next));
             }
         };
-        if pause.min(MOST_OBEYED) > time_left(engine) {
+        if pause.min(MAX_RETRY_AFTER) > time_left(engine) {
             return Err(late());
         }
         tokio::select! {
-            () = tokio::time::sleep(pause.min(MOST_OBEYED)) => {}
-            () = engine.stop.stopped() => {}
+            () = tokio::time::sleep(pause.min(MAX_RETRY_AFTER)) => {}
+            () = engine.stop.cancelled() => {}
         }
         engine.stop.check()?;
     }

@@ -8,28 +8,28 @@ use std::time::Duration;
 use domain::clock::Millis;
 use domain::config::RateLimit;
 use domain::fault::{Code, Fault};
-use domain::limiter::{self, Held};
+use domain::limiter::{self, LeasedSlots};
 use domain::ports::{Clock, StateStore};
-use domain::retry::{MOST_OBEYED, backoff};
+use domain::retry::{MAX_RETRY_AFTER, backoff};
 use tokio::sync::Mutex;
 
-use crate::cancel::Stop;
+use crate::cancel::CancelToken;
 use crate::deliver::refusals::Refusals;
 
-/// One per connection and process; [`Slots::again`] for work that is halted apart.
-pub struct Slots {
+/// One per connection and process; [`RateLimiter::again`] for work that is halted apart.
+pub struct RateLimiter {
     connection: String,
     store: Arc<dyn StateStore>,
     clock: Arc<dyn Clock>,
-    shared: Arc<Shared>,
-    halted: Stop,
+    shared: Arc<RateLimiterState>,
+    halted: CancelToken,
 }
 
 /// What everyone in this process knows of the connection's slots.
 #[derive(Default)]
-struct Shared {
+struct RateLimiterState {
     limit: RwLock<Option<RateLimit>>,
-    held: Mutex<Held>,
+    held: Mutex<LeasedSlots>,
     /// Nobody starts before this, in milliseconds since 1970.
     paused_until: AtomicI64,
     /// Pauses in a row that were asked for, without an answer in between.
@@ -37,21 +37,21 @@ struct Shared {
     refusals: Refusals,
 }
 
-impl Slots {
+impl RateLimiter {
     /// Slots of `connection` under `limit`.
     pub fn new(connection: &str, limit: Option<RateLimit>, store: Arc<dyn StateStore>, clock: Arc<dyn Clock>) -> Self {
-        let shared = Shared { limit: RwLock::new(limit), ..Shared::default() };
-        Self { connection: connection.to_owned(), store, clock, shared: Arc::new(shared), halted: Stop::default() }
+        let shared = RateLimiterState { limit: RwLock::new(limit), ..RateLimiterState::default() };
+        Self { connection: connection.to_owned(), store, clock, shared: Arc::new(shared), halted: CancelToken::default() }
     }
 
-    /// The same slots, leased already or not, for work that [`Slots::halt`] of the others does not end.
-    pub fn again(&self) -> Self {
+    /// The same slots, leased already or not, for work that [`RateLimiter::halt`] of the others does not end.
+    pub fn share(&self) -> Self {
         Self {
             connection: self.connection.clone(),
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
             shared: Arc::clone(&self.shared),
-            halted: Stop::default(),
+            halted: CancelToken::default(),
         }
     }
 
@@ -71,7 +71,7 @@ impl Slots {
     /// pause are given back and leased anew. Returns the time to wait when that is longer than `patience`: the slot is
     /// then left for the next one who asks. A fault when the run is stopped or halted meanwhile, and at once
     /// (`DestinationLimit`) when the slot is further away than a run waits.
-    pub async fn take(&self, count: u32, stop: &Stop, patience: Duration) -> Result<Option<Duration>, Fault> {
+    pub async fn take(&self, count: u32, stop: &CancelToken, patience: Duration) -> Result<Option<Duration>, Fault> {
         let limit = self.limit();
         let taken = match limit {
             None => vec![self.shared.paused_until.load(Ordering::Acquire).saturating_mul(1000)],
@@ -80,7 +80,7 @@ impl Slots {
         let start_micros = taken.last().copied().unwrap_or_default();
         let wait = limiter::wait(start_micros, self.clock.now().0.saturating_mul(1000));
         // A slow rate makes its writers wait for each other; only what is far beyond that is a pause.
-        if wait > MOST_OBEYED + limit.map_or(Duration::ZERO, limiter::turns) {
+        if wait > MAX_RETRY_AFTER + limit.map_or(Duration::ZERO, limiter::turns) {
             return Err(paused(&self.connection, Millis(start_micros / 1000)));
         }
         if wait > patience {
@@ -92,8 +92,8 @@ impl Slots {
         if wait > Duration::ZERO {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = stop.stopped() => {}
-                () = self.halted.stopped() => {}
+                () = stop.cancelled() => {}
+                () = self.halted.cancelled() => {}
             }
         }
         if self.halted() {
@@ -114,15 +114,15 @@ impl Slots {
 
     /// The destination asked to slow down, `times` times for this work, and to wait for `after` where it said so: nobody
     /// starts a request for as long, at least for a time that grows from `first` as long as nothing else is answered, and at most
-    /// for [`MOST_OBEYED`]. Returns how long that is.
-    pub async fn slow_down(&self, times: u32, first: Duration, after: Option<Duration>) -> Result<Duration, Fault> {
+    /// for [`MAX_RETRY_AFTER`]. Returns how long that is.
+    pub async fn pause_connection(&self, times: u32, first: Duration, after: Option<Duration>) -> Result<Duration, Fault> {
         let now = self.clock.now();
         // Requests that were under way together are told so together: that is one pause.
         let again = u32::from(self.shared.paused_until.load(Ordering::Acquire) <= now.0);
         let pauses = self.shared.pauses.fetch_add(again, Ordering::AcqRel) + again;
         // A destination that names no time, or one that is over before it began, is asked less and less often.
         let grown = backoff(times.max(pauses), first, fastrand::f64());
-        let pause = after.map_or(grown, |after| after.max(grown)).min(MOST_OBEYED);
+        let pause = after.map_or(grown, |after| after.max(grown)).min(MAX_RETRY_AFTER);
         let until = now.plus(pause);
         self.shared.paused_until.fetch_max(until.0, Ordering::AcqRel);
         // Without a rate there is nobody who asks the store before each request.
@@ -144,17 +144,17 @@ impl Slots {
 
     /// Nothing more is to be sent in this process: the run was closed under the writers.
     pub fn halt(&self) {
-        self.halted.stop();
+        self.halted.cancel();
     }
 
-    /// Waits for [`Slots::halt`].
+    /// Waits for [`RateLimiter::halt`].
     pub async fn wait_halted(&self) {
-        self.halted.stopped().await;
+        self.halted.cancelled().await;
     }
 
-    /// True after [`Slots::halt`].
+    /// True after [`RateLimiter::halt`].
     pub fn halted(&self) -> bool {
-        self.halted.is_stopped()
+        self.halted.is_cancelled()
     }
 }
 

@@ -7,13 +7,13 @@ use domain::key::display_key;
 use domain::layout::Layout;
 use domain::mode::Op;
 use domain::ports::Destination;
-use domain::readback::{ReadBack, differing};
+use domain::readback::{ReadbackResult, differing};
 
 use crate::Context;
 
 /// Looks the accepted records of `sample` up and adds what that comes to to `found`. Whatever keeps it from reading is
 /// logged, and the records count as not looked up.
-pub(crate) async fn read_back(context: &Context, destination: &dyn Destination, header: &BatchHeader, sample: &[&BatchRecord<'_>], found: &mut ReadBack) {
+pub(crate) async fn read_back(context: &Context, destination: &dyn Destination, header: &BatchHeader, sample: &[&BatchRecord<'_>], found: &mut ReadbackResult) {
     let layout = &header.layout;
     let readable = layout.identifiers().next().is_some() && destination.reads_back();
     if sample.is_empty() || !readable {

@@ -1,11 +1,11 @@
-//! What an attempt came to, written down: checksums of what was accepted, trouble and dead letters of what was not, and the
+//! What an attempt came to, written down: checksums of what was accepted, failure and dead letters of what was not, and the
 //! batch's numbers. This order keeps the promises: nothing counts before it is committed, and a process that ends in
 //! between leaves only what is done once more.
 
 use std::collections::HashMap;
 
 use domain::batch::BatchRecord;
-use domain::bucket::{EntryWrite, Trouble, TroubleKind};
+use domain::bucket::{DeliveryFailure, EntryWrite, FailureKind};
 use domain::clock::Millis;
 use domain::dead_letter::DeadLetter;
 use domain::fault::Fault;
@@ -14,8 +14,8 @@ use domain::mode::{Mode, Op};
 use domain::outcome::Outcome;
 use domain::retry::MAX_ATTEMPTS;
 
-use super::attempt::{Attempt, Fate};
-use super::in_doubt::doubts_of;
+use super::attempt::{Attempt, Attempted};
+use super::in_doubt::notes_of;
 use super::readback;
 use crate::commit;
 
@@ -26,17 +26,17 @@ const TRIES_FOR_ROOM: u32 = 2;
 
 impl Attempt<'_> {
     /// Commits the accepted records, notes the others, counts all of them. How many need no more sending.
-    pub(super) async fn record_fates(&mut self) -> Result<u64, Fault> {
+    pub(super) async fn record_results(&mut self) -> Result<u64, Fault> {
         let now = self.context.clock.now();
         let last = self.state.attempts >= MAX_ATTEMPTS;
         self.wait_for_deletes();
-        let history = self.troubles(last).await?;
+        let history = self.failures_of_records(last).await?;
         let (mut writes, mut deleted, mut letters, mut delivered, mut sample) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut settled = 0;
-        for (index, fate) in std::mem::take(&mut self.fates).into_iter().enumerate() {
+        for (index, fate) in std::mem::take(&mut self.results).into_iter().enumerate() {
             let record = &self.records[index];
             // What only waited for its turn has not had its last attempt.
-            let Fate::Answered(outcome) = fate else { continue };
+            let Attempted::Answered(outcome) = fate else { continue };
             let (kind, code, detail) = match outcome {
                 Outcome::Accepted { effect, record_id } => {
                     self.state.tally.accept(effect);
@@ -45,10 +45,10 @@ impl Attempt<'_> {
                     if self.header.op == Op::Delete {
                         deleted.push((record.hash, commit::perhaps_deleted(self.header, record)));
                     }
-                    if record.had_trouble {
+                    if record.had_failure {
                         delivered.push(record.hash);
                     }
-                    if u64::from(record.hash.turn()) < self.header.read_back_below {
+                    if u64::from(record.hash.sample_rank()) < self.header.sample_below {
                         sample.push(record);
                     }
                     self.state.settle(index);
@@ -62,24 +62,24 @@ impl Attempt<'_> {
                 Outcome::Retry { code, detail, .. } => {
                     self.state.tally.exhausted += 1;
                     self.state.set_unseen(index);
-                    (TroubleKind::Exhausted, code, if detail.is_empty() { "the attempts ran out".into() } else { detail })
+                    (FailureKind::Exhausted, code, if detail.is_empty() { "the attempts ran out".into() } else { detail })
                 }
                 Outcome::Skipped { reason } => {
                     self.state.tally.skipped += 1;
-                    (TroubleKind::Skipped, reason, String::new())
+                    (FailureKind::Skipped, reason, String::new())
                 }
                 Outcome::Rejected { code, detail } => {
                     self.state.tally.rejected += 1;
-                    (TroubleKind::Rejected, code, detail)
+                    (FailureKind::Rejected, code, detail)
                 }
             };
             self.state.tally.reason(&code, &detail, || display_key(record.key));
-            let trouble = Trouble::after(history.get(&record.hash), kind, record.checksum, &code, now);
+            let failure = DeliveryFailure::after(history.get(&record.hash), kind, record.checksum, &code, now);
             // A skip is no failure: nobody has to look at it.
-            if kind != TroubleKind::Skipped {
-                letters.push(self.letter(record, &trouble, detail, now));
+            if kind != FailureKind::Skipped {
+                letters.push(self.letter(record, &failure, detail, now));
             }
-            writes.push((record.hash, EntryWrite::Trouble(trouble)));
+            writes.push((record.hash, EntryWrite::Failure(failure)));
             self.state.settle(index);
             settled += 1;
         }
@@ -101,7 +101,7 @@ impl Attempt<'_> {
         if self.state.done {
             // They may have arrived all the same: the next run must not trust the state about them.
             let unseen: Vec<BatchRecord<'_>> = (0..self.records.len()).filter(|i| self.state.is_unseen(*i)).map(|i| self.records[i]).collect();
-            self.state.doubt.extend(doubts_of(self.context.sync.mode, self.header, &unseen));
+            self.state.doubt.extend(notes_of(self.context.sync.mode, self.header, &unseen));
         }
         if self.state.done && !self.state.tally.balances() {
             tracing::error!(sync = self.header.sync, batch = self.header.number, tally = ?self.state.tally, "a batch does not balance");
@@ -115,24 +115,24 @@ impl Attempt<'_> {
         if self.context.sync.mode != Mode::Mirror || self.header.op == Op::Delete || self.state.attempts > TRIES_FOR_ROOM {
             return;
         }
-        for fate in &mut self.fates {
-            if let Fate::Answered(Outcome::Rejected { code, detail }) = fate
+        for fate in &mut self.results {
+            if let Attempted::Answered(Outcome::Rejected { code, detail }) = fate
                 && code == UNIQUE_VIOLATION
             {
-                *fate = Fate::Answered(Outcome::retry_because(std::mem::take(code), std::mem::take(detail)));
+                *fate = Attempted::Answered(Outcome::retry_because(std::mem::take(code), std::mem::take(detail)));
             }
         }
     }
 
-    /// The troubles of records that failed again, so that their pauses grow. Failures are few: this read is rare.
-    async fn troubles(&self, last: bool) -> Result<HashMap<KeyHash, Trouble>, Fault> {
+    /// The failures_of_records of records that failed again, so that their pauses grow. Failures are few: this read is rare.
+    async fn failures_of_records(&self, last: bool) -> Result<HashMap<KeyHash, DeliveryFailure>, Fault> {
         let bits = self.header.bucket_bits;
-        let fails = |fate: &Fate| match fate {
-            Fate::Answered(Outcome::Rejected { .. } | Outcome::Skipped { .. }) => true,
-            Fate::Answered(Outcome::Retry { .. }) => last,
+        let fails = |fate: &Attempted| match fate {
+            Attempted::Answered(Outcome::Rejected { .. } | Outcome::Skipped { .. }) => true,
+            Attempted::Answered(Outcome::Retry { .. }) => last,
             _ => false,
         };
-        let failed = self.records.iter().zip(&self.fates).filter(|(record, fate)| record.had_trouble && fails(fate));
+        let failed = self.records.iter().zip(&self.results).filter(|(record, fate)| record.had_failure && fails(fate));
         let mut buckets: Vec<u32> = failed.map(|(record, _)| record.hash.bucket(bits)).collect();
         buckets.sort_unstable();
         buckets.dedup();
@@ -140,10 +140,10 @@ impl Attempt<'_> {
             return Ok(HashMap::new());
         }
         let read = self.context.store.buckets(&self.header.sync, bits, &buckets).await?;
-        Ok(read.into_iter().flat_map(|b| b.entries).filter_map(|(hash, entry)| Some((hash, entry.trouble?))).collect())
+        Ok(read.into_iter().flat_map(|b| b.entries).filter_map(|(hash, entry)| Some((hash, entry.failure?))).collect())
     }
 
-    fn letter(&self, record: &BatchRecord<'_>, trouble: &Trouble, detail: String, now: Millis) -> DeadLetter {
+    fn letter(&self, record: &BatchRecord<'_>, failure: &DeliveryFailure, detail: String, now: Millis) -> DeadLetter {
         let mut json = Vec::new();
         self.header.layout.write_json(record.fields, &mut json);
         DeadLetter {
@@ -151,8 +151,8 @@ impl Attempt<'_> {
             hash: record.hash,
             key: display_key(record.key),
             op: self.header.op,
-            kind: trouble.kind,
-            code: trouble.code.clone(),
+            kind: failure.kind,
+            code: failure.code.clone(),
             detail,
             at: now,
             run: self.header.run.clone(),

@@ -8,11 +8,11 @@ use domain::outcome::WriteError;
 /// So many records are tried alone before their refusals are taken for one of everything.
 pub(super) const PROBES: u32 = 5;
 /// So many requests in a row that are refused for one and the same reason end the run.
-pub(super) const MOST_IN_A_ROW: u32 = 100;
+pub(super) const MAX_REFUSALS_IN_A_ROW: u32 = 100;
 
 /// What is known when a request comes to nothing.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Facts {
+pub(super) struct ErrorContext {
     /// Records of the request.
     pub records: usize,
     /// There may be newer credentials that were not tried yet.
@@ -35,7 +35,7 @@ pub(super) struct Facts {
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Action {
+pub(super) enum Reaction {
     /// The record to blame is known.
     Reject {
         /// A short stable code.
@@ -78,31 +78,31 @@ pub(super) enum Action {
 }
 
 /// The table.
-pub(super) fn on_error(error: WriteError, facts: &Facts) -> Action {
+pub(super) fn on_error(error: WriteError, facts: &ErrorContext) -> Reaction {
     let (code, fault, what, detail) = match error {
-        WriteError::Throttled { after } => return Action::Wait { after },
-        WriteError::Unavailable { after, detail } => return Action::Fail { after, detail },
-        WriteError::Unauthorized { .. } if facts.renewable => return Action::Renew,
-        WriteError::Refused { code, detail } if facts.in_a_row >= MOST_IN_A_ROW => {
-            let detail = format!("refused {MOST_IN_A_ROW} requests in a row for one and the same reason ({code}): {detail}");
-            return Action::Stop { code: Code::DestinationMisconfigured, detail };
+        WriteError::Throttled { after } => return Reaction::Wait { after },
+        WriteError::Unavailable { after, detail } => return Reaction::Fail { after, detail },
+        WriteError::Unauthorized { .. } if facts.renewable => return Reaction::Renew,
+        WriteError::Refused { code, detail } if facts.in_a_row >= MAX_REFUSALS_IN_A_ROW => {
+            let detail = format!("refused {MAX_REFUSALS_IN_A_ROW} requests in a row for one and the same reason ({code}): {detail}");
+            return Reaction::Stop { code: Code::DestinationMisconfigured, detail };
         }
-        WriteError::Refused { code, detail } if facts.records == 1 => return Action::Reject { code, detail },
-        WriteError::Refused { .. } => return Action::Halve,
+        WriteError::Refused { code, detail } if facts.records == 1 => return Reaction::Reject { code, detail },
+        WriteError::Refused { .. } => return Reaction::Halve,
         WriteError::Unauthorized { detail } => ("unauthorized", Code::DestinationUnauthorized, "refuses the credentials", detail),
         WriteError::Misconfigured { detail } => ("misconfigured", Code::DestinationMisconfigured, "cannot be written to as configured", detail),
     };
-    let stop = |detail: String| Action::Stop { code: fault, detail: format!("{what}: {detail}") };
+    let stop = |detail: String| Reaction::Stop { code: fault, detail: format!("{what}: {detail}") };
     let all_there_are = u64::from(facts.alone) >= facts.planned.min(u64::from(PROBES));
     match facts.records {
-        _ if facts.in_a_row >= MOST_IN_A_ROW => stop(detail),
-        0 | 1 if facts.to_blame => Action::Reject { code: code.into(), detail },
+        _ if facts.in_a_row >= MAX_REFUSALS_IN_A_ROW => stop(detail),
+        0 | 1 if facts.to_blame => Reaction::Reject { code: code.into(), detail },
         0 | 1 if all_there_are => stop(detail),
-        0 | 1 if facts.passed && (facts.attempts >= 2 || facts.last) => Action::Reject { code: code.into(), detail },
+        0 | 1 if facts.passed && (facts.attempts >= 2 || facts.last) => Reaction::Reject { code: code.into(), detail },
         0 | 1 if facts.last => stop(detail),
-        0 | 1 => Action::Suspect { code: code.into(), detail },
-        _ if facts.passed => Action::Halve,
-        _ => Action::Probe,
+        0 | 1 => Reaction::Suspect { code: code.into(), detail },
+        _ if facts.passed => Reaction::Halve,
+        _ => Reaction::Probe,
     }
 }
 
@@ -110,21 +110,21 @@ pub(super) fn on_error(error: WriteError, facts: &Facts) -> Action {
 mod tests {
     use super::*;
 
-    const QUIET: Facts =
-        Facts { records: 100, renewable: false, passed: false, alone: 0, to_blame: false, planned: 1000, in_a_row: 1, attempts: 0, last: false };
+    const QUIET: ErrorContext =
+        ErrorContext { records: 100, renewable: false, passed: false, alone: 0, to_blame: false, planned: 1000, in_a_row: 1, attempts: 0, last: false };
 
-    fn letter(error: &WriteError, facts: Facts) -> char {
+    fn letter(error: &WriteError, facts: ErrorContext) -> char {
         match on_error(error.clone(), &facts) {
-            Action::Reject { .. } => 'X',
-            Action::Halve => 'H',
-            Action::Probe => 'P',
-            Action::Suspect { .. } => '?',
-            Action::Wait { .. } => 'W',
-            Action::Fail { .. } => 'F',
-            Action::Renew => 'N',
-            Action::Stop { code: Code::DestinationUnauthorized, .. } => 'U',
-            Action::Stop { code: Code::DestinationMisconfigured, .. } => 'M',
-            Action::Stop { .. } => 'S',
+            Reaction::Reject { .. } => 'X',
+            Reaction::Halve => 'H',
+            Reaction::Probe => 'P',
+            Reaction::Suspect { .. } => '?',
+            Reaction::Wait { .. } => 'W',
+            Reaction::Fail { .. } => 'F',
+            Reaction::Renew => 'N',
+            Reaction::Stop { code: Code::DestinationUnauthorized, .. } => 'U',
+            Reaction::Stop { code: Code::DestinationMisconfigured, .. } => 'M',
+            Reaction::Stop { .. } => 'S',
         }
     }
 
@@ -138,22 +138,22 @@ mod tests {
             WriteError::Unauthorized { detail: detail() },
             WriteError::Misconfigured { detail: detail() },
         ];
-        let one = Facts { records: 1, alone: 1, ..QUIET };
+        let one = ErrorContext { records: 1, alone: 1, ..QUIET };
         for (situation, facts, expected) in [
             ("several records, nothing has passed", QUIET, "WFHPP"),
-            ("several records, others have passed", Facts { passed: true, ..QUIET }, "WFHHH"),
-            ("credentials may be old", Facts { renewable: true, ..QUIET }, "WFHNP"),
+            ("several records, others have passed", ErrorContext { passed: true, ..QUIET }, "WFHHH"),
+            ("credentials may be old", ErrorContext { renewable: true, ..QUIET }, "WFHNP"),
             ("one record, the first to be refused", one, "WFX??"),
-            ("one record, others have passed", Facts { passed: true, ..one }, "WFX??"),
-            ("one record for the third time, others have passed", Facts { passed: true, attempts: 2, ..one }, "WFXXX"),
-            ("one record for the last time, others have passed", Facts { passed: true, last: true, ..one }, "WFXXX"),
-            ("one record for the last time, nothing has passed", Facts { last: true, ..one }, "WFXUM"),
-            ("one record for the second time, others have passed since", Facts { passed: true, to_blame: true, alone: PROBES, ..one }, "WFXXX"),
-            ("the only record of the run", Facts { planned: 1, ..one }, "WFXUM"),
-            ("the last of the probes", Facts { alone: PROBES, ..one }, "WFXUM"),
-            ("the last of the probes, though others have passed before", Facts { alone: PROBES, passed: true, ..one }, "WFXUM"),
-            ("for one reason again and again", Facts { in_a_row: MOST_IN_A_ROW, passed: true, ..QUIET }, "WFMUM"),
-            ("for one reason again and again, alone", Facts { in_a_row: MOST_IN_A_ROW, passed: true, ..one }, "WFMUM"),
+            ("one record, others have passed", ErrorContext { passed: true, ..one }, "WFX??"),
+            ("one record for the third time, others have passed", ErrorContext { passed: true, attempts: 2, ..one }, "WFXXX"),
+            ("one record for the last time, others have passed", ErrorContext { passed: true, last: true, ..one }, "WFXXX"),
+            ("one record for the last time, nothing has passed", ErrorContext { last: true, ..one }, "WFXUM"),
+            ("one record for the second time, others have passed since", ErrorContext { passed: true, to_blame: true, alone: PROBES, ..one }, "WFXXX"),
+            ("the only record of the run", ErrorContext { planned: 1, ..one }, "WFXUM"),
+            ("the last of the probes", ErrorContext { alone: PROBES, ..one }, "WFXUM"),
+            ("the last of the probes, though others have passed before", ErrorContext { alone: PROBES, passed: true, ..one }, "WFXUM"),
+            ("for one reason again and again", ErrorContext { in_a_row: MAX_REFUSALS_IN_A_ROW, passed: true, ..QUIET }, "WFMUM"),
+            ("for one reason again and again, alone", ErrorContext { in_a_row: MAX_REFUSALS_IN_A_ROW, passed: true, ..one }, "WFMUM"),
         ] {
             assert_eq!(errors.iter().map(|error| letter(error, facts)).collect::<String>(), expected, "{situation}");
         }

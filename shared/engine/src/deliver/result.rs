@@ -6,14 +6,14 @@ use domain::run::Run;
 
 /// What became of a message.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Handled {
+pub enum MessageResult {
     /// Remove it from the queue: its batch is done.
     Done,
     /// Remove it from the queue: its run is closed or was taken over, and none of its other messages will do more.
     Stale,
     /// Remove it from the queue: its run is closed. The run is here when it was closed by this very message, so
     /// that it is reported once.
-    Closed(Option<Box<Run>>),
+    RunClosed(Option<Box<Run>>),
     /// Make it visible again after this time.
-    Later(Duration),
+    RetryAfter(Duration),
 }

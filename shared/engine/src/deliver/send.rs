@@ -8,13 +8,13 @@ use domain::batch::{BatchRecord, WriteBatch};
 use domain::fault::{Code, Fault};
 use domain::outcome::{Outcome, WriteError};
 use domain::ports::Destination;
-use domain::retry::MOST_OBEYED;
+use domain::retry::MAX_RETRY_AFTER;
 
-use super::attempt::{Attempt, Fate};
-use super::refusal::{Action, Facts, PROBES, on_error};
+use super::attempt::{Attempt, Attempted};
+use super::refusal::{ErrorContext, PROBES, Reaction, on_error};
 
 /// More requests than this for one message mean that halving gets nowhere: what is left waits for the next attempt.
-const MOST_REQUESTS: u32 = 256;
+const MAX_REQUESTS: u32 = 256;
 /// After so long the fence is looked at again before a request.
 const FENCE_AGAIN: Duration = Duration::from_secs(5);
 /// The code of records whose request came to nothing.
@@ -34,17 +34,17 @@ impl Attempt<'_> {
         while let Some(part) = parts.pop_front() {
             // This process may be ended soon, and there is more for it to do: once something has come of it, the rest is for
             // another delivery.
-            let patience = match self.has_fates() {
+            let patience = match self.has_results() {
                 true => patience.saturating_sub(self.context.clock.now().since(began)),
                 false => patience,
             };
-            if patience.is_zero() && self.has_fates() {
+            if patience.is_zero() && self.has_results() {
                 self.wait = self.wait.max(Some(Duration::ZERO));
-                self.let_wait(part.iter().chain(parts.iter().flatten()));
+                self.defer(part.iter().chain(parts.iter().flatten()));
                 break;
             }
-            if requests == MOST_REQUESTS {
-                let said = format!("{MOST_REQUESTS} requests for one batch were not enough to find the records that are refused; the last answer: {said}");
+            if requests == MAX_REQUESTS {
+                let said = format!("{MAX_REQUESTS} requests for one batch were not enough to find the records that are refused; the last answer: {said}");
                 self.retry(part.iter().chain(parts.iter().flatten()), "too_many_refusals", &said);
                 break;
             }
@@ -56,11 +56,11 @@ impl Attempt<'_> {
                 // Waiting costs time that the queue has for nothing.
                 Ok(Some(wait)) => {
                     self.wait = self.wait.max(Some(wait));
-                    self.let_wait(part.iter().chain(parts.iter().flatten()));
+                    self.defer(part.iter().chain(parts.iter().flatten()));
                     break;
                 }
                 Err(fault) if fault.code == Code::DestinationLimit => {
-                    self.let_wait(part.iter().chain(parts.iter().flatten()));
+                    self.defer(part.iter().chain(parts.iter().flatten()));
                     return Ok(Some(fault));
                 }
                 Err(fault) => return Err(fault),
@@ -82,14 +82,14 @@ impl Attempt<'_> {
             };
             said = error.to_string();
             match self.decide(error, &part).await? {
-                Action::Reject { code, detail } => self.fates[part[0]] = Fate::Answered(Outcome::Rejected { code, detail }),
-                Action::Halve => {
+                Reaction::Reject { code, detail } => self.results[part[0]] = Attempted::Answered(Outcome::Rejected { code, detail }),
+                Reaction::Halve => {
                     self.refused = true;
                     let (left, right) = part.split_at(part.len() / 2);
                     parts.push_front(right.to_vec());
                     parts.push_front(left.to_vec());
                 }
-                Action::Probe => {
+                Reaction::Probe => {
                     self.refused = true;
                     let (alone, rest) = spread(&part);
                     if !rest.is_empty() {
@@ -97,27 +97,27 @@ impl Attempt<'_> {
                     }
                     alone.into_iter().rev().for_each(|index| parts.push_front(vec![index]));
                 }
-                Action::Suspect { code, detail } => {
+                Reaction::Suspect { code, detail } => {
                     self.retry(&part, &code, &detail);
                     suspects.push((part[0], code, detail));
-                    // Something from elsewhere is tried next: neighbours may well have the same trouble.
+                    // Something from elsewhere is tried next: neighbours may well have the same failure.
                     parts.rotate_right(usize::from(parts.len() > 1 && self.has_passed()));
                 }
-                Action::Wait { after } => {
-                    self.let_wait(part.iter().chain(parts.iter().flatten()));
-                    if let Some(fault) = self.slow_down(after).await? {
+                Reaction::Wait { after } => {
+                    self.defer(part.iter().chain(parts.iter().flatten()));
+                    if let Some(fault) = self.pause_connection(after).await? {
                         return Ok(Some(fault));
                     }
                     break;
                 }
-                Action::Fail { after, detail } => {
+                Reaction::Fail { after, detail } => {
                     self.unavailable(after, &detail);
                     self.may_have_arrived(&part);
                     self.retry(part.iter().chain(parts.iter().flatten()), UNAVAILABLE, &detail);
                     break;
                 }
-                Action::Renew => parts.push_front(part),
-                Action::Stop { code, detail } => return Ok(Some(self.stopping(code, &detail))),
+                Reaction::Renew => parts.push_front(part),
+                Reaction::Stop { code, detail } => return Ok(Some(self.stopping(code, &detail))),
             }
         }
         self.judge(suspects);
@@ -144,23 +144,23 @@ impl Attempt<'_> {
     /// Takes the outcome of a record that was sent.
     pub(super) fn take(&mut self, index: usize, outcome: Outcome) {
         if let Outcome::Retry { after, .. } = &outcome {
-            self.wait = self.wait.max(after.map(|after| after.min(MOST_OBEYED)));
+            self.wait = self.wait.max(after.map(|after| after.min(MAX_RETRY_AFTER)));
             self.state.set_unseen(index);
         }
-        self.fates[index] = Fate::Answered(outcome);
+        self.results[index] = Attempted::Answered(outcome);
     }
 
     /// What a request that came to nothing means. Newer credentials are there when they are to be tried.
-    pub(super) async fn decide(&mut self, error: WriteError, part: &[usize]) -> Result<Action, Fault> {
+    pub(super) async fn decide(&mut self, error: WriteError, part: &[usize]) -> Result<Reaction, Fault> {
         let action = on_error(error.clone(), &self.facts(&error, part).await?);
         match action {
-            Action::Renew if !self.renew().await? => Ok(on_error(error.clone(), &self.facts(&error, part).await?)),
+            Reaction::Renew if !self.renew().await? => Ok(on_error(error.clone(), &self.facts(&error, part).await?)),
             action => Ok(action),
         }
     }
 
-    async fn facts(&self, error: &WriteError, part: &[usize]) -> Result<Facts, Fault> {
-        let facts = Facts {
+    async fn facts(&self, error: &WriteError, part: &[usize]) -> Result<ErrorContext, Fault> {
+        let facts = ErrorContext {
             records: part.len(),
             renewable: self.is_renewable(),
             passed: false,
@@ -181,7 +181,7 @@ impl Attempt<'_> {
         let alone = part.first().filter(|_| of_all && part.len() == 1).map(|index| self.records[*index].hash);
         let run = &self.header.run;
         let known = self.context.slots.refusals().refused(run, code, detail, alone);
-        let facts = Facts { alone: known.alone, to_blame: known.to_blame, in_a_row: known.in_a_row, passed: known.passed, ..facts };
+        let facts = ErrorContext { alone: known.alone, to_blame: known.to_blame, in_a_row: known.in_a_row, passed: known.passed, ..facts };
         if !of_all {
             return Ok(facts);
         }
@@ -189,7 +189,7 @@ impl Attempt<'_> {
         let store = self.context.store.as_ref();
         let passed = facts.passed || self.state.tally.accepted() > 0 || self.has_passed() || store.tally(run).await?.accepted() > 0;
         let planned = store.run(&self.header.sync, run).await?.map_or(u64::MAX, |run| run.counts.to_send());
-        Ok(Facts { passed, planned, ..facts })
+        Ok(ErrorContext { passed, planned, ..facts })
     }
 
     /// Records that were refused alone before anything else passed: once something has, they are to blame.
@@ -198,19 +198,19 @@ impl Attempt<'_> {
             return;
         }
         for (index, code, detail) in suspects {
-            self.fates[index] = Fate::Answered(Outcome::Rejected { code, detail });
+            self.results[index] = Attempted::Answered(Outcome::Rejected { code, detail });
         }
     }
 
     /// True when something of this attempt was accepted.
     fn has_passed(&self) -> bool {
-        self.fates.iter().any(|fate| matches!(fate, Fate::Answered(outcome) if passes(outcome)))
+        self.results.iter().any(|fate| matches!(fate, Attempted::Answered(outcome) if passes(outcome)))
     }
 
     /// The destination could not be asked.
     pub(super) fn unavailable(&mut self, after: Option<Duration>, detail: &str) {
         tracing::warn!(sync = self.header.sync, batch = self.header.number, detail, "the destination is unavailable");
-        self.wait = self.wait.max(after.map(|a| a.min(MOST_OBEYED)));
+        self.wait = self.wait.max(after.map(|a| a.min(MAX_RETRY_AFTER)));
     }
 
     pub(super) fn stopping(&self, code: Code, detail: &str) -> Fault {

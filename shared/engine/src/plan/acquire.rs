@@ -10,9 +10,9 @@ use domain::sync::Sync;
 
 use crate::Engine;
 use crate::close::close_early;
-use crate::started::Request;
+use crate::started::RunRequest;
 
-pub(crate) async fn acquire_head(engine: &Engine, request: &Request) -> Result<(Head, Run, Option<String>), Fault> {
+pub(crate) async fn acquire_head(engine: &Engine, request: &RunRequest) -> Result<(Head, Run, Option<String>), Fault> {
     let (store, sync) = (engine.store.as_ref(), &engine.sync.name);
     let head = store.head(sync).await?;
     refuse_repeated(store, sync, &request.trigger, head.generation).await?;
@@ -24,14 +24,14 @@ pub(crate) async fn acquire_head(engine: &Engine, request: &Request) -> Result<(
     let id = run_id(now, head.generation + 1);
     let (taken, replaced) = match acquire(&head, &id, now, progress, engine.settings.stall) {
         Acquire::Take { head, replaced } => (*head, replaced),
-        Acquire::Busy(active) => return Err(busy(sync, &active.run)),
+        Acquire::Busy(active) => return Err(run_active(sync, &active.run)),
     };
     let run = new_run(id, &engine.sync, taken.generation, &request.trigger, now);
     // The run is written first: a head never names a run that nobody knows.
     store.put_run(&run).await?;
     if !store.put_head(sync, &taken).await? {
         let other = store.head(sync).await?.active.map_or_else(|| "another".to_owned(), |a| a.run);
-        let fault = busy(sync, &other);
+        let fault = run_active(sync, &other);
         // The head does not name ours, so nobody else would close it.
         if other != run.id {
             close_early(store, engine.clock.as_ref(), run, Status::Skipped, Some(fault.clone())).await?;
@@ -41,7 +41,7 @@ pub(crate) async fn acquire_head(engine: &Engine, request: &Request) -> Result<(
     Ok((Head { version: taken.version + 1, ..taken }, run, replaced))
 }
 
-fn busy(sync: &str, run: &str) -> Fault {
+fn run_active(sync: &str, run: &str) -> Fault {
     Fault::new(Code::RunActive, format!("Run {run} of sync `{sync}` is active, so this one did not start."))
 }
 
@@ -106,7 +106,7 @@ pub(crate) async fn close_replaced(engine: &Engine, run: &Run, replaced: Option<
     for old in left.into_iter().filter(|old| !old.status.is_closed()) {
         // Of one generation, only one run has had the sync.
         let (status, fault) = match old.generation == run.generation {
-            true => (Status::Skipped, busy(&run.sync, &run.id)),
+            true => (Status::Skipped, run_active(&run.sync, &run.id)),
             false => (Status::Incomplete, Fault::new(Code::Stalled, format!("Run {} made no progress; run {} took over.", old.id, run.id))),
         };
         close_early(store, engine.clock.as_ref(), old, status, Some(fault)).await?;

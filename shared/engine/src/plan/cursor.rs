@@ -13,7 +13,7 @@ use domain::cells;
 use domain::clock::Millis;
 use domain::head::Head;
 use domain::mapping::iso::{Moment, moment};
-use domain::ports::Only;
+use domain::ports::RowFilter;
 use domain::sync::{CursorSettings, Sync};
 use domain::value::{Value, render};
 
@@ -25,7 +25,7 @@ const DAY: i64 = 86_400_000_000;
 
 /// What a read saw of the cursor's column.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct CursorScan {
     /// When the read began, in microseconds.
     began: i64,
     /// The greatest value that is not beyond that, as a cell.
@@ -42,7 +42,7 @@ pub struct Seen {
     pub no_time: bool,
 }
 
-impl Seen {
+impl CursorScan {
     /// A read that begins now. `before` is the cursor that it goes on from.
     pub fn new(now: Millis, before: Option<&[u8]>) -> Self {
         let mut seen = Self { began: now.0.saturating_mul(1000), most: None, nulls: 0, future: 0, spelling: None, mixed: false, no_time: false };
@@ -143,7 +143,7 @@ pub fn encode(cell: &[u8]) -> String {
 }
 
 /// The condition of an incremental read; `None` when everything must be read.
-pub fn incremental(sync: &Sync, head: &Head, now: Millis) -> Option<Only> {
+pub fn incremental(sync: &Sync, head: &Head, now: Millis) -> Option<RowFilter> {
     let settings = sync.model.cursor.as_ref()?.settings();
     let last_full = head.last_full?;
     // A full read in the future was noted by a clock that was ahead.
@@ -168,7 +168,7 @@ pub fn incremental(sync: &Sync, head: &Head, now: Millis) -> Option<Only> {
         },
         value => cells::push(&mut from, value),
     }
-    Some(Only::From { column: settings.column, cell: from })
+    Some(RowFilter::From { column: settings.column, cell: from })
 }
 
 /// Whole days that cover so many microseconds.
@@ -208,8 +208,8 @@ fn magnitude(text: &str) -> (usize, &str, &str) {
 mod tests {
     use super::*;
 
-    fn seen(now: i64, values: &[Value<'_>]) -> Seen {
-        let mut seen = Seen::new(Millis(now), None);
+    fn seen(now: i64, values: &[Value<'_>]) -> CursorScan {
+        let mut seen = CursorScan::new(Millis(now), None);
         for value in values {
             let mut cell = Vec::new();
             cells::push(&mut cell, *value);

@@ -3,23 +3,23 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use domain::bucket::{Accepted, Bucket, Entry as Stored, Trouble, TroubleKind};
+use domain::bucket::{Accepted, Bucket, DeliveryFailure, FailureKind, StoredEntry};
 use domain::cells::Cells;
-use domain::change::{Change, Counts, Wanted, decide, removes};
+use domain::change::{Candidate, Change, Counts, decide, removes};
 use domain::clock::Millis;
-use domain::doubt::Doubts;
 use domain::fault::Fault;
+use domain::in_doubt::InDoubtSet;
 use domain::key::KeyHash;
 use domain::manifest::ManifestPage;
 use domain::meaning::Shift;
 use domain::mode::{Mode, Op};
 use domain::ports::StateStore;
-use domain::run::Refused;
+use domain::run::FailedBefore;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::plan::entries::{Entry, Kind, digest};
+use crate::plan::entries::{EntryKind, ModelEntry, digest};
 use crate::plan::extract::Extracted;
-use crate::plan::identity::{Identities, Rule};
+use crate::plan::identity::{Identities, IdentityRule};
 
 /// Buckets read from the state at a time.
 const CHUNK: usize = 512;
@@ -35,11 +35,11 @@ pub struct Removed {
     pub record_id: Option<Box<str>>,
     /// The revision of its being gone, one more than that of what was accepted.
     pub revision: u16,
-    /// The state holds trouble for it.
-    pub had_trouble: bool,
+    /// The state holds failure for it.
+    pub had_failure: bool,
 }
 
-/// The checksum that stands for "gone": trouble with a delete is noted under it.
+/// The checksum that stands for "gone": failure with a delete is noted under it.
 pub const GONE: u64 = 0;
 
 /// The checksum of an accepted version that nobody knows: it matches no record.
@@ -55,19 +55,19 @@ pub struct Difference {
     /// True when an entry that was looked at says that something was accepted, wherever and under whatever key.
     pub learnt: bool,
     /// Records that failed before in the version that the model has now.
-    pub refused: Refused,
+    pub refused: FailedBefore,
     /// Records to delete, in the order of their hashes.
     pub removed: Vec<Removed>,
     /// Buckets with something to send, in order.
-    pub touched: Vec<u32>,
+    pub dirty: Vec<u32>,
     /// Buckets with nothing left to do whose digest is not yet noted, in order.
-    pub agreed: Vec<(u32, u64)>,
-    /// Records whose trouble is over without sending (gone from the model, or back to what was accepted).
+    pub clean: Vec<(u32, u64)>,
+    /// Records whose failure is over without sending (gone from the model, or back to what was accepted).
     pub forget: Vec<(KeyHash, Forget)>,
     /// What the state must say of records in doubt before the doubt can be forgotten: that some version was accepted,
     /// and not which. Else a record that is not sent now (it left the model, or is invalid, or is refused) would count
     /// as delivered when it goes back to the version that was accepted before.
-    pub unsure: Vec<(KeyHash, Accepted)>,
+    pub unknown: Vec<(KeyHash, Accepted)>,
     /// Keys that are spelt anew.
     respelt: Vec<Respelt>,
     /// Accepted records of a mirror whose identifier the state does not know yet.
@@ -96,14 +96,14 @@ struct Respelt {
 /// What to forget of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forget {
-    /// Its trouble; what was accepted stays.
-    Trouble,
+    /// Its failure; what was accepted stays.
+    Failure,
     /// All of it: it was never accepted and the model no longer has it.
     Record,
 }
 
 /// What the comparison needs besides the model.
-pub struct Basis<'a> {
+pub struct DiffInput<'a> {
     /// The sync's name.
     pub sync: &'a str,
     /// The version of its definition; part of the plan's hash.
@@ -117,7 +117,7 @@ pub struct Basis<'a> {
     /// The manifest as it was before any bucket was read.
     pub manifest: &'a [ManifestPage],
     /// Records in doubt.
-    pub doubts: &'a Doubts,
+    pub in_doubt: &'a InDoubtSet,
     /// What an entry and its agreement mean now ([`domain::meaning::Meaning::seed`]).
     pub meaning: u64,
     /// What has changed of that since the state was written.
@@ -129,7 +129,7 @@ pub struct Basis<'a> {
 }
 
 /// Compares. Reads the state, writes nothing.
-pub async fn diff(store: &dyn StateStore, basis: &Basis<'_>, model: &mut Extracted) -> Result<Difference, Fault> {
+pub async fn diff(store: &dyn StateStore, basis: &DiffInput<'_>, model: &mut Extracted) -> Result<Difference, Fault> {
     let mut out = Difference::default();
     out.counts.rows = model.rows;
     out.counts.invalid = model.invalid;
@@ -143,11 +143,11 @@ pub async fn diff(store: &dyn StateStore, basis: &Basis<'_>, model: &mut Extract
             continue;
         }
         let digest = if basis.full { digest(&model.entries[range.clone()], basis.meaning) } else { 0 };
-        if basis.full && noted(basis.manifest, bucket) == Some(digest) && !basis.doubts.touches(bucket, basis.bits) {
+        if basis.full && noted(basis.manifest, bucket) == Some(digest) && !basis.in_doubt.touches(bucket, basis.bits) {
             for entry in &model.entries[range] {
                 match entry.kind() {
-                    Kind::Outside => out.counts.outside_rollout += 1,
-                    Kind::Invalid => {}
+                    EntryKind::Outside => out.counts.outside_rollout += 1,
+                    EntryKind::Invalid => {}
                     _ => {
                         out.counts.unchanged += 1;
                         out.known += 1;
@@ -170,38 +170,38 @@ pub async fn diff(store: &dyn StateStore, basis: &Basis<'_>, model: &mut Extract
 /// Both spellings of a key write one record, so the state may say of the older version that it was accepted, too. From when
 /// the record is sent under its new key, the version under the old one is unknown; once that is so and the new one is accepted,
 /// the old key is forgotten. Where both are known, nobody can tell which was written last: the record is sent once more.
-async fn settle_respelt(store: &dyn StateStore, basis: &Basis<'_>, model: &mut Extracted, out: &mut Difference) -> Result<(), Fault> {
+async fn settle_respelt(store: &dyn StateStore, basis: &DiffInput<'_>, model: &mut Extracted, out: &mut Difference) -> Result<(), Fault> {
     for Respelt { old, accepted, owner } in std::mem::take(&mut out.respelt) {
         let Ok(at) = model.entries.binary_search_by(|e| e.hash.cmp(&owner)) else { continue };
         let (kind, is_known) = (model.entries[at].kind(), accepted.checksum != UNKNOWN);
-        if kind == Kind::Valid && !is_known {
+        if kind == EntryKind::Valid && !is_known {
             out.forget.push((old, Forget::Record));
             continue;
         }
-        if kind == Kind::Valid {
+        if kind == EntryKind::Valid {
             send_again(store, basis, &mut model.entries[at], out).await?;
         }
         if is_known && model.entries[at].is_sent() {
-            out.unsure.push((old, Accepted { checksum: UNKNOWN, ..accepted }));
+            out.unknown.push((old, Accepted { checksum: UNKNOWN, ..accepted }));
         }
     }
     Ok(())
 }
 
 /// Has a record sent that the state takes for delivered.
-async fn send_again(store: &dyn StateStore, basis: &Basis<'_>, wanted: &mut Entry, out: &mut Difference) -> Result<(), Fault> {
+async fn send_again(store: &dyn StateStore, basis: &DiffInput<'_>, wanted: &mut ModelEntry, out: &mut Difference) -> Result<(), Fault> {
     let bucket = wanted.hash.bucket(basis.bits);
     let stored = store.buckets(basis.sync, basis.bits, &[bucket]).await?.into_iter().flat_map(|b| b.entries);
-    let Some((_, Stored { accepted: Some(accepted), trouble })) = stored.into_iter().find(|(hash, _)| *hash == wanted.hash) else { return Ok(()) };
-    wanted.set_kind(Kind::Changed);
-    wanted.set_history(accepted.revision.wrapping_add(1), trouble.is_some());
+    let Some((_, StoredEntry { accepted: Some(accepted), failure })) = stored.into_iter().find(|(hash, _)| *hash == wanted.hash) else { return Ok(()) };
+    wanted.set_kind(EntryKind::Changed);
+    wanted.set_history(accepted.revision.wrapping_add(1), failure.is_some());
     out.counts.unchanged -= 1;
     out.counts.changed += 1;
     // Until it is accepted again, the state must not say that it was.
-    out.unsure.push((wanted.hash, Accepted { checksum: UNKNOWN, ..accepted }));
-    out.agreed.retain(|(agreed, _)| *agreed != bucket);
-    if let Err(at) = out.touched.binary_search(&bucket) {
-        out.touched.insert(at, bucket);
+    out.unknown.push((wanted.hash, Accepted { checksum: UNKNOWN, ..accepted }));
+    out.clean.retain(|(clean, _)| *clean != bucket);
+    if let Err(at) = out.dirty.binary_search(&bucket) {
+        out.dirty.insert(at, bucket);
     }
     Ok(())
 }
@@ -213,7 +213,7 @@ fn noted(manifest: &[ManifestPage], bucket: u32) -> Option<u64> {
 
 async fn compare(
     store: &dyn StateStore,
-    basis: &Basis<'_>,
+    basis: &DiffInput<'_>,
     model: &mut Extracted,
     asked: &mut Vec<(u32, Range<usize>, u64)>,
     out: &mut Difference,
@@ -231,9 +231,9 @@ async fn compare(
         let owners = Owners { identities: &model.identities, keyless: model.keyless > 0, apart: model.apart };
         merge(basis, &mut model.entries[range], stored, &owners, &mut model.rule, out);
         if out.counts.to_send() > before.0 {
-            out.touched.push(bucket);
+            out.dirty.push(bucket);
         } else if basis.full && waiting(&out.counts) == before.1 && noted(basis.manifest, bucket) != Some(digest) {
-            out.agreed.push((bucket, digest));
+            out.clean.push((bucket, digest));
         }
     }
     Ok(())
@@ -249,7 +249,7 @@ struct Owners<'a> {
 }
 
 /// Merges a bucket of the model with the same bucket of the state; both are in the order of their hashes.
-fn merge(basis: &Basis<'_>, model: &mut [Entry], stored: &Bucket, owners: &Owners<'_>, rule: &mut Rule, out: &mut Difference) {
+fn merge(basis: &DiffInput<'_>, model: &mut [ModelEntry], stored: &Bucket, owners: &Owners<'_>, rule: &mut IdentityRule, out: &mut Difference) {
     if basis.shift.place {
         return begin_anew(basis, model, stored, out);
     }
@@ -266,16 +266,16 @@ fn merge(basis: &Basis<'_>, model: &mut [Entry], stored: &Bucket, owners: &Owner
         only_stored(basis, hash, entry, owners, rule, out);
     }
     if basis.full && basis.mode == Mode::Mirror {
-        unseen_arrivals(basis, model, stored, owners, rule, out);
+        unconfirmed_inserts(basis, model, stored, owners, rule, out);
     }
     // What was appended is never sent again, whichever version it was.
-    if basis.mode != Mode::Append && basis.doubts.touches(stored.number, basis.bits) {
-        unsure_versions(basis, stored, out);
+    if basis.mode != Mode::Append && basis.in_doubt.touches(stored.number, basis.bits) {
+        unknown_versions(basis, stored, out);
     }
 }
 
 /// At another place nothing was accepted yet, and whatever was learnt at the old one is forgotten.
-fn begin_anew(basis: &Basis<'_>, model: &mut [Entry], stored: &Bucket, out: &mut Difference) {
+fn begin_anew(basis: &DiffInput<'_>, model: &mut [ModelEntry], stored: &Bucket, out: &mut Difference) {
     for wanted in model {
         in_model(basis, wanted, None, out);
     }
@@ -284,40 +284,40 @@ fn begin_anew(basis: &Basis<'_>, model: &mut [Entry], stored: &Bucket, out: &mut
 
 /// Records in doubt of which the state says that a certain version was accepted; of a mirror also those that the state
 /// does not know, because they must be deleted some day.
-fn unsure_versions(basis: &Basis<'_>, stored: &Bucket, out: &mut Difference) {
-    for (hash, entry) in stored.entries.iter().filter(|(hash, _)| basis.doubts.contains(hash)) {
+fn unknown_versions(basis: &DiffInput<'_>, stored: &Bucket, out: &mut Difference) {
+    for (hash, entry) in stored.entries.iter().filter(|(hash, _)| basis.in_doubt.contains(hash)) {
         if let Some(accepted) = entry.accepted.as_ref().filter(|a| a.checksum != UNKNOWN) {
-            out.unsure.push((*hash, Accepted { checksum: UNKNOWN, ..accepted.clone() }));
+            out.unknown.push((*hash, Accepted { checksum: UNKNOWN, ..accepted.clone() }));
         }
     }
-    for (hash, revision, identifier) in basis.doubts.records_in(stored.number, basis.bits) {
+    for (hash, revision, identifier) in basis.in_doubt.records_in(stored.number, basis.bits) {
         let in_state = stored.entries.binary_search_by(|(h, _)| h.cmp(hash)).is_ok_and(|at| stored.entries[at].1.accepted.is_some());
         if basis.mode == Mode::Mirror && !in_state {
             // One revision before the one it was sent as: sent again, the record keeps the stable id it had.
             let identifier = Some(identifier.clone().into_boxed_slice());
-            out.unsure.push((*hash, Accepted { checksum: UNKNOWN, revision: revision.wrapping_sub(1), identifier, record_id: None }));
+            out.unknown.push((*hash, Accepted { checksum: UNKNOWN, revision: revision.wrapping_sub(1), identifier, record_id: None }));
         }
     }
 }
 
-fn in_model(basis: &Basis<'_>, wanted: &mut Entry, stored: Option<&Stored>, out: &mut Difference) {
+fn in_model(basis: &DiffInput<'_>, wanted: &mut ModelEntry, stored: Option<&StoredEntry>, out: &mut Difference) {
     let accepted = stored.and_then(|s| s.accepted.as_ref());
-    let trouble = stored.and_then(|s| s.trouble.as_ref());
+    let failure = stored.and_then(|s| s.failure.as_ref());
     out.known += u64::from(accepted.is_some());
     match wanted.kind() {
-        Kind::Outside => {
+        EntryKind::Outside => {
             out.counts.outside_rollout += 1;
             return;
         }
-        Kind::Invalid => return,
+        EntryKind::Invalid => return,
         _ => {}
     }
-    let question = Wanted { checksum: wanted.checksum, in_doubt: basis.doubts.contains(&wanted.hash) };
+    let question = Candidate { checksum: wanted.checksum, in_doubt: basis.in_doubt.contains(&wanted.hash) };
     match decide(basis.mode, question, stored, basis.now) {
         Change::Unchanged => {
             out.counts.unchanged += 1;
-            if trouble.is_some() {
-                out.forget.push((wanted.hash, Forget::Trouble));
+            if failure.is_some() {
+                out.forget.push((wanted.hash, Forget::Failure));
             }
             if let Some(accepted) = accepted.filter(|a| basis.mode == Mode::Mirror && (a.identifier.is_none() || basis.shift.identifiers)) {
                 out.unnamed.push((wanted.hash, accepted.clone()));
@@ -326,30 +326,30 @@ fn in_model(basis: &Basis<'_>, wanted: &mut Entry, stored: Option<&Stored>, out:
         }
         Change::Held => {
             out.counts.held += 1;
-            out.due(trouble);
-            note_refused(trouble, wanted.checksum, true, out);
-            wanted.set_kind(Kind::Held);
+            out.due(failure);
+            note_refused(failure, wanted.checksum, true, out);
+            wanted.set_kind(EntryKind::Held);
             return;
         }
         Change::Added => {
             out.counts.added += 1;
-            wanted.set_kind(Kind::Added);
+            wanted.set_kind(EntryKind::Added);
         }
         Change::Changed => {
             out.counts.changed += 1;
-            wanted.set_kind(Kind::Changed);
+            wanted.set_kind(EntryKind::Changed);
         }
     }
-    note_refused(trouble, wanted.checksum, false, out);
+    note_refused(failure, wanted.checksum, false, out);
     if let Some(id) = accepted.filter(|_| !basis.shift.identifiers).and_then(|a| a.record_id.clone()) {
         out.record_ids.insert(wanted.hash, id);
     }
     let revision = accepted.map_or_else(|| basis.first_revision(&wanted.hash), |a| a.revision.wrapping_add(1));
-    wanted.set_history(revision, trouble.is_some());
+    wanted.set_history(revision, failure.is_some());
 }
 
 /// The destination's id of a record is no good once the record is found by another identifier: that may be another record.
-fn forget_stale_id(wanted: &Entry, stored: Option<&Stored>, owners: &Owners<'_>, rule: &mut Rule, out: &mut Difference) {
+fn forget_stale_id(wanted: &ModelEntry, stored: Option<&StoredEntry>, owners: &Owners<'_>, rule: &mut IdentityRule, out: &mut Difference) {
     let known = || stored?.accepted.as_ref()?.identifier.as_ref();
     if wanted.is_sent()
         && out.record_ids.contains_key(&wanted.hash)
@@ -361,18 +361,18 @@ fn forget_stale_id(wanted: &Entry, stored: Option<&Stored>, owners: &Owners<'_>,
 }
 
 /// Notes a record that failed before, unless it was skipped on purpose or has changed since.
-fn note_refused(trouble: Option<&Trouble>, checksum: u64, held: bool, out: &mut Difference) {
-    if let Some(trouble) = trouble.filter(|t| t.kind != TroubleKind::Skipped && t.checksum == checksum) {
-        out.refused.note(trouble.first, held);
+fn note_refused(failure: Option<&DeliveryFailure>, checksum: u64, held: bool, out: &mut Difference) {
+    if let Some(failure) = failure.filter(|t| t.kind != FailureKind::Skipped && t.checksum == checksum) {
+        out.refused.note(failure.first, held);
     }
 }
 
-impl Basis<'_> {
+impl DiffInput<'_> {
     /// The revision of a record that the state does not know. A mirror forgets what it deleted, so a record that comes
     /// back must not begin where it began before: a receiver would take it for a repetition. Other modes never forget.
     fn first_revision(&self, hash: &KeyHash) -> u16 {
         match self.mode {
-            Mode::Mirror => self.doubts.revision(hash).unwrap_or(self.generation as u16),
+            Mode::Mirror => self.in_doubt.revision(hash).unwrap_or(self.generation as u16),
             _ if self.shift.place => self.generation as u16,
             _ => 0,
         }
@@ -381,14 +381,14 @@ impl Basis<'_> {
 
 impl Difference {
     /// Notes when a held record is due.
-    fn due(&mut self, trouble: Option<&Trouble>) {
-        if let Some(at) = trouble.filter(|t| !t.is_unknown()).map(|t| t.next_retry) {
+    fn due(&mut self, failure: Option<&DeliveryFailure>) {
+        if let Some(at) = failure.filter(|t| !t.is_unknown()).map(|t| t.next_retry) {
             self.look_again = Some(self.look_again.map_or(at, |first| first.min(at)));
         }
     }
 }
 
-fn only_stored(basis: &Basis<'_>, hash: &KeyHash, entry: &Stored, owners: &Owners<'_>, rule: &mut Rule, out: &mut Difference) {
+fn only_stored(basis: &DiffInput<'_>, hash: &KeyHash, entry: &StoredEntry, owners: &Owners<'_>, rule: &mut IdentityRule, out: &mut Difference) {
     out.known += u64::from(entry.accepted.is_some());
     if !basis.full {
         return;
@@ -402,7 +402,7 @@ fn only_stored(basis: &Basis<'_>, hash: &KeyHash, entry: &Stored, owners: &Owner
         let Some(identifier) = accepted.identifier.as_ref().filter(|_| !basis.shift.identifiers) else {
             out.counts.undeletable += 1;
             if basis.shift.identifiers && accepted.identifier.is_some() {
-                out.unsure.push((*hash, Accepted { identifier: None, ..accepted.clone() }));
+                out.unknown.push((*hash, Accepted { identifier: None, ..accepted.clone() }));
             }
             return;
         };
@@ -415,32 +415,32 @@ fn only_stored(basis: &Basis<'_>, hash: &KeyHash, entry: &Stored, owners: &Owner
             out.counts.deletes_held += 1;
             return;
         }
-        if entry.trouble.as_ref().is_some_and(|t| t.holds(GONE, basis.now)) {
+        if entry.failure.as_ref().is_some_and(|t| t.holds(GONE, basis.now)) {
             out.counts.held += 1;
-            out.due(entry.trouble.as_ref());
-            note_refused(entry.trouble.as_ref(), GONE, true, out);
+            out.due(entry.failure.as_ref());
+            note_refused(entry.failure.as_ref(), GONE, true, out);
             return;
         }
         out.counts.removed += 1;
-        let had_trouble = entry.trouble.is_some();
+        let had_failure = entry.failure.is_some();
         let revision = accepted.revision.wrapping_add(1);
-        out.removed.push(Removed { hash: *hash, identifier: identifier.clone(), record_id: accepted.record_id.clone(), revision, had_trouble });
+        out.removed.push(Removed { hash: *hash, identifier: identifier.clone(), record_id: accepted.record_id.clone(), revision, had_failure });
     } else if owners.apart && basis.mode != Mode::Append {
         // While it is gone, another key may overwrite its record. Should it come back as it was, it is sent again.
-        out.unsure.extend(entry.accepted.as_ref().filter(|a| a.checksum != UNKNOWN).map(|a| (*hash, Accepted { checksum: UNKNOWN, ..a.clone() })));
+        out.unknown.extend(entry.accepted.as_ref().filter(|a| a.checksum != UNKNOWN).map(|a| (*hash, Accepted { checksum: UNKNOWN, ..a.clone() })));
     }
 }
 
 /// Records of a mirror that may have arrived without a commit and that neither the model nor the state has.
-fn unseen_arrivals(basis: &Basis<'_>, model: &[Entry], stored: &Bucket, owners: &Owners<'_>, rule: &mut Rule, out: &mut Difference) {
-    for (hash, revision, identifier) in basis.doubts.records_in(stored.number, basis.bits) {
+fn unconfirmed_inserts(basis: &DiffInput<'_>, model: &[ModelEntry], stored: &Bucket, owners: &Owners<'_>, rule: &mut IdentityRule, out: &mut Difference) {
+    for (hash, revision, identifier) in basis.in_doubt.records_in(stored.number, basis.bits) {
         let in_model = model.binary_search_by(|e| e.hash.cmp(hash)).is_ok();
         let in_state = stored.entries.binary_search_by(|(h, _)| h.cmp(hash)).is_ok_and(|at| stored.entries[at].1.accepted.is_some());
         let mut owned = || owners.keyless || owners.identities.owner(rule.identity(Cells(identifier))).is_some();
         if !in_model && !in_state && !basis.shift.identifiers && !owned() {
             out.counts.removed += 1;
             let removed =
-                Removed { hash: *hash, identifier: identifier.clone().into(), record_id: None, revision: revision.wrapping_add(1), had_trouble: false };
+                Removed { hash: *hash, identifier: identifier.clone().into(), record_id: None, revision: revision.wrapping_add(1), had_failure: false };
             let at = out.removed.partition_point(|r| r.hash < *hash);
             out.removed.insert(at, removed);
         }
@@ -448,7 +448,7 @@ fn unseen_arrivals(basis: &Basis<'_>, model: &[Entry], stored: &Bucket, owners: 
 }
 
 /// Names a plan: everything that would be sent, and under which definition.
-fn plan_hash(basis: &Basis<'_>, entries: &[Entry], removed: &[Removed]) -> String {
+fn plan_hash(basis: &DiffInput<'_>, entries: &[ModelEntry], removed: &[Removed]) -> String {
     let mut hash = Xxh3::with_seed(basis.meaning);
     hash.update(basis.sync_version.as_bytes());
     let mut add = |op: Op, key: &KeyHash, checksum: u64| {

@@ -6,13 +6,13 @@ use std::collections::HashMap;
 use domain::batch::{Message, RECORD_OVERHEAD};
 use domain::fault::{Code, Fault};
 use domain::key::KeyHash;
-use domain::ports::Shelf;
+use domain::ports::PlanStore;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 
-use super::batcher::{Cut, Cutter, Ended};
+use super::batcher::{BatchPlan, Batcher, BatchingEnd};
 use super::diff::Removed;
 use super::extract::Extracted;
 use crate::Context;
@@ -23,7 +23,7 @@ pub enum Enqueued {
     /// All batches are in the queue; so many.
     All(u32),
     /// The time is over: the other batches lie on the shelf.
-    Shelved {
+    Deferred {
         /// Batches in all.
         batches: u32,
         /// Parts on the shelf.
@@ -38,29 +38,35 @@ const PART: usize = 8 * 1024 * 1024;
 
 /// Sends every batch of the plan, and lays down on the shelf those that there is no time left to send.
 /// Stops between batches when asked to.
-pub async fn enqueue(context: &Context, cut: Cut, model: Extracted, removed: Vec<Removed>, record_ids: HashMap<KeyHash, Box<str>>) -> Result<Enqueued, Fault> {
+pub async fn enqueue(
+    context: &Context,
+    cut: BatchPlan,
+    model: Extracted,
+    removed: Vec<Removed>,
+    record_ids: HashMap<KeyHash, Box<str>>,
+) -> Result<Enqueued, Fault> {
     let (sender, mut batches) = mpsc::channel(2);
     let (stop, run) = (context.stop.clone(), cut.header.run.clone());
     let mut left = bytes_of(&model, &removed);
     let cutting = tokio::task::spawn_blocking(move || {
-        let mut cutter = Cutter::new(cut, sender, stop);
+        let mut cutter = Batcher::new(cut, sender, stop);
         cutter.writes(model, &record_ids)?;
         cutter.deletes(&removed)
     });
     let (mut count, mut given_up) = (0, false);
-    let mut shelving: Option<Shelving<'_>> = None;
-    let mut sends = Sends::new(context);
+    let mut deferring: Option<PlanStoreWriter<'_>> = None;
+    let mut sends = SendPool::new(context);
     while let Some(message) = batches.recv().await {
         let message: Message = message;
         context.stop.check()?;
         left = left.saturating_sub(message.body.len() as u64);
-        if shelving.is_none()
-            && let Some(shelf) = time_is_over(context, left)
+        if deferring.is_none()
+            && let Some(store) = time_is_over(context, left)
         {
-            shelving = Some(Shelving { shelf, run: &run, part: Vec::new(), parts: 0 });
+            deferring = Some(PlanStoreWriter { store, run: &run, part: Vec::new(), parts: 0 });
         }
-        match &mut shelving {
-            Some(shelving) => shelving.add(&message).await?,
+        match &mut deferring {
+            Some(deferring) => deferring.add(&message).await?,
             None if !sends.send(message).await? => {
                 given_up = true;
                 break;
@@ -72,22 +78,22 @@ pub async fn enqueue(context: &Context, cut: Cut, model: Extracted, removed: Vec
     drop(batches);
     given_up = !sends.finish().await? || given_up;
     match cutting.await.map_err(|e| Fault::new(Code::Internal, format!("The thread that cuts batches ended: {e}.")))? {
-        Ok(()) | Err(Ended::NobodyListens) if given_up => Ok(Enqueued::GivenUp),
-        Ok(()) | Err(Ended::NobodyListens) => match shelving {
+        Ok(()) | Err(BatchingEnd::NobodyListens) if given_up => Ok(Enqueued::GivenUp),
+        Ok(()) | Err(BatchingEnd::NobodyListens) => match deferring {
             None => Ok(Enqueued::All(count)),
-            Some(shelving) => Ok(Enqueued::Shelved { batches: count, parts: shelving.finish().await? }),
+            Some(deferring) => Ok(Enqueued::Deferred { batches: count, parts: deferring.finish().await? }),
         },
-        Err(Ended::Fault(fault)) => Err(fault),
+        Err(BatchingEnd::Fault(fault)) => Err(fault),
     }
 }
 
 /// Sends on their way to the queue, as many at once as it likes.
-pub(crate) struct Sends<'a> {
+pub(crate) struct SendPool<'a> {
     context: &'a Context,
     under_way: FuturesUnordered<BoxFuture<'a, Result<bool, Fault>>>,
 }
 
-impl<'a> Sends<'a> {
+impl<'a> SendPool<'a> {
     pub(crate) fn new(context: &'a Context) -> Self {
         Self { context, under_way: FuturesUnordered::new() }
     }
@@ -120,17 +126,17 @@ async fn send(context: &Context, message: Message) -> Result<bool, Fault> {
     let sent = tokio::select! {
         sent = context.queue.send(message) => Some(sent),
         () = context.slots.wait_halted() => None,
-        () = context.stop.stopped() => None,
+        () = context.stop.cancelled() => None,
     };
     context.stop.check()?;
     sent.transpose().map(|sent| sent.is_some())
 }
 
 /// The shelf, when `left` bytes of batches do not fit into the time that is left.
-fn time_is_over(context: &Context, left: u64) -> Option<&dyn Shelf> {
+fn time_is_over(context: &Context, left: u64) -> Option<&dyn PlanStore> {
     let deadline = context.settings.deadline?;
-    let shelf = context.shelf.as_deref()?;
-    (context.clock.now() >= deadline.of_enqueueing(left)).then_some(shelf)
+    let store = context.plan_store.as_deref()?;
+    (context.clock.now() >= deadline.of_enqueueing(left)).then_some(store)
 }
 
 /// About how many bytes the batches will have.
@@ -141,14 +147,14 @@ fn bytes_of(model: &Extracted, removed: &[Removed]) -> u64 {
 }
 
 /// Batches on their way to the shelf.
-struct Shelving<'a> {
-    shelf: &'a dyn Shelf,
+struct PlanStoreWriter<'a> {
+    store: &'a dyn PlanStore,
     run: &'a str,
     part: Vec<u8>,
     parts: u32,
 }
 
-impl Shelving<'_> {
+impl PlanStoreWriter<'_> {
     async fn add(&mut self, message: &Message) -> Result<(), Fault> {
         message.push_to(&mut self.part);
         if self.part.len() >= PART { self.put().await } else { Ok(()) }
@@ -156,7 +162,7 @@ impl Shelving<'_> {
 
     async fn put(&mut self) -> Result<(), Fault> {
         let part = std::mem::take(&mut self.part);
-        self.shelf.put(self.run, self.parts, part.into()).await?;
+        self.store.put(self.run, self.parts, part.into()).await?;
         self.parts += 1;
         Ok(())
     }

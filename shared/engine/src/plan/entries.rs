@@ -5,7 +5,7 @@ use domain::manifest::BucketDigest;
 
 /// What kind of record an entry stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum EntryKind {
     /// Valid; not yet compared, or up to date.
     Valid,
     /// Refused by us; its stored state is left alone.
@@ -20,7 +20,7 @@ pub enum Kind {
     Held,
 }
 
-const KINDS: [Kind; 6] = [Kind::Valid, Kind::Invalid, Kind::Outside, Kind::Added, Kind::Changed, Kind::Held];
+const KINDS: [EntryKind; 6] = [EntryKind::Valid, EntryKind::Invalid, EntryKind::Outside, EntryKind::Added, EntryKind::Changed, EntryKind::Held];
 
 /// Bits of `place` for the spool offset: a terabyte.
 const OFFSET_BITS: u32 = 40;
@@ -29,20 +29,20 @@ const TROUBLE: u64 = 1 << 63;
 
 /// One record of the model.
 #[derive(Debug, Clone, Copy)]
-pub struct Entry {
+pub struct ModelEntry {
     /// Hash of its key.
     pub hash: KeyHash,
     /// Length of its record in the spool.
     pub len: u32,
     /// Checksum of its fields; 0 for an invalid one or one outside the rollout.
     pub checksum: u64,
-    /// Spool offset (40 bits), revision (16), kind (7), trouble (1).
+    /// Spool offset (40 bits), revision (16), kind (7), failure (1).
     place: u64,
 }
 
-impl Entry {
+impl ModelEntry {
     /// An entry of this kind at this place in the spool.
-    pub fn new(hash: KeyHash, checksum: u64, offset: u64, len: u32, kind: Kind) -> Self {
+    pub fn new(hash: KeyHash, checksum: u64, offset: u64, len: u32, kind: EntryKind) -> Self {
         let mut entry = Self { hash, len, checksum, place: offset & OFFSET_MASK };
         entry.set_kind(kind);
         entry
@@ -54,14 +54,14 @@ impl Entry {
     }
 
     /// The kind.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> EntryKind {
         KINDS[(self.place >> 56 & 0x7f) as usize % KINDS.len()]
     }
 
     /// Changes the kind. An entry that is no longer valid loses its checksum, so that a digest does not depend on it.
-    pub fn set_kind(&mut self, kind: Kind) {
+    pub fn set_kind(&mut self, kind: EntryKind) {
         self.place = self.place & !(0x7f << 56) | (kind as u64) << 56;
-        if matches!(kind, Kind::Invalid | Kind::Outside) {
+        if matches!(kind, EntryKind::Invalid | EntryKind::Outside) {
             self.checksum = 0;
         }
     }
@@ -71,30 +71,30 @@ impl Entry {
         (self.place >> OFFSET_BITS) as u16
     }
 
-    /// The state holds trouble for it.
-    pub fn had_trouble(&self) -> bool {
+    /// The state holds failure for it.
+    pub fn had_failure(&self) -> bool {
         self.place & TROUBLE != 0
     }
 
-    /// Sets revision and trouble.
-    pub fn set_history(&mut self, revision: u16, had_trouble: bool) {
-        self.place = self.place & !(0xffff << OFFSET_BITS) & !TROUBLE | u64::from(revision) << OFFSET_BITS | if had_trouble { TROUBLE } else { 0 };
+    /// Sets revision and failure.
+    pub fn set_history(&mut self, revision: u16, had_failure: bool) {
+        self.place = self.place & !(0xffff << OFFSET_BITS) & !TROUBLE | u64::from(revision) << OFFSET_BITS | if had_failure { TROUBLE } else { 0 };
     }
 
     /// True when the record is to be sent.
     pub fn is_sent(&self) -> bool {
-        matches!(self.kind(), Kind::Added | Kind::Changed)
+        matches!(self.kind(), EntryKind::Added | EntryKind::Changed)
     }
 }
 
 /// The digest of a bucket's entries, which are in the order of their hashes. `meaning` is what agreement means
 /// ([`domain::meaning::Meaning::seed`]).
-pub fn digest(entries: &[Entry], meaning: u64) -> u64 {
+pub fn digest(entries: &[ModelEntry], meaning: u64) -> u64 {
     let mut digest = BucketDigest::under(meaning);
     for entry in entries {
         let kind = match entry.kind() {
-            Kind::Invalid => 1,
-            Kind::Outside => 2,
+            EntryKind::Invalid => 1,
+            EntryKind::Outside => 2,
             _ => 0,
         };
         digest.add(&entry.hash, entry.checksum, kind);
@@ -108,14 +108,14 @@ mod tests {
 
     #[test]
     fn an_entry_is_small_and_keeps_its_parts_apart() {
-        assert_eq!(size_of::<Entry>(), 32);
-        let mut entry = Entry::new(KeyHash([1; 12]), 9, OFFSET_MASK - 1, 77, Kind::Valid);
+        assert_eq!(size_of::<ModelEntry>(), 32);
+        let mut entry = ModelEntry::new(KeyHash([1; 12]), 9, OFFSET_MASK - 1, 77, EntryKind::Valid);
         for kind in KINDS {
             entry.set_kind(kind);
             entry.set_history(u16::MAX, true);
-            assert_eq!((entry.kind(), entry.offset(), entry.revision(), entry.had_trouble()), (kind, OFFSET_MASK - 1, u16::MAX, true));
+            assert_eq!((entry.kind(), entry.offset(), entry.revision(), entry.had_failure()), (kind, OFFSET_MASK - 1, u16::MAX, true));
             entry.set_history(0, false);
-            assert_eq!((entry.kind(), entry.offset(), entry.revision(), entry.had_trouble()), (kind, OFFSET_MASK - 1, 0, false));
+            assert_eq!((entry.kind(), entry.offset(), entry.revision(), entry.had_failure()), (kind, OFFSET_MASK - 1, 0, false));
         }
     }
 }

@@ -23,14 +23,14 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::Engine;
-use crate::cancel::Stop;
+use crate::cancel::CancelToken;
 use crate::deadline::Deadline;
-use crate::plan::cursor::Seen;
-use crate::plan::entries::{Entry, Kind};
-use crate::plan::identity::{Identities, Rule, identifier_into, is_whole};
+use crate::plan::cursor::CursorScan;
+use crate::plan::entries::{EntryKind, ModelEntry};
+use crate::plan::identity::{Identities, IdentityRule, identifier_into, is_whole};
 use crate::plan::prepare::Prepared;
 use crate::plan::spool::{Spool, split};
-use crate::progress::Meter;
+use crate::progress::RunProgress;
 
 /// So many invalid records are kept with their reasons; the others are counted.
 pub const INVALID_KEPT: usize = 50;
@@ -38,7 +38,7 @@ pub const INVALID_KEPT: usize = 50;
 /// The model as read: entries in the order of their hashes, records in the spool.
 pub struct Extracted {
     /// One entry for each key.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<ModelEntry>,
     /// The records.
     pub spool: Spool,
     /// Rows read.
@@ -52,11 +52,11 @@ pub struct Extracted {
     /// Whose identifier is whose, in the modes mirror and update.
     pub identities: Identities,
     /// How identifiers are compared.
-    pub rule: Rule,
+    pub rule: IdentityRule,
     /// Two keys may be one record at the destination, so one may have been overwritten under the other.
     pub apart: bool,
     /// What was seen of the cursor's column.
-    pub cursor: Seen,
+    pub cursor: CursorScan,
     /// The records' layout.
     pub layout: Layout,
 }
@@ -64,9 +64,9 @@ pub struct Extracted {
 /// Runs the query and maps every row. `max_body` is the most bytes a message's body may have.
 /// `before` is the cursor that the read goes on from.
 pub async fn extract(engine: &Engine, prepared: Prepared, query: &Query, before: Option<&[u8]>, max_body: usize) -> Result<Extracted, Fault> {
-    let watch = Watch::new(engine);
+    let watch = ReadDeadline::new(engine);
     let stream = watch.within(0, engine.warehouse.rows(query)).await??;
-    let rule = Rule::new(prepared.mapper.layout(), &prepared.schema);
+    let rule = IdentityRule::new(prepared.mapper.layout(), &prepared.schema);
     // A mirror deletes by identifiers, and an update goes by ids that were learnt under one.
     let owned = matches!(engine.sync.mode, Mode::Mirror | Mode::Update);
     let apart = rule.folds() || identifiers_apart(engine, &prepared);
@@ -88,26 +88,26 @@ pub async fn extract(engine: &Engine, prepared: Prepared, query: &Query, before:
         invalid: 0,
         invalid_first: Vec::new(),
         keyless: 0,
-        seen: Seen::new(engine.clock.now(), before),
+        seen: CursorScan::new(engine.clock.now(), before),
         record: Vec::new(),
         scratch: Vec::new(),
     };
     let (stop, meter) = (engine.stop.clone(), Arc::clone(&engine.meter));
-    let batches = ahead(stream, watch);
+    let batches = read_ahead(stream, watch);
     tokio::task::spawn_blocking(move || reader.read(batches, &stop, &meter))
         .await
         .map_err(|e| Fault::new(Code::Internal, format!("The mapping thread ended: {e}.")))?
 }
 
 /// Batches that wait between the warehouse and the mapping.
-const AHEAD: usize = 4;
+const MAX_BATCHES_AHEAD: usize = 4;
 
 /// Takes batches off the stream while earlier ones are mapped: a warehouse that is polled batch by batch from the
 /// mapping thread would wait for it, and it for the warehouse. Ends, and with it the statement, when nobody listens
 /// or when the time for reading is over.
 /// The end of the rows is said: a task that broke off must not look like the last row.
-fn ahead(mut stream: RowStream, watch: Watch) -> mpsc::Receiver<Result<Option<RowBatch>, Fault>> {
-    let (sender, batches) = mpsc::channel(AHEAD);
+fn read_ahead(mut stream: RowStream, watch: ReadDeadline) -> mpsc::Receiver<Result<Option<RowBatch>, Fault>> {
+    let (sender, batches) = mpsc::channel(MAX_BATCHES_AHEAD);
     tokio::spawn(async move {
         let mut rows = 0;
         loop {
@@ -133,13 +133,13 @@ fn ahead(mut stream: RowStream, watch: Watch) -> mpsc::Receiver<Result<Option<Ro
 
 /// Watches the time that reading has.
 #[derive(Clone, Copy)]
-struct Watch {
+struct ReadDeadline {
     began: Instant,
     /// When reading must be over.
     until: Option<Instant>,
 }
 
-impl Watch {
+impl ReadDeadline {
     fn new(engine: &Engine) -> Self {
         let began = Instant::now();
         let left = |deadline: Deadline| deadline.of_reading().since(engine.clock.now());
@@ -197,27 +197,27 @@ struct Reader {
     rollout: Rollout,
     /// The identity of each entry's identifier, when that may be another's too: parallel to `entries`.
     identifiers: Option<Vec<Option<u64>>>,
-    rule: Rule,
+    rule: IdentityRule,
     owned: bool,
     apart: bool,
     destination: Arc<dyn Destination>,
     seed: u64,
     mapper: Mapper,
     max_record: usize,
-    entries: Vec<Entry>,
+    entries: Vec<ModelEntry>,
     spool: Spool,
     rows: u64,
     invalid: u64,
     invalid_first: Vec<InvalidRecord>,
     keyless: u64,
-    seen: Seen,
+    seen: CursorScan,
     /// The record being made.
     record: Vec<u8>,
     scratch: Vec<u8>,
 }
 
 impl Reader {
-    fn read(mut self, mut batches: mpsc::Receiver<Result<Option<RowBatch>, Fault>>, stop: &Stop, meter: &Meter) -> Result<Extracted, Fault> {
+    fn read(mut self, mut batches: mpsc::Receiver<Result<Option<RowBatch>, Fault>>, stop: &CancelToken, meter: &RunProgress) -> Result<Extracted, Fault> {
         loop {
             let batch = batches.blocking_recv();
             stop.check()?;
@@ -259,12 +259,12 @@ impl Reader {
         }
         let mut record = std::mem::take(&mut self.record);
         record.clear();
-        let spooled = self.spool_row(row, &mut record);
+        let spooled = self.map_row(row, &mut record);
         self.record = record;
         spooled
     }
 
-    fn spool_row(&mut self, row: &RowRef<'_>, record: &mut Vec<u8>) -> Result<(), Fault> {
+    fn map_row(&mut self, row: &RowRef<'_>, record: &mut Vec<u8>) -> Result<(), Fault> {
         record.extend_from_slice(&[0; 4]);
         let mut refused = None;
         for &column in &self.key {
@@ -288,7 +288,7 @@ impl Reader {
         let hash = KeyHash::of(&record[4..]);
         if !self.rollout.includes(&hash) {
             let identity = self.identity_of_row(row, record);
-            return self.push(hash, 0, record, Kind::Outside, identity);
+            return self.push(hash, 0, record, EntryKind::Outside, identity);
         }
         let mapped = match self.mapper.map(row, record) {
             Ok(()) if record.len() > self.max_record => {
@@ -305,13 +305,13 @@ impl Reader {
                     identifier_into(self.mapper.layout(), Cells(fields), &mut self.scratch);
                     self.rule.identity(Cells(&self.scratch))
                 });
-                self.push(hash, sum, record, Kind::Valid, identity)
+                self.push(hash, sum, record, EntryKind::Valid, identity)
             }
             Err(why) => {
                 record.truncate(key_end);
                 self.note_invalid(display_key(Cells(&record[4..])), why);
                 let identity = self.identity_of_row(row, record);
-                self.push(hash, 0, record, Kind::Invalid, identity)
+                self.push(hash, 0, record, EntryKind::Invalid, identity)
             }
         }
     }
@@ -328,9 +328,9 @@ impl Reader {
         identity
     }
 
-    fn push(&mut self, hash: KeyHash, checksum: u64, record: &[u8], kind: Kind, identity: Option<u64>) -> Result<(), Fault> {
+    fn push(&mut self, hash: KeyHash, checksum: u64, record: &[u8], kind: EntryKind, identity: Option<u64>) -> Result<(), Fault> {
         let offset = self.spool.append(&hash, record)?;
-        self.entries.push(Entry::new(hash, checksum, offset, record.len() as u32, kind));
+        self.entries.push(ModelEntry::new(hash, checksum, offset, record.len() as u32, kind));
         if let Some(identifiers) = &mut self.identifiers {
             identifiers.push(identity);
         }
@@ -351,7 +351,7 @@ impl Reader {
         order.sort_unstable();
         let mut shared: Vec<Vec<u32>> = Vec::new();
         for group in order.chunk_by(|a, b| a.0 == b.0).filter(|group| group.len() > 1) {
-            let valid = |i: &u32| self.entries[*i as usize].kind() == Kind::Valid;
+            let valid = |i: &u32| self.entries[*i as usize].kind() == EntryKind::Valid;
             let group: Vec<u32> = group.iter().map(|(_, i)| *i).filter(valid).collect();
             // The same key twice is told as that.
             if group.iter().any(|i| self.entries[*i as usize].hash != self.entries[group[0] as usize].hash) {
@@ -405,7 +405,7 @@ impl Reader {
         }
         for &(start, end) in &duplicates {
             for i in start..end {
-                if self.entries[i].kind() != Kind::Invalid {
+                if self.entries[i].kind() != EntryKind::Invalid {
                     let rule = format!("must be unique: {} rows of the model have it", end - start);
                     self.refuse(i, Invalid { field: "key".into(), rule, got: "a duplicate key".into() })?;
                 }
@@ -419,7 +419,7 @@ impl Reader {
 
     fn refuse(&mut self, index: usize, why: Invalid) -> Result<(), Fault> {
         let entry = self.entries[index];
-        self.entries[index].set_kind(Kind::Invalid);
+        self.entries[index].set_kind(EntryKind::Invalid);
         let key = if self.invalid_first.len() < INVALID_KEPT {
             display_key(split(self.spool.read(&entry.hash, entry.offset(), entry.len as usize)?).0)
         } else {

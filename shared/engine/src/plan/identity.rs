@@ -12,13 +12,13 @@ use domain::value::{Value, canonical_decimal};
 
 /// How the identifiers of a layout are compared.
 #[derive(Debug, Clone, Default)]
-pub struct Rule {
+pub struct IdentityRule {
     /// The identifier fields in the layout's order.
     equalities: Vec<Equality>,
     scratch: Vec<u8>,
 }
 
-impl Rule {
+impl IdentityRule {
     /// The rule of a destination for a layout.
     pub fn new(layout: &Layout, schema: &DestinationSchema) -> Self {
         Self { equalities: layout.identifiers().map(|(_, field)| schema.equality(&field.name)).collect(), scratch: Vec::new() }
@@ -101,7 +101,7 @@ mod tests {
     fn identity(equality: Equality, values: &[Value<'_>]) -> u64 {
         let mut cells = Vec::new();
         values.iter().for_each(|value| cells::push(&mut cells, *value));
-        Rule { equalities: vec![equality; values.len()], scratch: Vec::new() }.identity(Cells(&cells))
+        IdentityRule { equalities: vec![equality; values.len()], scratch: Vec::new() }.identity(Cells(&cells))
     }
 
     #[test]

@@ -22,19 +22,19 @@ pub(crate) async fn name(store: &dyn StateStore, sync: &str, bits: u8, plan: &mu
         let identifier = plan.model.layout.identifier_cells(split(record).1);
         named.push((hash, Accepted { identifier: Some(identifier.into_boxed_slice()), ..accepted }));
     }
-    commit::unsure(store, sync, bits, &named).await
+    commit::mark_unknown(store, sync, bits, &named).await
 }
 
 /// Writes the meaning into the head, once the entries have it, and that the next read must be a full one while records are
 /// in doubt.
 pub(crate) async fn take_over(engine: &Engine, head: &mut Head, run: &Run, plan: &Plan) -> Result<(), Fault> {
-    let must_read_full = if plan.has_doubts { Some(head.generation.saturating_sub(1)) } else { head.must_read_full };
+    let must_read_full = if plan.has_in_doubt { Some(head.generation.saturating_sub(1)) } else { head.must_read_full };
     if head.meaning.as_ref() == Some(&plan.meaning) && head.must_read_full == must_read_full {
         return Ok(());
     }
     if plan.shift.place {
         // What was in doubt at the old place is nothing to delete at the new one.
-        engine.store.forget_doubts(&run.sync, &plan.noted_runs, Millis(i64::MAX)).await?;
+        engine.store.clear_in_doubt(&run.sync, &plan.noted_runs, Millis(i64::MAX)).await?;
     }
     head.meaning = Some(plan.meaning.clone());
     head.must_read_full = must_read_full;

@@ -16,12 +16,12 @@ pub mod spool;
 use domain::bucket::{bits_for, outgrown};
 use domain::change::Counts;
 use domain::clock::Millis;
-use domain::doubt::Doubts;
 use domain::fault::Fault;
 use domain::finding::Finding;
-use domain::guard::{self, Evidence, Tripped};
+use domain::guard::{self, GuardInput, Tripped};
 use domain::head::Head;
-use domain::job::{Load, Ticket};
+use domain::in_doubt::InDoubtSet;
+use domain::job::{PlannedLoad, Ticket};
 use domain::manifest::ManifestPage;
 use domain::meaning::{Meaning, Shift};
 use domain::mode::Mode;
@@ -30,7 +30,7 @@ use domain::row::Column;
 
 use crate::Engine;
 use crate::plan::batcher::max_body;
-use crate::plan::diff::{Basis, Difference, diff};
+use crate::plan::diff::{DiffInput, Difference, diff};
 use crate::plan::extract::{Extracted, extract};
 use crate::plan::prepare::{Prepared, prepare};
 use crate::progress::Phase;
@@ -56,7 +56,7 @@ pub struct Plan {
     /// Jobs of earlier runs that may still be at work, each with when it was submitted.
     pub jobs: Vec<(Ticket, Millis)>,
     /// True when records are in doubt: sent by a run that nobody heard the end of.
-    pub has_doubts: bool,
+    pub has_in_doubt: bool,
     /// The runs whose notes of claims were read for this plan.
     pub noted_runs: Vec<String>,
     /// What people should know, a sentence each.
@@ -72,7 +72,7 @@ impl Plan {
     }
 
     /// What it asks of the destination.
-    pub fn load(&self, mode: Mode) -> Load {
+    pub fn load(&self, mode: Mode) -> PlannedLoad {
         load(mode, self.counts())
     }
 
@@ -83,8 +83,8 @@ impl Plan {
     }
 }
 
-fn load(mode: Mode, counts: &Counts) -> Load {
-    Load { mode, writes: counts.added + counts.changed, deletes: counts.removed }
+fn load(mode: Mode, counts: &Counts) -> PlannedLoad {
+    PlannedLoad { mode, writes: counts.added + counts.changed, deletes: counts.removed }
 }
 
 /// Reads and compares, against the state as `head` tells it. `force_full`: read everything even if a cursor would do.
@@ -94,12 +94,12 @@ pub async fn plan(engine: &Engine, head: &Head, force_full: bool) -> Result<Plan
     let prepared = prepare(engine).await?;
     let mut findings = prepared.findings.clone();
     let columns = mapped_columns(engine, &prepared.columns);
-    let noted = store.doubts(&sync.name).await?;
-    let doubts = Doubts::new(&noted.notes);
+    let noted = store.in_doubt(&sync.name).await?;
+    let in_doubt = InDoubtSet::new(&noted.notes);
     let meaning = meaning(engine, head, &prepared).await?;
     let shift = head.meaning.as_ref().map(|before| meaning.shift(before)).unwrap_or_default();
     let now = engine.clock.now();
-    let only = if force_full || !doubts.is_empty() || shift.any() { None } else { cursor::incremental(sync, head, now) };
+    let only = if force_full || !in_doubt.is_empty() || shift.any() { None } else { cursor::incremental(sync, head, now) };
     let full = only.is_none();
     let before = cursor::remembered(head).filter(|_| !full);
     let manifest = store.manifest(&sync.name, head.bucket_bits).await?;
@@ -107,14 +107,14 @@ pub async fn plan(engine: &Engine, head: &Head, force_full: bool) -> Result<Plan
     let query = Query { sql: sync.model.sql.clone(), only };
     let mut model = extract(engine, prepared, &query, before.as_deref(), max_body(engine, &engine.destination.limits())).await?;
     engine.meter.enter(Phase::Comparing);
-    let basis = Basis {
+    let basis = DiffInput {
         sync: &sync.name,
         sync_version: &sync.version(),
         mode: sync.mode,
         generation: head.generation,
         bits: head.bucket_bits,
         manifest: &manifest,
-        doubts: &doubts,
+        in_doubt: &in_doubt,
         meaning: meaning.seed(),
         shift,
         full,
@@ -126,9 +126,9 @@ pub async fn plan(engine: &Engine, head: &Head, force_full: bool) -> Result<Plan
     }
     let load = load(sync.mode, &difference.counts);
     if load.records() > 0 {
-        findings.extend(engine.destination.headroom(load).await?);
+        findings.extend(engine.destination.check_quota(load).await?);
     }
-    let evidence = Evidence {
+    let evidence = GuardInput {
         counts: &difference.counts,
         known: difference.known,
         delivered: head.delivered.is_some(),
@@ -143,8 +143,8 @@ pub async fn plan(engine: &Engine, head: &Head, force_full: bool) -> Result<Plan
     let mut tripped = before.map(|before| meaning.tell(before, &sync.name, difference.counts.undeletable)).unwrap_or_default();
     tripped.extend(guard::check(&sync.guards, &evidence));
     let notes = notes(engine, &model, &difference);
-    let has_doubts = !doubts.is_empty();
-    Ok(Plan { model, difference, manifest, full, tripped, meaning, shift, columns, jobs: doubts.jobs, has_doubts, noted_runs: noted.runs, notes, findings })
+    let has_in_doubt = !in_doubt.is_empty();
+    Ok(Plan { model, difference, manifest, full, tripped, meaning, shift, columns, jobs: in_doubt.jobs, has_in_doubt, noted_runs: noted.runs, notes, findings })
 }
 
 /// What the state of this sync means, as its file, the warehouse and the destination have it now.

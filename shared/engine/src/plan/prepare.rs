@@ -3,7 +3,7 @@
 use domain::fault::{Code, Fault};
 use domain::finding::{Finding, nearest};
 use domain::mapping::{self, Mapper};
-use domain::ports::{Need, Query};
+use domain::ports::{PreflightRequest, Query};
 use domain::row::Column;
 use domain::schema::DestinationSchema;
 use domain::sync::Sync;
@@ -45,7 +45,7 @@ pub async fn preflight(engine: &Engine) -> Result<Preflight, Fault> {
     let key = positions(sync, &columns, &mut findings);
     let cursor = cursor_position(sync, &columns, &mut findings);
     let fields: Vec<(String, bool)> = sync.mapping.iter().map(|m| (m.to.clone(), m.identifier)).collect();
-    let schema = engine.destination.preflight(Need { mode: sync.mode, fields: &fields }).await?;
+    let schema = engine.destination.preflight(PreflightRequest { mode: sync.mode, fields: &fields }).await?;
     let line = |field: &str| sync.mapping.iter().find(|m| m.to == field).map(mapping::line);
     findings.extend(schema.findings.iter().map(|finding| finding.clone().on_line(line)));
     let (mapper, mapped) = Mapper::compile(sync, &columns, &schema);

@@ -20,7 +20,7 @@ const PART_BITS: u8 = 6;
 pub struct Spool {
     limit: usize,
     folder: PathBuf,
-    parts: Vec<Part>,
+    parts: Vec<SpoolPart>,
     /// Bytes in all parts' buffers.
     buffered: usize,
     file: Option<File>,
@@ -33,7 +33,7 @@ pub struct Spool {
 }
 
 #[derive(Default)]
-struct Part {
+struct SpoolPart {
     /// Everything while in memory; the end of it once there is a file.
     buffer: Vec<u8>,
     /// Pieces in the file: offset in the part, offset in the file, length.
@@ -45,7 +45,7 @@ struct Part {
 impl Spool {
     /// An empty spool that keeps up to `limit` bytes in memory.
     pub fn new(limit: usize, folder: &Path) -> Self {
-        let parts = (0..1 << PART_BITS).map(|_| Part::default()).collect();
+        let parts = (0..1 << PART_BITS).map(|_| SpoolPart::default()).collect();
         Self { limit, folder: folder.to_owned(), parts, buffered: 0, file: None, flushed: 0, dense: false, window: (0, 0, Vec::new()) }
     }
 

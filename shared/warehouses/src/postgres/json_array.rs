@@ -6,7 +6,7 @@ use super::decode::{self, Scalar};
 
 const MALFORMED: &str = "bytes that are no array";
 /// PostgreSQL's own limit.
-const MOST_DIMENSIONS: usize = 6;
+const MAX_DIMENSIONS: usize = 6;
 
 /// Appends the array as JSON: nested lists, null as `null`, elements as [`Value::write_json`] does. The error
 /// says why the whole array is unreadable.
@@ -18,10 +18,10 @@ pub(crate) fn write(of: Scalar, bytes: &[u8], buffer: &mut String, out: &mut Vec
     let dimensions = usize::try_from(number(&mut rest)?).map_err(|_| MALFORMED)?;
     number(&mut rest)?;
     number(&mut rest)?;
-    if dimensions > MOST_DIMENSIONS {
+    if dimensions > MAX_DIMENSIONS {
         return Err(MALFORMED);
     }
-    let mut lengths = [0usize; MOST_DIMENSIONS];
+    let mut lengths = [0usize; MAX_DIMENSIONS];
     for length in &mut lengths[..dimensions] {
         *length = usize::try_from(number(&mut rest)?).map_err(|_| MALFORMED)?;
         // A list has no other first place.

@@ -22,11 +22,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use clients::postgres::{Connected, Connector, PostgresConfig};
-use clients::{Place, Sent};
+use clients::{DatabasePlace, SentSql};
 use domain::config;
 use domain::fault::Fault;
 use domain::finding::Finding;
-use domain::ports::{Described, Only, Opened, Opening, Query, RowStream, Warehouse, WarehouseEntry};
+use domain::ports::{ModelSchema, OpenArgs, OpenFuture, Query, RowFilter, RowStream, Warehouse, WarehouseEntry};
 use domain::row::{Column, RowBatch};
 use domain::value::{Type, Value};
 use futures_util::stream::{self, StreamExt as _};
@@ -38,22 +38,22 @@ use decode::{Decoder, Scratch, Wire};
 /// PostgreSQL, as the registry lists it.
 pub(crate) const ENTRY: WarehouseEntry = WarehouseEntry { name: "postgres", about: "PostgreSQL", open, schema: || schemars::schema_for!(PostgresConfig) };
 
-struct Postgres {
+struct PostgresWarehouse {
     connector: Connector,
 }
 
-fn open<'a>(opening: Opening<'a>) -> Opened<'a, dyn Warehouse> {
+fn open<'a>(opening: OpenArgs<'a>) -> OpenFuture<'a, dyn Warehouse> {
     Box::pin(async move {
-        let place = Place::warehouse(opening.name);
+        let place = DatabasePlace::warehouse(opening.name);
         let config: PostgresConfig = config::read(&place.to_string(), opening.config)?;
         let connector = config.resolve(place, opening.folder, opening.secrets).await?;
-        Ok(Arc::new(Postgres { connector }) as Arc<dyn Warehouse>)
+        Ok(Arc::new(PostgresWarehouse { connector }) as Arc<dyn Warehouse>)
     })
 }
 
 #[async_trait]
-impl Warehouse for Postgres {
-    async fn describe(&self, query: &Query) -> Result<Described, Fault> {
+impl Warehouse for PostgresWarehouse {
+    async fn describe(&self, query: &Query) -> Result<ModelSchema, Fault> {
         let model = self.model(query)?;
         let connected = self.begin().await?;
         let statement = prepare(&connected, model, &sql::plain(model)).await?;
@@ -69,7 +69,7 @@ impl Warehouse for Postgres {
         let prepared = prepare(&connected, model, &sent).await?;
         let decoders: Vec<_> = prepared.columns().iter().map(|c| types::decoder(c.type_()).unwrap_or(Decoder::Unsupported)).collect();
         let nothing: [&(dyn ToSql + Sync); 0] = [];
-        let rows = connected.client.query_raw(&prepared, nothing).await.map_err(|e| connected.fault(&e, Some(Sent { sql: model, before: sent.before })))?;
+        let rows = connected.client.query_raw(&prepared, nothing).await.map_err(|e| connected.fault(&e, Some(SentSql { sql: model, before: sent.before })))?;
         let reading = Reading {
             rows: Box::pin(rows),
             decoders,
@@ -83,7 +83,7 @@ impl Warehouse for Postgres {
     }
 }
 
-impl Postgres {
+impl PostgresWarehouse {
     fn model<'q>(&self, query: &'q Query) -> Result<&'q str, Fault> {
         sql::one_statement(&query.sql, Dialect::Postgres).map_err(|why| self.connector.place().failed(why))
     }
@@ -99,7 +99,7 @@ impl Postgres {
 }
 
 async fn prepare(connected: &Connected, model: &str, statement: &sql::Statement) -> Result<tokio_postgres::Statement, Fault> {
-    let sent = Sent { sql: model, before: statement.before };
+    let sent = SentSql { sql: model, before: statement.before };
     let prepared = connected.client.prepare(&statement.text).await.map_err(|e| connected.fault(&e, Some(sent)))?;
     let place = connected.place();
     if !prepared.params().is_empty() {
@@ -111,7 +111,7 @@ async fn prepare(connected: &Connected, model: &str, statement: &sql::Statement)
     Ok(prepared)
 }
 
-fn describe(columns: &[tokio_postgres::Column]) -> Described {
+fn describe(columns: &[tokio_postgres::Column]) -> ModelSchema {
     let mut unreadable = Vec::new();
     let mut described = Vec::with_capacity(columns.len());
     for column in columns {
@@ -126,17 +126,17 @@ fn describe(columns: &[tokio_postgres::Column]) -> Described {
         }
         described.push(Column { name: column.name().to_owned(), kind });
     }
-    Described { findings: sql::named_twice(&described), columns: described, unreadable }
+    ModelSchema { findings: sql::named_twice(&described), columns: described, unreadable }
 }
 
 /// The SQL to send.
-fn statement(model: &str, only: Option<&Only>) -> Result<sql::Statement, String> {
+fn statement(model: &str, only: Option<&RowFilter>) -> Result<sql::Statement, String> {
     Ok(match only {
         None => sql::plain(model),
-        Some(Only::From { column, cell }) => {
+        Some(RowFilter::From { column, cell }) => {
             sql::filtered(model, &format!("{0} >= {1} or {0} is null", sql::identifier(column), literal::of_cell(column, cell)?))
         }
-        Some(Only::Key(key)) => {
+        Some(RowFilter::Key(key)) => {
             let conditions: Vec<_> =
                 key.iter().map(|(column, text)| format!("cast({} as text) = {}", sql::identifier(column), literal::quoted(text))).collect();
             sql::filtered(model, &conditions.join(" and "))
@@ -168,7 +168,7 @@ impl Reading {
             match self.rows.next().await {
                 Some(Ok(row)) => self.push(&row, &mut batch),
                 Some(Err(error)) => {
-                    self.last = self.connected.as_ref().map(|c| c.fault(&error, Some(Sent { sql: &self.model, before: self.before })));
+                    self.last = self.connected.as_ref().map(|c| c.fault(&error, Some(SentSql { sql: &self.model, before: self.before })));
                     self.close().await;
                     break;
                 }

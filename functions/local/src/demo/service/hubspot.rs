@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domain::fault::{Code, Fault};
-use doubles::hubspot::HubSpot;
-use doubles::hubspot::gate::{Quota, TOKEN};
-use doubles::hubspot::property::{Kind, Property};
+use doubles::hubspot::HubSpotDouble;
+use doubles::hubspot::gate::{QuotaWindow, TOKEN};
+use doubles::hubspot::property::{PropertyDefinition, PropertyType};
 use serde_json::Value;
 
-use super::super::compare::Seen;
-use super::{Held, Service};
+use super::super::compare::SeenRecords;
+use super::{DemoRecords, DemoService};
 
 /// The property that holds the model's key.
 const KEY: &str = "customer_id";
@@ -41,29 +41,29 @@ validate:
 schedule: { every: 15 minutes }
 ";
 
-pub(super) fn start() -> Result<Box<dyn Service>, Fault> {
+pub(super) fn start() -> Result<Box<dyn DemoService>, Fault> {
     let failed = |e: std::io::Error| Fault::new(Code::Internal, format!("The demo's double of HubSpot cannot listen on 127.0.0.1: {e}."));
-    let double = HubSpot::start().map_err(failed)?;
+    let double = HubSpotDouble::start().map_err(failed)?;
     {
         let mut portal = double.portal();
         // An account with the capacity pack, so that the demo does not take longer than it must.
-        portal.gate.quota = Quota::new(250, Duration::from_secs(10));
+        portal.gate.quota = QuotaWindow::new(250, Duration::from_secs(10));
         let plans = [("free", "Free"), ("pro", "Pro"), ("team", "Team")];
         for property in [
-            Property::new(KEY, Kind::Text).unique(),
-            Property::new("plan", Kind::Select).options(&plans),
-            Property::new("lifetime_value", Kind::Number),
-            Property::new("signed_up", Kind::Date),
+            PropertyDefinition::new(KEY, PropertyType::Text).unique(),
+            PropertyDefinition::new("plan", PropertyType::Select).options(&plans),
+            PropertyDefinition::new("lifetime_value", PropertyType::Number),
+            PropertyDefinition::new("signed_up", PropertyType::Date),
         ] {
             portal.define("contacts", property);
         }
     }
-    Ok(Box::new(Contacts(double)))
+    Ok(Box::new(HubSpotContacts(double)))
 }
 
-struct Contacts(HubSpot);
+struct HubSpotContacts(HubSpotDouble);
 
-impl Service for Contacts {
+impl DemoService for HubSpotContacts {
     fn title(&self) -> &'static str {
         "HubSpot"
     }
@@ -92,12 +92,12 @@ impl Service for Contacts {
         "the connection has no `url` and no `allow_private`"
     }
 
-    fn held(&self) -> Held {
+    fn held(&self) -> DemoRecords {
         let records = self.0.portal().objects.get("contacts").map(|object| object.by(KEY)).unwrap_or_default();
         records.into_iter().filter_map(|(key, fields)| Some((key.parse().ok()?, fields))).collect()
     }
 
-    fn wanted(&self, model: &Seen) -> Held {
+    fn wanted(&self, model: &SeenRecords) -> DemoRecords {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let fields = |row: &Value| FIELDS.iter().filter_map(|(from, to)| Some(((*to).to_owned(), text(row.get(*from)?)))).collect::<BTreeMap<_, _>>();
         model.iter().map(|(key, row)| (*key, fields(row))).collect()

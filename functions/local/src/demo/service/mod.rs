@@ -2,7 +2,7 @@
 //! types, unique values and a quota as the real one does, in this process. What the double holds is compared with the
 //! model after every run, and some of it is shown. Nothing is sent to the service itself.
 //!
-//! A service is one implementation of [`Service`] and one arm of [`start`].
+//! A service is one implementation of [`DemoService`] and one arm of [`start`].
 
 mod hubspot;
 mod salesforce;
@@ -14,11 +14,11 @@ use std::time::Instant;
 
 use domain::fault::Fault;
 use domain::run::{Run, Status, Trigger};
-use engine::Stop;
-use engine::started::Request;
+use engine::CancelToken;
+use engine::started::RunRequest;
 use serde_json::json;
 
-use super::compare::{self, Seen, came_out};
+use super::compare::{self, SeenRecords, came_out};
 use super::project::{CRM, Folder};
 use super::sample::{self, CHANGED, DELETED, INVALID, ROWS};
 use super::{VALID, blocking};
@@ -41,10 +41,10 @@ pub enum Name {
 }
 
 /// What a service holds of each customer, as texts by field; empty fields are left out.
-pub(super) type Held = BTreeMap<i64, BTreeMap<String, String>>;
+pub(super) type DemoRecords = BTreeMap<i64, BTreeMap<String, String>>;
 
 /// A double of a service, running.
-pub(super) trait Service {
+pub(super) trait DemoService {
     /// What it is called.
     fn title(&self) -> &'static str;
     /// What it calls customers.
@@ -58,9 +58,9 @@ pub(super) trait Service {
     /// What else is different in the connection of an account of one's own, as a part of a sentence.
     fn yours(&self) -> &'static str;
     /// What it holds, by the customers' keys.
-    fn held(&self) -> Held;
+    fn held(&self) -> DemoRecords;
     /// What it should hold of these customers.
-    fn wanted(&self, model: &Seen) -> Held;
+    fn wanted(&self, model: &SeenRecords) -> DemoRecords;
     /// The fields that are shown, in order.
     fn shown(&self) -> &'static [&'static str];
     /// Requests so far.
@@ -69,7 +69,7 @@ pub(super) trait Service {
     fn how(&self) -> String;
 }
 
-fn start(name: Name) -> Result<Box<dyn Service>, Fault> {
+fn start(name: Name) -> Result<Box<dyn DemoService>, Fault> {
     match name {
         Name::Hubspot => hubspot::start(),
         Name::Salesforce => salesforce::start(),
@@ -79,7 +79,7 @@ fn start(name: Name) -> Result<Box<dyn Service>, Fault> {
 /// Runs the command.
 pub(super) async fn run(name: Name, keep: Option<&Path>, out: &Out) -> Result<ExitCode, Fault> {
     let began = Instant::now();
-    let stop = Stop::default();
+    let stop = CancelToken::default();
     tokio::spawn(stop_on_signal(stop.clone()));
     let service = start(name)?;
     let (keep, connection, sync) = (keep.map(Path::to_owned), service.connection(), service.sync());
@@ -87,7 +87,7 @@ pub(super) async fn run(name: Name, keep: Option<&Path>, out: &Out) -> Result<Ex
     let mut project = Project::load(&folder.path)?;
     let (variable, value) = service.secret();
     project.secrets.own.insert(variable.into(), value);
-    let demo = Demo { out, stop, service: service.as_ref(), folder, project };
+    let demo = ServiceDemo { out, stop, service: service.as_ref(), folder, project };
     demo.open();
     demo.first().await?;
     demo.second().await?;
@@ -96,15 +96,15 @@ pub(super) async fn run(name: Name, keep: Option<&Path>, out: &Out) -> Result<Ex
     Ok(ExitCode::from(exit::OK))
 }
 
-struct Demo<'a> {
+struct ServiceDemo<'a> {
     out: &'a Out,
-    stop: Stop,
-    service: &'a dyn Service,
+    stop: CancelToken,
+    service: &'a dyn DemoService,
     folder: Folder,
     project: Project,
 }
 
-impl Demo<'_> {
+impl ServiceDemo<'_> {
     fn open(&self) {
         let (rows, folder, title) = (thousands(ROWS), self.folder.path.display().to_string(), self.service.title());
         self.out.value(&json!({ "step": "project", "folder": folder, "destination": title, "rows": ROWS, "syncs": [CRM] }));
@@ -164,14 +164,14 @@ impl Demo<'_> {
     }
 
     async fn run(&self) -> Result<Run, Fault> {
-        let request = Request { trigger: Trigger::Manual, approve: None, full: false };
+        let request = RunRequest { trigger: Trigger::Manual, approve: None, full: false };
         let run = run_sync(&self.project, self.project.sync(CRM)?, &request, self.stop.clone(), &Bars::new(self.out.is_json())).await;
         self.stop.check()?;
         run
     }
 
     /// Holds what the service has against the model. Gives what it has.
-    async fn compare(&self) -> Result<Held, Fault> {
+    async fn compare(&self) -> Result<DemoRecords, Fault> {
         let warehouse = self.folder.warehouse();
         let model = blocking(move || compare::model(&warehouse)).await?;
         let held = self.service.held();
@@ -179,13 +179,13 @@ impl Demo<'_> {
         Ok(held)
     }
 
-    fn tell(&self, step: &str, run: &Run, held: &Held) {
+    fn tell(&self, step: &str, run: &Run, held: &DemoRecords) {
         self.out.value(&json!({ "step": step, "runs": [run], "records": held.len(), "requests": self.service.requests() }));
         self.out.runs(&[run]);
     }
 
     /// Prints some records as the service has them.
-    fn show(&self, held: &Held) {
+    fn show(&self, held: &DemoRecords) {
         let row = |fields: &BTreeMap<String, String>| self.service.shown().iter().map(|name| fields.get(*name).cloned().unwrap_or_default()).collect();
         self.out.table(self.service.shown(), held.values().take(SHOWN).map(row).collect());
     }
@@ -202,6 +202,6 @@ impl Demo<'_> {
     }
 }
 
-fn as_seen(held: &Held) -> Seen {
+fn as_seen(held: &DemoRecords) -> SeenRecords {
     held.iter().map(|(key, fields)| (*key, json!(fields))).collect()
 }

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use domain::fault::{Code, Fault};
-use doubles::salesforce::{Field, Object, Org, Salesforce};
+use doubles::salesforce::{ObjectField, Org, SObject, SalesforceDouble};
 use serde_json::Value;
 
-use super::super::compare::Seen;
-use super::{Held, Service};
+use super::super::compare::SeenRecords;
+use super::{DemoRecords, DemoService};
 
 const OBJECT: &str = "Contact";
 /// The external id that holds the model's key.
@@ -42,23 +42,23 @@ validate:
 schedule: { every: 15 minutes }
 ";
 
-pub(super) fn start() -> Result<Box<dyn Service>, Fault> {
+pub(super) fn start() -> Result<Box<dyn DemoService>, Fault> {
     let fields = vec![
-        Field::number(KEY, 18, 0).external(),
-        Field::email("Email"),
-        Field::text("FirstName", 40),
-        Field::text("LastName", 80).required(),
-        Field::picklist("Plan__c", &["free", "pro", "team"]),
-        Field::number("Lifetime_Value__c", 18, 2),
-        Field::date("Signed_Up__c"),
+        ObjectField::number(KEY, 18, 0).external(),
+        ObjectField::email("Email"),
+        ObjectField::text("FirstName", 40),
+        ObjectField::text("LastName", 80).required(),
+        ObjectField::picklist("Plan__c", &["free", "pro", "team"]),
+        ObjectField::number("Lifetime_Value__c", 18, 2),
+        ObjectField::date("Signed_Up__c"),
     ];
     let failed = |e: std::io::Error| Fault::new(Code::Internal, format!("The demo's double of Salesforce cannot listen on 127.0.0.1: {e}."));
-    Ok(Box::new(Contacts(Salesforce::start(Org::new(vec![Object::new(OBJECT, "003", fields)])).map_err(failed)?)))
+    Ok(Box::new(SalesforceContacts(SalesforceDouble::start(Org::new(vec![SObject::new(OBJECT, "003", fields)])).map_err(failed)?)))
 }
 
-struct Contacts(Salesforce);
+struct SalesforceContacts(SalesforceDouble);
 
-impl Service for Contacts {
+impl DemoService for SalesforceContacts {
     fn title(&self) -> &'static str {
         "Salesforce"
     }
@@ -91,13 +91,13 @@ impl Service for Contacts {
          no `allow_private` and no `job_poll`"
     }
 
-    fn held(&self) -> Held {
+    fn held(&self) -> DemoRecords {
         let records = self.0.org().object(OBJECT).records_by(KEY);
         let texts = |record: BTreeMap<String, Value>| record.into_iter().filter(|(name, _)| name != "Id").map(|(name, value)| (name, text(&value))).collect();
         records.into_iter().filter_map(|(key, record)| Some((key.parse().ok()?, texts(record)))).collect()
     }
 
-    fn wanted(&self, model: &Seen) -> Held {
+    fn wanted(&self, model: &SeenRecords) -> DemoRecords {
         let fields = |(key, row): (&i64, &Value)| {
             let mapped = FIELDS.iter().filter_map(|(from, to)| Some(((*to).to_owned(), text(row.get(*from)?))));
             (*key, mapped.chain([("LastName".to_owned(), format!("Customer {key}"))]).collect())

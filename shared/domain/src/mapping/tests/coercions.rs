@@ -131,7 +131,7 @@ fn lossy_values_are_refused_with_the_reason() {
         (Timestamp(AT), Type::Date, clock),
         (DateTime(AT), Type::Date, clock),
     ] {
-        let got = crate::mapping::Refusal::new("", &given).got;
+        let got = crate::mapping::ValueRefusal::new("", &given).got;
         Case::of(Type::Any).to(to).refuses(given, rule, &got);
     }
 }

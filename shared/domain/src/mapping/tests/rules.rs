@@ -89,7 +89,7 @@ fn every_rule_says_what_it_wants() {
     ] {
         let case = Case::of(Type::Any).rule(rule);
         case.gives(good, good);
-        case.refuses(bad, sentence, &crate::mapping::Refusal::new("", &bad).got);
+        case.refuses(bad, sentence, &crate::mapping::ValueRefusal::new("", &bad).got);
     }
 }
 

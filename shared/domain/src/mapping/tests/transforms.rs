@@ -147,7 +147,7 @@ fn json_is_read_from_text_and_encoded_from_the_rest() {
     any.gives(Date(0), Json("\"1970-01-01\""));
     any.gives(Bytes(&[255]), Json("\"/w==\""));
     for bad in ["", "{", "{'a': 1}", "1 2", "nope", "[1,]", "\"\u{1}\""] {
-        any.refuses(Text(bad), "must be JSON", &super::super::Refusal::new("", &Text(bad)).got);
+        any.refuses(Text(bad), "must be JSON", &super::super::ValueRefusal::new("", &Text(bad)).got);
     }
 }
 

@@ -5,18 +5,18 @@ use async_trait::async_trait;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use bytes::Bytes;
 use domain::fault::{Code, Fault};
-use domain::ports::Shelf;
+use domain::ports::PlanStore;
 
 use crate::Clients;
-use crate::failure::Failure;
+use crate::failure::AwsFailure;
 use crate::objects::Objects;
 
 /// A shelf in a bucket: part 3 of run R is the object `plans/R/000003`.
-pub struct S3Shelf {
+pub struct S3PlanStore {
     objects: Objects,
 }
 
-impl S3Shelf {
+impl S3PlanStore {
     /// A shelf in this bucket.
     pub fn new(clients: &Clients, bucket: &str) -> Self {
         Self { objects: Objects::new(clients, bucket) }
@@ -28,7 +28,7 @@ fn key(run: &str, part: u32) -> String {
 }
 
 #[async_trait]
-impl Shelf for S3Shelf {
+impl PlanStore for S3PlanStore {
     async fn put(&self, run: &str, part: u32, bytes: Bytes) -> Result<(), Fault> {
         self.objects.put(&key(run, part), bytes).await
     }
@@ -43,5 +43,5 @@ pub async fn create_bucket(clients: &Clients, name: &str) -> Result<(), Fault> {
     let region = clients.config().region().map_or("us-east-1", |region| region.as_ref());
     let place = CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::from(region)).build();
     let create = clients.s3().create_bucket().bucket(name).create_bucket_configuration(place).send().await;
-    create.map(drop).map_err(|e| Fault::new(Code::QueueUnusable, format!("The bucket `{name}` cannot be created ({}).", Failure::of(&e))))
+    create.map(drop).map_err(|e| Fault::new(Code::QueueUnusable, format!("The bucket `{name}` cannot be created ({}).", AwsFailure::of(&e))))
 }

@@ -1,19 +1,19 @@
 //! What the day still has, held against what a plan needs.
 
 use domain::finding::Finding;
-use domain::job::Load;
+use domain::job::PlannedLoad;
 use domain::mode::Mode;
 use domain::outcome::WriteError;
 use serde_json::Value;
 
-use super::Salesforce;
+use super::SalesforceDestination;
 
 /// Requests of a job, at most where nothing takes long: create, upload, start, three looks, three results.
 const OF_A_JOB: u64 = 9;
 
-impl Salesforce {
+impl SalesforceDestination {
     /// Requests that a plan takes, if nothing goes wrong.
-    pub(super) fn requests(&self, load: Load) -> u64 {
+    pub(super) fn requests(&self, load: PlannedLoad) -> u64 {
         let most = self.limits.batch_records.max(1) as u64;
         if self.by_jobs(load) {
             let job = self.config.job_records.max(1) as u64;
@@ -25,7 +25,7 @@ impl Salesforce {
     }
 
     /// A finding when the day has not enough left: an error when it cannot be, a warning when it takes most of it.
-    pub(super) async fn room_for(&self, load: Load) -> Result<Option<Finding>, WriteError> {
+    pub(super) async fn room_for(&self, load: PlannedLoad) -> Result<Option<Finding>, WriteError> {
         let needed = self.requests(load);
         // The replies of preflight told how much is left; only when that may be tight is it worth asking for more.
         if self.session.left().is_some_and(|left| left > self.config.keep_requests.saturating_add(needed.saturating_mul(4))) {

@@ -18,7 +18,7 @@ pub const GRACE: Duration = Duration::from_secs(600);
 
 /// What is known of a sync.
 #[derive(Debug, Clone, Copy)]
-pub struct Known<'a> {
+pub struct SyncSnapshot<'a> {
     /// When it runs.
     pub schedule: &'a Schedule,
     /// It must not start by schedule or event: then nothing is expected of it.
@@ -45,7 +45,7 @@ pub struct Known<'a> {
 
 /// What was seen.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub struct Seen {
+pub struct SyncHealth {
     /// Seconds since the last run that delivered began; none before the first, and while the sync is paused.
     pub freshness_seconds: Option<u64>,
     /// That is too long.
@@ -90,12 +90,12 @@ impl Stalled {
 }
 
 /// Looks. The finding says what is wrong with the schedule: then nobody can know when a run is due.
-pub fn look(known: &Known<'_>) -> Result<Seen, Finding> {
+pub fn assess(known: &SyncSnapshot<'_>) -> Result<SyncHealth, Finding> {
     let stalled = stalled(known);
     if known.paused {
-        return Ok(Seen { stalled, ..Seen::default() });
+        return Ok(SyncHealth { stalled, ..SyncHealth::default() });
     }
-    Ok(Seen {
+    Ok(SyncHealth {
         freshness_seconds: known.head.delivered.map(|delivered| known.now.since(delivered).as_secs()),
         freshness_missed: is_missed(known)?,
         overdue: overdue(known)?,
@@ -104,13 +104,13 @@ pub fn look(known: &Known<'_>) -> Result<Seen, Finding> {
 }
 
 /// When the run that holds the head last got anywhere.
-fn last_sign(known: &Known<'_>) -> Option<Millis> {
+fn last_sign(known: &SyncSnapshot<'_>) -> Option<Millis> {
     known.head.active.as_ref().map(|active| known.progress.map_or(active.since, |progress| progress.max(active.since)))
 }
 
 /// The next start is counted from when there was last a reason not to start one: a tick that finds a run at work is
 /// skipped, so a run that takes longer than its interval makes nothing overdue.
-fn overdue(known: &Known<'_>) -> Result<Option<Overdue>, Finding> {
+fn overdue(known: &SyncSnapshot<'_>) -> Result<Option<Overdue>, Finding> {
     let at_work = last_sign(known).map(|sign| sign.plus(known.stall));
     let run = known.last.map(|run| run.ended.unwrap_or(run.started).max(run.started));
     let quiet = [known.resumed, at_work, run].into_iter().flatten().fold(known.applied, Millis::max);
@@ -118,7 +118,7 @@ fn overdue(known: &Known<'_>) -> Result<Option<Overdue>, Finding> {
     Ok(due.map(|due| Overdue { since: known.last.map(|run| run.started), due: due.from }))
 }
 
-fn stalled(known: &Known<'_>) -> Option<Stalled> {
+fn stalled(known: &SyncSnapshot<'_>) -> Option<Stalled> {
     let (active, since) = (known.head.active.as_ref()?, last_sign(known)?);
     (known.now > since.plus(known.stall).plus(GRACE)).then(|| Stalled { run: active.run.clone(), since })
 }
@@ -126,7 +126,7 @@ fn stalled(known: &Known<'_>) -> Option<Stalled> {
 /// By its own settings data grow old from the moment they were read. The default of a stack counts from when the next run
 /// was due: one number cannot be right for a sync that runs by the minute and for one that runs by the week, and one
 /// that is started by hand or by an event is never late.
-fn is_missed(known: &Known<'_>) -> Result<bool, Finding> {
+fn is_missed(known: &SyncSnapshot<'_>) -> Result<bool, Finding> {
     let since = known.head.delivered.unwrap_or(known.applied);
     if let Some(most) = known.freshness {
         return Ok(known.now.since(since) > most.0);
@@ -142,7 +142,7 @@ mod tests {
 
     use super::*;
     use crate::change::Counts;
-    use crate::head::Active;
+    use crate::head::ActiveRun;
     use crate::run::OnSuccess;
 
     const STALL: Duration = Duration::from_secs(30 * 60);
@@ -180,11 +180,11 @@ mod tests {
     }
 
     impl Case {
-        fn seen(&self, now: i64) -> Seen {
+        fn seen(&self, now: i64) -> SyncHealth {
             let schedule: Schedule = serde_json::from_value(self.schedule.clone()).unwrap();
-            let active = self.active.map(|(since, _)| Active { run: "r9".into(), since: minute(since) });
+            let active = self.active.map(|(since, _)| ActiveRun { run: "r9".into(), since: minute(since) });
             let head = Head { active, delivered: self.delivered.map(minute), ..Head::default() };
-            look(&Known {
+            assess(&SyncSnapshot {
                 schedule: &schedule,
                 paused: self.paused,
                 applied: minute(0),
@@ -271,7 +271,7 @@ mod tests {
         let never = Case { delivered: None, ..own };
         assert_eq!((never.seen(121).freshness_seconds, never.seen(121).freshness_missed), (None, true), "since it was applied");
         let paused = Case { paused: true, delivered: Some(60), freshness: Some(120), ..Case::default() };
-        assert_eq!(paused.seen(9_000), Seen::default());
+        assert_eq!(paused.seen(9_000), SyncHealth::default());
     }
 
     #[test]

@@ -6,34 +6,34 @@
 use std::collections::BTreeMap;
 
 use super::coerce::coerce;
-use super::transform::Step;
+use super::transform::TransformStep;
 use super::validate::Check;
-use super::{Invalid, Refusal};
+use super::{Invalid, ValueRefusal};
 use crate::cells;
 use crate::row::RowRef;
 use crate::value::{Type, Value};
 
 /// The plan of one field.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct FieldProgram {
     /// The field at the destination.
     pub(super) field: String,
     pub(super) source: Source,
-    pub(super) refine: Refine,
+    pub(super) refine: ValueSteps,
 }
 
 /// Where the value comes from.
 #[derive(Debug)]
 pub(super) enum Source {
     /// A column of the row, and what to do where it is null.
-    Column(usize, Empty),
+    Column(usize, OnNull),
     /// This cell, for every record.
     Constant(Vec<u8>),
 }
 
 /// What becomes of a null.
 #[derive(Debug)]
-pub(super) enum Empty {
+pub(super) enum OnNull {
     /// This cell: missing, null or the default.
     Cell(Vec<u8>),
     /// The record is invalid.
@@ -42,8 +42,8 @@ pub(super) enum Empty {
 
 /// What happens to a value that is there.
 #[derive(Debug, Default)]
-pub(super) struct Refine {
-    pub(super) steps: Vec<Step>,
+pub(super) struct ValueSteps {
+    pub(super) steps: Vec<TransformStep>,
     /// From the model's text to the destination's.
     pub(super) values: BTreeMap<String, String>,
     /// The type it must have in the end; `None` takes any.
@@ -53,9 +53,9 @@ pub(super) struct Refine {
     pub(super) buffer: String,
 }
 
-impl Plan {
+impl FieldProgram {
     /// Appends the field's cell.
-    pub(super) fn append(&mut self, row: &RowRef<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    pub(super) fn append(&mut self, row: &RowRef<'_>, out: &mut Vec<u8>) -> Result<(), ValueRefusal> {
         let (column, empty) = match &self.source {
             Source::Constant(cell) => {
                 out.extend_from_slice(cell);
@@ -66,11 +66,11 @@ impl Plan {
         let cell = row.cell(column);
         if cells::is_empty(cell) {
             return match empty {
-                Empty::Cell(cell) => {
+                OnNull::Cell(cell) => {
                     out.extend_from_slice(cell);
                     Ok(())
                 }
-                Empty::Refuse(rule) => Err(Refusal::new(*rule, &Value::Null)),
+                OnNull::Refuse(rule) => Err(ValueRefusal::new(*rule, &Value::Null)),
             };
         }
         if self.refine.keeps(cell) {
@@ -87,27 +87,27 @@ impl Plan {
 
     /// Says who refused.
     #[cold]
-    pub(super) fn invalid(&self, refusal: Refusal) -> Invalid {
+    pub(super) fn invalid(&self, refusal: ValueRefusal) -> Invalid {
         Invalid { field: self.field.clone(), rule: refusal.rule.into_owned(), got: refusal.got }
     }
 }
 
-impl Refine {
+impl ValueSteps {
     /// True when the cell goes into the record as it is, if the checks pass.
     fn keeps(&self, cell: &[u8]) -> bool {
         self.steps.is_empty() && self.values.is_empty() && cells::is_of(cell, self.kind.unwrap_or(Type::Any))
     }
 
-    fn check(&self, value: &Value<'_>) -> Result<(), Refusal> {
+    fn check(&self, value: &Value<'_>) -> Result<(), ValueRefusal> {
         self.checks.iter().try_for_each(|check| check.test(value))
     }
 
     /// The value as it goes to the destination.
-    pub(super) fn apply<'v>(&'v mut self, value: Value<'v>) -> Result<Value<'v>, Refusal> {
+    pub(super) fn apply<'v>(&'v mut self, value: Value<'v>) -> Result<Value<'v>, ValueRefusal> {
         if let Value::Unreadable(why) = value {
-            return Err(Refusal::unreadable(why));
+            return Err(ValueRefusal::unreadable(why));
         }
-        let Refine { steps, values, kind, checks, buffer } = self;
+        let ValueSteps { steps, values, kind, checks, buffer } = self;
         let mut value = value;
         for step in steps {
             value = step.apply(value)?;
@@ -115,20 +115,20 @@ impl Refine {
         if !values.is_empty() {
             value = match look_up(values, &value, buffer) {
                 Some(mapped) => Value::Text(mapped),
-                None => return Err(Refusal::new("is not among the mapped values", &value)),
+                None => return Err(ValueRefusal::new("is not among the mapped values", &value)),
             };
         }
         settle(value, *kind, checks, buffer)
     }
 
     /// A value that `values` maps to, as it goes to the destination.
-    pub(super) fn settle<'v>(&'v mut self, mapped: &'v str) -> Result<Value<'v>, Refusal> {
+    pub(super) fn settle<'v>(&'v mut self, mapped: &'v str) -> Result<Value<'v>, ValueRefusal> {
         settle(Value::Text(mapped), self.kind, &self.checks, &mut self.buffer)
     }
 }
 
 /// The last steps: the destination's type, then every check.
-fn settle<'v>(value: Value<'v>, kind: Option<Type>, checks: &[Check], buffer: &'v mut String) -> Result<Value<'v>, Refusal> {
+fn settle<'v>(value: Value<'v>, kind: Option<Type>, checks: &[Check], buffer: &'v mut String) -> Result<Value<'v>, ValueRefusal> {
     let value = match kind {
         Some(kind) => coerce(value, kind, buffer)?,
         None => value,

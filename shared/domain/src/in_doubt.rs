@@ -34,7 +34,7 @@ use crate::key::KeyHash;
 
 /// A record in doubt, or a job that nobody has seen the end of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Doubt {
+pub enum InDoubt {
     /// A record whose hash begins so. Few bits are enough: a wrong guess costs one needless write.
     Prefix(u32),
     /// A record of a mirror: its hash, the revision it was sent as, the cells of its identifier.
@@ -47,29 +47,29 @@ const PREFIX: u8 = 0;
 const RECORD: u8 = 1;
 const JOB: u8 = 2;
 
-impl Doubt {
+impl InDoubt {
     /// The note of a job that a batch is waiting for.
     pub fn of_job(job: &Job) -> Vec<u8> {
         let mut note = Vec::new();
-        Doubt::Job(job.ticket.clone(), job.begun).push_to(&mut note);
+        InDoubt::Job(job.ticket.clone(), job.begun).push_to(&mut note);
         note
     }
 
     /// Appends the note of this record.
     pub fn push_to(&self, out: &mut Vec<u8>) {
         match self {
-            Doubt::Prefix(prefix) => {
+            InDoubt::Prefix(prefix) => {
                 out.push(PREFIX);
                 out.extend_from_slice(&prefix.to_be_bytes());
             }
-            Doubt::Record(hash, revision, identifier) => {
+            InDoubt::Record(hash, revision, identifier) => {
                 out.push(RECORD);
                 out.extend_from_slice(&hash.0);
                 out.extend_from_slice(&revision.to_le_bytes());
                 out.extend_from_slice(&(identifier.len() as u32).to_le_bytes());
                 out.extend_from_slice(identifier);
             }
-            Doubt::Job(ticket, begun) => {
+            InDoubt::Job(ticket, begun) => {
                 out.push(JOB);
                 out.extend_from_slice(&begun.0.to_le_bytes());
                 out.extend_from_slice(&(ticket.0.len() as u32).to_le_bytes());
@@ -80,7 +80,7 @@ impl Doubt {
 }
 
 /// Reads the notes of a claim. Damaged bytes end the list.
-pub fn read(mut bytes: &[u8]) -> Vec<Doubt> {
+pub fn read(mut bytes: &[u8]) -> Vec<InDoubt> {
     let mut out = Vec::new();
     while let Some((doubt, rest)) = take(bytes) {
         out.push(doubt);
@@ -89,26 +89,26 @@ pub fn read(mut bytes: &[u8]) -> Vec<Doubt> {
     out
 }
 
-fn take(bytes: &[u8]) -> Option<(Doubt, &[u8])> {
+fn take(bytes: &[u8]) -> Option<(InDoubt, &[u8])> {
     let (tag, rest) = bytes.split_first()?;
     match *tag {
         PREFIX => {
             let (prefix, rest) = rest.split_first_chunk::<4>()?;
-            Some((Doubt::Prefix(u32::from_be_bytes(*prefix)), rest))
+            Some((InDoubt::Prefix(u32::from_be_bytes(*prefix)), rest))
         }
         RECORD => {
             let (hash, rest) = rest.split_first_chunk::<12>()?;
             let (revision, rest) = rest.split_first_chunk::<2>()?;
             let (len, rest) = rest.split_first_chunk::<4>()?;
             let (identifier, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
-            Some((Doubt::Record(KeyHash(*hash), u16::from_le_bytes(*revision), identifier.to_vec()), rest))
+            Some((InDoubt::Record(KeyHash(*hash), u16::from_le_bytes(*revision), identifier.to_vec()), rest))
         }
         JOB => {
             let (begun, rest) = rest.split_first_chunk::<8>()?;
             let (len, rest) = rest.split_first_chunk::<4>()?;
             let (ticket, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
             let ticket = String::from_utf8(ticket.to_vec()).ok()?;
-            Some((Doubt::Job(Ticket(ticket), Millis(i64::from_le_bytes(*begun))), rest))
+            Some((InDoubt::Job(Ticket(ticket), Millis(i64::from_le_bytes(*begun))), rest))
         }
         _ => None,
     }
@@ -125,32 +125,32 @@ pub struct ClaimNotes {
 
 /// The doubts of a sync, ready to be asked.
 #[derive(Debug, Default)]
-pub struct Doubts {
+pub struct InDoubtSet {
     prefixes: Vec<u32>,
     records: Vec<(KeyHash, u16, Vec<u8>)>,
     /// Jobs that nobody has seen the end of, each with when it was submitted.
     pub jobs: Vec<(Ticket, Millis)>,
 }
 
-impl Doubts {
+impl InDoubtSet {
     /// All notes of all unfinished claims.
     pub fn new(notes: &[Vec<u8>]) -> Self {
-        let mut doubts = Doubts::default();
+        let mut in_doubt = InDoubtSet::default();
         for doubt in notes.iter().flat_map(|n| read(n)) {
             match doubt {
-                Doubt::Prefix(prefix) => doubts.prefixes.push(prefix),
-                Doubt::Record(hash, revision, identifier) => {
-                    doubts.prefixes.push(hash.prefix());
-                    doubts.records.push((hash, revision, identifier));
+                InDoubt::Prefix(prefix) => in_doubt.prefixes.push(prefix),
+                InDoubt::Record(hash, revision, identifier) => {
+                    in_doubt.prefixes.push(hash.prefix());
+                    in_doubt.records.push((hash, revision, identifier));
                 }
-                Doubt::Job(ticket, begun) => doubts.jobs.push((ticket, begun)),
+                InDoubt::Job(ticket, begun) => in_doubt.jobs.push((ticket, begun)),
             }
         }
-        doubts.prefixes.sort_unstable();
-        doubts.prefixes.dedup();
-        doubts.records.sort_unstable();
-        doubts.records.dedup_by(|a, b| a.0 == b.0);
-        doubts
+        in_doubt.prefixes.sort_unstable();
+        in_doubt.prefixes.dedup();
+        in_doubt.records.sort_unstable();
+        in_doubt.records.dedup_by(|a, b| a.0 == b.0);
+        in_doubt
     }
 
     /// True when no record is in doubt.
@@ -193,25 +193,25 @@ mod tests {
     fn notes_come_back() {
         let hash = KeyHash::of(b"7");
         let mut note = Vec::new();
-        let all = vec![Doubt::Prefix(9), Doubt::Job(Ticket("750-1".into()), Millis(-7)), Doubt::Record(hash, 513, vec![1, 2, 3])];
+        let all = vec![InDoubt::Prefix(9), InDoubt::Job(Ticket("750-1".into()), Millis(-7)), InDoubt::Record(hash, 513, vec![1, 2, 3])];
         all.iter().for_each(|d| d.push_to(&mut note));
         assert_eq!(read(&note), all);
         assert_eq!(read(&note[..note.len() - 1]), all[..2]);
-        assert_eq!(Doubts::new(&[note]).jobs, [(Ticket("750-1".into()), Millis(-7))]);
+        assert_eq!(InDoubtSet::new(&[note]).jobs, [(Ticket("750-1".into()), Millis(-7))]);
     }
 
     #[test]
     fn doubts_answer_by_record_and_by_bucket() {
         let (known, other) = (KeyHash::of(b"a"), KeyHash::of(b"b"));
         let mut note = Vec::new();
-        Doubt::Record(known, 7, vec![1]).push_to(&mut note);
-        let doubts = Doubts::new(&[note]);
-        assert!(doubts.contains(&known) && !doubts.contains(&other));
-        assert_eq!((doubts.revision(&known), doubts.revision(&other)), (Some(7), None));
+        InDoubt::Record(known, 7, vec![1]).push_to(&mut note);
+        let in_doubt = InDoubtSet::new(&[note]);
+        assert!(in_doubt.contains(&known) && !in_doubt.contains(&other));
+        assert_eq!((in_doubt.revision(&known), in_doubt.revision(&other)), (Some(7), None));
         for bits in [0, 1, 6, 24] {
-            assert!(doubts.touches(known.bucket(bits), bits));
-            assert_eq!(doubts.records_in(known.bucket(bits), bits).count(), 1);
+            assert!(in_doubt.touches(known.bucket(bits), bits));
+            assert_eq!(in_doubt.records_in(known.bucket(bits), bits).count(), 1);
         }
-        assert!(!doubts.touches(known.bucket(24) ^ 1, 24) && !Doubts::default().touches(0, 0));
+        assert!(!in_doubt.touches(known.bucket(24) ^ 1, 24) && !InDoubtSet::default().touches(0, 0));
     }
 }

@@ -4,20 +4,20 @@
 //! So a sync that is well pays one read for its doubts, however many batches its runs had.
 
 use domain::clock::Millis;
-use domain::doubt::{ClaimNotes, Doubt, read};
 use domain::fault::Fault;
+use domain::in_doubt::{ClaimNotes, InDoubt, read};
 use domain::ports::BatchRef;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::DynamoState;
 use super::batches::{DAYS, noted_cells};
-use super::cell::Note;
-use super::table::{Range, bytes, get_bytes, get_text, named_for};
-use super::varint::{self, Bytes};
+use super::packed_batch::ClaimedRecords;
+use super::table::{Range, bytes, get_bytes, get_text, item_with_ttl};
+use super::varint::{self, VarintReader};
 use crate::keys::{self, Key, SK};
 
 /// A packed note up to this size stays in the cell, in bytes; beyond, it would make two writes of its page larger.
-const HERE_AT_MOST: usize = 600;
+const MAX_INLINE_BYTES: usize = 600;
 /// Bytes of a note in one item.
 const PART: usize = 300 * 1024;
 
@@ -28,55 +28,55 @@ const PREFIXES: u8 = 1;
 
 impl DynamoState {
     /// Puts a run on its sync's list, once per process.
-    pub(super) async fn index_doubts(&self, sync: &str, run: &str) -> Result<(), Fault> {
+    pub(super) async fn index_in_doubt(&self, sync: &str, run: &str) -> Result<(), Fault> {
         if self.is_indexed(run) {
             return Ok(());
         }
-        self.table.put_all(vec![named_for(&keys::doubtful_run(sync, run), DAYS)]).await?;
+        self.table.batch_put(vec![item_with_ttl(&keys::doubtful_run(sync, run), DAYS)]).await?;
         self.set_indexed(run, true);
         Ok(())
     }
 
     /// Takes a run off its sync's list.
-    pub(super) async fn unindex_doubts(&self, sync: &str, run: &str) -> Result<(), Fault> {
+    pub(super) async fn unindex_in_doubt(&self, sync: &str, run: &str) -> Result<(), Fault> {
         self.set_indexed(run, false);
-        self.table.delete_all(&[keys::doubtful_run(sync, run)]).await
+        self.table.batch_delete(&[keys::doubtful_run(sync, run)]).await
     }
 
     /// Lays a note down, if it is too large for a cell.
-    pub(super) async fn put_note(&self, batch: BatchRef<'_>, note: &[u8]) -> Result<Note, Fault> {
+    pub(super) async fn put_note(&self, batch: BatchRef<'_>, note: &[u8]) -> Result<ClaimedRecords, Fault> {
         let packed = pack(note);
-        if packed.len() <= HERE_AT_MOST {
-            return Ok(Note::Here(packed));
+        if packed.len() <= MAX_INLINE_BYTES {
+            return Ok(ClaimedRecords::Inline(packed));
         }
         let (stamp, parts) = (xxh3_64(&packed), packed.chunks(PART));
-        let count = u8::try_from(parts.len()).map_err(|_| self.table.damaged(format!("The note of batch {} of run {}", batch.number, batch.run)))?;
+        let count = u8::try_from(parts.len()).map_err(|_| self.table.corrupt(format!("The note of batch {} of run {}", batch.number, batch.run)))?;
         for (part, data) in (0..count).zip(parts) {
-            let mut item = named_for(&keys::note(batch.run, batch.number, stamp, part), DAYS);
+            let mut item = item_with_ttl(&keys::note(batch.run, batch.number, stamp, part), DAYS);
             item.insert("b".into(), bytes(data));
-            self.table.put_all(vec![item]).await?;
+            self.table.batch_put(vec![item]).await?;
         }
-        Ok(Note::Apart { stamp, parts: count })
+        Ok(ClaimedRecords::External { stamp, parts: count })
     }
 
-    async fn read_note(&self, run: &str, number: u32, note: &Note) -> Result<Option<Vec<u8>>, Fault> {
-        let damaged = || self.table.damaged(format!("The note of batch {number} of run {run}"));
+    async fn read_note(&self, run: &str, number: u32, note: &ClaimedRecords) -> Result<Option<Vec<u8>>, Fault> {
+        let corrupt = || self.table.corrupt(format!("The note of batch {number} of run {run}"));
         let packed = match note {
-            Note::Nothing => return Ok(None),
-            Note::Here(packed) => packed.clone(),
-            Note::Apart { stamp, parts } => {
+            ClaimedRecords::None => return Ok(None),
+            ClaimedRecords::Inline(packed) => packed.clone(),
+            ClaimedRecords::External { stamp, parts } => {
                 let mut packed = Vec::new();
                 for part in 0..*parts {
                     let item = self.table.get(&keys::note(run, number, *stamp, part)).await?;
-                    packed.extend_from_slice(item.as_ref().and_then(|item| get_bytes(item, "b")).ok_or_else(damaged)?);
+                    packed.extend_from_slice(item.as_ref().and_then(|item| get_bytes(item, "b")).ok_or_else(corrupt)?);
                 }
                 packed
             }
         };
-        unpack(&packed).map(Some).ok_or_else(damaged)
+        unpack(&packed).map(Some).ok_or_else(corrupt)
     }
 
-    pub(super) async fn all_doubts(&self, sync: &str) -> Result<ClaimNotes, Fault> {
+    pub(super) async fn all_in_doubt(&self, sync: &str) -> Result<ClaimNotes, Fault> {
         let mut noted = ClaimNotes::default();
         for item in self.table.query(&keys::doubtful_runs(sync), Range::All, true, usize::MAX).await? {
             let Some(run) = get_text(&item, SK) else { continue };
@@ -90,7 +90,7 @@ impl DynamoState {
             for (number, cell) in noted_cells(&pages) {
                 let cell = self.read_cell(BatchRef { sync, run, number }, cell)?;
                 noted.notes.extend(self.read_note(run, number, &cell.note).await?);
-                noted.notes.extend(cell.state.job.as_deref().map(Doubt::of_job));
+                noted.notes.extend(cell.state.job.as_deref().map(InDoubt::of_job));
             }
         }
         Ok(noted)
@@ -98,7 +98,7 @@ impl DynamoState {
 
     /// Takes those of these runs off the list whose writers are gone. Their batches stay until DynamoDB removes them: messages of
     /// theirs that come late are fenced off by their generation.
-    pub(super) async fn forget_doubts_of(&self, sync: &str, runs: &[String], now: Millis) -> Result<(), Fault> {
+    pub(super) async fn clear_in_doubt_of(&self, sync: &str, runs: &[String], now: Millis) -> Result<(), Fault> {
         let partition = keys::doubtful_runs(sync);
         let mut over = Vec::new();
         for run in runs {
@@ -107,7 +107,7 @@ impl DynamoState {
             }
         }
         over.iter().for_each(|key| self.set_indexed(&key.sk, false));
-        self.table.delete_all(&over).await
+        self.table.batch_delete(&over).await
     }
 
     /// True when a writer may still be at work on a batch of the run.
@@ -125,8 +125,8 @@ impl DynamoState {
 
 /// Makes a note small: ascending prefixes, which most notes are, take two bytes each instead of five.
 fn pack(note: &[u8]) -> Vec<u8> {
-    let prefixes: Option<Vec<u32>> = (note.len().is_multiple_of(5)).then(|| read(note)).and_then(|doubts| {
-        let all: Option<Vec<u32>> = doubts.iter().map(|doubt| if let Doubt::Prefix(prefix) = doubt { Some(*prefix) } else { None }).collect();
+    let prefixes: Option<Vec<u32>> = (note.len().is_multiple_of(5)).then(|| read(note)).and_then(|in_doubt| {
+        let all: Option<Vec<u32>> = in_doubt.iter().map(|doubt| if let InDoubt::Prefix(prefix) = doubt { Some(*prefix) } else { None }).collect();
         all.filter(|all| all.len() * 5 == note.len() && all.is_sorted())
     });
     let Some(prefixes) = prefixes else { return [&[AS_GIVEN], note].concat() };
@@ -143,10 +143,10 @@ fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
     if *form == AS_GIVEN {
         return Some(rest.to_vec());
     }
-    let (mut bytes, mut out, mut last) = (Bytes(rest), Vec::new(), 0u32);
+    let (mut bytes, mut out, mut last) = (VarintReader(rest), Vec::new(), 0u32);
     while !bytes.0.is_empty() {
         last = last.checked_add(u32::try_from(bytes.varint()?).ok()?)?;
-        Doubt::Prefix(last).push_to(&mut out);
+        InDoubt::Prefix(last).push_to(&mut out);
     }
     Some(out)
 }
@@ -156,20 +156,20 @@ mod tests {
     use super::*;
     use domain::key::KeyHash;
 
-    fn note(doubts: &[Doubt]) -> Vec<u8> {
+    fn note(in_doubt: &[InDoubt]) -> Vec<u8> {
         let mut out = Vec::new();
-        doubts.iter().for_each(|doubt| doubt.push_to(&mut out));
+        in_doubt.iter().for_each(|doubt| doubt.push_to(&mut out));
         out
     }
 
     #[test]
     fn notes_come_back() {
-        let record = Doubt::Record(KeyHash([3; 12]), 7, vec![1; 30]);
+        let record = InDoubt::Record(KeyHash([3; 12]), 7, vec![1; 30]);
         let notes = [
             note(&[]),
-            note(&[Doubt::Prefix(0), Doubt::Prefix(9), Doubt::Prefix(9), Doubt::Prefix(u32::MAX)]),
-            note(&[Doubt::Prefix(9), Doubt::Prefix(8)]),
-            note(&[record.clone(), Doubt::Prefix(9)]),
+            note(&[InDoubt::Prefix(0), InDoubt::Prefix(9), InDoubt::Prefix(9), InDoubt::Prefix(u32::MAX)]),
+            note(&[InDoubt::Prefix(9), InDoubt::Prefix(8)]),
+            note(&[record.clone(), InDoubt::Prefix(9)]),
             note(&[record]),
             b"neither".to_vec(),
             b"fives".to_vec(),
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn neighbouring_prefixes_are_small() {
-        let hundred: Vec<Doubt> = (0..100).map(|i| Doubt::Prefix((1 << 31) + i * 859)).collect();
+        let hundred: Vec<InDoubt> = (0..100).map(|i| InDoubt::Prefix((1 << 31) + i * 859)).collect();
         assert!(pack(&note(&hundred)).len() <= 206);
     }
 }

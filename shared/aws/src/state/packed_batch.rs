@@ -8,7 +8,7 @@
 use domain::clock::Millis;
 use domain::run::{BatchState, Tally};
 
-use super::varint::{self, Bytes};
+use super::varint::{self, VarintReader};
 
 const DONE: u8 = 1;
 const REASONS: u8 = 2;
@@ -19,7 +19,7 @@ const UNSEEN: u8 = 32;
 
 /// A batch's cell.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Cell {
+pub(super) struct PackedBatch {
     /// Tells one claim from another that is otherwise the same.
     pub(super) token: u32,
     /// Until when it is claimed; 0 when it is not.
@@ -29,19 +29,19 @@ pub(super) struct Cell {
     /// The stamp of the reasons, which are kept apart.
     pub(super) reasons: Option<u64>,
     /// Which records are in doubt.
-    pub(super) note: Note,
+    pub(super) note: ClaimedRecords,
 }
 
 /// The note of a claim.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) enum Note {
+pub(super) enum ClaimedRecords {
     /// None.
     #[default]
-    Nothing,
+    None,
     /// In the cell, packed.
-    Here(Vec<u8>),
+    Inline(Vec<u8>),
     /// In items of its own, in so many parts.
-    Apart {
+    External {
         /// The stamp of its bytes.
         stamp: u64,
         /// How many parts.
@@ -55,17 +55,17 @@ pub(super) fn is_done(cell: &[u8]) -> bool {
 }
 
 /// True when these bytes are the cell of a batch with records in doubt.
-pub(super) fn has_doubts(cell: &[u8]) -> bool {
+pub(super) fn has_in_doubt(cell: &[u8]) -> bool {
     cell.first().is_some_and(|flags| flags & (NOTE | NOTE_APART) != 0)
 }
 
-impl Cell {
+impl PackedBatch {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut flags = if self.state.done { DONE } else { 0 } | if self.reasons.is_some() { REASONS } else { 0 };
         flags |= match self.note {
-            Note::Nothing => 0,
-            Note::Here(_) => NOTE,
-            Note::Apart { .. } => NOTE_APART,
+            ClaimedRecords::None => 0,
+            ClaimedRecords::Inline(_) => NOTE,
+            ClaimedRecords::External { .. } => NOTE_APART,
         };
         // A job is plain data with text keys: it always serialises.
         let job = self.state.job.as_ref().filter(|_| !self.state.done).map(|job| serde_json::to_vec(job).unwrap_or_default());
@@ -96,9 +96,9 @@ impl Cell {
             out.extend_from_slice(&stamp.to_le_bytes());
         }
         match &self.note {
-            Note::Nothing => {}
-            Note::Here(packed) => out.extend_from_slice(packed),
-            Note::Apart { stamp, parts } => {
+            ClaimedRecords::None => {}
+            ClaimedRecords::Inline(packed) => out.extend_from_slice(packed),
+            ClaimedRecords::External { stamp, parts } => {
                 out.extend_from_slice(&stamp.to_le_bytes());
                 out.push(*parts);
             }
@@ -108,9 +108,9 @@ impl Cell {
 
     /// Reads a cell; `None` when the bytes are none.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut bytes = Bytes(bytes);
+        let mut bytes = VarintReader(bytes);
         let [flags] = bytes.array()?;
-        let mut cell = Cell::default();
+        let mut cell = PackedBatch::default();
         cell.state.done = flags & DONE != 0;
         cell.state.attempts = u32::try_from(bytes.varint()?).ok()?;
         let mask = bytes.varint()?;
@@ -139,9 +139,9 @@ impl Cell {
             cell.reasons = Some(u64::from_le_bytes(bytes.array()?));
         }
         if flags & NOTE_APART != 0 {
-            cell.note = Note::Apart { stamp: u64::from_le_bytes(bytes.array()?), parts: bytes.array::<1>()?[0] };
+            cell.note = ClaimedRecords::External { stamp: u64::from_le_bytes(bytes.array()?), parts: bytes.array::<1>()?[0] };
         } else if flags & NOTE != 0 {
-            cell.note = Note::Here(bytes.0.to_vec());
+            cell.note = ClaimedRecords::Inline(bytes.0.to_vec());
         }
         Some(cell)
     }
@@ -184,10 +184,12 @@ mod tests {
         let tally = Tally { sent: 100, created: 1, updated: 1 << 40, retried: 7, requests: 300, ..Tally::default() };
         let job = domain::job::Job { ticket: domain::job::Ticket("750xx".into()), begun: Millis(1), heard: Millis(2), failures: 3 };
         let state = BatchState { attempts: 3, settled: vec![1, 0, 255], unseen: vec![0, 2], done: false, doubt: vec![], tally, job: Some(Box::new(job)) };
-        for note in [Note::Nothing, Note::Here(vec![]), Note::Here(vec![1, 2]), Note::Apart { stamp: u64::MAX, parts: 3 }] {
+        for note in
+            [ClaimedRecords::None, ClaimedRecords::Inline(vec![]), ClaimedRecords::Inline(vec![1, 2]), ClaimedRecords::External { stamp: u64::MAX, parts: 3 }]
+        {
             for reasons in [None, Some(5)] {
-                let open = Cell { token: 9, until: Millis(-1), state: state.clone(), reasons, note: note.clone() };
-                let done = Cell {
+                let open = PackedBatch { token: 9, until: Millis(-1), state: state.clone(), reasons, note: note.clone() };
+                let done = PackedBatch {
                     state: BatchState { done: true, settled: vec![], unseen: vec![], job: None, ..state.clone() },
                     token: 0,
                     until: Millis(0),
@@ -195,19 +197,19 @@ mod tests {
                 };
                 for cell in [open, done] {
                     let bytes = cell.encode();
-                    assert_eq!((is_done(&bytes), has_doubts(&bytes)), (cell.state.done, note != Note::Nothing));
-                    assert_eq!(Cell::decode(&bytes), Some(cell));
+                    assert_eq!((is_done(&bytes), has_in_doubt(&bytes)), (cell.state.done, note != ClaimedRecords::None));
+                    assert_eq!(PackedBatch::decode(&bytes), Some(cell));
                 }
             }
         }
-        assert_eq!(Cell::decode(&[]), None);
-        assert_eq!(Cell::decode(&[0, 1]), None);
+        assert_eq!(PackedBatch::decode(&[]), None);
+        assert_eq!(PackedBatch::decode(&[0, 1]), None);
     }
 
     #[test]
     fn a_batch_that_went_well_takes_few_bytes() {
         let tally = Tally { sent: 100, created: 100, requests: 1, ..Tally::default() };
-        let cell = Cell { state: BatchState { attempts: 1, done: true, tally, ..BatchState::default() }, ..Cell::default() };
+        let cell = PackedBatch { state: BatchState { attempts: 1, done: true, tally, ..BatchState::default() }, ..PackedBatch::default() };
         assert_eq!(cell.encode().len(), 6);
     }
 }

@@ -2,7 +2,7 @@
 
 use domain::fault::{Code, Fault};
 
-use crate::failure::{Failure, Kind};
+use crate::failure::{AwsFailure, AwsFailureKind};
 
 /// The name of a queue: the last part of its URL.
 pub(super) fn name(url: &str) -> &str {
@@ -10,18 +10,18 @@ pub(super) fn name(url: &str) -> &str {
 }
 
 /// The fault of a call that SQS refused. `done` is what the queue could not be: `sent to`, `read`.
-pub(super) fn queue(url: &str, done: &str, permission: &str, failure: &Failure) -> Fault {
+pub(super) fn queue(url: &str, done: &str, permission: &str, failure: &AwsFailure) -> Fault {
     let queue = name(url);
     let fault = |what: String| Fault::new(Code::QueueUnusable, what);
     match failure.kind {
-        Kind::Missing => fault(format!("The queue `{queue}` does not exist ({failure})."))
+        AwsFailureKind::Missing => fault(format!("The queue `{queue}` does not exist ({failure})."))
             .with_next("Deploy the stack, with the connection in its list of destinations. What was not delivered is planned again."),
-        Kind::Denied => fault(format!("The queue `{queue}` may not be {done} by this function or user ({failure})."))
+        AwsFailureKind::Denied => fault(format!("The queue `{queue}` may not be {done} by this function or user ({failure})."))
             .with_next(format!("Allow its role {permission} on the queue, or deploy the stack again, which does.")),
-        Kind::Key => fault(format!("The key that encrypts the queue `{queue}` cannot be used ({failure})."))
+        AwsFailureKind::Key => fault(format!("The key that encrypts the queue `{queue}` cannot be used ({failure})."))
             .with_next("Allow the role kms:Decrypt and kms:GenerateDataKey on the key, and check that the key is enabled."),
-        Kind::Throttled => fault(format!("The queue `{queue}` cannot be {done}: too many requests at once ({failure}).")),
-        Kind::Unreachable | Kind::Other => fault(format!("The queue `{queue}` cannot be {done} ({failure}).")),
+        AwsFailureKind::Throttled => fault(format!("The queue `{queue}` cannot be {done}: too many requests at once ({failure}).")),
+        AwsFailureKind::Unreachable | AwsFailureKind::Other => fault(format!("The queue `{queue}` cannot be {done} ({failure}).")),
     }
 }
 

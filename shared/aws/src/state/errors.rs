@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use domain::fault::{Code, Fault};
 
 /// What to make of a failed call.
-pub(super) enum Verdict {
+pub(super) enum RetryVerdict {
     /// The condition did not hold.
     Refused,
     /// Try again; this is the fault when that goes on.
@@ -14,7 +14,7 @@ pub(super) enum Verdict {
 }
 
 /// Judges a failed call of `action` on `table`.
-pub(super) fn judge<E: ProvideErrorMetadata>(table: &str, action: &str, error: &SdkError<E>) -> Verdict {
+pub(super) fn classify<E: ProvideErrorMetadata>(table: &str, action: &str, error: &SdkError<E>) -> RetryVerdict {
     let (code, status, message) = match error {
         SdkError::ServiceError(failed) => {
             let failure = failed.err();
@@ -24,33 +24,36 @@ pub(super) fn judge<E: ProvideErrorMetadata>(table: &str, action: &str, error: &
         SdkError::TimeoutError(_) => ("no answer in time", 0, ""),
         SdkError::DispatchFailure(failure) if failure.is_timeout() || failure.is_io() => ("no connection", 0, ""),
         // Credentials or region that cannot be found, an endpoint that is none: these do not pass.
-        _ => return Verdict::Final(no_way(table, action)),
+        _ => return RetryVerdict::Final(no_way(table, action)),
     };
     match code {
-        "ConditionalCheckFailedException" => Verdict::Refused,
+        "ConditionalCheckFailedException" => RetryVerdict::Refused,
         "ProvisionedThroughputExceededException" | "ThrottlingException" | "RequestLimitExceeded" | "Throttling" | "TooManyRequestsException" => {
-            Verdict::Again(throttled(table, action, code))
+            RetryVerdict::Again(throttled(table, action, code))
         }
         "ResourceNotFoundException" => {
             let next = "deploy the stack or set SLUICEGATE_TABLE to the table of the one that is deployed; check the region too. Nothing is lost.";
-            Verdict::Final(unusable(format!("The state table `{table}` does not exist ({action}: {code})."), next))
+            RetryVerdict::Final(unusable(format!("The state table `{table}` does not exist ({action}: {code})."), next))
         }
         "AccessDeniedException" => {
             let next = format!("allow `dynamodb:{action}` on the table `{table}` to this role, then run again; nothing is lost.");
-            Verdict::Final(unusable(format!("Access to the state table `{table}` is denied ({action}: {code})."), next))
+            RetryVerdict::Final(unusable(format!("Access to the state table `{table}` is denied ({action}: {code})."), next))
         }
         "UnrecognizedClientException" | "ExpiredTokenException" | "InvalidSignatureException" | "MissingAuthenticationTokenException" => {
             let next = "renew the AWS credentials of this process (and check its clock), then run again; nothing is lost.";
-            Verdict::Final(unusable(format!("The state table `{table}` cannot be used: AWS refuses the credentials ({action}: {code})."), next))
+            RetryVerdict::Final(unusable(format!("The state table `{table}` cannot be used: AWS refuses the credentials ({action}: {code})."), next))
         }
         // The service's only word for it is in the message.
-        "ValidationException" if message.contains("size") && message.contains("exceeded") => Verdict::Final(full(table, action)),
-        "ItemCollectionSizeLimitExceededException" => Verdict::Final(full(table, action)),
+        "ValidationException" if message.contains("size") && message.contains("exceeded") => RetryVerdict::Final(full(table, action)),
+        "ItemCollectionSizeLimitExceededException" => RetryVerdict::Final(full(table, action)),
         _ if !(400..500).contains(&status) => {
             let next = "run again; what was not delivered is planned again. If it goes on, look at AWS's health page for DynamoDB.";
-            Verdict::Again(unusable(format!("The state table `{table}` does not answer ({action}: {code})."), next))
+            RetryVerdict::Again(unusable(format!("The state table `{table}` does not answer ({action}: {code})."), next))
         }
-        _ => Verdict::Final(unusable(format!("The state table `{table}` refused a request ({action}: {code})."), "Please report it, with the message above.")),
+        _ => RetryVerdict::Final(unusable(
+            format!("The state table `{table}` refused a request ({action}: {code})."),
+            "Please report it, with the message above.",
+        )),
     }
 }
 
@@ -73,7 +76,7 @@ fn no_way(table: &str, action: &str) -> Fault {
 }
 
 /// Something in the table is not what was written there.
-pub(super) fn damaged(table: &str, what: impl std::fmt::Display) -> Fault {
+pub(super) fn corrupt(table: &str, what: impl std::fmt::Display) -> Fault {
     let next = "restore the table from its point-in-time recovery, or remove the sync's state: the next run then sends every record once more.";
     unusable(format!("{what} in the state table `{table}` cannot be read."), next)
 }

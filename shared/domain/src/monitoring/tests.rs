@@ -3,10 +3,15 @@
 use serde_json::json;
 
 use super::*;
+use crate::alert_settings::Alerts;
+use crate::clock::Millis;
 use crate::clock::Span;
 use crate::fault::{Code, Fault};
+use crate::monitoring::alert::AlertSeverity;
+use crate::monitoring::health::SyncHealth;
 use crate::readback::Differing;
 use crate::run::OnSuccess;
+use crate::run::Run;
 
 /// Run `n`, an hour after the one before, with this status and the fault that goes with it.
 fn run(n: i64, status: Status) -> Run {
@@ -33,7 +38,7 @@ fn titles(settings: &Alerts, delivered: Option<Millis>, runs: &[Run]) -> Vec<Str
     let mut before = Vec::new();
     let mut out = Vec::new();
     for run in runs {
-        let facts = Facts { run, delivered, seen: None, records: 0, before: &before, settings, stack: None, now: run.started };
+        let facts = AlertInput { run, delivered, seen: None, records: 0, before: &before, settings, stack: None, now: run.started };
         let decision = decide(&facts);
         out.push(decision.alert.map_or("-".to_owned(), |alert| alert.title));
         before = decision.told;
@@ -101,8 +106,8 @@ fn a_run_that_ended_early_ends_no_problem_that_it_does_not_see() {
     let runs = [partial.clone(), run(2, Status::Failed), run(3, Status::Complete)];
     assert_eq!(titles(&all(), None, &runs), ["Sync crm: partial", "Sync crm: failed (warehouse_unreachable)", "Sync crm: no longer failed, partial"]);
     let failed = run(2, Status::Failed);
-    let before = [Told { problem: Problem::Partial, code: None, since: hour(1) }];
-    let facts = Facts { run: &failed, delivered: None, seen: None, records: 0, before: &before, settings: &all(), stack: None, now: hour(2) };
+    let before = [KnownProblem { problem: Problem::Partial, code: None, since: hour(1) }];
+    let facts = AlertInput { run: &failed, delivered: None, seen: None, records: 0, before: &before, settings: &all(), stack: None, now: hour(2) };
     let alert = decide(&facts).alert.unwrap();
     assert!(alert.text().contains("Still partial: As before, since 1970-01-01T01:00:00Z"), "{}", alert.text());
 }
@@ -113,7 +118,7 @@ fn records_held_too_long_and_data_too_old_are_told() {
         let mut run = run(n, Status::Complete);
         run.counts.unchanged = 10_000;
         run.counts.held = records;
-        run.refused = crate::run::Refused { held: records, since: (records > 0).then(|| hour(since)) };
+        run.refused = crate::run::FailedBefore { held: records, since: (records > 0).then(|| hour(since)) };
         run
     };
     let settings = Alerts { held: Some(Span::seconds(2 * 3600)), ..all() };
@@ -127,7 +132,8 @@ fn records_held_too_long_and_data_too_old_are_told() {
     let mut told = Vec::new();
     for (n, status, delivered) in [(1, Status::Complete, 1), (2, Status::Failed, 1), (4, Status::Failed, 1), (5, Status::Failed, 1), (6, Status::Complete, 6)] {
         let run = run(n, status);
-        let facts = Facts { run: &run, delivered: Some(hour(delivered)), seen: None, records: 0, before: &before, settings: &fresh, stack: None, now: hour(n) };
+        let facts =
+            AlertInput { run: &run, delivered: Some(hour(delivered)), seen: None, records: 0, before: &before, settings: &fresh, stack: None, now: hour(n) };
         let decision = decide(&facts);
         before = decision.told;
         told.push(decision.alert.map_or("-".to_owned(), |a| a.title));
@@ -153,7 +159,7 @@ fn what_did_not_land_is_told_until_all_of_a_sample_landed() {
         ["Sync crm: not landed", "-", "-", "Sync crm: no longer not landed"]
     );
     let run = of(1, 10, 7);
-    let facts = Facts { run: &run, delivered: None, seen: None, records: 0, before: &[], settings: &all(), stack: Some("prod"), now: hour(1) };
+    let facts = AlertInput { run: &run, delivered: None, seen: None, records: 0, before: &[], settings: &all(), stack: Some("prod"), now: hour(1) };
     let text = decide(&facts).alert.unwrap().text();
     for part in [
         "Of 10 accepted records",
@@ -176,7 +182,7 @@ fn an_alert_says_what_how_many_why_and_where_to_look() {
     (0..7).for_each(|_| run.tally.reason("INVALID_EMAIL", "Email address is invalid", || "planted-key".into()));
     (0..3).for_each(|_| run.tally.reason("too_long", &"x".repeat(1000), || "planted-key".into()));
     let settings = all();
-    let facts = Facts { run: &run, delivered: None, seen: None, records: 0, before: &[], settings: &settings, stack: None, now: hour(1) };
+    let facts = AlertInput { run: &run, delivered: None, seen: None, records: 0, before: &[], settings: &settings, stack: None, now: hour(1) };
     let alert = decide(&facts).alert.unwrap();
     let text = alert.text();
     for part in ["Sync crm: partial", "12 of 102 records (11.8 %)", "100 to send · 90 accepted · 10 rejected", "7 × INVALID_EMAIL: Email address is invalid"]
@@ -199,11 +205,11 @@ fn what_nobody_wants_to_hear_is_not_told() {
 
 #[test]
 fn that_no_run_starts_is_told_once_and_its_end_once() {
-    use crate::watch::{Overdue, Stalled};
+    use crate::monitoring::health::{Overdue, Stalled};
     let (settings, first, second) = (all(), run(1, Status::Complete), run(9, Status::Complete));
-    let overdue = Seen { overdue: Some(Overdue { since: Some(hour(1)), due: hour(2) }), ..Seen::default() };
-    let stalled = Seen { stalled: Some(Stalled { run: "r2".into(), since: hour(2) }), ..Seen::default() };
-    let well = Seen::default();
+    let overdue = SyncHealth { overdue: Some(Overdue { since: Some(hour(1)), due: hour(2) }), ..SyncHealth::default() };
+    let stalled = SyncHealth { stalled: Some(Stalled { run: "r2".into(), since: hour(2) }), ..SyncHealth::default() };
+    let well = SyncHealth::default();
     // Looks at the same run, then runs that are told of as they are closed.
     let story = [
         (&first, Some(&well), "-"),
@@ -219,28 +225,29 @@ fn that_no_run_starts_is_told_once_and_its_end_once() {
     ];
     let mut before = Vec::new();
     for (at, (run, seen, expected)) in story.into_iter().enumerate() {
-        let facts = Facts { run, delivered: None, seen, records: 0, before: &before, settings: &settings, stack: Some("prod"), now: hour(5) };
+        let facts = AlertInput { run, delivered: None, seen, records: 0, before: &before, settings: &settings, stack: Some("prod"), now: hour(5) };
         let decision = decide(&facts);
         assert_eq!(decision.alert.as_ref().map_or("-", |alert| &alert.title), expected, "{at}");
         before = decision.told;
     }
-    let facts = Facts { run: &first, delivered: None, seen: Some(&overdue), records: 0, before: &[], settings: &settings, stack: Some("prod"), now: hour(5) };
+    let facts =
+        AlertInput { run: &first, delivered: None, seen: Some(&overdue), records: 0, before: &[], settings: &settings, stack: Some("prod"), now: hour(5) };
     let alert = decide(&facts).alert.unwrap();
     let text = alert.text();
     for part in ["No run has started since 1970-01-01T01:00:00Z, although one was due at 1970-01-01T02:00:00Z.", "sluice apply --stack prod", "sluice runs crm"]
     {
         assert!(text.contains(part), "`{part}` is not in: {text}");
     }
-    assert_eq!((alert.severity, &alert.json()["problems"][0]["problem"]), (Severity::Error, &json!("overdue")));
+    assert_eq!((alert.severity, &alert.json()["problems"][0]["problem"]), (AlertSeverity::Error, &json!("overdue")));
 }
 
 #[test]
 fn data_that_grow_old_while_nothing_runs_are_told_by_a_watch() {
     let fresh = Alerts { freshness: Some(Span::seconds(2 * 3600)), ..all() };
-    let (run, well) = (run(1, Status::Complete), Seen::default());
-    let told = |now, before: &[Told]| {
+    let (run, well) = (run(1, Status::Complete), SyncHealth::default());
+    let told = |now, before: &[KnownProblem]| {
         let delivered = Some(hour(1));
-        decide(&Facts { run: &run, delivered, seen: Some(&well), records: 0, before, settings: &fresh, stack: None, now: hour(now) })
+        decide(&AlertInput { run: &run, delivered, seen: Some(&well), records: 0, before, settings: &fresh, stack: None, now: hour(now) })
     };
     assert_eq!(told(3, &[]).alert, None);
     let stale = told(4, &[]);

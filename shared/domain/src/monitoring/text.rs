@@ -1,7 +1,8 @@
 //! The words of an alert: what each problem is, the title, the commands. No record and no secret is in them; what a
 //! destination said of a record is, shortened.
 
-use super::{Alert, Facts, Grouped, Kind, Numbers, Problem, Said, Severity, Told};
+use super::alert::{Alert, AlertCounts, AlertInput, AlertKind, AlertSeverity, ReasonCount, ReportedProblem};
+use crate::alert_settings::{KnownProblem, Problem};
 use crate::readback::Differing;
 use crate::run::{Run, Status};
 
@@ -11,7 +12,7 @@ const REASONS: usize = 5;
 const DETAIL: usize = 200;
 
 /// The problems that the run shows, with the fault's code where there is one, and in words.
-pub(super) fn problems(facts: &Facts<'_>) -> Vec<(Problem, Option<String>, String)> {
+pub(super) fn problems(facts: &AlertInput<'_>) -> Vec<(Problem, Option<String>, String)> {
     let run = facts.run;
     let mut out = Vec::new();
     let ended = match run.status {
@@ -56,7 +57,7 @@ pub(super) fn problems(facts: &Facts<'_>) -> Vec<(Problem, Option<String>, Strin
 }
 
 /// What a watch sees and no run can tell.
-fn seen(facts: &Facts<'_>) -> Vec<(Problem, Option<String>, String)> {
+fn seen(facts: &AlertInput<'_>) -> Vec<(Problem, Option<String>, String)> {
     let Some(seen) = facts.seen else { return Vec::new() };
     let mut out = Vec::new();
     if let Some(overdue) = seen.overdue {
@@ -77,7 +78,7 @@ fn seen(facts: &Facts<'_>) -> Vec<(Problem, Option<String>, String)> {
 
 /// A share of the records that the sync has, not of those that one run sends: else one held record that is tried
 /// again in an idle hour would be 100 percent.
-fn partial(facts: &Facts<'_>) -> Option<String> {
+fn partial(facts: &AlertInput<'_>) -> Option<String> {
     let (counts, tally) = (&facts.run.counts, &facts.run.tally);
     let failing = tally.rejected + tally.exhausted + counts.invalid + facts.run.refused.held;
     let records = (counts.to_send() + counts.unchanged + counts.held + counts.invalid).max(facts.records).max(failing);
@@ -86,7 +87,7 @@ fn partial(facts: &Facts<'_>) -> Option<String> {
     (percent > above).then(|| format!("{failing} of {records} records ({percent:.1} %) are rejected, held or invalid; at most {above} % may be."))
 }
 
-fn held(facts: &Facts<'_>) -> Option<String> {
+fn held(facts: &AlertInput<'_>) -> Option<String> {
     let refused = facts.run.refused;
     let records = refused.held + facts.run.tally.rejected;
     let since = refused.since.filter(|_| records > 0)?;
@@ -94,26 +95,26 @@ fn held(facts: &Facts<'_>) -> Option<String> {
     (facts.now.since(since) > most.0).then(|| format!("{records} rejected records are held, the first of them since {since}; at most {most} are allowed."))
 }
 
-fn stale(facts: &Facts<'_>) -> Option<String> {
+fn stale(facts: &AlertInput<'_>) -> Option<String> {
     let (most, delivered) = (facts.settings.freshness?, facts.delivered?);
     (facts.now.since(delivered) > most.0).then(|| format!("The last run that delivered began at {delivered}; at most {most} are allowed."))
 }
 
 /// A problem that this run says nothing about.
-pub(super) fn still(told: &Told) -> String {
+pub(super) fn still(told: &KnownProblem) -> String {
     format!("As before, since {}; this run does not say whether it is over.", told.since)
 }
 
-pub(super) fn alert(facts: &Facts<'_>, kind: Kind, problems: Vec<Said>, over: Vec<Problem>) -> Alert {
+pub(super) fn alert(facts: &AlertInput<'_>, kind: AlertKind, problems: Vec<ReportedProblem>, over: Vec<Problem>) -> Alert {
     let run = facts.run;
-    let error = |said: &Said| {
+    let error = |said: &ReportedProblem| {
         use Problem::{Blocked, Failed, Incomplete, Overdue, Stalled};
         matches!(said.problem, Failed | Blocked | Incomplete | Overdue | Stalled)
     };
     let severity = match problems.iter().any(error) {
-        true => Severity::Error,
-        false if problems.is_empty() => Severity::Resolved,
-        false => Severity::Warning,
+        true => AlertSeverity::Error,
+        false if problems.is_empty() => AlertSeverity::Resolved,
+        false => AlertSeverity::Warning,
     };
     Alert {
         kind,
@@ -132,15 +133,15 @@ pub(super) fn alert(facts: &Facts<'_>, kind: Kind, problems: Vec<Said>, over: Ve
     }
 }
 
-fn title(run: &Run, kind: Kind, problems: &[Said], over: &[Problem]) -> String {
-    let named = |said: &Said| match &said.code {
+fn title(run: &Run, kind: AlertKind, problems: &[ReportedProblem], over: &[Problem]) -> String {
+    let named = |said: &ReportedProblem| match &said.code {
         Some(code) => format!("{} ({code})", said.problem.name()),
         None => said.problem.name().to_owned(),
     };
     let list = |new: bool| problems.iter().filter(|said| said.new == new).map(named).collect::<Vec<_>>().join(", ");
     match kind {
-        Kind::Problem => format!("Sync {}: {}", run.sync, list(true)),
-        Kind::Recovery => {
+        AlertKind::Problem => format!("Sync {}: {}", run.sync, list(true)),
+        AlertKind::Recovery => {
             let over: Vec<&str> = over.iter().map(|p| p.name()).collect();
             let still = if problems.is_empty() { String::new() } else { format!("; still {}", list(false)) };
             format!("Sync {}: no longer {}{still}", run.sync, over.join(", "))
@@ -148,9 +149,9 @@ fn title(run: &Run, kind: Kind, problems: &[Said], over: &[Problem]) -> String {
     }
 }
 
-fn numbers(run: &Run) -> Numbers {
+fn numbers(run: &Run) -> AlertCounts {
     let (counts, tally) = (&run.counts, &run.tally);
-    Numbers {
+    AlertCounts {
         planned: counts.to_send(),
         accepted: tally.accepted(),
         rejected: tally.rejected + tally.exhausted,
@@ -162,13 +163,13 @@ fn numbers(run: &Run) -> Numbers {
     }
 }
 
-fn reasons(run: &Run) -> Vec<Grouped> {
-    let mut out: Vec<Grouped> =
-        run.tally.reasons.iter().map(|(code, reason)| Grouped { code: code.clone(), count: reason.count, detail: short(&reason.detail) }).collect();
+fn reasons(run: &Run) -> Vec<ReasonCount> {
+    let mut out: Vec<ReasonCount> =
+        run.tally.reasons.iter().map(|(code, reason)| ReasonCount { code: code.clone(), count: reason.count, detail: short(&reason.detail) }).collect();
     if let Some(first) = run.invalid.first() {
         // Which rule, and not which value: that would be the record's.
         let detail = format!("`{}` {} (the first of them)", first.why.field, first.why.rule);
-        out.push(Grouped { code: "invalid".into(), count: run.counts.invalid, detail: short(&detail) });
+        out.push(ReasonCount { code: "invalid".into(), count: run.counts.invalid, detail: short(&detail) });
     }
     out.sort_by_key(|reason| std::cmp::Reverse(reason.count));
     out.truncate(REASONS);
@@ -182,7 +183,7 @@ fn short(text: &str) -> String {
     }
 }
 
-fn commands(facts: &Facts<'_>, problems: &[Said]) -> Vec<String> {
+fn commands(facts: &AlertInput<'_>, problems: &[ReportedProblem]) -> Vec<String> {
     let sync = &facts.run.sync;
     let stack = facts.stack.map(|stack| format!(" --stack {stack}")).unwrap_or_default();
     let mut out: Vec<String> = Vec::new();
@@ -216,7 +217,7 @@ impl Alert {
         for said in &self.problems {
             lines.push(if said.new { said.what.clone() } else { format!("Still {}: {}", said.problem.name(), said.what) });
         }
-        if self.kind == Kind::Problem && !self.over.is_empty() {
+        if self.kind == AlertKind::Problem && !self.over.is_empty() {
             lines.push(format!("No longer {}.", self.over.iter().map(|p| p.name()).collect::<Vec<_>>().join(", ")));
         }
         lines.push(self.numbers.text());
@@ -239,9 +240,9 @@ impl Alert {
     }
 }
 
-impl Numbers {
+impl AlertCounts {
     fn text(&self) -> String {
-        let Numbers { planned, accepted, rejected, invalid, held, unsent, checked, landed } = *self;
+        let AlertCounts { planned, accepted, rejected, invalid, held, unsent, checked, landed } = *self;
         let mut parts = vec![format!("{planned} to send"), format!("{accepted} accepted")];
         for (count, name) in [(rejected, "rejected"), (invalid, "invalid"), (held, "held"), (unsent, "not delivered")] {
             if count > 0 {

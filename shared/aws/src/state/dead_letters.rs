@@ -13,7 +13,7 @@ use domain::key::KeyHash;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::DynamoState;
-use super::table::{CONCURRENT, Item, Range, get_text, named_for, text};
+use super::table::{CONCURRENT, Item, Range, get_text, item_with_ttl, text};
 use crate::keys::{self, Key, SK};
 
 /// Days until DynamoDB removes a letter.
@@ -21,7 +21,7 @@ const DAYS: u64 = 180;
 /// The same for a letter that only a person can answer: a hundred years.
 const DAYS_OF_UNKNOWN: u64 = 36_500;
 /// A letter larger than this, in bytes, is kept without its record: an item has at most 400 KB.
-const MOST: usize = 390 * 1024;
+const MAX_LETTER_BYTES: usize = 390 * 1024;
 /// Places looked at in one go while letters are listed.
 const PLACES: usize = 100;
 
@@ -31,19 +31,19 @@ impl DynamoState {
     }
 
     async fn write_letter(&self, mut letter: DeadLetter) -> Result<(), Fault> {
-        let encode = |letter: &DeadLetter| serde_json::to_string(letter).map_err(|_| self.table.damaged(format!("A dead letter of `{}`", letter.sync)));
+        let encode = |letter: &DeadLetter| serde_json::to_string(letter).map_err(|_| self.table.corrupt(format!("A dead letter of `{}`", letter.sync)));
         let mut data = encode(&letter)?;
-        if data.len() > MOST {
+        if data.len() > MAX_LETTER_BYTES {
             letter.record = serde_json::Value::Null;
             letter.detail.push_str(" (The record itself is too large to be kept here.)");
             data = encode(&letter)?;
         }
         let hash = letter.hash.to_string();
-        let place = keys::letter_place(&letter.sync, letter.at.0, &hash);
+        let place = keys::dead_letter_order_key(&letter.sync, letter.at.0, &hash);
         // A record whose fate nobody knows waits for a person, however long: so does its letter.
         let days = if letter.code == UNKNOWN_OUTCOME { DAYS_OF_UNKNOWN } else { DAYS };
-        self.table.put_all(vec![named_for(&place, days)]).await?;
-        let mut item = named_for(&keys::dead_letter(&letter.sync, &hash), days);
+        self.table.batch_put(vec![item_with_ttl(&place, days)]).await?;
+        let mut item = item_with_ttl(&keys::dead_letter(&letter.sync, &hash), days);
         item.insert("d".into(), text(data));
         let old = self.table.put(item).await?;
         match self.place_of(&old) {
@@ -54,7 +54,7 @@ impl DynamoState {
 
     fn place_of(&self, item: &Item) -> Option<Key> {
         let letter: DeadLetter = serde_json::from_str(get_text(item, "d")?).ok()?;
-        Some(keys::letter_place(&letter.sync, letter.at.0, &letter.hash.to_string()))
+        Some(keys::dead_letter_order_key(&letter.sync, letter.at.0, &letter.hash.to_string()))
     }
 
     pub(super) async fn newest_letters(&self, sync: &str, most: usize) -> Result<Vec<DeadLetter>, Fault> {
@@ -70,10 +70,10 @@ impl DynamoState {
             named.sort_by(|a, b| a.sk.cmp(&b.sk));
             named.dedup();
             let mut letters = HashMap::new();
-            for item in self.table.get_all(&named).await? {
+            for item in self.table.batch_get(&named).await? {
                 let letter = get_text(&item, "d").and_then(|data| serde_json::from_str::<DeadLetter>(data).ok());
-                let letter = letter.ok_or_else(|| self.table.damaged(format!("A dead letter of `{sync}`")))?;
-                letters.insert(keys::letter_place(sync, letter.at.0, &letter.hash.to_string()).sk, letter);
+                let letter = letter.ok_or_else(|| self.table.corrupt(format!("A dead letter of `{sync}`")))?;
+                letters.insert(keys::dead_letter_order_key(sync, letter.at.0, &letter.hash.to_string()).sk, letter);
             }
             found.extend(places.iter().filter_map(|place| letters.remove(*place)));
             after = format!("{last}!");

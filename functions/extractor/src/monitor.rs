@@ -10,32 +10,32 @@ use aws::definitions::Listed;
 use domain::clock::Millis;
 use domain::connection::Definition;
 use domain::fault::{Code, Fault};
+use domain::monitoring::health::{SyncHealth, SyncSnapshot, assess};
 use domain::run::{Run, Status};
-use domain::watch::{Known, Seen, look};
 use engine::notify::{self, LOOK_BACK};
 
-use crate::handler::House;
+use crate::handler::ExtractorServices;
 use crate::open;
-use crate::trigger::{Answer, Watched};
+use crate::trigger::{ExtractorResponse, MonitorResponse};
 
 /// Nobody is told anything in the last part of an invocation: the next watch does it, and this one is not cut off.
-const LEFT: Duration = Duration::from_secs(60);
+const MIN_TIME_LEFT: Duration = Duration::from_secs(60);
 
 /// Somebody to tell of a sync.
-struct News {
+struct PendingAlert {
     definition: Definition,
     run: Run,
-    seen: Seen,
+    seen: SyncHealth,
 }
 
 /// Looks at every sync that is applied. Everything is counted before anybody is told, and a sync that cannot be looked at
 /// hides no other.
-pub async fn watch(house: &House, ends: Millis) -> Result<Answer, Fault> {
+pub async fn monitor(services: &ExtractorServices, deadline: Millis) -> Result<ExtractorResponse, Fault> {
     let (mut watched, mut news) = (Vec::new(), Vec::new());
-    for (sync, listed) in house.definitions.each().await? {
+    for (sync, listed) in services.definitions.each().await? {
         let paused = listed.as_ref().is_ok_and(|listed| listed.paused);
         let looked = match listed {
-            Ok(listed) => look_at(house, &listed).await,
+            Ok(listed) => look_at(services, &listed).await,
             Err(fault) => Err(fault),
         };
         let (seen, fault) = match looked {
@@ -48,31 +48,31 @@ pub async fn watch(house: &House, ends: Millis) -> Result<Answer, Fault> {
                 (None, Some(fault))
             }
         };
-        watched.push(Watched { sync, paused, seen, fault });
+        watched.push(MonitorResponse { sync, paused, seen, fault });
     }
     let faults = watched.iter().filter(|watched| watched.fault.is_some()).count();
-    house.metrics.watched(watched.len() - faults, faults);
-    for News { definition, run, seen } in news {
-        if ends.since(house.clock.now()) < LEFT {
+    services.metrics.watched(watched.len() - faults, faults);
+    for PendingAlert { definition, run, seen } in news {
+        if deadline.since(services.clock.now()) < MIN_TIME_LEFT {
             tracing::warn!(sync = definition.sync.name, "no time is left to tell what the watch saw: the next one does");
             continue;
         }
-        notify::tell_seen(&open::alerting(house, &definition).await, &run, &seen).await;
+        notify::alert_of_health(&open::alerting(services, &definition).await, &run, &seen).await;
     }
-    Ok(Answer::Watched(watched))
+    Ok(ExtractorResponse::Watched(watched))
 }
 
-async fn look_at(house: &House, listed: &Listed) -> Result<(Seen, Option<News>), Fault> {
-    let (store, sync) = (house.store.as_ref(), &listed.sync);
+async fn look_at(services: &ExtractorServices, listed: &Listed) -> Result<(SyncHealth, Option<PendingAlert>), Fault> {
+    let (store, sync) = (services.store.as_ref(), &listed.sync);
     let gone = || Fault::new(Code::StateUnusable, format!("Version {} of sync `{sync}` is active and not there.", listed.version));
-    let definition = house.definitions.get(sync, &listed.version).await?.ok_or_else(gone)?;
+    let definition = services.definitions.get(sync, &listed.version).await?.ok_or_else(gone)?;
     let (head, runs) = (store.head(sync).await?, store.runs(sync, LOOK_BACK).await?);
     let progress = match &head.active {
         Some(active) => store.last_progress(&active.run).await?,
         None => None,
     };
-    let now = house.clock.now();
-    let seen = look(&Known {
+    let now = services.clock.now();
+    let seen = assess(&SyncSnapshot {
         schedule: &listed.schedule,
         paused: listed.paused,
         applied: listed.applied,
@@ -80,24 +80,24 @@ async fn look_at(house: &House, listed: &Listed) -> Result<(Seen, Option<News>),
         head: &head,
         last: runs.first(),
         progress,
-        stall: house.settings.common.stall,
+        stall: services.settings.common.stall,
         freshness: definition.alerts.freshness,
-        lateness: house.settings.lateness,
+        lateness: services.settings.lateness,
         now,
     });
     let seen = seen.map_err(|finding| Fault::new(Code::SyncInvalid, format!("Nobody can know when `{sync}` is due: {finding}.")))?;
-    house.metrics.seen(sync, &definition.sync.destination.connection, &seen);
+    services.metrics.seen(sync, &definition.sync.destination.connection, &seen);
     report(sync, &seen);
     let closed = runs.iter().find(|run| run.status.is_closed() && run.status != Status::Skipped && !listed.paused);
     let news = closed.filter(|run| {
-        let known = notify::Known { run, runs: &runs, head: &head, seen: Some(&seen), now };
-        known.has_news(&definition.alerts, &house.settings.common.stack)
+        let known = notify::AlertContext { run, runs: &runs, head: &head, seen: Some(&seen), now };
+        known.has_news(&definition.alerts, &services.settings.common.stack)
     });
-    Ok((seen.clone(), news.cloned().map(|run| News { definition, run, seen })))
+    Ok((seen.clone(), news.cloned().map(|run| PendingAlert { definition, run, seen })))
 }
 
 /// Which sync it is stands in the log; the alarm of the stack does not say it.
-fn report(sync: &str, seen: &Seen) {
+fn report(sync: &str, seen: &SyncHealth) {
     if let Some(overdue) = &seen.overdue {
         tracing::warn!(sync, "{}", overdue.in_words());
     }
