@@ -33,7 +33,7 @@ async fn product(folder: &Path) -> Measured {
     let project = Project::load(folder).expect("the project is good");
     let sync = project.sync("bench").expect("the sync is good");
     let request = RunRequest { trigger: Trigger::Manual, approve: None, full: false };
-    let run = local::commands::run_sync(&project, sync, &request, CancelToken::default(), &Bars::new(true)).await.expect("the run is delivered");
+    let run = local::session::run_sync(&project, sync, &request, CancelToken::default(), &Bars::new(true)).await.expect("the run is delivered");
     assert!(run.fault.is_none() && run.tally.balances() && run.counts.invalid == 0, "{run:?}");
     usage.end(run.tally.requests)
 }

@@ -37,8 +37,8 @@ pub fn event(path: &str) -> Value {
 pub struct House {
     pub clients: Clients,
     pub double: Double,
-    pub extractor: extractor::handler::ExtractorServices,
-    pub writer: writer::handler::WriterServices,
+    pub extractor: extractor::services::ExtractorServices,
+    pub writer: writer::services::WriterServices,
     pub definition: Definition,
     pub queue: String,
     pub dlq: String,
@@ -71,11 +71,11 @@ impl House {
         Definitions::new(&clients, &table).put(&definition, SystemClock.now()).await.unwrap();
         let settings = WriterSettings { common: common.clone(), queue_url: queue.clone(), dlq_url: dlq.clone(), destination: CONNECTION.into(), rate: None };
         let house = Self {
-            extractor: extractor::handler::ExtractorServices::new(
+            extractor: extractor::services::ExtractorServices::new(
                 ExtractorSettings { common, queue_prefix: prefix, requests_per_message: 1, lateness: None },
                 clients.clone(),
             ),
-            writer: writer::handler::WriterServices::new(settings, &clients),
+            writer: writer::services::WriterServices::new(settings, &clients),
             clients,
             double,
             definition,
@@ -100,14 +100,14 @@ impl House {
     }
 
     /// The same by another process.
-    pub async fn extract_by(&self, extractor: &extractor::handler::ExtractorServices, event: Value, invocation: &str) -> Result<Value, domain::fault::Fault> {
+    pub async fn extract_by(&self, extractor: &extractor::services::ExtractorServices, event: Value, invocation: &str) -> Result<Value, domain::fault::Fault> {
         let answer = extractor::handler::handle(extractor, lambda(event, invocation, Duration::from_secs(600))).await?;
         Ok(serde_json::to_value(answer).unwrap())
     }
 
     /// An extractor as another process has it.
-    pub fn another_extractor(&self) -> extractor::handler::ExtractorServices {
-        extractor::handler::ExtractorServices::new(self.extractor.settings.clone(), self.clients.clone())
+    pub fn another_extractor(&self) -> extractor::services::ExtractorServices {
+        extractor::services::ExtractorServices::new(self.extractor.settings.clone(), self.clients.clone())
     }
 
     /// Hands an event to the writer; the ids of the messages that stay.

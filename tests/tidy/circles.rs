@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::tree::{Breach, File, Token, Tree};
 
 /// Circles that are in the data: arrays hold arrays, and an org owns its jobs, which change it.
-const IN_THE_DATA: [&[&str]; 2] = [
+const IN_THE_DATA: [&[&str]; 3] = [
+    &["shared/destinations/src/postgres/array.rs", "shared/destinations/src/postgres/encode.rs"],
     &[
         "shared/doubles/src/salesforce/auth.rs",
         "shared/doubles/src/salesforce/bulk.rs",

@@ -1,22 +1,10 @@
 //! One invocation of the extractor: what is asked, done with the engine, told to whoever watches.
 
-use std::sync::Arc;
-
-use aws::Clients;
 use aws::deadline::deadline_of;
-use aws::definitions::{ActiveDefinition, Definitions};
-use aws::invoke::Functions;
-use aws::plan_store::S3PlanStore;
-use aws::queue::QueueUrls;
-use aws::secrets::AwsSecrets;
-use aws::settings::ExtractorSettings;
-use aws::state::DynamoState;
-use aws::telemetry::{Metrics, start_logging};
+use aws::definitions::ActiveDefinition;
 use domain::clock::Millis;
 use domain::connection::Definition;
 use domain::fault::{Code, Fault};
-use domain::ports::SystemClock;
-use domain::ports::{Clock, PlanStore, StateStore};
 use domain::run::Run;
 use domain::schedule::Schedule;
 use engine::continuation::resume;
@@ -31,57 +19,9 @@ use serde_json::Value;
 
 use crate::monitor::monitor;
 use crate::open;
-use crate::trigger::{ExtractorEvent, ExtractorResponse, event_trigger, read, resume_event};
-
-/// What every invocation uses, made once at cold start.
-pub struct ExtractorServices {
-    /// The function's settings.
-    pub settings: ExtractorSettings,
-    /// The SDK's clients.
-    pub clients: Clients,
-    /// What was applied.
-    pub definitions: Definitions,
-    /// The state.
-    pub store: Arc<dyn StateStore>,
-    /// Secrets by reference.
-    pub secrets: AwsSecrets,
-    /// Stored plans.
-    pub plan_store: Arc<dyn PlanStore>,
-    /// The queues of the destinations.
-    pub queues: QueueUrls,
-    /// Other invocations.
-    pub functions: Functions,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// What is counted.
-    pub metrics: Metrics,
-}
-
-impl ExtractorServices {
-    /// Reads the settings and makes the clients. Calls nobody.
-    pub async fn open() -> Result<Self, Fault> {
-        let settings = ExtractorSettings::from_env()?;
-        start_logging(&settings.common.log);
-        Ok(Self::new(settings, Clients::new().await))
-    }
-
-    /// With these settings and clients.
-    pub fn new(settings: ExtractorSettings, clients: Clients) -> Self {
-        let common = &settings.common;
-        Self {
-            definitions: Definitions::new(&clients, &common.table),
-            store: Arc::new(DynamoState::new(&clients, &common.table)),
-            secrets: AwsSecrets::new(&clients),
-            plan_store: Arc::new(S3PlanStore::new(&clients, &common.bucket)),
-            queues: QueueUrls::new(&clients, &settings.queue_prefix),
-            functions: Functions::new(&clients),
-            clock: Arc::new(SystemClock),
-            metrics: Metrics::new(&common.stack),
-            clients,
-            settings,
-        }
-    }
-}
+use crate::response::ExtractorResponse;
+use crate::services::ExtractorServices;
+use crate::trigger::{ExtractorEvent, event_trigger, read, resume_event};
 
 /// Handles one event. An error makes AWS try the event again: it is one where no run came to be and which may pass.
 pub async fn handle(services: &ExtractorServices, event: LambdaEvent<Value>) -> Result<ExtractorResponse, Fault> {

@@ -1,7 +1,8 @@
 //! The extractor: plans a run and enqueues its batches. Cold start only; `handler.rs` is what happens.
 
 use domain::fault::Fault;
-use extractor::handler::{ExtractorServices, handle};
+use extractor::handler::handle;
+use extractor::services::ExtractorServices;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
 

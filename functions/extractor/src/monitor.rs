@@ -14,9 +14,9 @@ use domain::monitoring::health::{SyncHealth, SyncSnapshot, assess};
 use domain::run::{Run, Status};
 use engine::notify::{self, LOOK_BACK};
 
-use crate::handler::ExtractorServices;
 use crate::open;
-use crate::trigger::{ExtractorResponse, MonitorResponse};
+use crate::response::{ExtractorResponse, MonitorResponse};
+use crate::services::ExtractorServices;
 
 /// Nobody is told anything in the last part of an invocation: the next watch does it, and this one is not cut off.
 const MIN_TIME_LEFT: Duration = Duration::from_secs(60);

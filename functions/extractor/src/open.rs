@@ -11,16 +11,14 @@ use engine::notify::Alerting;
 use engine::{CancelToken, Context, Deadline, Engine, RunProgress, Settings};
 
 use aws::queue::SqsQueue;
+use aws::settings::WRITABLE_FOLDER;
 
-use crate::handler::ExtractorServices;
-
-/// The only folder that a function may write to; relative paths of connections begin here.
-const FOLDER: &str = "/tmp";
+use crate::services::ExtractorServices;
 
 /// Opens what a sync needs. Connects to nothing but AWS yet.
 pub async fn engine(services: &ExtractorServices, definition: &Definition, deadline: Millis) -> Result<Engine, Fault> {
     let sync = &definition.sync;
-    let folder = Path::new(FOLDER);
+    let folder = Path::new(WRITABLE_FOLDER);
     // Every run begins with secrets as they are now: one that was replaced counts from the next run on.
     services.secrets.forget();
     let warehouse = warehouses::open(&sync.model.warehouse, &definition.warehouse, folder, &services.secrets).await?;

@@ -1,11 +1,10 @@
 //! What an event asks for. The only place of the extractor that looks at the shape of AWS events.
 
 use domain::fault::{Code, Fault};
-use domain::monitoring::health::SyncHealth;
 use domain::run::Trigger;
 use engine::started::Continuation;
 use engine::started::RunRequest;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
 /// What is to be done.
@@ -146,46 +145,6 @@ pub fn event_trigger(sync: &str, id: &str) -> Value {
 /// The event that makes the extractor look at every sync; what the stack's own schedule sends.
 pub fn watch_event() -> Value {
     serde_json::json!({ "watch": true })
-}
-
-/// A sync as the watch saw it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct MonitorResponse {
-    /// The sync.
-    pub sync: String,
-    /// It is paused.
-    pub paused: bool,
-    /// What was seen; none when it could not be looked at.
-    pub seen: Option<SyncHealth>,
-    /// Why not.
-    pub fault: Option<Fault>,
-}
-
-/// What the extractor answers; read by whoever invoked it by hand.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ExtractorResponse {
-    /// The run as far as the extractor saw it.
-    Run(Box<domain::run::Run>),
-    /// The run goes on in another invocation.
-    Resumed {
-        /// The run.
-        run: String,
-    },
-    /// No run: another is active, the sync is paused, or this very trigger has made one.
-    Skipped(Fault),
-    /// Syncs that an event of another system started.
-    Started(Vec<String>),
-    /// A plan.
-    Plan(Box<engine::report::PlanReport>),
-    /// What `check` found.
-    Check(Box<engine::report::CheckReport>),
-    /// What is known of a record.
-    Explain(Box<engine::report::ExplainReport>),
-    /// Every sync as the watch saw it.
-    Watched(Vec<MonitorResponse>),
-    /// It could not be answered.
-    Fault(Fault),
 }
 
 #[cfg(test)]

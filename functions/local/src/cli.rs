@@ -4,8 +4,6 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::demo::DemoDestination;
-
 /// Sync what changed in your warehouse to the tools people work in, and only that.
 #[derive(Debug, Parser)]
 #[command(name = "sluice", version, arg_required_else_help = true, after_help = AFTER)]
@@ -147,6 +145,15 @@ pub enum Command {
         #[arg(long, value_name = "NAME")]
         destination: Option<DemoDestination>,
     },
+}
+
+/// A service that the demo can send to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum DemoDestination {
+    /// Customers become contacts of HubSpot.
+    Hubspot,
+    /// Customers become contacts of Salesforce.
+    Salesforce,
 }
 
 /// What to do with the state of a sync.

@@ -14,7 +14,9 @@ pub mod output;
 pub mod progress;
 pub mod project;
 pub mod remote;
+pub mod session;
 pub mod settings;
+pub mod signal;
 
 use std::process::ExitCode;
 

@@ -10,9 +10,9 @@ use domain::retry::backoff;
 use engine::deliver::{MessageResult, handle};
 use engine::notify::alert;
 
-use crate::handler::WriterServices;
 use crate::open::{alerting, context};
 use crate::receive::QueueMessage;
+use crate::services::WriterServices;
 
 /// What the queue does with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

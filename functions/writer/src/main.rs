@@ -3,7 +3,8 @@
 use domain::fault::Fault;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
-use writer::handler::{WriterServices, handle};
+use writer::handler::handle;
+use writer::services::WriterServices;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {

@@ -1,54 +1,26 @@
 //! Opens what a message needs: the version of the sync that planned it, and its destination. Both are kept for the
 //! messages to come, so that a token or a connection serves many.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::clock::Millis;
+use aws::settings::WRITABLE_FOLDER;
 use domain::connection::Definition;
 use domain::fault::Fault;
-use domain::ports::Destination;
-use domain::sync::Sync;
 use engine::deliver::rate_limiter::RateLimiter;
 use engine::notify::Alerting;
 use engine::{CancelToken, Context, RunProgress, Settings};
-use tokio::sync::Mutex;
 
-use crate::handler::WriterServices;
+use crate::cache::OpenedDestination;
 use crate::renew::Renewing;
-
-/// The only folder that a function may write to; relative paths of connections begin here.
-pub const FOLDER: &str = "/tmp";
+use crate::services::WriterServices;
 
 /// Versions kept open; more than that at once is rare, and then all are opened anew.
 const MAX_OPEN_DESTINATIONS: usize = 50;
 
 /// What was applied is looked at again after this time.
 const FRESH: Duration = Duration::from_secs(60);
-
-/// The versions of syncs that this process has seen.
-#[derive(Clone, Default)]
-pub struct DestinationCache(Arc<Mutex<HashMap<String, OpenedDestination>>>);
-
-#[derive(Clone)]
-struct OpenedDestination {
-    definition: Arc<Definition>,
-    destination: Arc<dyn Destination>,
-    slots: Arc<RateLimiter>,
-    /// When the definition was last looked at.
-    looked: Millis,
-}
-
-impl DestinationCache {
-    /// Replaces the destination of this version.
-    pub async fn keep(&self, sync: &Sync, destination: Arc<dyn Destination>) {
-        if let Some(opened) = self.0.lock().await.get_mut(&sync.version()) {
-            opened.destination = destination;
-        }
-    }
-}
 
 /// What handling a message of this version needs, and what was applied; `None` when nobody knows the version.
 pub async fn context(services: &WriterServices, sync: &str, version: &str, patience: Duration) -> Result<Option<(Context, Arc<Definition>)>, Fault> {
@@ -84,7 +56,7 @@ pub async fn alerting(services: &WriterServices, definition: &Definition) -> Ale
 
 async fn opened(services: &WriterServices, sync: &str, version: &str) -> Result<Option<OpenedDestination>, Fault> {
     // One at a time: the messages of one event mostly need the same.
-    let mut known = services.destinations.0.lock().await;
+    let mut known = services.destinations.lock().await;
     let now = services.clock.now();
     if let Some(opened) = known.get(version).filter(|opened| now.since(opened.looked) < FRESH) {
         return Ok(Some(opened.clone()));
@@ -95,7 +67,7 @@ async fn opened(services: &WriterServices, sync: &str, version: &str) -> Result<
         opened.looked = now;
         return Ok(Some(opened.clone()));
     }
-    let destination = destinations::open(&definition.sync, &definition.destination, Path::new(FOLDER), services.secrets.as_ref()).await?;
+    let destination = destinations::open(&definition.sync, &definition.destination, Path::new(WRITABLE_FOLDER), services.secrets.as_ref()).await?;
     if known.len() >= MAX_OPEN_DESTINATIONS {
         known.clear();
     }

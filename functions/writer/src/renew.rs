@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws::secrets::AwsSecrets;
+use aws::settings::WRITABLE_FOLDER;
 use domain::connection::Definition;
 use domain::fault::Fault;
 use domain::ports::{Destination, Renew};
 
-use crate::open::{DestinationCache, FOLDER};
+use crate::cache::DestinationCache;
 
 /// Opens a destination with its secrets read anew.
 pub struct Renewing {
@@ -27,7 +28,7 @@ impl Renew for Renewing {
         self.secrets.forget();
         tracing::warn!(sync = self.definition.sync.name, "the destination refuses the credentials: they are read anew");
         let sync = &self.definition.sync;
-        let destination = destinations::open(sync, &self.definition.destination, Path::new(FOLDER), self.secrets.as_ref()).await?;
+        let destination = destinations::open(sync, &self.definition.destination, Path::new(WRITABLE_FOLDER), self.secrets.as_ref()).await?;
         self.destinations.keep(sync, Arc::clone(&destination)).await;
         Ok(Some(destination))
     }

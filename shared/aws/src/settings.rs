@@ -7,6 +7,9 @@ use domain::clock::Span;
 use domain::config::RateLimit;
 use domain::fault::{Code, Fault};
 
+/// The only folder that a function may write to; relative paths of connections begin here.
+pub const WRITABLE_FOLDER: &str = "/tmp";
+
 /// The largest message that SQS takes, with its attributes, in bytes (1 MiB since August 2025; 256 KiB before).
 pub const LARGEST_MESSAGE: usize = 1024 * 1024;
 /// The longest time a claim may last: the longest visibility time of SQS, in seconds.

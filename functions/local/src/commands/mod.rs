@@ -29,7 +29,6 @@ use crate::project::Project;
 use crate::remote::Remote;
 
 pub use init::write_example;
-pub use run::{run_sync, stop_on_signal};
 
 /// Runs the command of the command line.
 pub async fn run(cli: &Cli, out: &Out) -> Result<ExitCode, Fault> {

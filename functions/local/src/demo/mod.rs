@@ -23,12 +23,13 @@ use self::compare::{SeenRecords, came_out, same};
 use self::endpoint::Endpoint;
 use self::project::{CRM, Folder, PRODUCT};
 use self::sample::{BAD_EMAILS, BLOCKED, CHANGED, DELETED, INVALID, ROWS};
-pub use self::service::Name as DemoDestination;
-use crate::commands::{run_sync, stop_on_signal};
+use crate::cli::DemoDestination;
 use crate::exit;
 use crate::output::{Out, thousands};
 use crate::progress::Bars;
 use crate::project::Project;
+use crate::session::run_sync;
+use crate::signal::stop_on_signal;
 
 /// Rows of the model that become records.
 const VALID: u64 = ROWS - INVALID;

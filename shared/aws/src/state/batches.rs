@@ -29,9 +29,10 @@ use domain::run::{BatchState, Tally};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::DynamoState;
+use super::item::{Item, bytes, expires, get_bytes, get_number, get_text, item_with_ttl, number, text};
 use super::packed_batch::{ClaimedRecords, PackedBatch, is_done};
 use super::pages::{batches_in, cell_name, cells, done_in, done_in_full, doubtful, is_full, page_of};
-use super::table::{Item, Range, Written, bytes, expires, get_bytes, get_number, get_text, item_with_ttl, number, text};
+use super::table::{Range, Written};
 use crate::keys::{self, BATCH_PAGES, SK, TTL};
 
 /// Days until DynamoDB removes what is known of batches: as long as their runs are kept, because a sync that is switched

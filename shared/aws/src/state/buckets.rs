@@ -10,8 +10,9 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::DynamoState;
 use super::entry::{self, Actions};
+use super::item::{Item, bytes, get_text};
 use super::rebucket::bits_of;
-use super::table::{CONCURRENT, Item, bytes, get_text};
+use super::table::CONCURRENT;
 use crate::keys::{self, Key, PK};
 
 /// Attributes changed in one UpdateItem: an expression has at most 300 operators and 4 KB.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::table::Item;
+use super::item::Item;
 
 /// What a store has used of DynamoDB since it was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]

@@ -13,7 +13,8 @@ use domain::key::KeyHash;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::DynamoState;
-use super::table::{CONCURRENT, Item, Range, get_text, item_with_ttl, text};
+use super::item::{Item, get_text, item_with_ttl, text};
+use super::table::{CONCURRENT, Range};
 use crate::keys::{self, Key, SK};
 
 /// Days until DynamoDB removes a letter.

@@ -10,7 +10,7 @@ use domain::bucket::{Accepted, Bucket, DeliveryFailure, EntryWrite, FailureKind,
 use domain::clock::Millis;
 use domain::key::KeyHash;
 
-use super::table::Item;
+use super::item::Item;
 use crate::keys::{PK, SK};
 
 const TROUBLE: char = '!';

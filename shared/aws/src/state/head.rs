@@ -12,7 +12,8 @@ use domain::fault::Fault;
 use domain::head::Head;
 
 use super::DynamoState;
-use super::table::{Item, Written, get_bytes, get_number, get_text, number, text, token};
+use super::item::{Item, get_bytes, get_number, get_text, number, text, token};
+use super::table::Written;
 use crate::keys;
 
 /// A head as stored.

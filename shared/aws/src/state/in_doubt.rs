@@ -11,8 +11,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::DynamoState;
 use super::batches::{DAYS, noted_cells};
+use super::item::{bytes, get_bytes, get_text, item_with_ttl};
 use super::packed_batch::ClaimedRecords;
-use super::table::{Range, bytes, get_bytes, get_text, item_with_ttl};
+use super::table::Range;
 use super::varint::{self, VarintReader};
 use crate::keys::{self, Key, SK};
 

@@ -10,7 +10,8 @@ use domain::limiter::{self, Lease, LimiterState};
 
 use super::DynamoState;
 use super::errors;
-use super::table::{Written, get_number, number};
+use super::item::{get_number, number};
+use super::table::Written;
 use crate::keys;
 
 /// Attempts against other writers; each fails only because another succeeded.

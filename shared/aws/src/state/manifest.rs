@@ -7,7 +7,8 @@ use domain::fault::Fault;
 use domain::manifest::ManifestPage;
 
 use super::DynamoState;
-use super::table::{Range, Written, bytes, get_bytes, get_number, get_text, number, token};
+use super::item::{bytes, get_bytes, get_number, get_text, number, token};
+use super::table::{Range, Written};
 use crate::keys::{self, SK};
 
 impl DynamoState {

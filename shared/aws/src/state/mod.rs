@@ -12,6 +12,7 @@ mod entry;
 mod errors;
 mod head;
 mod in_doubt;
+mod item;
 mod limiter;
 mod manifest;
 mod packed_batch;

@@ -4,8 +4,8 @@
 //! unit. An item's cells are counted where they lie; the run's progress only has to remember which items are full, and
 //! can say that without anybody counting twice.
 
+use super::item::{Item, get_bytes};
 use super::packed_batch::{has_in_doubt, is_done};
-use super::table::{Item, get_bytes};
 
 /// Cells to a page.
 const CELLS: u32 = 64;
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_page_knows_its_batches() {
-        let item: Item = [5, 69, 4101].map(|number| (cell_name(number), super::super::table::bytes(vec![number as u8 % 2]))).into();
+        let item: Item = [5, 69, 4101].map(|number| (cell_name(number), super::super::item::bytes(vec![number as u8 % 2]))).into();
         assert_eq!(page_of(5), page_of(69));
         assert_ne!(page_of(5), page_of(4101));
         assert_eq!(cells(page_of(5), &item).map(|(number, _)| number).collect::<Vec<_>>(), [5, 69]);

@@ -19,7 +19,8 @@ use xxhash_rust::xxh3::Xxh3;
 use super::DynamoState;
 use super::entry::{self, Actions};
 use super::head::BucketEpoch;
-use super::table::{Item, Range, get_text, key_item};
+use super::item::{Item, get_text, key_item};
+use super::table::Range;
 use crate::keys::{self, Key, PK, SK};
 
 /// Buckets moved at a time, as a power of two: some megabytes.

@@ -4,7 +4,8 @@ use domain::fault::Fault;
 use domain::run::Run;
 
 use super::DynamoState;
-use super::table::{Item, Range, expires, get_text, item_with_ttl, number, text};
+use super::item::{Item, expires, get_text, item_with_ttl, number, text};
+use super::table::Range;
 use crate::keys::{self, TTL};
 
 /// Days until DynamoDB removes a run.

@@ -1,7 +1,6 @@
 //! Calls of the one table: tried again where that helps, counted, and with a fault for people where it does not.
 //! Knows nothing of what lies in the table.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -10,8 +9,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, ConsumedCapacity, DeleteRequest, KeysAndAttributes, PutRequest, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
-    WriteRequest,
+    ConsumedCapacity, DeleteRequest, KeysAndAttributes, PutRequest, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure, WriteRequest,
 };
 use domain::fault::Fault;
 use domain::retry::backoff;
@@ -19,11 +17,9 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::consumed::{Counters, read_units, size, write_units};
 use super::errors::{self, RetryVerdict, classify};
+use super::item::{Item, key_item, text};
 use crate::Clients;
-use crate::keys::{Key, PK, SK, TTL};
-
-/// An item: its attributes by name.
-pub(super) type Item = HashMap<String, AttributeValue>;
+use crate::keys::{Key, PK, SK};
 
 /// Attempts of one call.
 const ATTEMPTS: u32 = 9;
@@ -279,54 +275,4 @@ impl DynamoTable {
 
 fn said(consumed: Option<&ConsumedCapacity>) -> Option<f64> {
     consumed.and_then(|consumed| consumed.capacity_units)
-}
-
-/// An item with nothing but its key.
-pub(super) fn key_item(key: &Key) -> Item {
-    Item::from([(PK.to_owned(), text(&key.pk)), (SK.to_owned(), text(&key.sk))])
-}
-
-/// An item with nothing but its key and the time at which DynamoDB removes it.
-pub(super) fn item_with_ttl(key: &Key, days: u64) -> Item {
-    let mut item = key_item(key);
-    item.insert(TTL.to_owned(), expires(days));
-    item
-}
-
-/// The time so many days from now, as DynamoDB's time to live.
-pub(super) fn expires(days: u64) -> AttributeValue {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    number(now.as_secs() + days * 86_400)
-}
-
-/// A number that tells one call from every other.
-pub(super) fn token() -> AttributeValue {
-    AttributeValue::B(fastrand::u64(..).to_le_bytes().to_vec().into())
-}
-
-pub(super) fn text(value: impl Into<String>) -> AttributeValue {
-    AttributeValue::S(value.into())
-}
-
-pub(super) fn number(value: impl ToString) -> AttributeValue {
-    AttributeValue::N(value.to_string())
-}
-
-pub(super) fn bytes(value: impl Into<Vec<u8>>) -> AttributeValue {
-    AttributeValue::B(value.into().into())
-}
-
-/// A text attribute.
-pub(super) fn get_text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
-    item.get(name)?.as_s().ok().map(String::as_str)
-}
-
-/// A binary attribute.
-pub(super) fn get_bytes<'a>(item: &'a Item, name: &str) -> Option<&'a [u8]> {
-    item.get(name)?.as_b().ok().map(|bytes| bytes.as_ref())
-}
-
-/// A number attribute.
-pub(super) fn get_number<T: std::str::FromStr>(item: &Item, name: &str) -> Option<T> {
-    item.get(name)?.as_n().ok()?.parse().ok()
 }

@@ -8,7 +8,7 @@ use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::Host;
 
-use super::SendError;
+use super::error::SendError;
 
 /// How long preflight waits for an answer of the resolver.
 const LOOKUP: Duration = Duration::from_secs(10);

@@ -81,7 +81,7 @@ impl Redactor {
             for form in [secret, secret.trim(), secret.trim().trim_start_matches("whsec_")] {
                 all.insert(form.to_owned());
                 all.insert(url::form_urlencoded::byte_serialize(form.as_bytes()).collect());
-                all.insert(super::percent_encode(form));
+                all.insert(super::percent::percent_encode(form));
                 all.insert(base64::engine::general_purpose::STANDARD.encode(form));
                 all.insert(Value::from(form).to_string().trim_matches('"').to_owned());
             }

@@ -7,6 +7,8 @@
 
 pub mod address;
 pub mod detail;
+mod error;
+mod percent;
 mod proxy;
 mod settings;
 pub mod status;
@@ -19,13 +21,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use domain::clock::Millis;
 use domain::fault::{Code, Fault};
 use domain::finding::Finding;
-use domain::outcome::WriteError;
 pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 pub use reqwest::{Method, Url};
 use rustls::AlertDescription;
 
 use self::address::{BlockedAddress, Filtered};
 use self::detail::Redactor;
+pub use self::error::SendError;
+pub use self::percent::{percent_decode, percent_encode};
 use self::proxy::Proxies;
 
 /// No connection within this time: the destination is unavailable.
@@ -100,108 +103,6 @@ impl HttpReply {
     pub fn clock(&self) -> Millis {
         self.header("date").and_then(domain::retry::http_date).unwrap_or_else(now)
     }
-}
-
-/// Why there is no answer. Details name the host at most, never a path, a body or a secret.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SendError {
-    /// The address is refused. Nothing was sent.
-    #[error("{detail}")]
-    Address {
-        /// Which, and how to allow it.
-        detail: String,
-    },
-    /// The name does not resolve. Nothing was sent.
-    #[error("{detail}")]
-    Dns {
-        /// What the resolver said.
-        detail: String,
-    },
-    /// No connection. Nothing was sent.
-    #[error("{detail}")]
-    Connect {
-        /// What happened.
-        detail: String,
-    },
-    /// The certificate is not trusted. Nothing was sent.
-    #[error("{detail}")]
-    Certificate {
-        /// What is wrong with it.
-        detail: String,
-    },
-    /// No answer in time: what was sent may have been taken.
-    #[error("{detail}")]
-    Timeout {
-        /// After how long.
-        detail: String,
-    },
-    /// The answer is there and cannot be read: what was sent may have been taken.
-    #[error("{detail}")]
-    Encoding {
-        /// Which encoding it has.
-        detail: String,
-    },
-    /// The connection broke before the whole answer was there: what was sent may have been taken.
-    #[error("{detail}")]
-    Broken {
-        /// What happened.
-        detail: String,
-    },
-}
-
-impl From<SendError> for WriteError {
-    fn from(error: SendError) -> Self {
-        let detail = error.to_string();
-        match error {
-            SendError::Address { .. } | SendError::Certificate { .. } => WriteError::Misconfigured { detail },
-            _ => WriteError::Unavailable { after: None, detail },
-        }
-    }
-}
-
-impl From<SendError> for Fault {
-    fn from(error: SendError) -> Self {
-        let code = match error {
-            SendError::Address { .. } | SendError::Certificate { .. } => Code::DestinationMisconfigured,
-            _ => Code::DestinationUnreachable,
-        };
-        Fault::new(code, format!("The destination cannot be reached: {error}."))
-    }
-}
-
-/// The text with everything but letters, digits and `-._~` percent-encoded: it can stand in any part of a URL.
-pub fn percent_encode(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            other => {
-                out.push('%');
-                out.extend([other >> 4, other & 15].map(|n| char::from_digit(u32::from(n), 16).unwrap_or('0').to_ascii_uppercase()));
-            }
-        }
-    }
-    out
-}
-
-/// The text with `%XX` decoded.
-pub fn percent_decode(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let digit = |at: usize| tail.get(at).and_then(|c| char::from(*c).to_digit(16));
-        match (first, digit(0), digit(1)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push((high * 16 + low) as u8);
-                rest = &tail[2..];
-            }
-            _ => {
-                out.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// Now, by the system's clock.
@@ -391,6 +292,8 @@ fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
 
 #[cfg(test)]
 mod tests {
+    use domain::outcome::WriteError;
+
     use super::*;
 
     fn http(allow_private: bool) -> Http {

@@ -43,7 +43,7 @@ impl Proxies {
             return Ok(Self::default());
         }
         for password in [&http, &https].into_iter().flatten().filter_map(Url::password) {
-            redactor.add([password, super::percent_decode(password).as_str()]);
+            redactor.add([password, super::percent::percent_decode(password).as_str()]);
         }
         let matcher = Matcher::builder().all("http://proxy.invalid").no(either("NO_PROXY").unwrap_or_default()).build();
         Ok(Self(Some(Arc::new(ProxyTable { http, https, matcher }))))

@@ -13,9 +13,9 @@ use serde_json::{Value as Json, json};
 use super::HubSpotDestination;
 use super::classify;
 use super::config::{Association, MAX_INPUTS, Missing};
+use super::ledger::Ledger;
 use super::object::LinkType;
 use super::properties::RECORD_ID;
-use super::write::Ledger;
 
 /// A record of the batch, its id, and the id of the other one.
 type Pair = (usize, String, String);

@@ -27,6 +27,7 @@ mod auth;
 mod classify;
 pub mod config;
 mod encode;
+mod ledger;
 mod object;
 mod open;
 mod preflight;

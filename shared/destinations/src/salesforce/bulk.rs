@@ -176,7 +176,7 @@ impl SalesforceDestination {
         }
         let csv = self.rows(batch)?.csv;
         let made = parsed(&self.session.json(Method::POST, "/jobs/ingest", job.to_string().into_bytes()).await?)?;
-        let id = made.get("id").and_then(Value::as_str).filter(|id| super::open::is_name(&format!("j{id}")));
+        let id = made.get("id").and_then(Value::as_str).filter(|id| super::name::is_name(&format!("j{id}")));
         let id = id.ok_or_else(|| WriteError::Unavailable { after: None, detail: "the new job has no id".into() })?;
         self.session.call(Method::PUT, &format!("/jobs/ingest/{id}/batches"), "text/csv", csv).await?;
         Ok(Ticket(id.to_owned()))

@@ -83,7 +83,7 @@ pub(super) fn error_of_row(text: &str) -> RecordError {
     let (code, rest) = text.split_once(':').unwrap_or((text, ""));
     let rest = rest.trim_end().trim_end_matches("--").trim_end();
     let (message, fields) = match rest.rsplit_once(':') {
-        Some((message, fields)) if fields.is_empty() || fields.split(',').all(|f| super::open::is_name(f.trim())) => (message, fields),
+        Some((message, fields)) if fields.is_empty() || fields.split(',').all(|f| super::name::is_name(f.trim())) => (message, fields),
         _ => (rest, ""),
     };
     let fields = fields.split(',').map(str::trim).filter(|f| !f.is_empty()).map(str::to_owned).collect();

@@ -1,7 +1,6 @@
 //! Preflight: what the object is like, by its describe. Not here: comparing types, which the mapping does.
 
 use domain::equality::Equality;
-use domain::fault::{Code, Fault};
 use domain::finding::{Finding, nearest};
 use domain::mode::Mode;
 use domain::outcome::WriteError;
@@ -240,19 +239,4 @@ impl SalesforceDestination {
 
 fn about(name: &str) -> String {
     format!("mapping: {name}")
-}
-
-/// An error of a batch as a fault of preflight.
-pub(super) fn fault(about: &str, error: &WriteError) -> Fault {
-    let code = match error {
-        WriteError::Throttled { .. } => Code::DestinationLimit,
-        WriteError::Unavailable { .. } => Code::DestinationUnreachable,
-        WriteError::Unauthorized { .. } => Code::DestinationUnauthorized,
-        WriteError::Misconfigured { .. } | WriteError::Refused { .. } => Code::DestinationMisconfigured,
-    };
-    let what = match error {
-        WriteError::Throttled { .. } => format!("{about}: the org's requests of the day are used up."),
-        other => format!("{about}: {other}."),
-    };
-    Fault::new(code, what)
 }

@@ -30,6 +30,8 @@ mod collections;
 pub mod config;
 mod describe;
 mod encode;
+mod fault;
+mod name;
 mod open;
 mod query;
 mod quota;
@@ -49,7 +51,7 @@ use domain::schema::DestinationSchema;
 use tokio::sync::OnceCell;
 
 use self::config::{Config, Options};
-use self::describe::fault;
+use self::fault::fault;
 use self::session::Session;
 
 /// The registry's line.

@@ -10,6 +10,7 @@ use serde::Deserialize as _;
 
 use super::SalesforceDestination;
 use super::config::{Auth, Config, Options};
+use super::name::is_name;
 use super::session::{Grant, Session};
 use crate::http::detail::RecordingSecrets;
 use crate::http::tls::Certificates;
@@ -67,11 +68,6 @@ async fn connect(opening: OpenArgs<'_>, target: &Target) -> Result<SalesforceDes
     };
     let session = Session::new(http, domain, grant, headers, &config);
     Ok(SalesforceDestination { about, object: target.object.clone(), session, limits, config, options, prefix: tokio::sync::OnceCell::new() })
-}
-
-/// An API name: it goes into paths and queries as it is.
-pub(super) fn is_name(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 /// Numbers that cannot be meant.

@@ -5,13 +5,14 @@
 //!            here               send, job; answers in refusal    attempt             record
 //! ```
 //!
-//! - [`attempt`]: one delivery of a message, and what the queue does with it afterwards.
+//! - [`delivery`]: one delivery of a message, step by step, and what the queue does with it afterwards; [`attempt`] is what it works on.
 //! - [`send`]: its requests, one after the other.
 //! - [`job`]: its job, where the destination takes batches so.
 //! - [`refusal`]: what a request that came to nothing means, as a table.
 //! - [`record`]: what became of each record, written down.
 
 mod attempt;
+mod delivery;
 mod in_doubt;
 mod job;
 pub mod old_jobs;

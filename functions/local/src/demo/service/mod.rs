@@ -22,23 +22,16 @@ use super::compare::{self, SeenRecords, came_out};
 use super::project::{CRM, Folder};
 use super::sample::{self, CHANGED, DELETED, INVALID, ROWS};
 use super::{VALID, blocking};
-use crate::commands::{run_sync, stop_on_signal};
+use crate::cli::DemoDestination;
 use crate::exit;
 use crate::output::{Out, thousands};
 use crate::progress::Bars;
 use crate::project::Project;
+use crate::session::run_sync;
+use crate::signal::stop_on_signal;
 
 /// Records as a service shows them that are printed.
 const SHOWN: usize = 5;
-
-/// A service that the demo can send to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Name {
-    /// Customers become contacts of HubSpot.
-    Hubspot,
-    /// Customers become contacts of Salesforce.
-    Salesforce,
-}
 
 /// What a service holds of each customer, as texts by field; empty fields are left out.
 pub(super) type DemoRecords = BTreeMap<i64, BTreeMap<String, String>>;
@@ -69,15 +62,15 @@ pub(super) trait DemoService {
     fn how(&self) -> String;
 }
 
-fn start(name: Name) -> Result<Box<dyn DemoService>, Fault> {
+fn start(name: DemoDestination) -> Result<Box<dyn DemoService>, Fault> {
     match name {
-        Name::Hubspot => hubspot::start(),
-        Name::Salesforce => salesforce::start(),
+        DemoDestination::Hubspot => hubspot::start(),
+        DemoDestination::Salesforce => salesforce::start(),
     }
 }
 
 /// Runs the command.
-pub(super) async fn run(name: Name, keep: Option<&Path>, out: &Out) -> Result<ExitCode, Fault> {
+pub(super) async fn run(name: DemoDestination, keep: Option<&Path>, out: &Out) -> Result<ExitCode, Fault> {
     let began = Instant::now();
     let stop = CancelToken::default();
     tokio::spawn(stop_on_signal(stop.clone()));
