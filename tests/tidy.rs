@@ -61,10 +61,15 @@ fn registries_are_sorted_and_complete() {
 
 #[test]
 fn registries_list_each_name_once_in_order() {
-    let names: [(&str, Vec<&str>); 2] =
-        [("warehouses", warehouses::REGISTRY.iter().map(|e| e.name).collect()), ("destinations", destinations::REGISTRY.iter().map(|e| e.name).collect())];
+    let names: [(&str, Vec<&str>); 2] = [
+        ("warehouses", warehouses::REGISTRY.iter().map(|e| e.name).collect()),
+        ("destinations", destinations::REGISTRY.iter().map(|e| e.name).collect()),
+    ];
     for (room, names) in names {
-        assert!(names.windows(2).all(|w| w[0] < w[1]), "shared/{room}/src/lib.rs: the names in REGISTRY are not sorted, or one stands twice: {names:?}");
+        assert!(
+            names.windows(2).all(|w| w[0] < w[1]),
+            "shared/{room}/src/lib.rs: the names in REGISTRY are not sorted, or one stands twice: {names:?}"
+        );
     }
 }
 

@@ -34,12 +34,19 @@ fn hash(n: u32) -> KeyHash {
 }
 
 fn accept(n: u32) -> (KeyHash, EntryWrite) {
-    (hash(n), EntryWrite::Accepted { accepted: Accepted { checksum: n.into(), ..Accepted::default() }, clear_failure: false })
+    (
+        hash(n),
+        EntryWrite::Accepted { accepted: Accepted { checksum: n.into(), ..Accepted::default() }, clear_failure: false },
+    )
 }
 
 async fn checksums(store: &DynamoState, bits: u8) -> BTreeMap<KeyHash, u64> {
     let buckets = store.buckets("s", bits, &(0..1 << bits).collect::<Vec<_>>()).await.unwrap();
-    buckets.into_iter().flat_map(|bucket| bucket.entries).map(|(hash, entry)| (hash, entry.accepted.unwrap().checksum)).collect()
+    buckets
+        .into_iter()
+        .flat_map(|bucket| bucket.entries)
+        .map(|(hash, entry)| (hash, entry.accepted.unwrap().checksum))
+        .collect()
 }
 
 fn expected(count: u32) -> BTreeMap<KeyHash, u64> {
@@ -104,7 +111,10 @@ async fn a_write_whose_answer_is_lost_counts_once() {
     assert!(store.put_page("s", 1, &ManifestPage::empty(0, 1), true).await.unwrap());
     assert!(!store.put_page("s", 1, &ManifestPage::empty(0, 1), true).await.unwrap());
     lose();
-    assert_eq!(store.claim(BATCH, 0, b"note", Millis(0), Millis(9)).await.unwrap(), Claim::Granted(BatchState::default()));
+    assert_eq!(
+        store.claim(BATCH, 0, b"note", Millis(0), Millis(9)).await.unwrap(),
+        Claim::Granted(BatchState::default())
+    );
     assert_eq!(beside.claim(BATCH, 0, b"note", Millis(0), Millis(9)).await.unwrap(), Claim::InProgress(Millis(9)));
     lose();
     assert_eq!(store.settle(BATCH, &done(), Some(Millis(5))).await.unwrap(), Progress { done: 1, total: None });
@@ -183,7 +193,8 @@ async fn a_table_that_stays_throttled_is_named_and_nothing_half_done_shows() {
     said(&fault, &[&table, "UpdateItem", "ProvisionedThroughputExceededException", "throttled", "Nothing is lost"]);
     proxy.plan("BatchGetItem", Harm::Nothing, 2);
     said(&store.buckets("s", 0, &[0]).await.unwrap_err(), &[&table, "BatchGetItem", "UnprocessedKeys", "throttled"]);
-    // Laying out anew fails while the new layout is written: everything is as it was, and the next attempt is not misled.
+    // Laying out anew fails while the new layout is written: everything is as it was, and the next attempt is not
+    // misled.
     store.commit("s", 1, (0..50).map(accept).collect()).await.unwrap();
     proxy.plan("BatchWriteItem", Harm::Half, 1);
     proxy.plan("BatchWriteItem", Harm::Nothing, 3);
@@ -219,7 +230,13 @@ async fn a_bucket_that_is_full_is_a_clear_fault_without_a_record_in_it() {
     let (_, store, _, table) = stores().await;
     let large = |n| {
         let identifier = Some(b"planted-identifier".repeat(1200).into());
-        (hash(n), EntryWrite::Accepted { accepted: Accepted { checksum: 1, identifier, ..Accepted::default() }, clear_failure: false })
+        (
+            hash(n),
+            EntryWrite::Accepted {
+                accepted: Accepted { checksum: 1, identifier, ..Accepted::default() },
+                clear_failure: false,
+            },
+        )
     };
     store.commit("s", 0, (0..18).map(large).collect()).await.unwrap();
     let fault = store.commit("s", 0, (18..30).map(large).collect()).await.unwrap_err();
@@ -232,9 +249,19 @@ async fn a_bucket_that_is_full_is_a_clear_fault_without_a_record_in_it() {
 #[ignore = "needs the AWS emulator: ./tests/run"]
 async fn many_writes_to_one_bucket_fit_into_expressions_of_their_size() {
     let (proxy, store, beside, _) = stores().await;
-    let failure = |n: u32| (hash(n), EntryWrite::Failure(DeliveryFailure::after(None, FailureKind::Rejected, n.into(), "bad", Millis(0))));
+    let failure = |n: u32| {
+        (hash(n), EntryWrite::Failure(DeliveryFailure::after(None, FailureKind::Rejected, n.into(), "bad", Millis(0))))
+    };
     store.commit("s", 0, (0..700).map(failure).collect()).await.unwrap();
-    let accepted = |n: u32| (hash(n), EntryWrite::Accepted { accepted: Accepted { checksum: n.into(), ..Accepted::default() }, clear_failure: true });
+    let accepted = |n: u32| {
+        (
+            hash(n),
+            EntryWrite::Accepted {
+                accepted: Accepted { checksum: n.into(), ..Accepted::default() },
+                clear_failure: true,
+            },
+        )
+    };
     store.commit("s", 0, (0..700).map(accepted).collect()).await.unwrap();
     assert_eq!(checksums(&beside, 0).await, expected(700));
     let updates = proxy.requests("UpdateItem");
@@ -247,11 +274,17 @@ async fn a_process_that_ends_between_two_writes_of_a_settlement_hangs_nothing() 
     let (proxy, store, beside, _) = stores().await;
     let store = store.with_attempts(1);
     store.set_batch_total("r1", 1).await.unwrap();
-    assert_eq!(store.claim(BATCH, 0, b"note", Millis(0), Millis(9)).await.unwrap(), Claim::Granted(BatchState::default()));
+    assert_eq!(
+        store.claim(BATCH, 0, b"note", Millis(0), Millis(9)).await.unwrap(),
+        Claim::Granted(BatchState::default())
+    );
     // The batch is settled, and the process ends before it notes that this was the last one.
     proxy.plan("GetItem", Harm::Refuse(500, "InternalServerError", "as told"), 1);
     store.settle(BATCH, &done(), Some(Millis(5))).await.unwrap_err();
-    assert_eq!(beside.claim(BATCH, 0, b"note", Millis(6), Millis(9)).await.unwrap(), Claim::Done(Progress { done: 1, total: Some(1) }));
+    assert_eq!(
+        beside.claim(BATCH, 0, b"note", Millis(6), Millis(9)).await.unwrap(),
+        Claim::Done(Progress { done: 1, total: Some(1) })
+    );
     assert_eq!(beside.set_batch_total("r1", 1).await.unwrap(), Progress { done: 1, total: Some(1) });
     assert_eq!(beside.in_doubt("s").await.unwrap().notes, Vec::<Vec<u8>>::new());
     assert_eq!(beside.tally("r1").await.unwrap(), done().tally);
@@ -264,10 +297,21 @@ async fn a_claim_that_meets_a_newer_run_leaves_no_doubt_and_a_late_one_is_seen()
     let active = Some(ActiveRun { run: BATCH.run.to_owned(), since: Millis(0) });
     store.put_head("s", &Head { generation: 1, active, ..Head::default() }).await.unwrap();
     let of_another_run = BatchRef { run: "r0", ..BATCH };
-    assert_eq!(store.claim(of_another_run, 1, b"old", Millis(0), Millis(9)).await.unwrap(), Claim::Stale(1), "a generation that came up again");
-    assert_eq!(store.claim(BATCH, 1, b"one", Millis(0), Millis(9)).await.unwrap(), Claim::Granted(BatchState::default()));
+    assert_eq!(
+        store.claim(of_another_run, 1, b"old", Millis(0), Millis(9)).await.unwrap(),
+        Claim::Stale(1),
+        "a generation that came up again"
+    );
+    assert_eq!(
+        store.claim(BATCH, 1, b"one", Millis(0), Millis(9)).await.unwrap(),
+        Claim::Granted(BatchState::default())
+    );
     beside.put_head("s", &Head { generation: 2, version: 1, ..Head::default() }).await.unwrap();
-    assert_eq!(beside.in_doubt("s").await.unwrap().notes, [b"one".to_vec()], "whoever takes over sees every claim that was granted");
+    assert_eq!(
+        beside.in_doubt("s").await.unwrap().notes,
+        [b"one".to_vec()],
+        "whoever takes over sees every claim that was granted"
+    );
     let other = BatchRef { number: 1, ..BATCH };
     assert_eq!(store.claim(other, 1, b"two", Millis(0), Millis(9)).await.unwrap(), Claim::Stale(2));
     assert_eq!(store.claim(BATCH, 1, b"three", Millis(10), Millis(19)).await.unwrap(), Claim::Stale(2));
@@ -279,7 +323,10 @@ async fn a_claim_that_meets_a_newer_run_leaves_no_doubt_and_a_late_one_is_seen()
 async fn large_notes_and_letters_are_kept() {
     let (_, store, beside, _) = stores().await;
     let note: Vec<u8> = (0..700_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 7) as u8).collect();
-    assert_eq!(store.claim(BATCH, 0, &note, Millis(0), Millis(9)).await.unwrap(), Claim::Granted(BatchState::default()));
+    assert_eq!(
+        store.claim(BATCH, 0, &note, Millis(0), Millis(9)).await.unwrap(),
+        Claim::Granted(BatchState::default())
+    );
     assert_eq!(beside.in_doubt("s").await.unwrap().notes, std::slice::from_ref(&note));
     store.settle(BATCH, &done(), Some(Millis(5))).await.unwrap();
     assert_eq!(beside.in_doubt("s").await.unwrap().notes, Vec::<Vec<u8>>::new());

@@ -9,7 +9,10 @@ use domain::ports::{BucketStore, HeadStore, StateStore};
 use support::dynamodb;
 
 fn accept(n: u32, checksum: u64) -> (KeyHash, EntryWrite) {
-    (KeyHash::of(&n.to_le_bytes()), EntryWrite::Accepted { accepted: Accepted { checksum, ..Accepted::default() }, clear_failure: false })
+    (
+        KeyHash::of(&n.to_le_bytes()),
+        EntryWrite::Accepted { accepted: Accepted { checksum, ..Accepted::default() }, clear_failure: false },
+    )
 }
 
 /// What a writer of an older generation does: commits to the layout it knows, and again where it was told of another.

@@ -1,5 +1,6 @@
-//! Bad days of the queue on SQS, of secrets and of topics on AWS: refused requests, requests done in part, deliveries that come twice,
-//! in another order, too late or while the first is still worked on. Against the emulator, with a proxy that refuses.
+//! Bad days of the queue on SQS, of secrets and of topics on AWS: refused requests, requests done in part, deliveries
+//! that come twice, in another order, too late or while the first is still worked on. Against the emulator, with a
+//! proxy that refuses.
 #![allow(clippy::unwrap_used)]
 
 #[path = "queue/deliveries.rs"]
@@ -47,7 +48,8 @@ fn message(number: u32, names: &[&str]) -> Message {
         cells::push(&mut fields, Value::Text(name));
         let hash = KeyHash::of(&[number.to_le_bytes().as_slice(), &key].concat());
         let (key, fields) = (Cells(&key), Cells(&fields));
-        BatchRecord { hash, checksum: 1, revision: 0, had_failure: false, record_id: None, key, fields }.push_to(&mut body);
+        BatchRecord { hash, checksum: 1, revision: 0, had_failure: false, record_id: None, key, fields }
+            .push_to(&mut body);
     }
     let field = |name: &str, identifier| Field { name: name.into(), kind: Type::Any, identifier };
     let header = BatchHeader {

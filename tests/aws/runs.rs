@@ -92,7 +92,11 @@ async fn a_sync_that_outgrows_its_layout_goes_on() {
     project.add_rows(ROWS + 1, 9_000);
     assert_eq!(complete(&project, &table).await.counts.added, 7_000);
     assert_eq!(bits(&table).await, 7);
-    assert_eq!(complete(&project, &table).await.counts.to_send(), 0, "what was accepted in the old layout is known in the new");
+    assert_eq!(
+        complete(&project, &table).await.counts.to_send(),
+        0,
+        "what was accepted in the old layout is known in the new"
+    );
 }
 
 /// What a run that has nothing to do and one that changes little cost, in units.

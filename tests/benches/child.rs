@@ -33,7 +33,9 @@ async fn product(folder: &Path) -> Measured {
     let project = Project::load(folder).expect("the project is good");
     let sync = project.sync("bench").expect("the sync is good");
     let request = RunRequest { trigger: Trigger::Manual, approve: None, full: false };
-    let run = local::session::run_sync(&project, sync, &request, CancelToken::default(), &Bars::new(true)).await.expect("the run is delivered");
+    let run = local::session::run_sync(&project, sync, &request, CancelToken::default(), &Bars::new(true))
+        .await
+        .expect("the run is delivered");
     assert!(run.fault.is_none() && run.tally.balances() && run.counts.invalid == 0, "{run:?}");
     usage.end(run.tally.requests)
 }
@@ -97,7 +99,13 @@ async fn post(folder: &Path, url: &str) -> Measured {
         posting.spawn(async move {
             let mut requests = 0u64;
             while let Some(body) = { receiver.lock().await.recv().await } {
-                let reply = client.post(&url).header("content-type", "application/json").body(body).send().await.expect("an answer");
+                let reply = client
+                    .post(&url)
+                    .header("content-type", "application/json")
+                    .body(body)
+                    .send()
+                    .await
+                    .expect("an answer");
                 assert!(reply.status().is_success());
                 reply.bytes().await.expect("a body");
                 requests += 1;

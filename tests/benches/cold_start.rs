@@ -5,7 +5,12 @@
 //! `cargo lambda build --release -p extractor -p writer`. The functions have all their settings and an endpoint where
 //! nobody listens: a cold start must call nobody.
 
-#![allow(clippy::expect_used, clippy::print_stdout, missing_docs, reason = "a bench that cannot measure ends, and prints its figures")]
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "a bench that cannot measure ends, and prints its figures"
+)]
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -34,7 +39,8 @@ const SETTINGS: [(&str, &str); 12] = [
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let value = |name: &str| arguments.iter().position(|a| a == name).and_then(|at| arguments.get(at + 1));
-    let folder = value("--folder").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/lambda"), Into::into);
+    let folder =
+        value("--folder").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/lambda"), Into::into);
     let starts = value("--starts").map_or(STARTS, |n| n.parse().expect("--starts takes a number"));
     println!("| function | starts | median ms | slowest ms | binary MB | zipped MB | goal |");
     println!("|---|---:|---:|---:|---:|---:|---|");
@@ -75,9 +81,17 @@ fn start(binary: &Path) -> Duration {
     });
     let began = Instant::now();
     let mut command = Command::new(binary);
-    command.env_clear().envs(SETTINGS).env("AWS_LAMBDA_RUNTIME_API", address).env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256");
-    command.env("AWS_LAMBDA_FUNCTION_VERSION", "1").env("AWS_LAMBDA_LOG_STREAM_NAME", "s").env("AWS_LAMBDA_LOG_GROUP_NAME", "g");
-    let mut process = Ended(command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().expect("the function starts"));
+    command
+        .env_clear()
+        .envs(SETTINGS)
+        .env("AWS_LAMBDA_RUNTIME_API", address)
+        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256");
+    command
+        .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
+        .env("AWS_LAMBDA_LOG_STREAM_NAME", "s")
+        .env("AWS_LAMBDA_LOG_GROUP_NAME", "g");
+    let mut process =
+        Ended(command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().expect("the function starts"));
     while !asked.is_finished() {
         if let Some(status) = process.0.try_wait().expect("its state") {
             println!("{} ended with {status} before it asked for an event", binary.display());

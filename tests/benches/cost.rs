@@ -1,18 +1,25 @@
 //! What runs cost on AWS: capacity units of DynamoDB, requests of SQS, invocations of Lambda, and money at list prices.
 //!
-//! `./tests/run --bench cost [--rows N[,N …]] [--batch N] [--changes N]`: rows that are made up as they are read, `--batch`
-//! to a request of a destination that accepts at once. State and queue are a table and a queue of the emulator.
+//! `./tests/run --bench cost [--rows N[,N …]] [--batch N] [--changes N]`: rows that are made up as they are read,
+//! `--batch` to a request of a destination that accepts at once. State and queue are a table and a queue of the
+//! emulator.
 //!
 //! - Write units are those the emulator reports, which counts the item's size before and after as AWS does; read units
 //!   are the larger of what it reports and what the items read come to by AWS's rules (4 KB a unit, all reads strongly
 //!   consistent), because it reports one unit for a read of any size.
-//! - SQS is counted by a proxy before it, each 64 KB as a request. Messages are received and removed as the event source
-//!   mapping of a stack does it: so many at once, one invocation of the writer for each receive that brought any.
+//! - SQS is counted by a proxy before it, each 64 KB as a request. Messages are received and removed as the event
+//!   source mapping of a stack does it: so many at once, one invocation of the writer for each receive that brought
+//!   any.
 //! - Seconds of Lambda are the extractor's on this machine, and assumed for the writer.
 //!
 //! Ends with 1 when a budget is exceeded.
 
-#![allow(clippy::expect_used, clippy::print_stdout, missing_docs, reason = "a bench that cannot measure ends, and prints its figures")]
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "a bench that cannot measure ends, and prints its figures"
+)]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -81,7 +88,8 @@ struct MadeUp {
     version: i64,
 }
 
-const COLUMNS: [(&str, Type); 5] = [("id", Type::Int), ("email", Type::Text), ("name", Type::Text), ("tier", Type::Text), ("version", Type::Int)];
+const COLUMNS: [(&str, Type); 5] =
+    [("id", Type::Int), ("email", Type::Text), ("name", Type::Text), ("tier", Type::Text), ("version", Type::Int)];
 
 #[async_trait]
 impl Warehouse for MadeUp {
@@ -119,7 +127,13 @@ struct Takes {
 #[async_trait]
 impl Destination for Takes {
     fn limits(&self) -> Limits {
-        Limits { batch_records: self.batch, batch_bytes: 1 << 20, concurrency: 8, rate: None, first_pause: Duration::ZERO }
+        Limits {
+            batch_records: self.batch,
+            batch_bytes: 1 << 20,
+            concurrency: 8,
+            rate: None,
+            first_pause: Duration::ZERO,
+        }
     }
 
     async fn preflight(&self, _: PreflightRequest<'_>) -> Result<DestinationSchema, Fault> {
@@ -160,13 +174,18 @@ impl Used {
         // The messages of an invocation are handled at the same time, the requests of a message one after the other.
         let writing = self.run.tally.requests as f64 * REQUEST_SECONDS / TOGETHER.min(self.writers.max(1)) as f64;
         let requests = (self.sqs as f64 * price::SQS + (1 + self.writers) as f64 * price::INVOCATIONS) / 1e6;
-        self.dynamodb_dollars() + requests + (MEMORY.0 * self.extractor.as_secs_f64() + MEMORY.1 * writing) * price::GB_SECOND
+        self.dynamodb_dollars()
+            + requests
+            + (MEMORY.0 * self.extractor.as_secs_f64() + MEMORY.1 * writing) * price::GB_SECOND
     }
 }
 
 impl Bench {
     async fn run(&self, version: i64) -> Used {
-        let mapping: Vec<_> = COLUMNS.iter().map(|(name, _)| serde_json::json!({ "from": name, "to": name, "identifier": *name == "id" })).collect();
+        let mapping: Vec<_> = COLUMNS
+            .iter()
+            .map(|(name, _)| serde_json::json!({ "from": name, "to": name, "identifier": *name == "id" }))
+            .collect();
         let sync = serde_json::json!({
             "name": "crm-contacts", "mode": "upsert", "mapping": mapping,
             "model": { "warehouse": "w", "sql": "select 1", "key": ["id"] }, "destination": { "connection": "d" },
@@ -187,7 +206,11 @@ impl Bench {
             clock,
             meter: Arc::new(RunProgress::default()),
             stop: CancelToken::default(),
-            settings: Settings { spool_folder: self.folder.path().into(), requests_per_message: REQUESTS, ..Settings::default() },
+            settings: Settings {
+                spool_folder: self.folder.path().into(),
+                requests_per_message: REQUESTS,
+                ..Settings::default()
+            },
         };
         let warehouse = Arc::new(MadeUp { rows: self.rows, step: (self.rows / self.changes).max(1), version });
         let engine = Engine { context, warehouse };
@@ -210,8 +233,8 @@ impl Bench {
         }
         let run = engine.store.run("crm-contacts", &started.run().id).await.expect("the state").expect("the run");
         assert!(run.status == Status::Complete && run.tally.balances(), "{run:?}");
-        // Receives that brought nothing are not this run's: the mapping waits whether there are runs or not. And it removes
-        // the messages of an invocation with one request.
+        // Receives that brought nothing are not this run's: the mapping waits whether there are runs or not. And it
+        // removes the messages of an invocation with one request.
         let more = |action| proxy.requests(action) - invocations;
         let sqs = proxy.billed() - more("ReceiveMessage") - more("DeleteMessage");
         let _ = clients.sqs().delete_queue().queue_url(url).send().await;
@@ -249,7 +272,8 @@ async fn deliver(context: Context, over: CancelToken) -> usize {
 /// Prints a line; true when the run is within its budget.
 fn line(what: &str, rows: u64, used: &Used, budget: Option<&Budget>) -> bool {
     let units = &used.dynamodb;
-    let within = budget.is_none_or(|b| units.write_units <= b.writes && b.reads.is_none_or(|reads| units.read_units <= reads));
+    let within =
+        budget.is_none_or(|b| units.write_units <= b.writes && b.reads.is_none_or(|reads| units.read_units <= reads));
     let said = match budget {
         None => String::new(),
         Some(b) => {
@@ -276,18 +300,29 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let value = |name: &str| arguments.iter().position(|a| a == name).and_then(|at| arguments.get(at + 1));
     let number = |name: &str, default: u64| value(name).map_or(default, |n| n.parse().expect("a number"));
-    let sizes: Vec<u64> = value("--rows").map_or("100000", String::as_str).split(',').map(|n| n.parse().expect("--rows takes numbers")).collect();
+    let sizes: Vec<u64> = value("--rows")
+        .map_or("100000", String::as_str)
+        .split(',')
+        .map(|n| n.parse().expect("--rows takes numbers"))
+        .collect();
     let (batch, changes) = (number("--batch", 100), number("--changes", 200));
-    println!("{batch} records to a request, {REQUESTS} requests to a message, {TOGETHER} messages to an invocation; budget = read / write units;");
-    println!("dollars at the list prices of us-east-1 as of 2025-06, to be checked; a request of the destination taken to last {REQUEST_SECONDS} s\n");
-    println!("| run | rows | sent | messages | read units | write units | budget | SQS requests | invocations | DynamoDB $ | all $ | extractor s |");
+    println!(
+        "{batch} records to a request, {REQUESTS} requests to a message, {TOGETHER} messages to an invocation; budget = read / write units;"
+    );
+    println!(
+        "dollars at the list prices of us-east-1 as of 2025-06, to be checked; a request of the destination taken to last {REQUEST_SECONDS} s\n"
+    );
+    println!(
+        "| run | rows | sent | messages | read units | write units | budget | SQS requests | invocations | DynamoDB $ | all $ | extractor s |"
+    );
     println!("|---|---:|---:|---:|---:|---:|---|---:|---:|---:|---:|---:|");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let (mut within, mut months) = (true, Vec::new());
     for rows in sizes {
         runtime.block_on(async {
             let store = Arc::new(dynamodb::state().await);
-            let bench = Bench { rows, batch: batch as usize, changes, store, folder: tempfile::tempdir().expect("a folder") };
+            let bench =
+                Bench { rows, batch: batch as usize, changes, store, folder: tempfile::tempdir().expect("a folder") };
             let first = bench.run(0).await;
             within &= line("first", rows, &first, Some(&FIRST));
             line("notes digests", rows, &bench.run(0).await, None);
@@ -303,7 +338,9 @@ fn main() {
             months.push((rows, first.dollars(), idle.dollars() * MONTH, (changed.dollars() + noted.dollars()) * MONTH));
         });
     }
-    println!("\n| rows | first run, once | a month of idle runs, one every 15 minutes | a month of runs with {changes} changes each |\n|---:|---:|---:|---:|");
+    println!(
+        "\n| rows | first run, once | a month of idle runs, one every 15 minutes | a month of runs with {changes} changes each |\n|---:|---:|---:|---:|"
+    );
     for (rows, first, idle, changed) in months {
         println!("| {rows} | ${first:.4} | ${idle:.2} | ${changed:.2} |");
     }

@@ -59,7 +59,8 @@ pub fn postgres(url: &str, rows: u64) {
     );
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("the server answers");
+        let (client, connection) =
+            tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("the server answers");
         tokio::spawn(connection);
         for statement in sql.split_inclusive(';') {
             client.simple_query(statement).await.expect("the table is made");
@@ -68,14 +69,28 @@ pub fn postgres(url: &str, rows: u64) {
 }
 
 /// The columns of both tables.
-pub const COLUMNS: [&str; 12] = ["id", "email", "first_name", "last_name", "company", "city", "country", "tier", "ltv", "orders", "updated_at", "notes"];
+pub const COLUMNS: [&str; 12] = [
+    "id",
+    "email",
+    "first_name",
+    "last_name",
+    "company",
+    "city",
+    "country",
+    "tier",
+    "ltv",
+    "orders",
+    "updated_at",
+    "notes",
+];
 
 /// Writes the project: one sync from the table to a webhook, 100 records a request.
 pub fn project(folder: &Path, source: &str, url: &str) {
     let warehouse = match source {
         "sqlite" => serde_json::json!({ "type": "sqlite", "path": "warehouse.db" }),
         _ => {
-            let server = url::Url::parse(&std::env::var("SLUICEGATE_TEST_POSTGRES").expect("checked before")).expect("a URL");
+            let server =
+                url::Url::parse(&std::env::var("SLUICEGATE_TEST_POSTGRES").expect("checked before")).expect("a URL");
             serde_json::json!({ "type": "postgres", "host": server.host_str(), "port": server.port(), "user": server.username(), "database": server.path().trim_start_matches('/'), "tls": "disable" })
         }
     };
@@ -114,10 +129,12 @@ pub struct Capture {
 
 impl Capture {
     pub fn start(file: &Path) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");
         let url = format!("http://{}/", listener.local_addr().expect("an address"));
-        let file = Arc::new(Mutex::new(std::io::BufWriter::new(std::fs::File::create(PathBuf::from(file)).expect("a file"))));
+        let file =
+            Arc::new(Mutex::new(std::io::BufWriter::new(std::fs::File::create(PathBuf::from(file)).expect("a file"))));
         runtime.spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 let file = Arc::clone(&file);
@@ -133,7 +150,10 @@ impl Capture {
                         Ok::<_, hyper::Error>(hyper::Response::new(Full::new(Bytes::from_static(b"{}"))))
                     }
                 });
-                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(hyper_util::rt::TokioIo::new(socket), service));
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new()
+                        .serve_connection(hyper_util::rt::TokioIo::new(socket), service),
+                );
             }
         });
         Self { url, _runtime: runtime }

@@ -4,7 +4,12 @@
 //! its own, so that CPU seconds and peak memory are its own. PostgreSQL is measured when
 //! SLUICEGATE_TEST_POSTGRES names a server (`./tests/run --bench` starts one).
 
-#![allow(clippy::expect_used, clippy::print_stdout, missing_docs, reason = "a bench that cannot measure ends, and prints its figures")]
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "a bench that cannot measure ends, and prints its figures"
+)]
 
 mod child;
 mod data;
@@ -47,7 +52,9 @@ fn main() {
                 data::postgres(&url, rows);
                 idle("postgres", folder.path(), rows);
             }
-            Err(_) => println!("\nPostgreSQL was left out: SLUICEGATE_TEST_POSTGRES is not set (`./tests/run --bench` starts a server)."),
+            Err(_) => println!(
+                "\nPostgreSQL was left out: SLUICEGATE_TEST_POSTGRES is not set (`./tests/run --bench` starts a server)."
+            ),
         }
     }
 }
@@ -60,7 +67,10 @@ fn http(folder: &Path, rows: u64) {
     measure(folder, "run", "http-captured");
     drop(capture);
     let server = Double::count_only();
-    let bare = (0..3).map(|_| measure(folder, "post", &server.url())).min_by(|a, b| a.seconds.total_cmp(&b.seconds)).expect("three runs");
+    let bare = (0..3)
+        .map(|_| measure(folder, "post", &server.url()))
+        .min_by(|a, b| a.seconds.total_cmp(&b.seconds))
+        .expect("three runs");
     print("HTTP: bare reqwest loop", rows, &bare, None);
     let mut best: Option<Measured> = None;
     for _ in 0..3 {
@@ -106,5 +116,8 @@ fn measure(folder: &Path, what: &str, argument: &str) -> Measured {
 fn print(what: &str, rows: u64, m: &Measured, bare: Option<&Measured>) {
     let ratio = bare.map_or_else(String::new, |b| format!("{:.2}", m.seconds / b.seconds));
     let rate = rows as f64 / m.seconds;
-    println!("| {what} | {rows} | {:.2} | {rate:.0} | {:.2} | {} | {} | {ratio} |", m.seconds, m.cpu_seconds, m.peak_mb, m.requests);
+    println!(
+        "| {what} | {rows} | {:.2} | {rate:.0} | {:.2} | {} | {} | {ratio} |",
+        m.seconds, m.cpu_seconds, m.peak_mb, m.requests
+    );
 }

@@ -5,7 +5,12 @@
 //! `--writers` as `sluice run` delivers; with it by so many writers as functions do: one message at a time each, and
 //! nothing in common but the state and the queue.
 
-#![allow(clippy::expect_used, clippy::print_stdout, missing_docs, reason = "a bench that cannot measure ends, and prints its figures")]
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "a bench that cannot measure ends, and prints its figures"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,14 +46,15 @@ fn main() {
         portal.define("contacts", PropertyDefinition::new("score", PropertyType::Number));
     }
     let mut project = Project::webhook(rows);
-    project.connections["there"] = json!({ "type": "hubspot", "token": "${env:HUBSPOT_TOKEN}", "url": double.url(), "allow_private": true });
+    project.connections["there"] =
+        json!({ "type": "hubspot", "token": "${env:HUBSPOT_TOKEN}", "url": double.url(), "allow_private": true });
     project.secrets.insert("HUBSPOT_TOKEN".into(), TOKEN.into());
     project.sync()["destination"] = json!({ "connection": "there", "object": "contacts" });
     let line = |from: &str, to: &str| json!({ "from": from, "to": to });
-    project.sync()["mapping"] =
-        json!([{ "from": "id", "to": "crm_id", "identifier": true }, line("email", "email"), line("name", "firstname"), line("n", "score")]);
+    project.sync()["mapping"] = json!([{ "from": "id", "to": "crm_id", "identifier": true }, line("email", "email"), line("name", "firstname"), line("n", "score")]);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    let run = runtime.block_on(async { if writers == 0 { project.run().await } else { deliver(&project, writers).await } });
+    let run =
+        runtime.block_on(async { if writers == 0 { project.run().await } else { deliver(&project, writers).await } });
     assert_eq!((run.status, run.tally.accepted()), (Status::Complete, u64::from(rows)), "{run:?}");
 
     let portal = double.portal();
@@ -66,7 +72,11 @@ fn main() {
     println!("| contacts | {rows} in {seconds:.1} s: {:.0}/s | |", f64::from(rows) / seconds);
     println!("| quota used ({quota} requests in 10 s, 100 contacts each) | {:.1} % | at least 95 % |", used * 100.0);
     println!("| refused (429) after the first second | {late} | 0 |");
-    println!("| requests beyond contacts / 100 ({} for {needed}) | {:.1} % | at most 2 % |", portal.requests.len(), more * 100.0);
+    println!(
+        "| requests beyond contacts / 100 ({} for {needed}) | {:.1} % | at most 2 % |",
+        portal.requests.len(),
+        more * 100.0
+    );
     println!("| of them for definitions, for reading back | {definitions}, {} | |", portal.count("read"));
     assert!(portal.requests.len() <= sent.len() + definitions + READ_BACK, "requests that are for nothing");
     assert!(used >= 0.95 && late == 0 && more <= 0.02, "a goal is missed");
@@ -90,9 +100,13 @@ async fn write(context: Context) -> Run {
     loop {
         for delivery in context.queue.receive(1, PATIENCE).await.expect("the queue") {
             match handle(&context, &delivery.message).await.expect("a batch") {
-                MessageResult::RetryAfter(pause) => context.queue.delay(&delivery.receipt, pause).await.expect("the queue"),
+                MessageResult::RetryAfter(pause) => {
+                    context.queue.delay(&delivery.receipt, pause).await.expect("the queue")
+                }
                 MessageResult::RunClosed(Some(run)) => return *run,
-                MessageResult::Done | MessageResult::Stale | MessageResult::RunClosed(None) => context.queue.done(&delivery.receipt).await.expect("the queue"),
+                MessageResult::Done | MessageResult::Stale | MessageResult::RunClosed(None) => {
+                    context.queue.done(&delivery.receipt).await.expect("the queue")
+                }
             }
         }
     }

@@ -86,7 +86,13 @@ struct Nowhere;
 #[async_trait]
 impl Destination for Nowhere {
     fn limits(&self) -> Limits {
-        Limits { batch_records: 100, batch_bytes: 1 << 20, concurrency: 1, rate: None, first_pause: std::time::Duration::ZERO }
+        Limits {
+            batch_records: 100,
+            batch_bytes: 1 << 20,
+            concurrency: 1,
+            rate: None,
+            first_pause: std::time::Duration::ZERO,
+        }
     }
 
     async fn preflight(&self, _: PreflightRequest<'_>) -> Result<DestinationSchema, Fault> {
@@ -101,7 +107,8 @@ impl Destination for Nowhere {
 fn bench(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let folder = tempfile::tempdir().expect("a folder");
-    let store: Arc<dyn StateStore> = Arc::new(runtime.block_on(SqliteState::open(folder.path().join("state.db"))).expect("a state"));
+    let store: Arc<dyn StateStore> =
+        Arc::new(runtime.block_on(SqliteState::open(folder.path().join("state.db"))).expect("a state"));
     let mapping: Vec<_> = COLUMNS
         .iter()
         .map(|(name, _)| match *name {

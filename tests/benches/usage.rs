@@ -25,7 +25,12 @@ impl Usage {
     }
 
     pub fn end(&self, requests: u64) -> Measured {
-        Measured { seconds: self.begun.elapsed().as_secs_f64(), cpu_seconds: cpu_seconds() - self.cpu, peak_mb: peak_mb(), requests }
+        Measured {
+            seconds: self.begun.elapsed().as_secs_f64(),
+            cpu_seconds: cpu_seconds() - self.cpu,
+            peak_mb: peak_mb(),
+            requests,
+        }
     }
 }
 

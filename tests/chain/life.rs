@@ -38,8 +38,14 @@ impl Chain {
     /// Deploys the stack, makes both ends and the project.
     pub async fn deploy() -> Self {
         let (stack, warehouse, double) = (deploy().await, database().await, Double::start());
-        let rows = format!("insert into customers select i, 'c' || i || '@example.com', 'Name ' || i from generate_series(1, {RECORDS}) i");
-        warehouse.client.batch_execute("create table customers (id int primary key, email text, name text)").await.unwrap();
+        let rows = format!(
+            "insert into customers select i, 'c' || i || '@example.com', 'Name ' || i from generate_series(1, {RECORDS}) i"
+        );
+        warehouse
+            .client
+            .batch_execute("create table customers (id int primary key, email text, name text)")
+            .await
+            .unwrap();
         warehouse.client.batch_execute(&rows).await.unwrap();
         let project = tempfile::tempdir().unwrap();
         let store = Arc::new(DynamoState::new(&stack.clients, &stack.outputs.table));
@@ -107,7 +113,10 @@ impl Chain {
     }
 
     async fn closed(&self, sync: &str, id: &str) -> Run {
-        until(&format!("run {id} is closed"), async || self.store.run(sync, id).await.unwrap().is_some_and(|run| run.status.is_closed())).await;
+        until(&format!("run {id} is closed"), async || {
+            self.store.run(sync, id).await.unwrap().is_some_and(|run| run.status.is_closed())
+        })
+        .await;
         self.store.run(sync, id).await.unwrap().unwrap()
     }
 
@@ -150,7 +159,10 @@ impl Chain {
         let second = self.runs(SYNC).await.remove(0);
         assert!(matches!(second.trigger, Trigger::Schedule { .. }), "{:?}", second.trigger);
         let second = self.closed(SYNC, &second.id).await;
-        assert_eq!((second.status, second.tally.sent, second.counts.unchanged), (Status::Complete, 0, u64::from(RECORDS)));
+        assert_eq!(
+            (second.status, second.tally.sent, second.counts.unchanged),
+            (Status::Complete, 0, u64::from(RECORDS))
+        );
         assert_eq!(self.double.count(), before);
     }
 
@@ -159,13 +171,19 @@ impl Chain {
         let name = format!("{STACK}-watch");
         // No project has it, and nothing takes it away.
         self.stack.sluice(self.folder(), &["apply", "--yes", "--prune"]).said(0, &["othing"]);
-        let schedule = self.stack.clients.scheduler().get_schedule().group_name(&name).name(&name).send().await.unwrap();
+        let schedule =
+            self.stack.clients.scheduler().get_schedule().group_name(&name).name(&name).send().await.unwrap();
         assert_eq!(schedule.schedule_expression(), Some("rate(5 minutes)"));
         let event = serde_json::from_str(schedule.target().unwrap().input().unwrap()).unwrap();
         let answer = self.stack.extract(event).await;
         let watched = answer["watched"].as_array().unwrap_or_else(|| panic!("no look: {answer}"));
         assert_eq!(watched.iter().map(|w| w["sync"].as_str().unwrap()).collect::<Vec<_>>(), [CAUSED, SYNC]);
-        assert!(watched.iter().all(|w| w["seen"]["overdue"].is_null() && w["seen"]["freshness_missed"] == false && w["fault"].is_null()), "{answer}");
+        assert!(
+            watched.iter().all(|w| w["seen"]["overdue"].is_null()
+                && w["seen"]["freshness_missed"] == false
+                && w["fault"].is_null()),
+            "{answer}"
+        );
         assert!(watched[1]["seen"]["freshness_seconds"].is_u64(), "{answer}");
     }
 
@@ -189,7 +207,11 @@ impl Chain {
         self.double.forget();
         self.sql("update customers set name = 'Renamed' where id in (5, 700, 1999); delete from customers where id in (6, 1000); insert into customers values (3000, 'new@example.com', 'New')").await;
         let run = self.run(SYNC).await;
-        assert_eq!((run.tally.accepted(), run.counts.added, run.counts.changed, run.counts.removed), (6, 1, 3, 2), "{run:?}");
+        assert_eq!(
+            (run.tally.accepted(), run.counts.added, run.counts.changed, run.counts.removed),
+            (6, 1, 3, 2),
+            "{run:?}"
+        );
         let keys: BTreeSet<String> = self.delivered().into_keys().collect();
         assert_eq!(keys, ["1000", "1999", "3000", "5", "6", "700"].map(String::from).into());
         self.assert_arrived().await;
@@ -229,8 +251,8 @@ impl Chain {
         println!("chain: 429, then 503");
         self.sql("update customers set name = name || '.'").await;
         self.double.forget();
-        // Some tolerance, because requests that started apart may arrive together on a busy machine; fifteen batches that
-        // three writers have at once are well above it.
+        // Some tolerance, because requests that started apart may arrive together on a busy machine; fifteen batches
+        // that three writers have at once are well above it.
         self.double.quota(Quota::new(REQUESTS_A_SECOND as usize + 4, Duration::from_secs(1), RetryAfter::Seconds(1.0)));
         self.double.answer_next(2, Behaviour::retry_after(429, RetryAfter::Seconds(1.0)));
         self.double.answer_next(2, Behaviour::status(503));
@@ -250,10 +272,16 @@ impl Chain {
             assert_eq!(self.stack.extract(event("success")).await, json!({ "started": [CAUSED] }));
         }
         // Of two that begin at the same moment, one is skipped.
-        let begun = async || self.runs(CAUSED).await.into_iter().filter(|run| run.status != Status::Skipped).collect::<Vec<_>>();
+        let begun = async || {
+            self.runs(CAUSED).await.into_iter().filter(|run| run.status != Status::Skipped).collect::<Vec<_>>()
+        };
         until("the sync runs", async || begun().await.first().is_some_and(|run| run.status.is_closed())).await;
         let runs = begun().await;
-        assert_eq!((runs.len(), &runs[0].trigger), (1, &Trigger::Event { id: "e-success".into() }), "the event came twice and counts once");
+        assert_eq!(
+            (runs.len(), &runs[0].trigger),
+            (1, &Trigger::Event { id: "e-success".into() }),
+            "the event came twice and counts once"
+        );
         assert_eq!(runs[0].status, Status::Complete);
     }
 
@@ -280,7 +308,9 @@ impl Chain {
         // Its run will never end by itself: a newer one takes over, as after the stall time.
         let active = self.store.head(SYNC).await.unwrap();
         let stalled = self.store.run(SYNC, &active.active.unwrap().run).await.unwrap().unwrap();
-        engine::close::close_early(self.store.as_ref(), &domain::ports::SystemClock, stalled, Status::Incomplete, None).await.unwrap();
+        engine::close::close_early(self.store.as_ref(), &domain::ports::SystemClock, stalled, Status::Incomplete, None)
+            .await
+            .unwrap();
         self.sql("update customers set name = 'New' where id = 42").await;
         assert_eq!(self.run(SYNC).await.status, Status::Complete);
         self.assert_arrived().await;
@@ -290,7 +320,11 @@ impl Chain {
         assert_eq!(redriven, old);
         self.stack.put(&self.stack.queue, &redriven).await;
         until("the queue is empty", async || self.stack.depth(&self.stack.queue).await == 0).await;
-        assert_eq!((self.double.count(), self.store.head(SYNC).await.unwrap()), (count, state), "nothing was sent, nothing moved");
+        assert_eq!(
+            (self.double.count(), self.store.head(SYNC).await.unwrap()),
+            (count, state),
+            "nothing was sent, nothing moved"
+        );
         assert_eq!(self.stack.depth(&self.stack.dlq).await, 0);
         assert_eq!(self.run(SYNC).await.tally.sent, 0);
         self.assert_arrived().await;
@@ -326,7 +360,12 @@ impl Chain {
         self.stack.sluice(self.folder(), &["resume", SYNC]).said(0, &[SYNC]);
         self.stack.sluice(self.folder(), &["delete", CAUSED, "--yes"]).said(0, &[CAUSED]);
         self.stack.sluice(self.folder(), &["delete", SYNC, "--yes"]).said(0, &[SYNC]);
-        let answer = self.stack.functions.call(&self.stack.outputs.extractor, &json!({ "sync": SYNC, "check": true })).await.unwrap();
+        let answer = self
+            .stack
+            .functions
+            .call(&self.stack.outputs.extractor, &json!({ "sync": SYNC, "check": true }))
+            .await
+            .unwrap();
         assert_eq!(answer["fault"]["code"], "not_found", "{answer}");
     }
 }
@@ -337,10 +376,14 @@ fn kill_writers() -> usize {
     let mut killed = 0;
     for entry in std::fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
         let Some(id) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
-        let ours = std::fs::read(entry.path().join("environ")).is_ok_and(|e| e.split(|b| *b == 0).any(|line| line == name.as_bytes()));
-        let function = std::fs::read_link(entry.path().join("exe")).is_ok_and(|exe| exe.to_string_lossy().contains("bootstrap"));
+        let ours = std::fs::read(entry.path().join("environ"))
+            .is_ok_and(|e| e.split(|b| *b == 0).any(|line| line == name.as_bytes()));
+        let function =
+            std::fs::read_link(entry.path().join("exe")).is_ok_and(|exe| exe.to_string_lossy().contains("bootstrap"));
         if ours && function {
-            killed += usize::from(std::process::Command::new("kill").args(["-KILL", &id.to_string()]).status().is_ok_and(|s| s.success()));
+            killed += usize::from(
+                std::process::Command::new("kill").args(["-KILL", &id.to_string()]).status().is_ok_and(|s| s.success()),
+            );
         }
     }
     killed

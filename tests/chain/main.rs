@@ -1,12 +1,17 @@
-//! The whole chain as it is deployed: the real functions, built and packed by the SAM CLI; the real template, deployed by
-//! it to an AWS emulator; a PostgreSQL as the warehouse; an HTTP server that records as the destination. One stack, one
-//! test after another, in the order of a sync's life.
+//! The whole chain as it is deployed: the real functions, built and packed by the SAM CLI; the real template, deployed
+//! by it to an AWS emulator; a PostgreSQL as the warehouse; an HTTP server that records as the destination. One stack,
+//! one test after another, in the order of a sync's life.
 //!
-//! What the emulator cannot do, and is therefore not tested here: permissions (IAM is not enforced, so a missing one shows
-//! only on AWS; the template's policies are linted), memory limits, KMS, alarms (they are created, and never evaluated),
-//! X-Ray, VPCs, `StartMessageMoveTask` (the redrive is made by receiving and sending), and the architecture (the functions
-//! run as processes of this machine).
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test that cannot be set up fails, and a long one says where it is")]
+//! What the emulator cannot do, and is therefore not tested here: permissions (IAM is not enforced, so a missing one
+//! shows only on AWS; the template's policies are linted), memory limits, KMS, alarms (they are created, and never
+//! evaluated), X-Ray, VPCs, `StartMessageMoveTask` (the redrive is made by receiving and sending), and the architecture
+//! (the functions run as processes of this machine).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test that cannot be set up fails, and a long one says where it is"
+)]
 
 mod life;
 mod stack;

@@ -38,7 +38,10 @@ fn root() -> PathBuf {
 
 /// A tool of the venv that `tests/run` makes.
 fn tool(name: &str) -> Command {
-    let tools = PathBuf::from(std::env::var("SLUICEGATE_TEST_TOOLS").expect("SLUICEGATE_TEST_TOOLS is not set: start this test with ./tests/run"));
+    let tools = PathBuf::from(
+        std::env::var("SLUICEGATE_TEST_TOOLS")
+            .expect("SLUICEGATE_TEST_TOOLS is not set: start this test with ./tests/run"),
+    );
     let mut command = Command::new(tools.join(name));
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{}:{path}", tools.display())).current_dir(root()).stdin(Stdio::null());
@@ -66,7 +69,9 @@ pub async fn deploy() -> Deployed {
     let folder = root().join("target/chain");
     std::fs::create_dir_all(&folder).unwrap();
     let (list, template) = (folder.join("destinations.yaml"), folder.join("template.yaml"));
-    let entry = format!("destinations:\n  - {{ name: {DESTINATION}, concurrency: 3, rate: {REQUESTS_A_SECOND}/1s, timeout: {WRITER_TIMEOUT} }}\n");
+    let entry = format!(
+        "destinations:\n  - {{ name: {DESTINATION}, concurrency: 3, rate: {REQUESTS_A_SECOND}/1s, timeout: {WRITER_TIMEOUT} }}\n"
+    );
     std::fs::write(&list, entry).unwrap();
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
     let mut render = tool("python");
@@ -76,11 +81,17 @@ pub async fn deploy() -> Deployed {
     build.args(["build", "--beta-features", "--parameter-overrides"]).arg(format!("Architecture={architecture}"));
     build.arg("--template-file").arg(&template).arg("--build-dir").arg(folder.join("build"));
     // What cargo tells a test of its crate is nothing that the build of the functions should know.
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO") && name != "CARGO_HOME" && name != "CARGO_TARGET_DIR") {
+    for (name, _) in std::env::vars()
+        .filter(|(name, _)| name.starts_with("CARGO") && name != "CARGO_HOME" && name != "CARGO_TARGET_DIR")
+    {
         build.env_remove(name);
     }
     // The functions as they are deployed are made small, which takes longer than all that is tested here.
-    build.envs([("CARGO_PROFILE_RELEASE_LTO", "off"), ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"), ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")]);
+    build.envs([
+        ("CARGO_PROFILE_RELEASE_LTO", "off"),
+        ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"),
+        ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
+    ]);
     well(build);
     let mut deploy = tool("sam");
     deploy.args([
@@ -98,7 +109,8 @@ pub async fn deploy() -> Deployed {
     well(deploy);
     let clients = clients().await;
     let outputs = Stack::read(&clients, STACK).await.unwrap();
-    let url = async |name: String| clients.sqs().get_queue_url().queue_name(name).send().await.unwrap().queue_url.unwrap();
+    let url =
+        async |name: String| clients.sqs().get_queue_url().queue_name(name).send().await.unwrap().queue_url.unwrap();
     let (queue, dlq) = (url(format!("{STACK}-{DESTINATION}")).await, url(format!("{STACK}-{DESTINATION}-dlq")).await);
     Deployed { functions: Functions::new(&clients), outputs, queue, dlq, clients }
 }
@@ -109,7 +121,9 @@ impl Deployed {
         let mut command = Command::new(sluice());
         command.arg("--project").arg(project).args(arguments).args(["--stack", STACK]);
         on_emulator(&mut command);
-        Said::of(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("sluice starts"))
+        Said::of(
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("sluice starts"),
+        )
     }
 
     /// Invokes the extractor and waits for its answer.
@@ -119,7 +133,11 @@ impl Deployed {
 
     /// How many messages a queue has, hidden ones too.
     pub async fn depth(&self, url: &str) -> u64 {
-        let names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"];
+        let names = [
+            "ApproximateNumberOfMessages",
+            "ApproximateNumberOfMessagesNotVisible",
+            "ApproximateNumberOfMessagesDelayed",
+        ];
         let mut ask = self.clients.sqs().get_queue_attributes().queue_url(url);
         for name in names {
             ask = ask.attribute_names(name.into());
@@ -145,10 +163,22 @@ impl Deployed {
         let began = Instant::now();
         while bodies.len() < count {
             assert!(began.elapsed() < LONG, "{} of {count} messages came", bodies.len());
-            let received = sqs.receive_message().queue_url(url).max_number_of_messages(1).wait_time_seconds(1).send().await.unwrap();
+            let received = sqs
+                .receive_message()
+                .queue_url(url)
+                .max_number_of_messages(1)
+                .wait_time_seconds(1)
+                .send()
+                .await
+                .unwrap();
             for message in received.messages() {
                 bodies.push(message.body().unwrap().to_owned());
-                sqs.delete_message().queue_url(url).receipt_handle(message.receipt_handle().unwrap()).send().await.unwrap();
+                sqs.delete_message()
+                    .queue_url(url)
+                    .receipt_handle(message.receipt_handle().unwrap())
+                    .send()
+                    .await
+                    .unwrap();
             }
         }
         bodies

@@ -25,11 +25,21 @@ fn fields(fixture: &Fixture) -> [(&'static str, Type, bool); 3] {
 }
 
 fn layout_of(fields: &[(&str, Type, bool)]) -> Layout {
-    Layout::new(fields.iter().map(|(name, kind, identifier)| Field { name: (*name).into(), kind: *kind, identifier: *identifier }).collect())
+    Layout::new(
+        fields
+            .iter()
+            .map(|(name, kind, identifier)| Field { name: (*name).into(), kind: *kind, identifier: *identifier })
+            .collect(),
+    )
 }
 
 /// Writes records given as values in the order of `fields`, which need not be the layout's.
-async fn write(destination: &dyn Destination, op: Op, fields: &[(&str, Type, bool)], records: &[Vec<Value<'_>>]) -> Result<Vec<Outcome>, WriteError> {
+async fn write(
+    destination: &dyn Destination,
+    op: Op,
+    fields: &[(&str, Type, bool)],
+    records: &[Vec<Value<'_>>],
+) -> Result<Vec<Outcome>, WriteError> {
     let layout = layout_of(fields);
     let bytes: Vec<Vec<u8>> = records
         .iter()
@@ -86,7 +96,11 @@ fn held(id: i64, email: Option<&str>, n: Option<i64>) -> Held {
 
 #[test]
 fn every_destination_of_the_registry_has_a_fixture() {
-    assert_eq!(destinations::REGISTRY.iter().map(|e| e.name).collect::<Vec<_>>(), names(), "add the fixture in fixtures.rs");
+    assert_eq!(
+        destinations::REGISTRY.iter().map(|e| e.name).collect::<Vec<_>>(),
+        names(),
+        "add the fixture in fixtures.rs"
+    );
 }
 
 #[test]
@@ -164,16 +178,34 @@ async fn upsert_creates_then_updates(fixture: &Fixture) {
     }
     let first = [(1, Value::Text("a"), Value::Int(1)), (2, Value::Text("b"), Value::Int(2))];
     assert!(send(fixture, Op::Upsert, &first).await.iter().all(|o| accepted(o, Effect::Created)));
-    let second = [(3, Value::Text("c"), Value::Int(3)), (2, Value::Text("B"), Value::Int(2)), (1, Value::Text("a"), Value::Int(1))];
+    let second = [
+        (3, Value::Text("c"), Value::Int(3)),
+        (2, Value::Text("B"), Value::Int(2)),
+        (1, Value::Text("a"), Value::Int(1)),
+    ];
     let outcomes = send(fixture, Op::Upsert, &second).await;
     let effects = [Effect::Created, Effect::Updated, Effect::Updated];
     assert!(outcomes.iter().zip(effects).all(|(o, e)| accepted(o, e)), "in the batch's order: {outcomes:?}");
     let now = vec![held(1, Some("a"), Some(1)), held(2, Some("B"), Some(2)), held(3, Some("c"), Some(3))];
     assert_eq!(fixture.held().await, now);
-    assert!(send(fixture, Op::Upsert, &second).await.iter().all(|o| accepted(o, Effect::Updated)), "again changes nothing");
+    assert!(
+        send(fixture, Op::Upsert, &second).await.iter().all(|o| accepted(o, Effect::Updated)),
+        "again changes nothing"
+    );
     assert_eq!(fixture.held().await, now);
     if let Some(read) = read_back(fixture, &[1, 9]).await {
-        assert_eq!(read, [Some(vec![Value::Text("a"), Value::Int(1), Value::Int(1)].into_iter().map(|v| format!("{v:?}")).collect()), None]);
+        assert_eq!(
+            read,
+            [
+                Some(
+                    vec![Value::Text("a"), Value::Int(1), Value::Int(1)]
+                        .into_iter()
+                        .map(|v| format!("{v:?}"))
+                        .collect()
+                ),
+                None
+            ]
+        );
     }
 }
 
@@ -194,7 +226,12 @@ async fn read_in(fixture: &Fixture, layout: &Layout, ids: &[i64]) -> Option<Vec<
         .collect();
     let read = fixture.destination.read(layout, &identifiers).await.unwrap();
     assert_eq!(read.is_some(), fixture.can_be_read);
-    Some(read?.into_iter().map(|record| record.map(|cells| Cells(&cells).values().map(|v| format!("{v:?}")).collect())).collect())
+    Some(
+        read?
+            .into_iter()
+            .map(|record| record.map(|cells| Cells(&cells).values().map(|v| format!("{v:?}")).collect()))
+            .collect(),
+    )
 }
 
 async fn a_missing_field_stays_and_null_clears(fixture: &Fixture) {
@@ -202,8 +239,12 @@ async fn a_missing_field_stays_and_null_clears(fixture: &Fixture) {
         return;
     }
     send(fixture, Op::Upsert, &[(1, Value::Text("a"), Value::Int(1)), (2, Value::Text("b"), Value::Int(2))]).await;
-    let outcomes =
-        send(fixture, Op::Upsert, &[(1, Value::Missing, Value::Int(5)), (2, Value::Text("c"), Value::Null), (3, Value::Missing, Value::Missing)]).await;
+    let outcomes = send(
+        fixture,
+        Op::Upsert,
+        &[(1, Value::Missing, Value::Int(5)), (2, Value::Text("c"), Value::Null), (3, Value::Missing, Value::Missing)],
+    )
+    .await;
     assert!(outcomes.iter().all(|o| matches!(o, Outcome::Accepted { .. })), "{outcomes:?}");
     assert_eq!(fixture.held().await, [held(1, Some("a"), Some(5)), held(2, Some("c"), None), held(3, None, None)]);
 }
@@ -213,10 +254,14 @@ async fn update_never_inserts(fixture: &Fixture) {
         return;
     }
     send(fixture, Op::Upsert, &[(1, Value::Text("a"), Value::Int(1))]).await;
-    let outcomes = send(fixture, Op::Update, &[(7, Value::Text("x"), Value::Int(7)), (1, Value::Text("z"), Value::Missing)]).await;
+    let outcomes =
+        send(fixture, Op::Update, &[(7, Value::Text("x"), Value::Int(7)), (1, Value::Text("z"), Value::Missing)]).await;
     assert_eq!(outcomes[0], Outcome::Skipped { reason: "not_found".into() });
     assert!(accepted(&outcomes[1], Effect::Updated));
-    assert!(accepted(&send(fixture, Op::Update, &[(1, Value::Text("z"), Value::Int(1))]).await[0], Effect::Updated), "equal is accepted");
+    assert!(
+        accepted(&send(fixture, Op::Update, &[(1, Value::Text("z"), Value::Int(1))]).await[0], Effect::Updated),
+        "equal is accepted"
+    );
     assert_eq!(fixture.held().await, [held(1, Some("z"), Some(1))]);
 }
 
@@ -224,7 +269,8 @@ async fn append_inserts(fixture: &Fixture) {
     if !fixture.honours(Mode::Append) {
         return;
     }
-    let outcomes = send(fixture, Op::Append, &[(1, Value::Text("a"), Value::Null), (2, Value::Missing, Value::Int(2))]).await;
+    let outcomes =
+        send(fixture, Op::Append, &[(1, Value::Text("a"), Value::Null), (2, Value::Missing, Value::Int(2))]).await;
     assert!(outcomes.iter().all(|o| accepted(o, Effect::Created)), "{outcomes:?}");
     assert_eq!(fixture.held().await, [held(1, Some("a"), None), held(2, None, Some(2))]);
 }
@@ -239,7 +285,10 @@ async fn delete_is_done_once_and_again(fixture: &Fixture) {
         assert_eq!(fixture.held().await, [held(2, Some("b"), Some(2))]);
         // As the engine asks for what it deleted: by the identifier alone.
         let there = read_in(fixture, &layout_of(&fields(fixture)[..1]), &[1, 2]).await;
-        assert_eq!(there.map(|there| there.iter().map(Option::is_some).collect()), fixture.can_be_read.then(|| vec![false, true]));
+        assert_eq!(
+            there.map(|there| there.iter().map(Option::is_some).collect()),
+            fixture.can_be_read.then(|| vec![false, true])
+        );
     }
 }
 
@@ -251,11 +300,15 @@ async fn a_bad_record_is_the_one_rejected(fixture: &Fixture) {
     let rejected: Vec<usize> = outcomes.iter().enumerate().filter(|(_, o)| is_rejected(o)).map(|(at, _)| at).collect();
     assert_eq!(rejected, [12], "{outcomes:?}");
     assert!(outcomes.iter().filter(|o| !is_rejected(o)).all(|o| accepted(o, Effect::Created)));
-    assert_eq!(fixture.held().await.iter().map(|(id, ..)| *id).collect::<Vec<_>>(), (1..=20).filter(|id| *id != 13).collect::<Vec<_>>());
+    assert_eq!(
+        fixture.held().await.iter().map(|(id, ..)| *id).collect::<Vec<_>>(),
+        (1..=20).filter(|id| *id != 13).collect::<Vec<_>>()
+    );
 }
 
 async fn a_full_batch_and_odd_text_arrive(fixture: &Fixture) {
-    let odd = ["é🌊ü", "it's \"quoted\" \\ {a,b} $1 ?", "'); drop table t; --", "", "  spaces  ", "line\nbreak\ttab", "NULL"];
+    let odd =
+        ["é🌊ü", "it's \"quoted\" \\ {a,b} $1 ?", "'); drop table t; --", "", "  spaces  ", "line\nbreak\ttab", "NULL"];
     let count = i64::try_from(fixture.destination.limits().batch_records.max(odd.len())).unwrap();
     let text = |id: i64| odd[usize::try_from(id).unwrap() % odd.len()];
     let records: Vec<_> = (0..count).map(|id| (id, Value::Text(text(id)), Value::Int(id))).collect();

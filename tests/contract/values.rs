@@ -1,5 +1,5 @@
-//! Values arrive as they are, or are refused by record: every type of PostgreSQL from one table to another, to an SQLite
-//! file and back, read back by the run itself.
+//! Values arrive as they are, or are refused by record: every type of PostgreSQL from one table to another, to an
+//! SQLite file and back, read back by the run itself.
 
 #![allow(clippy::unwrap_used, reason = "all of this is test code, helpers outside of test functions included")]
 
@@ -28,13 +28,24 @@ async fn project(setup: &str, columns: &[&str]) -> (TestDatabase, Project) {
 }
 
 async fn texts(db: &TestDatabase, sql: &str) -> Vec<String> {
-    db.client.query(sql, &[]).await.unwrap().iter().map(|row| row.get::<_, Option<String>>(0).unwrap_or("∅".into())).collect()
+    db.client
+        .query(sql, &[])
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| row.get::<_, Option<String>>(0).unwrap_or("∅".into()))
+        .collect()
 }
 
 #[track_caller]
 fn landed(run: &Run, records: u64) {
     assert_eq!((run.status, run.tally.accepted()), (Status::Complete, records), "{run:#?}");
-    assert_eq!((run.tally.read_back.checked, run.tally.read_back.landed), (records, records), "{:?}", run.tally.read_back);
+    assert_eq!(
+        (run.tally.read_back.checked, run.tally.read_back.landed),
+        (records, records),
+        "{:?}",
+        run.tally.read_back
+    );
 }
 
 /// A type with values of it, as PostgreSQL writes them.
@@ -85,11 +96,15 @@ const TYPES: [(&str, &[&str]); 40] = [
 #[ignore = "needs PostgreSQL: ./tests/run"]
 async fn every_type_arrives_in_a_column_of_its_own_type() {
     let names: Vec<String> = (0..TYPES.len()).map(|n| format!("c{n}")).collect();
-    let columns = names.iter().zip(TYPES).map(|(name, (kind, _))| format!("{name} {kind}")).collect::<Vec<_>>().join(", ");
-    let mut setup = format!("create table src (id int primary key, {columns}); create table dst (like src including all);");
+    let columns =
+        names.iter().zip(TYPES).map(|(name, (kind, _))| format!("{name} {kind}")).collect::<Vec<_>>().join(", ");
+    let mut setup =
+        format!("create table src (id int primary key, {columns}); create table dst (like src including all);");
     let rows = TYPES.iter().map(|(_, values)| values.len()).max().unwrap();
     for row in 0..rows {
-        let cell = |(kind, values): &(&str, &[&str])| values.get(row).map_or("null".into(), |v| format!("'{}'::{kind}", v.replace('\'', "''")));
+        let cell = |(kind, values): &(&str, &[&str])| {
+            values.get(row).map_or("null".into(), |v| format!("'{}'::{kind}", v.replace('\'', "''")))
+        };
         setup += &format!("insert into src values ({row}, {});", TYPES.iter().map(cell).collect::<Vec<_>>().join(", "));
     }
     let (db, project) = project(&setup, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
@@ -131,9 +146,16 @@ async fn what_a_column_would_round_or_cut_is_refused_by_record() {
         );
         let (db, project) = project(&setup, &["v"]).await;
         let run = project.run().await;
-        assert_eq!((run.status, run.tally.accepted(), run.tally.rejected), (Status::Partial, 3, 1), "{from} {to}: {run:#?}");
+        assert_eq!(
+            (run.status, run.tally.accepted(), run.tally.rejected),
+            (Status::Partial, 3, 1),
+            "{from} {to}: {run:#?}"
+        );
         let reason = &run.tally.reasons["value_too_wide"];
-        assert!(reason.key == "2" && reason.detail.contains("`v`") && reason.detail.contains("round it in the model"), "{reason:?}");
+        assert!(
+            reason.key == "2" && reason.detail.contains("`v`") && reason.detail.contains("round it in the model"),
+            "{reason:?}"
+        );
         assert_eq!(texts(&db, "select id::text from dst order by id").await, ["1", "3", "4"], "{from} {to}");
         assert_eq!(run.tally.read_back.landed, 3, "{from} {to}: {:?}", run.tally.read_back);
     }
@@ -154,15 +176,29 @@ async fn a_unique_value_moves_and_is_swapped() {
     let pairs = async || texts(&db, "select id || email from dst order by id").await;
     // A chain, a swap, a ring, and the value of a record that goes.
     for (change, expected) in [
-        ("update src set email = case id when 1 then 'b' when 2 then 'x' else email end", ["1b", "2x", "3c", "4d", "5e"].as_slice()),
-        ("update src set email = case id when 3 then 'd' when 4 then 'c' else email end", &["1b", "2x", "3d", "4c", "5e"]),
-        ("update src set email = case id when 1 then 'x' when 2 then 'e' when 5 then 'b' else email end", &["1x", "2e", "3d", "4c", "5b"]),
+        (
+            "update src set email = case id when 1 then 'b' when 2 then 'x' else email end",
+            ["1b", "2x", "3c", "4d", "5e"].as_slice(),
+        ),
+        (
+            "update src set email = case id when 3 then 'd' when 4 then 'c' else email end",
+            &["1b", "2x", "3d", "4c", "5e"],
+        ),
+        (
+            "update src set email = case id when 1 then 'x' when 2 then 'e' when 5 then 'b' else email end",
+            &["1x", "2e", "3d", "4c", "5b"],
+        ),
         ("delete from src where id = 5; update src set email = 'b' where id = 1", &["1b", "2e", "3d", "4c"]),
         ("delete from src where id = 4; insert into src values (6, 'c', 0)", &["1b", "2e", "3d", "6c"]),
     ] {
         db.client.batch_execute(change).await.unwrap();
         let run = project.run().await;
-        assert_eq!((run.status, run.tally.rejected, run.tally.exhausted), (Status::Complete, 0, 0), "{change}: {:?}", run.tally);
+        assert_eq!(
+            (run.status, run.tally.rejected, run.tally.exhausted),
+            (Status::Complete, 0, 0),
+            "{change}: {:?}",
+            run.tally
+        );
         assert_eq!(pairs().await, expected, "{change}");
     }
     // What nobody gives up is refused, and the others arrive.
@@ -188,7 +224,11 @@ async fn columns_that_nobody_maps_and_triggers_harm_no_sync() {
     )
     .await;
     let run = project.run().await;
-    assert_eq!((run.status, run.tally.accepted(), run.tally.rejected, run.tally.requests), (Status::Partial, 1, 1, 1), "{run:#?}");
+    assert_eq!(
+        (run.status, run.tally.accepted(), run.tally.rejected, run.tally.requests),
+        (Status::Partial, 1, 1, 1),
+        "{run:#?}"
+    );
     let reason = &run.tally.reasons["changed_by_trigger"];
     assert!(reason.key == "B" && reason.detail.contains("trigger"), "{reason:?}");
     // Mapped, it is told with a cast that works.
@@ -207,7 +247,12 @@ async fn identifiers_are_what_their_column_takes_them_for() {
         ("int", "7", "007", "8"),
         ("numeric", "7.0", "7", "8"),
         ("char(5)", "a", "a ", "b"),
-        ("uuid", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "b0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
+        (
+            "uuid",
+            "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+            "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11",
+            "b0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+        ),
         ("text collate blind", "Ada", "ada", "bob"),
     ] {
         let setup = format!(

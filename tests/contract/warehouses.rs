@@ -1,6 +1,8 @@
 //! What every warehouse must do. The suite walks the registry: a warehouse without a fixture fails it.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
+mod postgres;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +19,8 @@ use serde_json::json;
 use support::postgres::TestDatabase;
 
 /// What is said of an infinite value.
-const INFINITY: &str = "infinity, which few systems know: write nullif(COLUMN, 'infinity') in the model, or another value in its place";
+const INFINITY: &str =
+    "infinity, which few systems know: write nullif(COLUMN, 'infinity') in the model, or another value in its place";
 
 /// A value and how the warehouse's SQL writes it.
 type Literal = (&'static str, Value<'static>);
@@ -67,7 +70,11 @@ fn every_warehouse_of_the_registry_has_a_fixture() {
     assert_eq!(registered, FIXTURES, "a warehouse and its fixture come together");
     assert!(registered.is_sorted());
     for entry in warehouses::REGISTRY {
-        assert!((entry.schema)().as_object().is_some_and(|s| s.contains_key("properties")), "{} describes its settings", entry.name);
+        assert!(
+            (entry.schema)().as_object().is_some_and(|s| s.contains_key("properties")),
+            "{} describes its settings",
+            entry.name
+        );
         assert!(warehouses::find(entry.name).is_some() && !entry.about.is_empty());
     }
 }
@@ -110,7 +117,8 @@ async fn values_come_back(f: &Fixture) {
 
 async fn columns_are_described(f: &Fixture) {
     let warehouse = f.open().await;
-    let columns: Vec<_> = f.literals.iter().enumerate().map(|(i, (sql, _))| format!("{sql} as \"Column {i}\"")).collect();
+    let columns: Vec<_> =
+        f.literals.iter().enumerate().map(|(i, (sql, _))| format!("{sql} as \"Column {i}\"")).collect();
     let sql = format!("-- a model\nselect {};", columns.join(", "));
     let described = warehouse.describe(&query(&sql)).await.unwrap();
     assert!(described.findings.is_empty(), "{}: {:?}", f.name, described.findings);
@@ -120,11 +128,20 @@ async fn columns_are_described(f: &Fixture) {
     for (i, column) in described.columns.iter().enumerate() {
         assert_eq!(column.name, format!("Column {i}"));
         let value = row.value(i);
-        let fits = column.kind == Type::Any || value.is_empty() || matches!(value, Value::Unreadable(_)) || value.type_name() == column.kind.to_string();
+        let fits = column.kind == Type::Any
+            || value.is_empty()
+            || matches!(value, Value::Unreadable(_))
+            || value.type_name() == column.kind.to_string();
         assert!(fits, "{}: column {i} is described as {} and holds {value:?}", f.name, column.kind);
     }
     let twice = warehouse.describe(&query("select 1 as a, 2 as b, 3 as a")).await.unwrap();
-    assert_eq!(twice.findings.iter().filter(|x| x.is_error() && x.what.contains("`a`")).count(), 1, "{}: {:?}", f.name, twice.findings);
+    assert_eq!(
+        twice.findings.iter().filter(|x| x.is_error() && x.what.contains("`a`")).count(),
+        1,
+        "{}: {:?}",
+        f.name,
+        twice.findings
+    );
 }
 
 async fn rows_come_in_order_over_several_batches(f: &Fixture) {
@@ -195,7 +212,8 @@ async fn a_dropped_stream_stops(f: &Fixture) {
             eventually(async || writer.execute_batch("begin exclusive; commit").is_ok()).await;
         }
         Keep::Postgres(database) => {
-            let others = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
+            let others =
+                "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
             eventually(async || database.client.query_one(others, &[]).await.unwrap().get::<_, i64>(0) == 0).await;
         }
     }
@@ -207,13 +225,20 @@ async fn a_model_only_reads(f: &Fixture) {
         let fault = read(&*warehouse, sql).await.unwrap_err().1;
         assert_eq!(fault.code, Code::ModelFailed, "{}: {sql}: {fault}", f.name);
     }
-    assert_eq!(numbers(&read(&*warehouse, "select count(*) as n from kept").await.unwrap()), [1], "{}: nothing was written", f.name);
+    assert_eq!(
+        numbers(&read(&*warehouse, "select count(*) as n from kept").await.unwrap()),
+        [1],
+        "{}: nothing was written",
+        f.name
+    );
 }
 
 async fn nobody_there_is_named(f: &Fixture) {
     let (config, address) = &f.nowhere;
     let warehouse = open(f.name, config, Path::new("/nowhere")).await;
-    for fault in [warehouse.describe(&query("select 1")).await.unwrap_err(), read(&*warehouse, "select 1").await.unwrap_err().1] {
+    for fault in
+        [warehouse.describe(&query("select 1")).await.unwrap_err(), read(&*warehouse, "select 1").await.unwrap_err().1]
+    {
         assert_eq!(fault.code, Code::WarehouseUnreachable, "{fault}");
         assert!(fault.what.contains(address.as_str()), "{fault}");
     }
@@ -288,7 +313,10 @@ const DECIMAL_38: &str = "-12345678901234567890123456789012345.678";
 
 fn sqlite_fixture() -> Fixture {
     let folder = tempfile::tempdir().unwrap();
-    rusqlite::Connection::open(folder.path().join("test.db")).unwrap().execute_batch("create table kept (a); insert into kept values (1)").unwrap();
+    rusqlite::Connection::open(folder.path().join("test.db"))
+        .unwrap()
+        .execute_batch("create table kept (a); insert into kept values (1)")
+        .unwrap();
     Fixture {
         name: "sqlite",
         config: json!({ "path": "test.db" }),
@@ -311,10 +339,20 @@ fn sqlite_fixture() -> Fixture {
         fails_halfway: "with recursive s(n) as (select 1 union all select n + 1 from s where n < 5000) \
                         select n, abs(case when n = 3000 then -9223372036854775807 - 1 else n end) as f from s",
         endless: "with recursive s(n) as (select 1 union all select n + 1 from s) select n from s, kept",
-        writes: &["delete from kept returning a", "insert into kept values (2) returning a", "with x as (select 1) insert into kept select 2 from x"],
+        writes: &[
+            "delete from kept returning a",
+            "insert into kept values (2) returning a",
+            "with x as (select 1) insert into kept select 2 from x",
+        ],
         cursors: vec![
-            ("select 1 as n, 10 as c union all select 2, 20 union all select 3, 30 union all select 4, 40", Value::Int(30)),
-            ("select 1 as n, 'a' as c union all select 2, 'b' union all select 3, 'c''d' union all select 4, 'é'", Value::Text("c'd")),
+            (
+                "select 1 as n, 10 as c union all select 2, 20 union all select 3, 30 union all select 4, 40",
+                Value::Int(30),
+            ),
+            (
+                "select 1 as n, 'a' as c union all select 2, 'b' union all select 3, 'c''d' union all select 4, 'é'",
+                Value::Text("c'd"),
+            ),
             (
                 "select 1 as n, '1969-12-31' as c union all select 2, '1970-01-01' union all select 3, '1970-01-02' union all select 4, '2026-01-01'",
                 Value::Date(1),
@@ -369,7 +407,10 @@ async fn postgres_fixture() -> Fixture {
             ("array['é\"', '']", Value::Json("[\"é\\\"\",\"\"]")),
             ("array[1.50, 2]::numeric[]", Value::Json("[1.5,2]")),
             ("array['low']::tier[]", Value::Json("[\"low\"]")),
-            ("'00000000-0000-0000-0000-0000000000ff'::uuid", Value::Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255])),
+            (
+                "'00000000-0000-0000-0000-0000000000ff'::uuid",
+                Value::Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255]),
+            ),
             ("'2001:db8::1'::inet", Value::Text("2001:db8::1")),
             ("'192.0.2.0/24'::cidr", Value::Text("192.0.2.0/24")),
             ("'08:00:2b:01:02:03'::macaddr", Value::Text("08:00:2b:01:02:03")),
@@ -386,7 +427,10 @@ async fn postgres_fixture() -> Fixture {
         cursors: vec![
             ("select * from (values (1, 10), (2, 20), (3, 30), (4, 40)) as v(n, c)", Value::Int(30)),
             ("select * from (values (1, 'a'), (2, 'b'), (3, 'c''d'), (4, 'd')) as v(n, c)", Value::Text("c'd")),
-            ("select * from (values (1, date '1969-12-31'), (2, '1970-01-01'), (3, '1970-01-02'), (4, '2026-01-01')) as v(n, c)", Value::Date(1)),
+            (
+                "select * from (values (1, date '1969-12-31'), (2, '1970-01-01'), (3, '1970-01-02'), (4, '2026-01-01')) as v(n, c)",
+                Value::Date(1),
+            ),
             (
                 "select * from (values (1, timestamp '1969-12-31'), (2, '1970-01-01'), (3, '1970-01-01 00:00:00.000001'), (4, '2026-01-01')) as v(n, c)",
                 Value::DateTime(1),
@@ -398,71 +442,4 @@ async fn postgres_fixture() -> Fixture {
         ],
         keep: Keep::Postgres(Box::new(database)),
     }
-}
-
-// ---------------------------------------------------------------------------------------------------
-// What only PostgreSQL has
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs PostgreSQL: ./tests/run"]
-async fn postgres_names_columns_it_cannot_read_and_timeouts() {
-    let database = support::postgres::database().await;
-    let mut config = database.connection_config();
-    config["statement_timeout"] = json!("50ms");
-    let warehouse = open("postgres", &config, Path::new("/nowhere")).await;
-    let described = warehouse.describe(&query("select 1 as a, '1'::money as price, 'x'::tsvector as words")).await.unwrap();
-    assert!(described.findings.is_empty(), "what nobody maps harms nobody: {:?}", described.findings);
-    let told: Vec<(&str, bool)> = described.unreadable.iter().map(|(column, finding)| (column.as_str(), finding.is_error())).collect();
-    assert_eq!(told, [("price", true), ("words", true)]);
-    assert!(described.unreadable[0].1.fix.contains("price::numeric") && described.unreadable[1].1.fix.contains("words::text"), "{described:?}");
-    let (_, fault) = read(&*warehouse, "select pg_sleep(600)::text as a").await.unwrap_err();
-    assert_eq!(fault.code, Code::ModelTimeout);
-    assert!(fault.what.contains("50ms"), "{fault}");
-    config["database"] = json!("no_such_database");
-    let fault = open("postgres", &config, Path::new("/nowhere")).await.describe(&query("select 1")).await.unwrap_err();
-    assert_eq!(fault.code, Code::WarehouseDenied, "{fault}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs PostgreSQL: ./tests/run"]
-async fn a_postgres_that_goes_away_while_rows_come_is_a_fault() {
-    let database = support::postgres::database().await;
-    let warehouse = open("postgres", &database.connection_config(), Path::new("/nowhere")).await;
-    let mut rows = warehouse.rows(&query("select generate_series(1, 1000000000000) as n")).await.unwrap();
-    assert!(!rows.next().await.unwrap().unwrap().is_empty());
-    let others = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
-    database.client.batch_execute(others).await.unwrap();
-    let fault = loop {
-        match rows.next().await {
-            Some(Ok(_)) => {}
-            Some(Err(fault)) => break fault,
-            None => panic!("a stream that broke off looks like one that came to its end"),
-        }
-    };
-    assert_eq!(fault.code, Code::WarehouseUnreachable, "{fault}");
-}
-
-/// The server's certificate is checked against the authority that signed it, and not taken from anybody else.
-#[tokio::test]
-#[ignore = "needs PostgreSQL: ./tests/run"]
-async fn postgres_is_read_over_a_verified_connection() {
-    let authority = std::env::var("SLUICEGATE_TEST_POSTGRES_CA").expect("tests/run starts a server with TLS and names the authority's certificate");
-    let database = support::postgres::database().await;
-    let mut config = database.connection_config();
-    let over_tls = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
-    for (tls, ca_file) in [("verify-full", Some(&authority)), ("require", None)] {
-        config["tls"] = json!(tls);
-        config.as_object_mut().unwrap().remove("ca_file");
-        if let Some(file) = ca_file {
-            config["ca_file"] = json!(file);
-        }
-        let warehouse = open("postgres", &config, Path::new("/")).await;
-        let mut rows = warehouse.rows(&query(over_tls)).await.unwrap();
-        let batch = futures_util::StreamExt::next(&mut rows).await.unwrap().unwrap();
-        assert_eq!(batch.rows().next().unwrap().value(0), domain::value::Value::Bool(true), "{tls}");
-    }
-    config["tls"] = json!("verify-full");
-    let fault = open("postgres", &config, Path::new("/")).await.describe(&query(over_tls)).await.unwrap_err();
-    assert_eq!(fault.code, Code::WarehouseUnreachable, "{fault}");
-    assert!(fault.what.to_lowercase().contains("certificate"), "{fault}");
 }

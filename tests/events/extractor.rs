@@ -29,7 +29,9 @@ const MESSAGE: usize = 262_144;
 #[ignore = "needs the AWS emulator: ./tests/run"]
 async fn a_tick_begins_one_run_however_often_it_comes() {
     let house = House::new(12, MESSAGE).await;
-    for (file, tick) in [("scheduled", "1f6c8a52-0b1e-4f0e-9d3c-7c1f2d9a4b60"), ("rule", "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa")] {
+    for (file, tick) in
+        [("scheduled", "1f6c8a52-0b1e-4f0e-9d3c-7c1f2d9a4b60"), ("rule", "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa")]
+    {
         let event = event(&format!("extractor/{file}.json"));
         let answer = house.extract(event.clone(), "i1").await.unwrap();
         assert_eq!(answer["run"]["sync"], SYNC, "{file}: {answer}");
@@ -97,7 +99,11 @@ async fn a_guard_is_overruled_for_the_plan_that_was_looked_at() {
 async fn events_of_other_systems_concern_those_who_wait_for_them() {
     let house = House::new(1, MESSAGE).await;
     for file in ["other-system-failed", "not-for-us"] {
-        assert_eq!(house.extract(event(&format!("extractor/{file}.json")), "i1").await.unwrap(), json!({ "started": [] }), "{file}");
+        assert_eq!(
+            house.extract(event(&format!("extractor/{file}.json")), "i1").await.unwrap(),
+            json!({ "started": [] }),
+            "{file}"
+        );
     }
     // The function that the sync would run in does not exist here: that it is asked for shows in the fault.
     let fault = house.extract(event("extractor/other-system.json"), "i2").await.unwrap_err();
@@ -133,17 +139,25 @@ async fn a_run_that_is_not_there_or_over_is_not_gone_on_with() {
 async fn a_sync_that_is_not_there_is_named() {
     let house = House::new(1, MESSAGE).await;
     let fault = house.extract(event("extractor/unknown-sync.json"), "i1").await.unwrap_err();
-    assert!(fault.code == Code::NotFound && fault.what.contains("crm-kontacts") && fault.next_step().contains("apply"), "{fault}");
+    assert!(
+        fault.code == Code::NotFound && fault.what.contains("crm-kontacts") && fault.next_step().contains("apply"),
+        "{fault}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the AWS emulator: ./tests/run"]
 async fn a_secret_that_is_missing_fails_a_run_that_everyone_can_see() {
     let mut house = House::new(1, MESSAGE).await;
-    house.definition.destination.config["headers"] = json!({ "authorization": "Bearer ${secret:sluicegate/none#token}" });
+    house.definition.destination.config["headers"] =
+        json!({ "authorization": "Bearer ${secret:sluicegate/none#token}" });
     house.extractor.definitions.put(&house.definition, crate::house::now()).await.unwrap();
     let answer = house.extract(event("extractor/manual.json"), "i1").await.unwrap();
-    assert_eq!((&answer["run"]["status"], &answer["run"]["fault"]["code"]), (&json!("failed"), &json!("secret_missing")), "{answer}");
+    assert_eq!(
+        (&answer["run"]["status"], &answer["run"]["fault"]["code"]),
+        (&json!("failed"), &json!("secret_missing")),
+        "{answer}"
+    );
     assert!(answer["run"]["fault"]["what"].as_str().unwrap().contains("sluicegate/none"), "{answer}");
     assert_eq!(house.runs().await.len(), 1);
     assert!(house.store().head(SYNC).await.unwrap().active.is_none(), "the next run may begin");

@@ -49,12 +49,18 @@ impl House {
     /// `rows` contacts that were never synced. `message` is the most bytes of a message.
     pub async fn new(rows: u32, message: usize) -> Self {
         let clients = support::aws::clients().await;
-        let (table, bucket, prefix) = (support::aws::name("t"), support::aws::bucket().await, format!("{}-", support::aws::name("p")));
+        let (table, bucket, prefix) =
+            (support::aws::name("t"), support::aws::bucket().await, format!("{}-", support::aws::name("p")));
         aws::state::create_table(&clients, &table).await.unwrap();
-        let create = async |name: String| clients.sqs().create_queue().queue_name(name).send().await.unwrap().queue_url.unwrap();
-        let (queue, dlq) = (create(format!("{prefix}{CONNECTION}")).await, create(format!("{prefix}{CONNECTION}-dlq")).await);
+        let create =
+            async |name: String| clients.sqs().create_queue().queue_name(name).send().await.unwrap().queue_url.unwrap();
+        let (queue, dlq) =
+            (create(format!("{prefix}{CONNECTION}")).await, create(format!("{prefix}{CONNECTION}-dlq")).await);
         let (folder, double) = (tempfile::tempdir().unwrap(), Double::start());
-        support::project::execute(&folder.path().join("w.db"), "create table contacts (id integer primary key, email text)");
+        support::project::execute(
+            &folder.path().join("w.db"),
+            "create table contacts (id integer primary key, email text)",
+        );
         let common = CommonSettings {
             stack: "sluicegate".into(),
             table: table.clone(),
@@ -69,7 +75,13 @@ impl House {
         };
         let definition = definition(folder.path(), &double);
         Definitions::new(&clients, &table).put(&definition, SystemClock.now()).await.unwrap();
-        let settings = WriterSettings { common: common.clone(), queue_url: queue.clone(), dlq_url: dlq.clone(), destination: CONNECTION.into(), rate: None };
+        let settings = WriterSettings {
+            common: common.clone(),
+            queue_url: queue.clone(),
+            dlq_url: dlq.clone(),
+            destination: CONNECTION.into(),
+            rate: None,
+        };
         let house = Self {
             extractor: extractor::services::ExtractorServices::new(
                 ExtractorSettings { common, queue_prefix: prefix, requests_per_message: 1, lateness: None },
@@ -100,7 +112,12 @@ impl House {
     }
 
     /// The same by another process.
-    pub async fn extract_by(&self, extractor: &extractor::services::ExtractorServices, event: Value, invocation: &str) -> Result<Value, domain::fault::Fault> {
+    pub async fn extract_by(
+        &self,
+        extractor: &extractor::services::ExtractorServices,
+        event: Value,
+        invocation: &str,
+    ) -> Result<Value, domain::fault::Fault> {
         let answer = extractor::handler::handle(extractor, lambda(event, invocation, Duration::from_secs(600))).await?;
         Ok(serde_json::to_value(answer).unwrap())
     }
@@ -126,7 +143,14 @@ impl House {
                 return texts;
             }
             for message in received {
-                self.clients.sqs().delete_message().queue_url(url).receipt_handle(message.receipt_handle().unwrap()).send().await.unwrap();
+                self.clients
+                    .sqs()
+                    .delete_message()
+                    .queue_url(url)
+                    .receipt_handle(message.receipt_handle().unwrap())
+                    .send()
+                    .await
+                    .unwrap();
                 texts.push(message.body().unwrap().to_owned());
             }
         }

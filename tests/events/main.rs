@@ -1,5 +1,5 @@
-//! Every file of `events/` is handed to the real handler, on the state and the queues of the AWS emulator, and what must
-//! follow is what follows. A file without a line here fails the test.
+//! Every file of `events/` is handed to the real handler, on the state and the queues of the AWS emulator, and what
+//! must follow is what follows. A file without a line here fails the test.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up fails")]
 
 mod extractor;
@@ -19,7 +19,10 @@ fn every_file_of_events_is_a_test_and_is_listed() {
         let files: BTreeSet<String> = files.map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
         assert_eq!(files, tested.iter().map(|name| format!("{name}.json")).collect(), "{folder}");
         for file in files {
-            assert!(readme.contains(&format!("| `{folder}/{file}` |")), "events/README.md does not list {folder}/{file}");
+            assert!(
+                readme.contains(&format!("| `{folder}/{file}` |")),
+                "events/README.md does not list {folder}/{file}"
+            );
         }
     }
 }

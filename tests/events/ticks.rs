@@ -22,11 +22,22 @@ async fn extractors_begun_by_one_tick_at_the_same_time_make_one_run() {
     let answers = [answers.0.unwrap(), answers.1.unwrap(), answers.2.unwrap()];
     let (begun, skipped): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.get("run").is_some());
     assert_eq!(begun.len(), 1, "{answers:?}");
-    assert!(skipped.iter().all(|answer| ["already_run", "run_active"].contains(&answer["skipped"]["code"].as_str().unwrap())), "{skipped:?}");
+    assert!(
+        skipped
+            .iter()
+            .all(|answer| ["already_run", "run_active"].contains(&answer["skipped"]["code"].as_str().unwrap())),
+        "{skipped:?}"
+    );
     house.deliver().await;
-    let (skipped, runs): (Vec<_>, Vec<_>) = house.runs().await.into_iter().partition(|run| run.status == Status::Skipped);
+    let (skipped, runs): (Vec<_>, Vec<_>) =
+        house.runs().await.into_iter().partition(|run| run.status == Status::Skipped);
     assert_eq!((runs.len(), runs[0].status, runs[0].tally.accepted()), (1, Status::Complete, 40));
-    assert!(skipped.iter().all(|run| run.fault.as_ref().unwrap().code == Code::RunActive && run.tally == Default::default()), "{skipped:?}");
+    assert!(
+        skipped
+            .iter()
+            .all(|run| run.fault.as_ref().unwrap().code == Code::RunActive && run.tally == Default::default()),
+        "{skipped:?}"
+    );
     assert_eq!((house.double.records().len(), house.double.duplicates()), (40, 0));
 }
 
@@ -47,13 +58,21 @@ async fn a_run_that_nobody_goes_on_with_is_taken_over_and_its_messages_change_no
     house.extractor.metrics = Metrics::with_writer("sluicegate", said.clone());
     house.sql("update contacts set email = 'newer' where id <= 10");
     let later = house.extract(event("extractor/manual.json"), "i3").await.unwrap();
-    assert_eq!(later["run"]["counts"]["changed"].as_u64().unwrap() + later["run"]["counts"]["added"].as_u64().unwrap(), 10, "{later}");
+    assert_eq!(
+        later["run"]["counts"]["changed"].as_u64().unwrap() + later["run"]["counts"]["added"].as_u64().unwrap(),
+        10,
+        "{later}"
+    );
     house.deliver().await;
     let runs = house.runs().await;
     assert_eq!((runs[0].status, runs[0].tally.accepted(), runs[1].status), (Status::Complete, 10, Status::Incomplete));
     assert_eq!(runs[1].fault.as_ref().map(|fault| fault.code), Some(Code::Stalled));
     assert!(runs[1].tally.accepted() == 5 && runs[1].tally.unsent == 5, "{:?}", runs[1].tally);
-    assert_eq!((said.sum("RunsStarted"), said.sum("RunsIncomplete"), said.sum("RecordsUnsent")), (1.0, 1.0, 5.0), "who watches is told of it");
+    assert_eq!(
+        (said.sum("RunsStarted"), said.sum("RunsIncomplete"), said.sum("RecordsUnsent")),
+        (1.0, 1.0, 5.0),
+        "who watches is told of it"
+    );
     // The message that was lost comes after all, with what the records were then.
     let count = house.double.count();
     assert_eq!(house.write(with_bodies("writer/redriven.json", &[&texts[1]])).await, Vec::<String>::new());

@@ -36,10 +36,19 @@ async fn damage(house: &House) {
     let items = client.scan().table_name(table).projection_expression("pk, sk").send().await.unwrap().items.unwrap();
     for key in items {
         match (key["pk"].as_s().unwrap().as_str(), key["sk"].as_s().unwrap().as_str()) {
-            ("definitions", "broken") => {
-                drop(client.update_item().table_name(table).set_key(Some(key)).update_expression("REMOVE version").send().await.unwrap())
+            ("definitions", "broken") => drop(
+                client
+                    .update_item()
+                    .table_name(table)
+                    .set_key(Some(key))
+                    .update_expression("REMOVE version")
+                    .send()
+                    .await
+                    .unwrap(),
+            ),
+            ("definition#gone", _) => {
+                drop(client.delete_item().table_name(table).set_key(Some(key)).send().await.unwrap())
             }
-            ("definition#gone", _) => drop(client.delete_item().table_name(table).set_key(Some(key)).send().await.unwrap()),
             _ => {}
         }
     }
@@ -67,7 +76,10 @@ async fn every_sync_is_looked_at_and_none_hides_another() {
     }
     apply(&house, "stuck", json!("manual"), json!({})).await;
     let active = Some(ActiveRun { run: "r1".into(), since: hours_ago(2) });
-    for (sync, head) in [("late", Head { delivered: Some(hours_ago(2)), ..Head::default() }), ("stuck", Head { active, ..Head::default() })] {
+    for (sync, head) in [
+        ("late", Head { delivered: Some(hours_ago(2)), ..Head::default() }),
+        ("stuck", Head { active, ..Head::default() }),
+    ] {
         assert!(house.store().put_head(sync, &head).await.unwrap());
     }
 
@@ -78,7 +90,12 @@ async fn every_sync_is_looked_at_and_none_hides_another() {
     for sync in ["broken", "gone"] {
         assert!(of(sync)["seen"].is_null() && of(sync)["fault"]["code"] == "state_unusable", "{}", of(sync));
     }
-    assert_eq!(of("hourly")["seen"]["overdue"], json!({ "since": null, "due": of("hourly")["seen"]["overdue"]["due"] }), "{}", of("hourly"));
+    assert_eq!(
+        of("hourly")["seen"]["overdue"],
+        json!({ "since": null, "due": of("hourly")["seen"]["overdue"]["due"] }),
+        "{}",
+        of("hourly")
+    );
     assert_eq!((&of("paused")["paused"], &of("paused")["seen"]["overdue"]), (&json!(true), &Value::Null));
     assert_eq!(of("stuck")["seen"]["stalled"]["run"], "r1");
 
@@ -135,7 +152,12 @@ async fn people_are_told_once_that_nothing_runs_and_once_that_it_does() {
     assert!(house.store().put_head("hourly", &Head { delivered: Some(hours_ago(3)), ..head }).await.unwrap());
     for _ in 0..2 {
         let watched = watch(&house).await;
-        assert!(watched.iter().any(|w| w["sync"] == "hourly" && w["seen"]["overdue"].is_object() && w["seen"]["freshness_missed"] == true), "{watched:?}");
+        assert!(
+            watched.iter().any(|w| w["sync"] == "hourly"
+                && w["seen"]["overdue"].is_object()
+                && w["seen"]["freshness_missed"] == true),
+            "{watched:?}"
+        );
         assert_eq!(told(), ["Sync hourly: stale, overdue"], "told once, although another channel has no secret");
     }
     let alert = people.requests()[0].json();

@@ -10,7 +10,8 @@ use support::page::Page;
 
 use crate::house::{House, event, ids, with_bodies};
 
-pub const TESTED: &[&str] = &["delivered-again", "one", "pointer", "redriven", "several-one-poisoned", "throttled", "unreadable"];
+pub const TESTED: &[&str] =
+    &["delivered-again", "one", "pointer", "redriven", "several-one-poisoned", "throttled", "unreadable"];
 
 const MESSAGE: usize = 262_144;
 const NONE: [String; 0] = [];
@@ -29,7 +30,10 @@ async fn planned(rows: u32, message: usize) -> (House, Vec<String>) {
 async fn a_batch_is_delivered_once_however_often_it_comes() {
     let (house, texts) = planned(5, MESSAGE).await;
     assert_eq!(house.write(with_bodies("writer/one.json", &[&texts[0]])).await, NONE);
-    assert_eq!((house.run().await.status, house.double.records().len(), house.double.count()), (Status::Complete, 5, 1));
+    assert_eq!(
+        (house.run().await.status, house.double.records().len(), house.double.count()),
+        (Status::Complete, 5, 1)
+    );
     assert_eq!(house.write(with_bodies("writer/delivered-again.json", &[&texts[0]])).await, NONE);
     assert_eq!(house.double.count(), 1);
     // A newer run makes it old.
@@ -38,7 +42,11 @@ async fn a_batch_is_delivered_once_however_often_it_comes() {
     house.deliver().await;
     let (count, head) = (house.double.count(), house.store().head(crate::house::SYNC).await.unwrap());
     assert_eq!(house.write(with_bodies("writer/redriven.json", &[&texts[0]])).await, NONE);
-    assert_eq!((house.double.count(), house.store().head(crate::house::SYNC).await.unwrap()), (count, head), "nothing was sent, nothing moved");
+    assert_eq!(
+        (house.double.count(), house.store().head(crate::house::SYNC).await.unwrap()),
+        (count, head),
+        "nothing was sent, nothing moved"
+    );
     assert_eq!(house.take(&house.dlq).await, NONE);
 }
 
@@ -69,7 +77,8 @@ async fn what_is_no_batch_is_set_aside() {
 async fn a_batch_that_is_larger_than_a_message_comes_out_of_the_bucket() {
     let house = House::new(0, 4096).await;
     let long = "x".repeat(2000);
-    house.sql(&format!("delete from contacts; insert into contacts values (1, '{long}'), (2, '{long}'), (3, '{long}')"));
+    house
+        .sql(&format!("delete from contacts; insert into contacts values (1, '{long}'), (2, '{long}'), (3, '{long}')"));
     house.extract(event("extractor/manual.json"), "i1").await.unwrap();
     let texts = house.take(&house.queue).await;
     assert!(texts.len() == 1 && texts[0].len() < 4096, "it points at the bucket");

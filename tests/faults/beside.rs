@@ -1,5 +1,5 @@
-//! Two processes: a run is held at each of its calls, the next one takes over and comes to its end, and the first goes on as
-//! if nothing had been: it writes what is old by now, and commits it. One more run makes it good.
+//! Two processes: a run is held at each of its calls, the next one takes over and comes to its end, and the first goes
+//! on as if nothing had been: it writes what is old by now, and commits it. One more run makes it good.
 
 use std::time::Duration;
 
@@ -47,7 +47,8 @@ fn every_call(ways: Ways, mode: Mode, end: End, ahead: Duration) {
     'calls: for call in 1.. {
         for mutation in [Mutation::Nothing, Mutation::Mixed] {
             let reached = play(&rig, &model, Point { call, end }, mutation, ahead);
-            let reached = reached.unwrap_or_else(|e| panic!("{mode}, {end:?} at call {call}, {mutation:?}, ahead by {ahead:?}: {e}"));
+            let reached = reached
+                .unwrap_or_else(|e| panic!("{mode}, {end:?} at call {call}, {mutation:?}, ahead by {ahead:?}: {e}"));
             if !reached {
                 break 'calls;
             }

@@ -56,7 +56,8 @@ impl Case<'_> {
         // Whoever forgets a doubt too early is found out when the rows go back to what the state remembers.
         model.back_to_base();
         rig.run_well(&model).map_err(say)?;
-        broken(rig.mode, &model, &rig.view(), surplus).map_or(Ok(true), |e| Err(say(format!("after the rows went back: {e}"))))
+        broken(rig.mode, &model, &rig.view(), surplus)
+            .map_or(Ok(true), |e| Err(say(format!("after the rows went back: {e}"))))
     }
 
     /// An undisturbed run makes everything good, and the one after that has nothing to do.
@@ -84,7 +85,10 @@ impl Case<'_> {
     fn check(&self) -> bool {
         match self.play() {
             Ok(reached) => reached,
-            Err(e) => panic!("{:?}, {:?}, then {:?}, more {:?}, seed {}: {e}", self.from.mode, self.point, self.mutation, self.more, self.seed),
+            Err(e) => panic!(
+                "{:?}, {:?}, then {:?}, more {:?}, seed {}: {e}",
+                self.from.mode, self.point, self.mutation, self.more, self.seed
+            ),
         }
     }
 }
@@ -116,7 +120,8 @@ pub fn every_point((from, model): &(Rig, Model), end: End, mutations: &[Mutation
     let mut points = 0;
     for call in 1.. {
         let point = Point { call, end };
-        let case = |mutation: &Mutation| Case { from, model, point, mutation: *mutation, more: Vec::new(), seed: call as u64 };
+        let case =
+            |mutation: &Mutation| Case { from, model, point, mutation: *mutation, more: Vec::new(), seed: call as u64 };
         if !mutations.iter().all(|mutation| case(mutation).check()) {
             break;
         }
@@ -241,8 +246,9 @@ fn messages_for_several_requests_survive_a_crash_after_every_call() {
 
 /// Every way in which a destination may take jobs.
 fn with_jobs() -> impl Iterator<Item = (Rig, Model)> {
-    let all =
-        [Mode::Upsert, Mode::Mirror, Mode::Append].into_iter().flat_map(|mode| [Begin::AtSubmit, Begin::AtPoll, Begin::AfterPoll].map(|begin| (mode, begin)));
+    let all = [Mode::Upsert, Mode::Mirror, Mode::Append]
+        .into_iter()
+        .flat_map(|mode| [Begin::AtSubmit, Begin::AtPoll, Begin::AfterPoll].map(|begin| (mode, begin)));
     all.map(|(mode, begin)| after_a_change(Rig::with_jobs(mode, begin)))
 }
 

@@ -59,7 +59,11 @@ impl Killed {
     /// Brings the warehouse to where the model is.
     pub fn save(&self) {
         let rows: Vec<String> = self.model.rows.iter().map(|(key, name)| format!("({key}, '{name}')")).collect();
-        let insert = if rows.is_empty() { String::new() } else { format!("insert into customers (id, name) values {};", rows.join(",")) };
+        let insert = if rows.is_empty() {
+            String::new()
+        } else {
+            format!("insert into customers (id, name) values {};", rows.join(","))
+        };
         execute(&self.project.path("warehouse.db"), &format!("begin; delete from customers; {insert} commit;"));
     }
 
@@ -78,7 +82,11 @@ impl Killed {
     /// Runs to the end. The run, or why it is not complete.
     pub fn run_well(&self) -> Result<Value, String> {
         let said = self.project.sluice(&["--json", "run", SYNC]);
-        if said.code == 0 { Ok(said.json()) } else { Err(format!("an undisturbed run ended with {}: {} {}", said.code, said.out, said.err)) }
+        if said.code == 0 {
+            Ok(said.json())
+        } else {
+            Err(format!("an undisturbed run ended with {}: {} {}", said.code, said.out, said.err))
+        }
     }
 
     /// Starts a run and kills it after this time, if it is still there.
@@ -99,12 +107,17 @@ impl Killed {
     /// What the destination has and got.
     pub fn view(&self) -> View {
         let double = &self.project.double;
-        let mut rows: Rows = self.project.there().values().map(|fields| (fields["id"].as_i64().expect("a key"), name(fields))).collect();
+        let mut rows: Rows =
+            self.project.there().values().map(|fields| (fields["id"].as_i64().expect("a key"), name(fields))).collect();
         if !self.is_table() {
             rows.extend(FOREIGN.map(|key| (key, format!("foreign {key}"))));
         }
-        let delivery =
-            |d: support::double::Delivered| Delivery { key: d.fields["id"].as_i64().expect("a key"), name: name(&d.fields), id: d.id, operation: d.operation };
+        let delivery = |d: support::double::Delivered| Delivery {
+            key: d.fields["id"].as_i64().expect("a key"),
+            name: name(&d.fields),
+            id: d.id,
+            operation: d.operation,
+        };
         View { rows, deliveries: double.deliveries().into_iter().map(delivery).collect(), requests: double.count() }
     }
 
@@ -122,7 +135,11 @@ impl Killed {
         let said = self.project.sluice(&["--json", "runs", SYNC, "--limit", "1000"]);
         assert_eq!(said.code, 0, "{said:?}");
         let runs = said.json();
-        runs.as_array().expect("a list").iter().map(|run| run["status"].as_str().expect("a status").to_owned()).collect()
+        runs.as_array()
+            .expect("a list")
+            .iter()
+            .map(|run| run["status"].as_str().expect("a status").to_owned())
+            .collect()
     }
 
     /// An undisturbed run makes everything good, the one after that has nothing to do, and no run shows as running.
@@ -133,7 +150,8 @@ impl Killed {
             return Err(broken);
         }
         let idle = self.run_well()?;
-        let to_send: u64 = ["added", "changed", "removed"].iter().map(|of| idle["counts"][of].as_u64().unwrap_or(u64::MAX)).sum();
+        let to_send: u64 =
+            ["added", "changed", "removed"].iter().map(|of| idle["counts"][of].as_u64().unwrap_or(u64::MAX)).sum();
         let requests = self.view().requests - view.requests;
         if to_send > 0 || requests > 0 {
             return Err(format!("the run after that made {requests} requests: {}", idle["counts"]));

@@ -48,7 +48,8 @@ fn rounds(mut killed: Killed, count: u64, disturb: impl Fn(&Killed, &mut Rng)) {
         killed.model.change(EACH, &mut rng);
         killed.save();
         disturb(&killed, &mut rng);
-        round(&mut killed, whole, &mut rng).unwrap_or_else(|e| panic!("seed {seed}, {:?}, {whole:?} long: {e}", killed.mode));
+        round(&mut killed, whole, &mut rng)
+            .unwrap_or_else(|e| panic!("seed {seed}, {:?}, {whole:?} long: {e}", killed.mode));
     }
     let incomplete = killed.statuses().iter().filter(|status| *status == "incomplete").count();
     assert!(incomplete > 0, "of {} kills none hit a run at work", killed.kills);

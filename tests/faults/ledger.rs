@@ -135,7 +135,11 @@ impl Ledger {
     fn work(&self, job: &mut Pending) {
         if job.outcomes.is_none() {
             let records: Vec<BatchRecord<'_>> = read_body(&job.body);
-            job.outcomes = Some(self.take(&WriteBatch { sync: &job.sync, op: job.op, layout: &job.layout, records: &records }, usize::MAX));
+            job.outcomes =
+                Some(self.take(
+                    &WriteBatch { sync: &job.sync, op: job.op, layout: &job.layout, records: &records },
+                    usize::MAX,
+                ));
         }
     }
 
@@ -149,7 +153,9 @@ impl Ledger {
             let key = &match fields.get("id") {
                 Some(Value::Int(key)) => *key,
                 // Compared without regard to case.
-                Some(Value::Text(key)) => key.to_lowercase().strip_prefix("row-").and_then(|key| key.parse().ok()).expect("a key"),
+                Some(Value::Text(key)) => {
+                    key.to_lowercase().strip_prefix("row-").and_then(|key| key.parse().ok()).expect("a key")
+                }
                 _ => panic!("a record without its identifier"),
             };
             let id = record.stable_id(batch.sync);

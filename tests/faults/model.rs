@@ -52,8 +52,15 @@ pub const REFUSED: &str = "refused";
 pub const LONGEST: usize = 60;
 
 /// The mutations after which every row can be delivered.
-pub const MUTATIONS: [Mutation; 7] =
-    [Mutation::Nothing, Mutation::Revert, Mutation::DeleteAdded, Mutation::ReAdd, Mutation::Again, Mutation::DeleteChanged, Mutation::Mixed];
+pub const MUTATIONS: [Mutation; 7] = [
+    Mutation::Nothing,
+    Mutation::Revert,
+    Mutation::DeleteAdded,
+    Mutation::ReAdd,
+    Mutation::Again,
+    Mutation::DeleteChanged,
+    Mutation::Mixed,
+];
 
 impl Model {
     /// So many rows, which nobody has yet.
@@ -147,7 +154,12 @@ impl Model {
     }
 
     fn apply(&mut self, mutation: Mutation, rng: &mut Rng, mut chosen: impl FnMut(&mut Rng) -> bool) {
-        let changed: Vec<i64> = self.rows.iter().filter(|(key, name)| self.base.get(key).is_some_and(|b| b != *name)).map(|(key, _)| *key).collect();
+        let changed: Vec<i64> = self
+            .rows
+            .iter()
+            .filter(|(key, name)| self.base.get(key).is_some_and(|b| b != *name))
+            .map(|(key, _)| *key)
+            .collect();
         let added: Vec<i64> = self.rows.keys().filter(|key| !self.base.contains_key(key)).copied().collect();
         let deleted: Vec<i64> = self.base.keys().filter(|key| !self.rows.contains_key(key)).copied().collect();
         let mut of = |keys: &[i64], rng: &mut Rng| keys.iter().copied().filter(|_| chosen(rng)).collect::<Vec<_>>();
@@ -156,8 +168,12 @@ impl Model {
             Mutation::Revert => of(&changed, rng).into_iter().for_each(|key| self.put(key, self.base[&key].clone())),
             Mutation::DeleteAdded => of(&added, rng).iter().for_each(|key| drop(self.rows.remove(key))),
             Mutation::DeleteChanged => of(&changed, rng).iter().for_each(|key| drop(self.rows.remove(key))),
-            Mutation::Refused => of(&[changed, added].concat(), rng).into_iter().for_each(|key| self.put(key, REFUSED.into())),
-            Mutation::Invalid => of(&[changed, added].concat(), rng).into_iter().for_each(|key| self.put(key, "x".repeat(LONGEST + 1))),
+            Mutation::Refused => {
+                of(&[changed, added].concat(), rng).into_iter().for_each(|key| self.put(key, REFUSED.into()))
+            }
+            Mutation::Invalid => {
+                of(&[changed, added].concat(), rng).into_iter().for_each(|key| self.put(key, "x".repeat(LONGEST + 1)))
+            }
             Mutation::Again => of(&[changed, added].concat(), rng).into_iter().for_each(|key| self.put_new(key)),
             Mutation::ReAdd => {
                 for key in of(&deleted, rng) {

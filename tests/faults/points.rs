@@ -22,8 +22,8 @@ use domain::limiter::{Lease, LimiterState};
 use domain::manifest::ManifestPage;
 use domain::outcome::{Outcome, WriteError};
 use domain::ports::{
-    BatchQueue, BatchRef, BucketStore, Claim, DeadLetterStore, Delivery, Destination, HeadStore, LimiterStore, Limits, PreflightRequest, Progress, Receipt,
-    RunStore, StateStore,
+    BatchQueue, BatchRef, BucketStore, Claim, DeadLetterStore, Delivery, Destination, HeadStore, LimiterStore, Limits,
+    PreflightRequest, Progress, Receipt, RunStore, StateStore,
 };
 use domain::run::{BatchState, Run, Tally};
 use domain::schema::{DestinationField, DestinationSchema};
@@ -68,7 +68,14 @@ pub struct Points {
 
 impl Points {
     pub fn new(point: Point) -> Arc<Self> {
-        Arc::new(Self { point, calls: Mutex::default(), dead: AtomicBool::new(false), died: Notify::new(), held: Notify::new(), let_go: Notify::new() })
+        Arc::new(Self {
+            point,
+            calls: Mutex::default(),
+            dead: AtomicBool::new(false),
+            died: Notify::new(),
+            held: Notify::new(),
+            let_go: Notify::new(),
+        })
     }
 
     /// The names of the calls so far.
@@ -137,7 +144,11 @@ impl Points {
         if self.dead.load(Ordering::Acquire) || self.is_last(chosen) {
             return self.die().await;
         }
-        if chosen && self.point.end == End::Lost { Err(Fault::new(Code::StateUnusable, format!("The answer to `{name}` was lost."))) } else { done }
+        if chosen && self.point.end == End::Lost {
+            Err(Fault::new(Code::StateUnusable, format!("The answer to `{name}` was lost.")))
+        } else {
+            done
+        }
     }
 }
 
@@ -174,7 +185,9 @@ impl Recording {
         let done = call(begin);
         match points.point.end {
             _ if points.is_last(chosen) => points.die().await,
-            End::Lost if chosen => told(Err(WriteError::Unavailable { after: None, detail: "the answer was lost".into() })),
+            End::Lost if chosen => {
+                told(Err(WriteError::Unavailable { after: None, detail: "the answer was lost".into() }))
+            }
             _ => told(Ok(done)),
         }
     }
@@ -214,7 +227,8 @@ impl Destination for Recording {
     }
 
     async fn preflight(&self, _: PreflightRequest<'_>) -> Result<DestinationSchema, Fault> {
-        let field = |name: &str, equality| DestinationField { name: name.into(), equality, ..DestinationField::default() };
+        let field =
+            |name: &str, equality| DestinationField { name: name.into(), equality, ..DestinationField::default() };
         let fields = self.folds.then(|| vec![field("id", Equality::IgnoresCase), field("name", Equality::Exact)]);
         Ok(DestinationSchema { fields, ..DestinationSchema::default() })
     }
@@ -310,11 +324,23 @@ impl RunStore for CountedPort<dyn StateStore> {
         counted!(self.runs(sync, most))
     }
 
-    async fn claim(&self, batch: BatchRef<'_>, generation: u64, doubt: &[u8], now: Millis, until: Millis) -> Result<Claim, Fault> {
+    async fn claim(
+        &self,
+        batch: BatchRef<'_>,
+        generation: u64,
+        doubt: &[u8],
+        now: Millis,
+        until: Millis,
+    ) -> Result<Claim, Fault> {
         counted!(self.claim(batch, generation, doubt, now, until))
     }
 
-    async fn settle(&self, batch: BatchRef<'_>, state: &BatchState, progress: Option<Millis>) -> Result<Progress, Fault> {
+    async fn settle(
+        &self,
+        batch: BatchRef<'_>,
+        state: &BatchState,
+        progress: Option<Millis>,
+    ) -> Result<Progress, Fault> {
         counted!(self.settle(batch, state, progress))
     }
 

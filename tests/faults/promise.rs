@@ -36,7 +36,9 @@ pub struct View {
 
 /// The first thing that does not hold. `surplus`: how many records may have been appended twice.
 pub fn broken(mode: Mode, model: &Model, view: &View, surplus: usize) -> Option<String> {
-    if let Some(key) = FOREIGN.clone().find(|key| view.rows.get(key).is_none_or(|name| *name != format!("foreign {key}"))) {
+    if let Some(key) =
+        FOREIGN.clone().find(|key| view.rows.get(key).is_none_or(|name| *name != format!("foreign {key}")))
+    {
         return Some(format!("row {key}, which was there before we came, is {:?}", view.rows.get(&key)));
     }
     if mode == Mode::Append { append(model, view, surplus) } else { state(mode, model, view) }
@@ -46,9 +48,12 @@ fn state(mode: Mode, model: &Model, view: &View) -> Option<String> {
     if let Some((key, name)) = model.rows.iter().find(|(key, name)| view.rows.get(key) != Some(name)) {
         return Some(format!("the model has {key} as `{name}`, the destination as {:?}", view.rows.get(key)));
     }
-    let extra: Vec<_> = view.rows.iter().filter(|(key, _)| !model.rows.contains_key(key) && !FOREIGN.contains(key)).collect();
+    let extra: Vec<_> =
+        view.rows.iter().filter(|(key, _)| !model.rows.contains_key(key) && !FOREIGN.contains(key)).collect();
     if mode == Mode::Mirror {
-        return extra.first().map(|(key, name)| format!("the destination has {key} as `{name}`, the model has it no more"));
+        return extra
+            .first()
+            .map(|(key, name)| format!("the destination has {key} as `{name}`, the model has it no more"));
     }
     let never = extra.iter().find(|(key, name)| !model.ever.contains(&(**key, (*name).clone())));
     never.map(|(key, name)| format!("the destination has {key} as `{name}`, which never was in the model"))

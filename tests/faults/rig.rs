@@ -10,7 +10,9 @@ use domain::cells;
 use domain::clock::Millis;
 use domain::fault::Fault;
 use domain::mode::Mode;
-use domain::ports::{BatchQueue, Clock, Limits, ModelSchema, Query, RowFilter, RowStream, RunStore, StateStore, Warehouse};
+use domain::ports::{
+    BatchQueue, Clock, Limits, ModelSchema, Query, RowFilter, RowStream, RunStore, StateStore, Warehouse,
+};
 use domain::row::{Column, RowBatch};
 use domain::run::{Run, Status, Trigger};
 use domain::sync::Sync;
@@ -135,8 +137,8 @@ impl Rig {
         Attempt { run, calls: points.calls(), reached: points.reached() }
     }
 
-    /// Runs the sync and approves what guards ask about, as a person would who means it; to the end or to this point of the
-    /// run that was approved.
+    /// Runs the sync and approves what guards ask about, as a person would who means it; to the end or to this point of
+    /// the run that was approved.
     pub fn run_approved(&self, model: &Model, point: Point) -> Attempt {
         let first = self.again().run(model, NOWHERE);
         match first.run {
@@ -148,13 +150,16 @@ impl Rig {
         }
     }
 
-    /// Runs the sync on this model and holds the run at this point, while another process, whose clock is ahead by so much,
-    /// finds the model as it is `now`, takes over and runs to its end. Then the first one goes on. Returns what the second came to;
-    /// `None`: the first was over before the point.
+    /// Runs the sync on this model and holds the run at this point, while another process, whose clock is ahead by so
+    /// much, finds the model as it is `now`, takes over and runs to its end. Then the first one goes on. Returns what
+    /// the second came to; `None`: the first was over before the point.
     pub fn run_beside(&self, model: &Model, point: Point, now: &Model, ahead: Duration) -> Option<Result<Run, Fault>> {
         let points = Points::new(point);
         runtime().block_on(async {
-            let (first, second) = (self.engine(model, &points, Duration::ZERO).await, self.engine(now, &Points::new(NOWHERE), ahead).await);
+            let (first, second) = (
+                self.engine(model, &points, Duration::ZERO).await,
+                self.engine(now, &Points::new(NOWHERE), ahead).await,
+            );
             let asked = request(None);
             let held = local::drive::run(&first, &asked);
             tokio::pin!(held);
@@ -173,12 +178,24 @@ impl Rig {
     }
 
     async fn engine(&self, model: &Model, points: &Arc<Points>, ahead: Duration) -> Engine {
-        let limits = Limits { batch_records: BATCH, batch_bytes: 1 << 20, concurrency: 1, rate: None, first_pause: Duration::from_millis(1) };
+        let limits = Limits {
+            batch_records: BATCH,
+            batch_bytes: 1 << 20,
+            concurrency: 1,
+            rate: None,
+            first_pause: Duration::from_millis(1),
+        };
         let state: Arc<dyn StateStore> = Arc::new(SqliteState::open(self.file()).await.expect("the state opens"));
         let store: Arc<dyn StateStore> = Arc::new(CountedPort { points: points.clone(), port: state });
         let queue: Arc<dyn BatchQueue> = Arc::new(MemoryQueue::new(Duration::from_secs(3600)));
         let clock = Arc::new(Ahead(ahead));
-        let recording = Recording { points: points.clone(), ledger: self.ledger.clone(), limits, begin: self.begin, folds: self.ways.text_keys };
+        let recording = Recording {
+            points: points.clone(),
+            ledger: self.ledger.clone(),
+            limits,
+            begin: self.begin,
+            folds: self.ways.text_keys,
+        };
         let context = Context {
             sync: Arc::new(sync(self.mode, self.ways)),
             destination: Arc::new(recording),
@@ -208,10 +225,12 @@ impl Rig {
     /// Runs the sync to its end, by a clock that is ahead by so much.
     pub fn run_well_at(&self, model: &Model, ahead: Duration) -> Result<Run, String> {
         match self.run_as(model, NOWHERE, None, ahead).run {
-            Some(Ok(Run { status: Status::Blocked, plan_hash, .. })) => match self.run_as(model, NOWHERE, plan_hash, ahead).run {
-                Some(Ok(run)) => Ok(run),
-                _ => Err("an approved run failed".into()),
-            },
+            Some(Ok(Run { status: Status::Blocked, plan_hash, .. })) => {
+                match self.run_as(model, NOWHERE, plan_hash, ahead).run {
+                    Some(Ok(run)) => Ok(run),
+                    _ => Err("an approved run failed".into()),
+                }
+            }
             Some(Ok(run)) => Ok(run),
             Some(Err(fault)) => Err(format!("an undisturbed run failed: {fault}")),
             None => Err("an undisturbed run died".into()),
@@ -220,7 +239,9 @@ impl Rig {
 
     /// All runs, newest first.
     pub fn history(&self) -> Vec<Run> {
-        runtime().block_on(async { SqliteState::open(self.file()).await.expect("the state").runs("crm", 1000).await.expect("the runs") })
+        runtime().block_on(async {
+            SqliteState::open(self.file()).await.expect("the state").runs("crm", 1000).await.expect("the runs")
+        })
     }
 }
 

@@ -91,7 +91,11 @@ fn in_the_middle_of_the_enqueue() {
     let (run, before) = (killed.start(), killed.view().requests);
     wait_until("every writer is busy", || killed.project.double.count() == before + WRITERS as u64);
     assert_eq!(in_state(&killed, "select count(*) from progress where total is null"), 0, "no batch is settled");
-    assert_eq!(in_state(&killed, "select count(*) from progress"), 1, "only the run before knows how many batches it had");
+    assert_eq!(
+        in_state(&killed, "select count(*) from progress"),
+        1,
+        "only the run before knows how many batches it had"
+    );
     kill_and_recover(&mut killed, run, Mutation::DeleteAdded);
 }
 
@@ -114,7 +118,9 @@ fn between_send_and_commit() {
         let mut killed = changed(Killed::webhook(Mode::Mirror, 200));
         killed.project.double.answer(Behaviour::Hang(LONG));
         let (run, before) = (killed.start(), killed.view());
-        wait_until("every writer waits for its answer", || killed.project.double.count() == before.requests + WRITERS as u64);
+        wait_until("every writer waits for its answer", || {
+            killed.project.double.count() == before.requests + WRITERS as u64
+        });
         assert_ne!(killed.view().rows, before.rows, "the batches were taken");
         kill_and_recover(&mut killed, run, mutation);
     }
@@ -134,9 +140,14 @@ fn what_was_committed_is_not_appended_again() {
     kill_and_recover(&mut killed, run, Mutation::Nothing);
     let view = killed.view();
     let times = |id: &str| view.deliveries.iter().filter(|d| d.id == id).count();
-    let first: Vec<usize> = view.deliveries[before.deliveries.len()..].iter().take(3 * BATCH).map(|d| times(&d.id)).collect();
+    let first: Vec<usize> =
+        view.deliveries[before.deliveries.len()..].iter().take(3 * BATCH).map(|d| times(&d.id)).collect();
     assert_eq!(first.iter().filter(|times| **times == 1).count(), BATCH, "the batch that was committed went once");
-    assert_eq!(first.iter().filter(|times| **times == 2).count(), 2 * BATCH, "the batches in flight went again, with the same ids");
+    assert_eq!(
+        first.iter().filter(|times| **times == 2).count(),
+        2 * BATCH,
+        "the batches in flight went again, with the same ids"
+    );
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Crash points of syncs that are not the plainest: keys that are spelt anew, a cursor, a destination with manners of its own,
-//! a mode that has just been switched.
+//! Crash points of syncs that are not the plainest: keys that are spelt anew, a cursor, a destination with manners of
+//! its own, a mode that has just been switched.
 
 use domain::mode::Mode;
 use domain::run::Status;
@@ -72,11 +72,16 @@ fn a_switched_mode_survives_a_crash_after_every_call() {
                     break 'calls;
                 }
                 model.mutate(mutation, &mut Rng::with_seed(call as u64));
-                let check = |what: Result<(), String>| what.unwrap_or_else(|e| panic!("{before} to {after}, call {call}, then {mutation:?}: {e}"));
+                let check = |what: Result<(), String>| {
+                    what.unwrap_or_else(|e| panic!("{before} to {after}, call {call}, then {mutation:?}: {e}"))
+                };
                 check(Case::recovers(&twin, &model, 0));
                 model.back_to_base();
                 check(twin.run_well(&model).map(drop));
-                check(broken(after, &model, &twin.view(), 0).map_or(Ok(()), |e| Err(format!("after the rows went back: {e}"))));
+                check(
+                    broken(after, &model, &twin.view(), 0)
+                        .map_or(Ok(()), |e| Err(format!("after the rows went back: {e}"))),
+                );
             }
             points = call;
         }

@@ -32,12 +32,18 @@ async fn trace_ids_make_partial_results() {
         json!({ "inputs": [input("1", json!({ "score": "5" }), trace("x")), input("2", json!({ "score": "many" }), trace("y"))] })
     };
     let (status, body) = post(&double, UPSERT, inputs(true)).await;
-    assert_eq!((status, body["results"].as_array().unwrap().len(), &body["errors"][0]["context"]), (207, 1, &json!({ "objectWriteTraceId": ["y"] })));
+    assert_eq!(
+        (status, body["results"].as_array().unwrap().len(), &body["errors"][0]["context"]),
+        (207, 1, &json!({ "objectWriteTraceId": ["y"] }))
+    );
     assert!(body["errors"][0]["message"].as_str().unwrap().starts_with("Property values were not valid: [{"), "{body}");
     assert_eq!(body["results"][0]["new"], true);
     let before = double.portal().objects["contacts"].records.len();
     let (status, body) = post(&double, UPSERT, inputs(false)).await;
-    assert_eq!((status, &body["category"], double.portal().objects["contacts"].records.len()), (400, &json!("VALIDATION_ERROR"), before));
+    assert_eq!(
+        (status, &body["category"], double.portal().objects["contacts"].records.len()),
+        (400, &json!("VALIDATION_ERROR"), before)
+    );
     // The version of 2026-09 lists no 207, and says the same.
     let (status, body) = post(&double, "/crm/objects/2026-09/0-1/batch/upsert", inputs(true)).await;
     assert_eq!((status, body["numErrors"].as_u64()), (200, Some(1)));
@@ -67,25 +73,44 @@ async fn some_requests_are_refused_whole() {
         let (status, body) = post(&double, UPSERT, json!({ "inputs": inputs })).await;
         assert!(status == 400 && body["message"].as_str().unwrap().contains(part), "{part}: {status} {body}");
     }
-    let (status, _) =
-        post(&double, "/crm/v3/objects/contacts/batch/update", json!({ "inputs": [{ "id": "a@h.test", "idProperty": "email", "properties": {} }] })).await;
+    let (status, _) = post(
+        &double,
+        "/crm/v3/objects/contacts/batch/update",
+        json!({ "inputs": [{ "id": "a@h.test", "idProperty": "email", "properties": {} }] }),
+    )
+    .await;
     assert_eq!(status, 400, "no record is updated by email");
     let mail = |id: &str, score: &str, trace: &str| json!({ "id": id, "idProperty": "email", "properties": { "score": score }, "objectWriteTraceId": trace });
-    let (status, _) = post(&double, UPSERT, json!({ "inputs": [mail("a@h.test", "1", "0"), mail("b@h.test", "?", "1")] })).await;
-    assert_eq!((status, double.portal().objects["contacts"].records.len()), (400, 0), "by email there are no partial results");
+    let (status, _) =
+        post(&double, UPSERT, json!({ "inputs": [mail("a@h.test", "1", "0"), mail("b@h.test", "?", "1")] })).await;
+    assert_eq!(
+        (status, double.portal().objects["contacts"].records.len()),
+        (400, 0),
+        "by email there are no partial results"
+    );
 }
 
 #[tokio::test]
 async fn odd_answers_are_those_of_the_real_one() {
     let double = double();
-    assert_eq!(post(&double, UPSERT, json!({})).await, (200, json!({ "status": "COMPLETE", "results": [], "errors": [] })));
-    let (status, body) = post(&double, "/crm/v3/objects/contacts/batch/archive", json!({ "inputs": [{ "id": "999" }] })).await;
+    assert_eq!(
+        post(&double, UPSERT, json!({})).await,
+        (200, json!({ "status": "COMPLETE", "results": [], "errors": [] }))
+    );
+    let (status, body) =
+        post(&double, "/crm/v3/objects/contacts/batch/archive", json!({ "inputs": [{ "id": "999" }] })).await;
     assert_eq!((status, body), (204, Value::Null), "also for what is not there");
     let id = double.portal().add("contacts", &[("crm_id", "a"), ("firstname", "Ada")]).to_string();
     let read = json!({ "idProperty": "crm_id", "properties": ["firstname", "lastname"], "inputs": [{ "id": "a" }, { "id": "b" }] });
     let (status, body) = post(&double, "/crm/v3/objects/contacts/batch/read", read).await;
-    assert_eq!((status, &body["results"][0]["id"], &body["results"][0]["properties"]["lastname"]), (207, &json!(id), &Value::Null));
-    assert_eq!((&body["errors"][0]["category"], &body["errors"][0]["context"]["ids"]), (&json!("OBJECT_NOT_FOUND"), &json!(["b"])));
+    assert_eq!(
+        (status, &body["results"][0]["id"], &body["results"][0]["properties"]["lastname"]),
+        (207, &json!(id), &Value::Null)
+    );
+    assert_eq!(
+        (&body["errors"][0]["category"], &body["errors"][0]["context"]["ids"]),
+        (&json!("OBJECT_NOT_FOUND"), &json!(["b"]))
+    );
     post(&double, UPSERT, json!({ "inputs": [input("a", json!({ "firstname": "" }), Some("0"))] })).await;
     assert!(!double.portal().objects["contacts"].by("crm_id")["a"].contains_key("firstname"), "empty text clears");
     let (status, body) = post(&double, "/crm/v3/objects/nothings/batch/read", json!({})).await;
@@ -109,7 +134,10 @@ async fn quota_and_faults_are_told_as_documented() {
     let reply = send().await;
     let header = |name: &str| reply.headers()[name].to_str().unwrap().to_owned();
     assert_eq!((header("x-hubspot-ratelimit-max"), header("x-hubspot-ratelimit-remaining")), ("2".into(), "0".into()));
-    assert_eq!((header("x-hubspot-ratelimit-interval-milliseconds"), header("x-hubspot-ratelimit-daily-remaining")), ("10000".into(), "249998".into()));
+    assert_eq!(
+        (header("x-hubspot-ratelimit-interval-milliseconds"), header("x-hubspot-ratelimit-daily-remaining")),
+        ("10000".into(), "249998".into())
+    );
     let reply = send().await;
     assert_eq!((reply.status().as_u16(), reply.headers().get("retry-after")), (429, None));
     assert_eq!(reply.headers()["x-hubspot-ratelimit-interval-milliseconds"], "10000", "all that says how long");

@@ -15,9 +15,17 @@ async fn upsert_creates_updates_and_keeps_record_ids() {
             double.portal().echoes_trace_ids = echoed;
             let there = double.portal().add("contacts", &[("crm_id", "b"), ("firstname", "Old"), ("lastname", "Kept")]);
             let hub = open_with(&double, json!({ "version": version }), "contacts", json!({})).await;
-            let outcomes = Records::contacts(&[("a", "Ada"), ("b", "Bob"), ("c", "Cleo")]).write(&*hub, Op::Upsert).await.unwrap();
-            assert_eq!(letters(&outcomes), "CUC", "{version}: in the order of the batch, whatever the order of the results");
-            assert!(matches!(&outcomes[1], Outcome::Accepted { record_id: Some(id), .. } if *id == there.to_string()), "{outcomes:?}");
+            let outcomes =
+                Records::contacts(&[("a", "Ada"), ("b", "Bob"), ("c", "Cleo")]).write(&*hub, Op::Upsert).await.unwrap();
+            assert_eq!(
+                letters(&outcomes),
+                "CUC",
+                "{version}: in the order of the batch, whatever the order of the results"
+            );
+            assert!(
+                matches!(&outcomes[1], Outcome::Accepted { record_id: Some(id), .. } if *id == there.to_string()),
+                "{outcomes:?}"
+            );
             let by = double.portal().objects["contacts"].by("crm_id");
             assert_eq!((by["b"]["firstname"].as_str(), by["b"]["lastname"].as_str(), by.len()), ("Bob", "Kept", 3));
             let traces: Vec<String> = double.portal().requests.last().unwrap().body["inputs"]
@@ -36,14 +44,27 @@ async fn a_bad_record_is_taken_apart_and_stops_no_other() {
     for version in ["v3", "2026-09"] {
         let double = double();
         let hub = open_with(&double, json!({ "version": version }), "contacts", json!({})).await;
-        let row = |id: &'static str, email: &'static str, score: &'static str| vec![Cell::Text(id), Cell::Text(email), Cell::Decimal(score)];
-        let rows = [row("a", "ada@h.test", "1"), row("b", "bob@", "2"), row("c", "cleo@h.test", "1001"), row("d", "dan@h.test", "4")];
+        let row = |id: &'static str, email: &'static str, score: &'static str| {
+            vec![Cell::Text(id), Cell::Text(email), Cell::Decimal(score)]
+        };
+        let rows = [
+            row("a", "ada@h.test", "1"),
+            row("b", "bob@", "2"),
+            row("c", "cleo@h.test", "1001"),
+            row("d", "dan@h.test", "4"),
+        ];
         let records = Records::new(&[("crm_id", Type::Text), ("email", Type::Text), ("score", Type::Decimal)], &rows);
         let outcomes = records.write(&*hub, Op::Upsert).await.unwrap();
         assert_eq!(letters(&outcomes), "CRRC");
-        assert_eq!(rejection(&outcomes[1]), ("INVALID_EMAIL", "`email`: Email address bob@ is invalid [INVALID_EMAIL]"));
+        assert_eq!(
+            rejection(&outcomes[1]),
+            ("INVALID_EMAIL", "`email`: Email address bob@ is invalid [INVALID_EMAIL]")
+        );
         let (code, detail) = rejection(&outcomes[2]);
-        assert!(code == "PROPERTY_VALIDATION_RULE" && detail.contains("`score`") && detail.contains("1001"), "{detail}");
+        assert!(
+            code == "PROPERTY_VALIDATION_RULE" && detail.contains("`score`") && detail.contains("1001"),
+            "{detail}"
+        );
         assert_eq!(double.portal().count("upsert"), 1);
     }
 }
@@ -54,7 +75,8 @@ async fn what_is_there_under_another_key_is_a_conflict_of_one_record() {
     double.portal().add("contacts", &[("email", "ada@h.test")]);
     let hub = open(&double).await;
     let rows = [vec![Cell::Text("a"), Cell::Text("ada@h.test")], vec![Cell::Text("b"), Cell::Text("bob@h.test")]];
-    let outcomes = Records::new(&[("crm_id", Type::Text), ("email", Type::Text)], &rows).write(&*hub, Op::Upsert).await.unwrap();
+    let outcomes =
+        Records::new(&[("crm_id", Type::Text), ("email", Type::Text)], &rows).write(&*hub, Op::Upsert).await.unwrap();
     assert_eq!(letters(&outcomes), "RC");
     assert_eq!(rejection(&outcomes[0]).0, "CONFLICT");
 }
@@ -63,7 +85,8 @@ async fn what_is_there_under_another_key_is_a_conflict_of_one_record() {
 async fn keys_that_occur_twice_are_refused_before_they_are_sent() {
     let double = double();
     let hub = open(&double).await;
-    let outcomes = Records::contacts(&[("a", "x"), ("b", "y"), ("a", "z"), ("", "w")]).write(&*hub, Op::Upsert).await.unwrap();
+    let outcomes =
+        Records::contacts(&[("a", "x"), ("b", "y"), ("a", "z"), ("", "w")]).write(&*hub, Op::Upsert).await.unwrap();
     assert_eq!(letters(&outcomes), "RCRR");
     assert_eq!((rejection(&outcomes[0]).0, rejection(&outcomes[3]).0), ("duplicate_identifier", "identifier_missing"));
     // Addresses are the same in any case.
@@ -77,7 +100,9 @@ async fn keys_that_occur_twice_are_refused_before_they_are_sent() {
 async fn update_finds_records_in_three_ways_and_never_creates() {
     let double = double();
     let ada = double.portal().add("contacts", &[("crm_id", "a"), ("email", "ada@h.test")]).to_string();
-    double.portal().add("contacts", &[("crm_id", "b"), ("email", "bob@h.test"), ("hs_additional_emails", "robert@h.test")]);
+    double
+        .portal()
+        .add("contacts", &[("crm_id", "b"), ("email", "bob@h.test"), ("hs_additional_emails", "robert@h.test")]);
     let hub = open(&double).await;
     let write = async |field: &str, ids: &[&str], name: &str| {
         let rows: Vec<Vec<Cell<'_>>> = ids.iter().map(|id| vec![Cell::Text(id), Cell::Text(name)]).collect();
@@ -98,7 +123,11 @@ async fn update_finds_records_in_three_ways_and_never_creates() {
         assert_eq!(letters(&outcomes), "USU", "{field}");
         assert_eq!(outcomes[1], Outcome::Skipped { reason: "not_found".into() });
         let by = double.portal().objects["contacts"].by("crm_id");
-        assert_eq!((by.len(), by["a"]["firstname"].as_str(), by["b"]["firstname"].as_str()), (2, name, name), "{field}");
+        assert_eq!(
+            (by.len(), by["a"]["firstname"].as_str(), by["b"]["firstname"].as_str()),
+            (2, name, name),
+            "{field}"
+        );
     }
 }
 
@@ -106,19 +135,27 @@ async fn update_finds_records_in_three_ways_and_never_creates() {
 async fn append_creates_every_time() {
     let double = double();
     let hub = open(&double).await;
-    let records = Records::new(&[("firstname", Type::Text)], &[vec![Cell::Text("Ada")], vec![Cell::Text("Ada")], vec![Cell::Null]]);
+    let records = Records::new(
+        &[("firstname", Type::Text)],
+        &[vec![Cell::Text("Ada")], vec![Cell::Text("Ada")], vec![Cell::Null]],
+    );
     assert_eq!(letters(&records.write(&*hub, Op::Append).await.unwrap()), "CCC");
     assert_eq!(letters(&records.write(&*hub, Op::Append).await.unwrap()), "CCC");
     assert_eq!(double.portal().objects["contacts"].records.len(), 6);
     let unique = Records::contacts(&[("a", "Ada")]);
     assert_eq!(letters(&unique.write(&*hub, Op::Append).await.unwrap()), "C");
-    assert_eq!(rejection(&unique.write(&*hub, Op::Append).await.unwrap()[0]).0, "CONFLICT", "a unique property keeps it from being there twice");
+    assert_eq!(
+        rejection(&unique.write(&*hub, Op::Append).await.unwrap()[0]).0,
+        "CONFLICT",
+        "a unique property keeps it from being there twice"
+    );
 }
 
 #[tokio::test]
 async fn deletes_archive_by_record_id() {
     let double = double();
-    let ids: Vec<String> = ["a", "b", "c"].iter().map(|id| double.portal().add("contacts", &[("crm_id", id)]).to_string()).collect();
+    let ids: Vec<String> =
+        ["a", "b", "c"].iter().map(|id| double.portal().add("contacts", &[("crm_id", id)]).to_string()).collect();
     let hub = open(&double).await;
     let all = Records::contacts(&[("a", ""), ("b", ""), ("nobody", "")]).with_ids(&[Some(&ids[0]), None, None]);
     for _ in 0..2 {
@@ -177,13 +214,23 @@ async fn values_arrive_as_hubspot_keeps_them_and_read_back() {
         assert_eq!(kept[name], value, "{name}");
     }
     assert_eq!(records.read(&*hub).await, records.as_stored(&*hub), "what was accepted and what is there are the same");
-    let cleared =
-        Records::new(&[("crm_id", Type::Text), ("score", Type::Decimal), ("firstname", Type::Text)], &[vec![Cell::Text("a"), Cell::Null, Cell::Text("")]]);
+    let cleared = Records::new(
+        &[("crm_id", Type::Text), ("score", Type::Decimal), ("firstname", Type::Text)],
+        &[vec![Cell::Text("a"), Cell::Null, Cell::Text("")]],
+    );
     cleared.write(&*hub, Op::Upsert).await.unwrap();
     let kept = double.portal().objects["contacts"].by("crm_id")["a"].clone();
     assert!(!kept.contains_key("score") && !kept.contains_key("firstname") && kept.contains_key("vip"), "{kept:?}");
     assert_eq!(cleared.read(&*hub).await, cleared.as_stored(&*hub));
-    assert_eq!(Records::contacts(&[("nobody", "x"), ("a", "y")]).read(&*hub).await.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(
+        Records::contacts(&[("nobody", "x"), ("a", "y")])
+            .read(&*hub)
+            .await
+            .iter()
+            .map(Option::is_some)
+            .collect::<Vec<_>>(),
+        [false, true]
+    );
 }
 
 #[tokio::test]
@@ -194,5 +241,8 @@ async fn a_text_that_is_too_long_is_refused_and_not_sent() {
     let outcomes = Records::contacts(&[("a", &long), ("b", &fits)]).write(&*hub, Op::Upsert).await.unwrap();
     assert_eq!(letters(&outcomes), "RC");
     let (code, detail) = rejection(&outcomes[0]);
-    assert!(code == "too_long" && detail.contains("`firstname`") && detail.contains("65536") && !detail.contains("xx"), "{detail}");
+    assert!(
+        code == "too_long" && detail.contains("`firstname`") && detail.contains("65536") && !detail.contains("xx"),
+        "{detail}"
+    );
 }

@@ -19,7 +19,11 @@ async fn the_rate_follows_the_headers() {
     let double = double();
     double.portal().gate.quota = QuotaWindow::new(190, Duration::from_secs(10));
     let hub = open(&double).await;
-    assert_eq!(hub.limits().rate, Some(RateLimit { requests: 98, per: Span::seconds(10) }), "the lowest tier, until it is known better");
+    assert_eq!(
+        hub.limits().rate,
+        Some(RateLimit { requests: 98, per: Span::seconds(10) }),
+        "the lowest tier, until it is known better"
+    );
     Records::contacts(&[("a", "Ada")]).write(&*hub, Op::Upsert).await.unwrap();
     assert_eq!(hub.limits().rate, Some(RateLimit { requests: 186, per: Span::seconds(10) }));
     let own = open_with(&double, json!({ "rate": { "requests": 5, "per": "1s" } }), "contacts", json!({})).await;
@@ -35,9 +39,16 @@ async fn a_429_is_a_pause_and_what_is_spent_is_not_asked_for() {
     write().await.unwrap();
     Records::contacts(&[("a", "Ada")]).write(&*other, Op::Upsert).await.unwrap();
     double.portal().gate.quota.max = 4;
-    assert_eq!(write().await.unwrap_err(), WriteError::Throttled { after: Some(Duration::from_secs(10)) }, "the interval of the headers");
+    assert_eq!(
+        write().await.unwrap_err(),
+        WriteError::Throttled { after: Some(Duration::from_secs(10)) },
+        "the interval of the headers"
+    );
     let sent = double.portal().requests.len();
-    assert!(matches!(write().await.unwrap_err(), WriteError::Throttled { after: Some(a) } if a <= Duration::from_secs(10)), "nobody asks before that");
+    assert!(
+        matches!(write().await.unwrap_err(), WriteError::Throttled { after: Some(a) } if a <= Duration::from_secs(10)),
+        "nobody asks before that"
+    );
     assert_eq!(double.portal().requests.len(), sent);
     double.portal().gate.quota.retry_after = Some(3);
     let error = Records::contacts(&[("a", "Ada")]).write(&*other, Op::Upsert).await.unwrap_err();
@@ -72,9 +83,11 @@ async fn requests_beside_the_writing_have_slots_of_their_own() {
     }
     let mut project = project(&double, 300);
     project.connections["there"]["batch_size"] = json!(10);
-    project.sync()["model"]["sql"] = json!("select id, email, name, n, substr('abc', id % 3 + 1, 1) as company from customers");
+    project.sync()["model"]["sql"] =
+        json!("select id, email, name, n, substr('abc', id % 3 + 1, 1) as company from customers");
     project.sync()["mapping"].as_array_mut().unwrap().push(line("company", "company_key"));
-    project.sync()["destination"]["options"] = json!({ "associations": [{ "field": "company_key", "to": "companies", "by": "crm_id" }] });
+    project.sync()["destination"]["options"] =
+        json!({ "associations": [{ "field": "company_key", "to": "companies", "by": "crm_id" }] });
     let run = project.run().await;
     assert_eq!((run.status, run.tally.accepted()), (Status::Complete, 300), "{run:?}");
     let portal = double.portal();
@@ -95,19 +108,31 @@ async fn the_end_of_the_day_ends_the_run_and_says_until_when() {
     // Two questions of preflight's, which account it is, then five batches.
     double.portal().gate.quota.daily = Some((250_000, 7));
     let run = project.run().await;
-    assert_eq!((run.status, run.fault.as_ref().map(|f| f.code)), (Status::Incomplete, Some(Code::DestinationLimit)), "{run:?}");
+    assert_eq!(
+        (run.status, run.fault.as_ref().map(|f| f.code)),
+        (Status::Incomplete, Some(Code::DestinationLimit)),
+        "{run:?}"
+    );
     assert_eq!((run.tally.accepted(), run.tally.unsent), (50, 50), "{:?}", run.tally);
     let fault = run.fault.unwrap();
     assert!(fault.what.contains("used up until 20") && fault.to_string().contains("quota is back"), "{fault}");
     assert_eq!(double.portal().refused(), 0, "the last answer said that nothing is left");
     let sent = double.portal().requests.len();
     let run = project.try_run().await.unwrap();
-    assert_eq!(run.fault.map(|f| f.code), Some(Code::DestinationLimit), "the next run says so before it sends anything");
+    assert_eq!(
+        run.fault.map(|f| f.code),
+        Some(Code::DestinationLimit),
+        "the next run says so before it sends anything"
+    );
     assert!(double.portal().requests.len() <= sent + 1);
     double.portal().gate.quota.daily = Some((250_000, 250_000));
     project.later(Duration::from_secs(24 * 3600));
     let run = project.run().await;
-    assert_eq!((run.status, run.tally.accepted()), (Status::Complete, 50), "what was not delivered is planned again: {run:?}");
+    assert_eq!(
+        (run.status, run.tally.accepted()),
+        (Status::Complete, 50),
+        "what was not delivered is planned again: {run:?}"
+    );
     arrived(&project, &double);
 }
 

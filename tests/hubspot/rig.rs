@@ -67,9 +67,12 @@ pub async fn open_with(double: &HubSpotDouble, more: Value, object: &str, option
     let mut config = config(double);
     config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     config.as_object_mut().unwrap().retain(|_, value| !value.is_null());
-    let target = Target { connection: "crm".into(), object: object.into(), options: options.as_object().unwrap().clone() };
+    let target =
+        Target { connection: "crm".into(), object: object.into(), options: options.as_object().unwrap().clone() };
     let entry = destinations::find("hubspot").unwrap();
-    (entry.open)(OpenArgs { name: "crm", config: &config, folder: Path::new("."), secrets: &Secrets }, &target).await.unwrap()
+    (entry.open)(OpenArgs { name: "crm", config: &config, folder: Path::new("."), secrets: &Secrets }, &target)
+        .await
+        .unwrap()
 }
 
 /// Opens contacts.
@@ -86,7 +89,11 @@ pub struct Records {
 
 impl Records {
     pub fn new(fields: &[(&str, Type)], rows: &[Vec<Cell<'_>>]) -> Self {
-        let field = |(at, (name, kind)): (usize, &(&str, Type))| Field { name: (*name).into(), kind: *kind, identifier: at == 0 };
+        let field = |(at, (name, kind)): (usize, &(&str, Type))| Field {
+            name: (*name).into(),
+            kind: *kind,
+            identifier: at == 0,
+        };
         let layout = Layout::new(fields.iter().enumerate().map(field).collect());
         let of = |row: &Vec<Cell<'_>>| {
             let mut out = Vec::new();
@@ -160,13 +167,18 @@ impl Records {
     pub async fn read(&self, from: &dyn Destination) -> Vec<Option<Vec<String>>> {
         let identifiers: Vec<Vec<u8>> = self.cells.iter().map(|c| self.layout.identifier_cells(Cells(c))).collect();
         let read = from.read(&self.layout, &identifiers).await.unwrap().unwrap();
-        read.into_iter().map(|record| record.map(|cells| Cells(&cells).values().map(|v| v.to_text().into_owned()).collect())).collect()
+        read.into_iter()
+            .map(|record| record.map(|cells| Cells(&cells).values().map(|v| v.to_text().into_owned()).collect()))
+            .collect()
     }
 
     /// The records as the destination would have them.
     pub fn as_stored(&self, by: &dyn Destination) -> Vec<Option<Vec<String>>> {
         let stored = |cells: &Vec<u8>| by.as_stored(&self.layout, Cells(cells));
-        self.cells.iter().map(|c| Some(Cells(&stored(c)).values().map(|v| v.to_text().into_owned()).collect())).collect()
+        self.cells
+            .iter()
+            .map(|c| Some(Cells(&stored(c)).values().map(|v| v.to_text().into_owned()).collect()))
+            .collect()
     }
 }
 

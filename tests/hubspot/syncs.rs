@@ -18,8 +18,7 @@ pub fn line(from: &str, to: &str) -> Value {
 /// `rows` customers as contacts of a double.
 pub fn project(double: &HubSpotDouble, rows: u32) -> Project {
     let mut project = Project::webhook(rows);
-    project.connections["there"] =
-        json!({ "type": "hubspot", "token": "${env:HUBSPOT_TOKEN}", "url": double.url(), "allow_private": true, "retry_pause": "1ms", "timeout": "20s" });
+    project.connections["there"] = json!({ "type": "hubspot", "token": "${env:HUBSPOT_TOKEN}", "url": double.url(), "allow_private": true, "retry_pause": "1ms", "timeout": "20s" });
     project.secrets.insert("HUBSPOT_TOKEN".into(), TOKEN.into());
     project.sync()["destination"] = json!({ "connection": "there", "object": "contacts" });
     // Most tests count requests, and reading back makes its own.
@@ -32,7 +31,8 @@ pub fn project(double: &HubSpotDouble, rows: u32) -> Project {
 fn wanted(project: &Project) -> BTreeMap<String, BTreeMap<String, String>> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let names = [("id", "crm_id"), ("email", "email"), ("name", "firstname"), ("n", "score")];
-    let fields = |row: Value| names.iter().filter_map(|(from, to)| Some(((*to).to_owned(), text(row.get(*from)?)))).collect();
+    let fields =
+        |row: Value| names.iter().filter_map(|(from, to)| Some(((*to).to_owned(), text(row.get(*from)?)))).collect();
     project.model().into_iter().map(|(key, row)| (key, fields(row))).collect()
 }
 
@@ -66,7 +66,8 @@ async fn only_what_changed_is_sent() {
     double.portal().forget();
     let run = project.run().await;
     assert_eq!((run.tally.requests, double.portal().count("upsert")), (0, 0));
-    project.warehouse("update customers set name = 'New' where id in (3, 77); update customers set n = null where id = 9");
+    project
+        .warehouse("update customers set name = 'New' where id in (3, 77); update customers set n = null where id = 9");
     complete(&project.run().await, 3);
     let sent = double.portal().count("upsert");
     assert_eq!((sent, double.portal().idle_writes), (1, 0), "no request for what had not changed");
@@ -94,7 +95,9 @@ async fn faults_of_every_kind_lose_nothing() {
         double.portal().gate.fail_every(nth, faults.clone());
         let mut run = project.run().await;
         assert_balances(&run);
-        project.warehouse("update customers set name = 'Changed' where id % 3 = 0; delete from customers where id % 50 = 0");
+        project.warehouse(
+            "update customers set name = 'Changed' where id % 3 = 0; delete from customers where id % 50 = 0",
+        );
         project.add_rows(301, 320);
         for _ in 0..8 {
             run = project.run().await;
@@ -130,7 +133,10 @@ async fn a_mirror_archives_what_left_the_model() {
     assert_eq!((run.status, run.tally.deleted), (Status::Complete, 20), "{run:?}");
     let portal = double.portal();
     assert_eq!((portal.count("archive"), portal.count("read")), (1, 0), "the ids were kept from the upsert");
-    assert_eq!((portal.objects["contacts"].records.len(), portal.objects["contacts"].by("crm_id").contains_key("9999")), (101, true));
+    assert_eq!(
+        (portal.objects["contacts"].records.len(), portal.objects["contacts"].by("crm_id").contains_key("9999")),
+        (101, true)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -142,7 +148,11 @@ async fn an_update_skips_and_counts_what_is_not_there() {
     let mut project = project(&double, 30);
     project.sync()["mode"] = json!("update");
     let run = project.run().await;
-    assert_eq!((run.status, run.tally.updated, run.tally.skipped, run.tally.created), (Status::Complete, 3, 27, 0), "{run:?}");
+    assert_eq!(
+        (run.status, run.tally.updated, run.tally.skipped, run.tally.created),
+        (Status::Complete, 3, 27, 0),
+        "{run:?}"
+    );
     assert_eq!(double.portal().objects["contacts"].records.len(), 3);
 }
 
@@ -165,7 +175,8 @@ async fn one_bad_record_is_found_by_halving_when_the_batch_is_refused() {
     let double = double();
     double.portal().add("contacts", &[("email", "c7@h.test"), ("crm_id", "other")]);
     let mut project = project(&double, 64);
-    project.sync()["mapping"] = json!([{ "from": "email", "to": "email", "identifier": true }, line("name", "firstname"), line("n", "score")]);
+    project.sync()["mapping"] =
+        json!([{ "from": "email", "to": "email", "identifier": true }, line("name", "firstname"), line("n", "score")]);
     project.warehouse("update customers set n = 5000 where id = 33");
     let run = project.run().await;
     assert_eq!((run.status, run.tally.accepted(), run.tally.rejected), (Status::Partial, 63, 1), "{run:?}");
@@ -185,11 +196,17 @@ async fn labels_are_mapped_and_a_plan_shows_what_differs() {
     let stage = json!({ "from": "name", "to": "lifecyclestage", "values": { "Customer 1": "Lead", "Customer 2": "Customer", "Customer 3": "customer" } });
     project.sync()["mapping"].as_array_mut().unwrap()[2] = stage;
     project.warehouse("update customers set email = 'C2@h.test' where id = 2");
-    double.portal().add("contacts", &[("crm_id", "2"), ("email", "c2@h.test"), ("lifecyclestage", "customer"), ("score", "7")]);
+    double
+        .portal()
+        .add("contacts", &[("crm_id", "2"), ("email", "c2@h.test"), ("lifecyclestage", "customer"), ("score", "7")]);
     let engine = project.engine().await.unwrap();
     let differs = engine::explain::explain(&engine, &["2".to_owned()], "2").await.unwrap().differs.unwrap();
     let differs: Vec<_> = differs.iter().map(|d| (d.field.as_str(), d.there.as_str(), d.here.as_str())).collect();
-    assert_eq!(differs, [("score", "7", "1")], "the label is its value and the address its lower case, so they do not differ");
+    assert_eq!(
+        differs,
+        [("score", "7", "1")],
+        "the label is its value and the address its lower case, so they do not differ"
+    );
     let run = project.run().await;
     assert_eq!((run.status, run.tally.accepted()), (Status::Complete, 3), "{run:?}");
     let by = double.portal().objects["contacts"].by("crm_id");

@@ -1,9 +1,14 @@
 //! Both functions by hand on one machine, without an account: `tests/run --local`.
 //!
-//! Makes what a stack has (table, bucket, queues) on the AWS emulator, applies the sync of `events/`, writes the functions'
-//! environment to `target/local.env`, and does what Lambda's event source mapping does: hands the messages of the queue
-//! to the writer that `cargo lambda watch` serves. Ends with Ctrl-C.
-#![allow(clippy::expect_used, clippy::unwrap_used, clippy::print_stdout, reason = "a tool of developers that cannot go on ends, and speaks to a person")]
+//! Makes what a stack has (table, bucket, queues) on the AWS emulator, applies the sync of `events/`, writes the
+//! functions' environment to `target/local.env`, and does what Lambda's event source mapping does: hands the messages
+//! of the queue to the writer that `cargo lambda watch` serves. Ends with Ctrl-C.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a tool of developers that cannot go on ends, and speaks to a person"
+)]
 
 #[path = "../events/house.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]
@@ -72,7 +77,8 @@ async fn deliver(house: &House) {
     const RECEIVES: &str = "ApproximateReceiveCount";
     let (sqs, client, like) = (house.clients.sqs(), reqwest::Client::new(), &event("writer/one.json")["Records"][0]);
     loop {
-        let receive = sqs.receive_message().queue_url(&house.queue).max_number_of_messages(TOGETHER).wait_time_seconds(5);
+        let receive =
+            sqs.receive_message().queue_url(&house.queue).max_number_of_messages(TOGETHER).wait_time_seconds(5);
         let received = receive.message_system_attribute_names(RECEIVES.into()).send().await.expect("the queue answers");
         let messages = received.messages.unwrap_or_default();
         if messages.is_empty() {
@@ -85,23 +91,36 @@ async fn deliver(house: &House) {
                 record["messageId"] = json!(message.message_id);
                 record["receiptHandle"] = json!(message.receipt_handle);
                 record["body"] = json!(message.body);
-                record["attributes"][RECEIVES] = json!(message.attributes.as_ref().and_then(|a| a.get(&RECEIVES.into())));
+                record["attributes"][RECEIVES] =
+                    json!(message.attributes.as_ref().and_then(|a| a.get(&RECEIVES.into())));
                 record
             })
             .collect();
         let kept = match invoke(&client, &json!({ "Records": records })).await {
             Ok(kept) => kept,
             Err(why) => {
-                println!("{} messages wait: the writer does not answer ({why}). Is `cargo lambda watch` running?", messages.len());
+                println!(
+                    "{} messages wait: the writer does not answer ({why}). Is `cargo lambda watch` running?",
+                    messages.len()
+                );
                 tokio::time::sleep(Duration::from_secs(5)).await;
                 records.iter().filter_map(|record| record["messageId"].as_str().map(str::to_owned)).collect()
             }
         };
-        for message in messages.iter().filter(|message| !kept.iter().any(|id| Some(id) == message.message_id.as_ref())) {
-            let delete = sqs.delete_message().queue_url(&house.queue).receipt_handle(message.receipt_handle().expect("a handle"));
+        for message in messages.iter().filter(|message| !kept.iter().any(|id| Some(id) == message.message_id.as_ref()))
+        {
+            let delete = sqs
+                .delete_message()
+                .queue_url(&house.queue)
+                .receipt_handle(message.receipt_handle().expect("a handle"));
             delete.send().await.expect("the queue answers");
         }
-        println!("{} messages delivered, {} stay; the webhook has {} customers", messages.len() - kept.len(), kept.len(), house.double.records().len());
+        println!(
+            "{} messages delivered, {} stay; the webhook has {} customers",
+            messages.len() - kept.len(),
+            kept.len(),
+            house.double.records().len()
+        );
     }
 }
 

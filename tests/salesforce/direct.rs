@@ -52,7 +52,10 @@ async fn a_token_is_asked_for_once_and_again_when_it_is_refused() {
     }
     // Four writers find out at once, and one asks.
     let batches = [contacts(&["3"]), contacts(&["4"]), contacts(&["5"]), contacts(&["6"])];
-    futures_util::future::join_all(batches.iter().map(|b| b.write(&*to, Op::Upsert))).await.into_iter().for_each(|r| drop(r.unwrap()));
+    futures_util::future::join_all(batches.iter().map(|b| b.write(&*to, Op::Upsert)))
+        .await
+        .into_iter()
+        .for_each(|r| drop(r.unwrap()));
     assert_eq!(double.org().minted - before, 4);
 }
 
@@ -62,7 +65,10 @@ async fn wrong_credentials_stop_the_run_without_showing() {
     double.org().client_secret = "another".into();
     let to = open(&double, "Contact", json!({}), json!({})).await;
     let error = contacts(&["1"]).write(&*to, Op::Upsert).await.unwrap_err();
-    assert!(matches!(&error, WriteError::Unauthorized { detail } if detail.contains("invalid client credentials")), "{error:?}");
+    assert!(
+        matches!(&error, WriteError::Unauthorized { detail } if detail.contains("invalid client credentials")),
+        "{error:?}"
+    );
     assert!(!format!("{error:?} {error}").contains("planted-secret"));
 }
 
@@ -72,7 +78,8 @@ async fn an_assertion_is_signed_with_the_key() {
     let double = start().await;
     let der = base64::engine::general_purpose::STANDARD.decode(PLANTED_KEY).unwrap();
     let public_key = ring::signature::RsaKeyPair::from_der(&der).unwrap().public_key().as_ref().to_vec();
-    double.org().signed = Some(Signed { username: "sync@org.test".into(), audience: "https://test.salesforce.com".into(), public_key });
+    double.org().signed =
+        Some(Signed { username: "sync@org.test".into(), audience: "https://test.salesforce.com".into(), public_key });
     let auth = |username: &str| {
         let bearer = json!({ "client_id": "client", "username": username, "private_key": "${env:KEY}", "audience": "https://test.salesforce.com" });
         json!({ "auth": { "jwt_bearer": bearer } })
@@ -90,8 +97,14 @@ async fn results_are_by_position_and_a_row_that_is_locked_is_the_only_one_sent_a
     let rows = double.org().rows;
     double.org().locks_every = Some(rows + 2);
     let batch = contacts(&["1", "2", "forbidden"]);
-    assert_eq!(codes(&batch.write(&*to, Op::Upsert).await.unwrap()), ["created", "UNABLE_TO_LOCK_ROW", "FIELD_CUSTOM_VALIDATION_EXCEPTION"]);
-    assert_eq!(codes(&batch.write(&*to, Op::Upsert).await.unwrap()), ["updated", "created", "FIELD_CUSTOM_VALIDATION_EXCEPTION"]);
+    assert_eq!(
+        codes(&batch.write(&*to, Op::Upsert).await.unwrap()),
+        ["created", "UNABLE_TO_LOCK_ROW", "FIELD_CUSTOM_VALIDATION_EXCEPTION"]
+    );
+    assert_eq!(
+        codes(&batch.write(&*to, Op::Upsert).await.unwrap()),
+        ["updated", "created", "FIELD_CUSTOM_VALIDATION_EXCEPTION"]
+    );
 }
 
 #[tokio::test]
@@ -99,7 +112,10 @@ async fn one_external_id_twice() {
     let double = start().await;
     let to = open(&double, "Contact", json!({}), json!({})).await;
     let outcomes = contacts(&["1", "x", "X", "1", "3"]).write(&*to, Op::Upsert).await.unwrap();
-    assert_eq!(codes(&outcomes), ["duplicate_identifier", "DUPLICATE_VALUE", "DUPLICATE_VALUE", "duplicate_identifier", "created"]);
+    assert_eq!(
+        codes(&outcomes),
+        ["duplicate_identifier", "DUPLICATE_VALUE", "DUPLICATE_VALUE", "duplicate_identifier", "created"]
+    );
 }
 
 #[tokio::test]
@@ -125,7 +141,10 @@ async fn every_rule_of_the_org_is_a_rejection_with_its_code() {
     // Should the org refuse the whole request for a column, that is the settings' fault.
     double.org().unknown_field_refuses_all = true;
     let error = contact("Unheard__c", Type::Text, Cell::Text("x")).write(&*to, Op::Upsert).await.unwrap_err();
-    assert!(matches!(&error, WriteError::Misconfigured { detail } if detail.contains("No such column 'Unheard__c'")), "{error:?}");
+    assert!(
+        matches!(&error, WriteError::Misconfigured { detail } if detail.contains("No such column 'Unheard__c'")),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
@@ -185,14 +204,21 @@ async fn every_error_of_a_request_is_a_decision() {
     let hour = std::time::Duration::from_secs(3600);
     let limit = |message| Fail::Says(403, "REQUEST_LIMIT_EXCEEDED", message);
     assert_eq!(fail(limit("TotalRequests Limit exceeded.")).await, Err(WriteError::Throttled { after: Some(hour) }));
-    for at_once in ["ConcurrentPerOrgLongTxn Limit exceeded.", "ConcurrentRequests (Concurrent API Requests) Limit exceeded."] {
+    for at_once in
+        ["ConcurrentPerOrgLongTxn Limit exceeded.", "ConcurrentRequests (Concurrent API Requests) Limit exceeded."]
+    {
         assert_eq!(fail(limit(at_once)).await, Err(WriteError::Throttled { after: None }), "{at_once}");
     }
     // A token that was minted a moment ago is as secret as what it was minted with.
-    let error = fail(Fail::Says(400, "JSON_PARSER_ERROR", "authorization=Bearer {token}")).await.unwrap_err().to_string();
+    let error =
+        fail(Fail::Says(400, "JSON_PARSER_ERROR", "authorization=Bearer {token}")).await.unwrap_err().to_string();
     assert!(error.contains("authorization=Bearer [secret]"), "{error}");
     assert!(matches!(fail(Fail::After).await, Err(WriteError::Unavailable { .. })));
-    assert_eq!(codes(&contacts(&["1"]).write(&*to, Op::Upsert).await.unwrap()), ["updated"], "the request whose answer was lost had been done");
+    assert_eq!(
+        codes(&contacts(&["1"]).write(&*to, Op::Upsert).await.unwrap()),
+        ["updated"],
+        "the request whose answer was lost had been done"
+    );
 }
 
 #[tokio::test]
@@ -202,7 +228,8 @@ async fn updates_and_deletes_find_their_records() {
     contacts(&["1", "2", "3"]).write(&*to, Op::Upsert).await.unwrap();
     let id = |ext| held(&double, ext)["Id"].as_str().unwrap().to_owned();
     let (one, two) = (id("1"), id("2"));
-    let (gone, account) = ("003000000000999AAA", double.org().object("Account").records().keys().next().unwrap().clone());
+    let (gone, account) =
+        ("003000000000999AAA", double.org().object("Account").records().keys().next().unwrap().clone());
 
     // By ids that are remembered, that lead nowhere, and by none.
     let batch = contacts(&["1", "2", "9"]).with_ids(&[Some(&one), Some(gone), None]);
@@ -217,7 +244,12 @@ async fn updates_and_deletes_find_their_records() {
 
     // An id of another object is none of ours; what is gone is done, whoever deleted it.
     double.org().object("Contact").remove(&two);
-    let batch = Batch::new(&FIELDS[..1], &["1", "2", "3", "9"].map(|e| vec![Cell::Text(e)])).with_ids(&[Some(&account), Some(&two), None, None]);
+    let batch = Batch::new(&FIELDS[..1], &["1", "2", "3", "9"].map(|e| vec![Cell::Text(e)])).with_ids(&[
+        Some(&account),
+        Some(&two),
+        None,
+        None,
+    ]);
     assert_eq!(codes(&batch.write(&*to, Op::Delete).await.unwrap()), ["deleted"; 4]);
     assert!(double.org().object("Contact").records().is_empty());
     assert_eq!(double.org().object("Account").records().len(), 3);

@@ -15,14 +15,17 @@ impl Plain {
     async fn new(double: &SalesforceDouble) -> Self {
         let mut plain = Self { url: double.url(), token: String::new() };
         let form = "grant_type=client_credentials&client_id=client&client_secret=planted-secret";
-        let (_, minted, _) = plain.send("POST", "/services/oauth2/token", form, "application/x-www-form-urlencoded").await;
+        let (_, minted, _) =
+            plain.send("POST", "/services/oauth2/token", form, "application/x-www-form-urlencoded").await;
         plain.token = serde_json::from_str::<Value>(&minted).unwrap()["access_token"].as_str().unwrap().to_owned();
         plain
     }
 
     async fn send(&self, method: &str, path: &str, body: &str, media_type: &str) -> (u16, String, bool) {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let request = reqwest::Client::new().request(method.parse().unwrap(), format!("{}{path}", self.url)).bearer_auth(&self.token);
+        let request = reqwest::Client::new()
+            .request(method.parse().unwrap(), format!("{}{path}", self.url))
+            .bearer_auth(&self.token);
         let reply = request.header("content-type", media_type).body(body.to_owned()).send().await.unwrap();
         let (status, waits) = (reply.status().as_u16(), reply.headers().contains_key("retry-after"));
         (status, reply.text().await.unwrap(), waits)
@@ -30,7 +33,8 @@ impl Plain {
 
     /// A request with JSON, below the version.
     async fn json(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
-        let (status, text, _) = self.send(method, &format!("/services/data/v67.0{path}"), &body.to_string(), "application/json").await;
+        let (status, text, _) =
+            self.send(method, &format!("/services/data/v67.0{path}"), &body.to_string(), "application/json").await;
         (status, serde_json::from_str(&text).unwrap_or_default())
     }
 
@@ -50,8 +54,14 @@ async fn results_are_positional_and_both_rows_of_an_external_id_fail() {
     let double = start().await;
     let plain = Plain::new(&double).await;
     let (status, results) = plain.upsert(&[("1", "a"), ("x", "b"), ("2", "forbidden"), ("X", "c"), ("3", "d")]).await;
-    assert_eq!((status, codes(&results)), (200, vec!["ok", "DUPLICATE_VALUE", "FIELD_CUSTOM_VALIDATION_EXCEPTION", "DUPLICATE_VALUE", "ok"]));
-    assert_eq!((&results[0]["success"], &results[0]["created"], &results[2]["success"]), (&json!(true), &json!(true), &json!(false)));
+    assert_eq!(
+        (status, codes(&results)),
+        (200, vec!["ok", "DUPLICATE_VALUE", "FIELD_CUSTOM_VALIDATION_EXCEPTION", "DUPLICATE_VALUE", "ok"])
+    );
+    assert_eq!(
+        (&results[0]["success"], &results[0]["created"], &results[2]["success"]),
+        (&json!(true), &json!(true), &json!(false))
+    );
     assert_eq!(double.org().object("Contact").records().len(), 2);
 }
 
@@ -77,7 +87,10 @@ async fn a_session_that_ended_and_a_day_that_is_used_up() {
     let used = double.org().used_requests;
     double.org().most_requests = used;
     let (status, text, waits) = plain.send("GET", "/services/data/v67.0/limits", "", "application/json").await;
-    assert!(status == 403 && text.contains("REQUEST_LIMIT_EXCEEDED") && !waits, "it does not say how long to wait: {status} {text}");
+    assert!(
+        status == 403 && text.contains("REQUEST_LIMIT_EXCEEDED") && !waits,
+        "it does not say how long to wait: {status} {text}"
+    );
 }
 
 #[tokio::test]
@@ -89,7 +102,8 @@ async fn a_job_shuffles_its_results_and_one_that_is_aborted_stays_so() {
     let submit = async || {
         let (_, job) = plain.json("POST", "/jobs/ingest", open.clone()).await;
         let path = format!("/jobs/ingest/{}", job["id"].as_str().unwrap());
-        let csv: String = std::iter::once("Ext__c,LastName\n".to_owned()).chain((0..50).map(|n| format!("E{n:02},Name\n"))).collect();
+        let csv: String =
+            std::iter::once("Ext__c,LastName\n".to_owned()).chain((0..50).map(|n| format!("E{n:02},Name\n"))).collect();
         assert_eq!(plain.send("PUT", &format!("/services/data/v67.0{path}/batches"), &csv, "text/csv").await.0, 201);
         assert_eq!(plain.json("PATCH", &path, json!({ "state": "UploadComplete" })).await.1["state"], "UploadComplete");
         path
@@ -99,9 +113,13 @@ async fn a_job_shuffles_its_results_and_one_that_is_aborted_stays_so() {
         let (status, job) = plain.json("GET", &path, Value::Null).await;
         assert_eq!((status, &job["state"]), (200, &json!(state)), "{job}");
     }
-    let (_, text, _) = plain.send("GET", &format!("/services/data/v67.0{path}/successfulResults/"), "", "text/csv").await;
+    let (_, text, _) =
+        plain.send("GET", &format!("/services/data/v67.0{path}/successfulResults/"), "", "text/csv").await;
     let mut rows: Vec<&str> = text.lines().skip(1).map(|line| line.split(',').nth(2).unwrap()).collect();
-    assert!(text.starts_with("\"sf__Id\",\"sf__Created\",\"Ext__c\"") && rows.len() == 50 && !rows.is_sorted(), "{text}");
+    assert!(
+        text.starts_with("\"sf__Id\",\"sf__Created\",\"Ext__c\"") && rows.len() == 50 && !rows.is_sorted(),
+        "{text}"
+    );
     rows.sort_unstable();
     rows.dedup();
     assert_eq!(rows.len(), 50, "each of them once");
@@ -123,9 +141,14 @@ async fn a_lost_answer_is_lost_before_or_after_it_was_done() {
     let plain = Plain::new(&double).await;
     for (fail, contacts) in [(Fail::Before, 0), (Fail::After, 1)] {
         double.org().fails.push_back(fail);
-        let request = reqwest::Client::new().patch(format!("{}/services/data/v67.0/composite/sobjects/Contact/Ext__c", plain.url));
+        let request = reqwest::Client::new()
+            .patch(format!("{}/services/data/v67.0/composite/sobjects/Contact/Ext__c", plain.url));
         let record = json!({ "attributes": { "type": "Contact" }, "Ext__c": "1", "LastName": "a" });
-        let sent = request.bearer_auth(&plain.token).body(json!({ "allOrNone": false, "records": [record] }).to_string()).send().await;
+        let sent = request
+            .bearer_auth(&plain.token)
+            .body(json!({ "allOrNone": false, "records": [record] }).to_string())
+            .send()
+            .await;
         assert!(sent.is_err(), "{sent:?}");
         assert_eq!(double.org().object("Contact").records().len(), contacts, "{fail:?}");
     }

@@ -193,5 +193,9 @@ async fn an_id_is_not_used_once_the_record_is_found_by_another_identifier() {
     (row.ext, row.name) = (Some("E2"), "Two".into());
     world.run_well().await;
     let there = world.contacts();
-    assert_eq!((there["E1"]["LastName"].as_str(), there["E2"]["LastName"].as_str()), (Some("One"), Some("Two")), "{there:?}");
+    assert_eq!(
+        (there["E1"]["LastName"].as_str(), there["E2"]["LastName"].as_str()),
+        (Some("One"), Some("Two")),
+        "{there:?}"
+    );
 }

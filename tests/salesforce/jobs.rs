@@ -34,7 +34,10 @@ async fn every_row_of_every_job_is_accounted_for() {
     assert!(run.tally.retried > 0, "rows were locked, or left unprocessed");
     world.assert_arrived();
     assert!(world.double.org().count("job") > 0);
-    assert!(world.double.org().uploads.iter().all(|parents| parents.is_sorted()), "rows of one parent are next to each other");
+    assert!(
+        world.double.org().uploads.iter().all(|parents| parents.is_sorted()),
+        "rows of one parent are next to each other"
+    );
 
     world.double.org().recover();
     let before = world.double.org().rows;
@@ -42,7 +45,9 @@ async fn every_row_of_every_job_is_accounted_for() {
     assert_eq!(world.double.org().rows, before, "nothing changed, so nothing was sent");
 
     (1..=300).for_each(|id| drop(world.rows.remove(&id)));
-    (301..=600).for_each(|id| (world.rows.get_mut(&id).unwrap().account, world.rows.get_mut(&id).unwrap().score) = (None, None));
+    (301..=600).for_each(|id| {
+        (world.rows.get_mut(&id).unwrap().account, world.rows.get_mut(&id).unwrap().score) = (None, None)
+    });
     misbehave(&world);
     world.run_well().await;
     world.assert_arrived();
@@ -58,7 +63,11 @@ async fn every_request_of_a_job_is_counted_and_none_is_for_nothing() {
     world.add(501, 750);
     world.rows.get_mut(&750).unwrap().name = "forbidden".into();
     let run = world.run().await;
-    assert_eq!((world.double.org().count("job"), run.tally.requests), (14 + 8, 8), "those that failed are asked for, too");
+    assert_eq!(
+        (world.double.org().count("job"), run.tally.requests),
+        (14 + 8, 8),
+        "those that failed are asked for, too"
+    );
 }
 
 #[tokio::test]
@@ -87,15 +96,20 @@ async fn appended_rows_are_matched_by_what_they_echo() {
 async fn rows_without_an_identifier_stand_for_each_other() {
     let double = start().await;
     let to = open(&double, "Contact", json!({ "jobs_above": 1 }), json!({})).await;
-    let batch = Batch::new(&[("LastName", Type::Text, false)], &["a", "forbidden", "b\r\nc", "a"].map(|n| vec![Cell::Text(n)]));
+    let batch =
+        Batch::new(&[("LastName", Type::Text, false)], &["a", "forbidden", "b\r\nc", "a"].map(|n| vec![Cell::Text(n)]));
     let records = batch.records();
-    let outcomes = done(&*to, &WriteBatch { sync: "crm", op: Op::Append, layout: &batch.layout, records: &records }).await.unwrap();
-    let good: Vec<bool> = outcomes.iter().map(|o| matches!(o, Outcome::Accepted { effect: Effect::Created, .. })).collect();
+    let outcomes = done(&*to, &WriteBatch { sync: "crm", op: Op::Append, layout: &batch.layout, records: &records })
+        .await
+        .unwrap();
+    let good: Vec<bool> =
+        outcomes.iter().map(|o| matches!(o, Outcome::Accepted { effect: Effect::Created, .. })).collect();
     assert_eq!(good, [true, false, true, true], "{outcomes:?}");
     assert_eq!(double.org().object("Contact").records().len(), 3);
 }
 
-const FIELDS: [(&str, Type, bool); 3] = [("Ext__c", Type::Text, true), ("LastName", Type::Text, false), ("Score__c", Type::Int, false)];
+const FIELDS: [(&str, Type, bool); 3] =
+    [("Ext__c", Type::Text, true), ("LastName", Type::Text, false), ("Score__c", Type::Int, false)];
 
 fn contacts(count: i64) -> Batch {
     let names: Vec<String> = (0..count).map(|n| format!("E{n}")).collect();
@@ -128,7 +142,9 @@ async fn a_job_begins_with_the_first_poll() {
     to.jobs().unwrap().submit(&batch).await.result.unwrap();
     assert_eq!(double.org().rows, before, "a ticket that was lost had no effect");
     let outcomes = done(&*to, &batch).await.unwrap();
-    assert!(outcomes.iter().all(|o| matches!(o, Outcome::Accepted { effect: Effect::Created, record_id: Some(id) } if id.starts_with("003"))));
+    assert!(outcomes.iter().all(
+        |o| matches!(o, Outcome::Accepted { effect: Effect::Created, record_id: Some(id) } if id.starts_with("003"))
+    ));
     let outcomes = done(&*to, &batch).await.unwrap();
     assert!(outcomes.iter().all(|o| matches!(o, Outcome::Accepted { effect: Effect::Updated, .. })));
 }
@@ -160,7 +176,10 @@ async fn a_job_that_fails_whole_is_refused_and_one_that_is_gone_is_unknown() {
     let records = batch.records();
     let batch = WriteBatch { sync: "crm", op: Op::Upsert, layout: &batch.layout, records: &records };
     let error = done(&*to, &batch).await.unwrap_err();
-    assert!(matches!(&error, WriteError::Refused { detail, .. } if detail.contains("Field name not found : LastNam")), "{error:?}");
+    assert!(
+        matches!(&error, WriteError::Refused { detail, .. } if detail.contains("Field name not found : LastNam")),
+        "{error:?}"
+    );
     let gone = to.jobs().unwrap().poll(&domain::job::Ticket("750000000000999AAA".into()), &batch).await.result.unwrap();
     assert_eq!(gone, Poll::Finished(vec![Outcome::unmentioned(); 2]));
 }
@@ -169,23 +188,35 @@ async fn a_job_that_fails_whole_is_refused_and_one_that_is_gone_is_unknown() {
 async fn rows_that_share_what_they_are_found_by() {
     let double = start().await;
     let to = open(&double, "Contact", json!({ "jobs_above": 1 }), json!({})).await;
-    let batch = Batch::new(&FIELDS, &["1", "x", "X", "1", "3", "4"].map(|n| vec![Cell::Text(n), Cell::Text(n), Cell::Null]));
+    let batch =
+        Batch::new(&FIELDS, &["1", "x", "X", "1", "3", "4"].map(|n| vec![Cell::Text(n), Cell::Text(n), Cell::Null]));
     let records = batch.records();
-    let outcomes = done(&*to, &WriteBatch { sync: "crm", op: Op::Upsert, layout: &batch.layout, records: &records }).await.unwrap();
+    let outcomes = done(&*to, &WriteBatch { sync: "crm", op: Op::Upsert, layout: &batch.layout, records: &records })
+        .await
+        .unwrap();
     let code = |o: &Outcome| match o {
         Outcome::Rejected { code, .. } => code.clone(),
         Outcome::Accepted { .. } => "ok".into(),
         other => panic!("{other:?}"),
     };
     let codes: Vec<String> = outcomes.iter().map(code).collect();
-    assert_eq!(codes, ["duplicate_identifier", "DUPLICATE_VALUE", "DUPLICATE_VALUE", "duplicate_identifier", "ok", "ok"]);
+    assert_eq!(
+        codes,
+        ["duplicate_identifier", "DUPLICATE_VALUE", "DUPLICATE_VALUE", "duplicate_identifier", "ok", "ok"]
+    );
 
     // Two records of the state that lead to one record there: one row deletes it, both are done.
     let ids = double.org().object("Contact").records_by("Ext__c");
     let (three, four) = (ids["3"]["Id"].as_str().unwrap(), ids["4"]["Id"].as_str().unwrap());
-    let batch = Batch::new(&FIELDS[..1], &["3", "3b", "4"].map(|n| vec![Cell::Text(n)])).with_ids(&[Some(three), Some(three), Some(four)]);
+    let batch = Batch::new(&FIELDS[..1], &["3", "3b", "4"].map(|n| vec![Cell::Text(n)])).with_ids(&[
+        Some(three),
+        Some(three),
+        Some(four),
+    ]);
     let records = batch.records();
-    let outcomes = done(&*to, &WriteBatch { sync: "crm", op: Op::Delete, layout: &batch.layout, records: &records }).await.unwrap();
+    let outcomes = done(&*to, &WriteBatch { sync: "crm", op: Op::Delete, layout: &batch.layout, records: &records })
+        .await
+        .unwrap();
     assert_eq!(outcomes, vec![Outcome::accepted(Effect::Deleted); 3]);
     assert!(double.org().object("Contact").records().is_empty());
 }

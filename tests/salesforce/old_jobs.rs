@@ -98,7 +98,11 @@ async fn nothing_is_sent_while_an_old_job_cannot_be_stopped() {
     let run = world.run().await;
     let fault = run.fault.unwrap();
     assert_eq!((run.status, fault.code, run.tally.sent), (Status::Failed, Code::DestinationUnreachable, 0));
-    assert!(fault.what.contains("of an earlier run of sync `crm` cannot be stopped") && fault.next_step().contains("end the job there"), "{fault}");
+    assert!(
+        fault.what.contains("of an earlier run of sync `crm` cannot be stopped")
+            && fault.next_step().contains("end the job there"),
+        "{fault}"
+    );
     assert_eq!(world.double.org().rows, rows);
     // A day later it does not matter any more: what has not begun by then never does.
     world.clock.forward(Duration::from_secs(25 * 3600));
@@ -137,7 +141,8 @@ async fn a_kill_between_submit_and_remember_leaves_a_job_that_never_starts() {
     let mut world = one_job("append").await;
     let mut engine = world.engine().await;
     let submitted = Arc::new(Notify::new());
-    engine.context.destination = Arc::new(Mortal { inner: engine.context.destination.clone(), submitted: submitted.clone() });
+    engine.context.destination =
+        Arc::new(Mortal { inner: engine.context.destination.clone(), submitted: submitted.clone() });
     let by_hand = request();
     tokio::select! {
         run = local::drive::run(&engine, &by_hand) => panic!("the process was to end: {run:?}"),

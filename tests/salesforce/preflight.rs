@@ -9,8 +9,13 @@ use crate::rig::{open, start};
 
 async fn schema(object: &str, mode: Mode, fields: &[(&str, bool)]) -> DestinationSchema {
     let double = start().await;
-    let fields: Vec<(String, bool)> = fields.iter().map(|(name, identifier)| ((*name).to_owned(), *identifier)).collect();
-    open(&double, object, json!({}), json!({})).await.preflight(PreflightRequest { mode, fields: &fields }).await.unwrap()
+    let fields: Vec<(String, bool)> =
+        fields.iter().map(|(name, identifier)| ((*name).to_owned(), *identifier)).collect();
+    open(&double, object, json!({}), json!({}))
+        .await
+        .preflight(PreflightRequest { mode, fields: &fields })
+        .await
+        .unwrap()
 }
 
 /// The findings as one text.
@@ -20,7 +25,8 @@ async fn findings(object: &str, mode: Mode, fields: &[(&str, bool)]) -> String {
 
 #[tokio::test]
 async fn fields_are_described() {
-    let schema = schema("Contact", Mode::Upsert, &[("Ext__c", true), ("LastName", false), ("Account.Code__c", false)]).await;
+    let schema =
+        schema("Contact", Mode::Upsert, &[("Ext__c", true), ("LastName", false), ("Account.Code__c", false)]).await;
     assert_eq!(schema.findings, []);
     assert_eq!(schema.equality("Ext__c"), domain::equality::Equality::IgnoresCase);
     let fields = schema.fields.unwrap();

@@ -33,7 +33,11 @@ use crate::key::PLANTED_KEY;
 
 /// Accounts and contacts; three accounts with the codes A, B and C.
 pub fn org() -> Org {
-    let account = SObject::new("Account", "001", vec![ObjectField::text("Name", 255).required(), ObjectField::text("Code__c", 20).external()]);
+    let account = SObject::new(
+        "Account",
+        "001",
+        vec![ObjectField::text("Name", 255).required(), ObjectField::text("Code__c", 20).external()],
+    );
     let fields = vec![
         ObjectField::text("LastName", 80).required(),
         ObjectField::email("Email"),
@@ -47,7 +51,9 @@ pub fn org() -> Org {
         ObjectField::reference("WhatId", "What", &["Account", "Contact"]),
         ObjectField::text("Formula__c", 100).read_only(),
     ];
-    let contact = SObject::new("Contact", "003", fields).with_rule("LastName", json!("forbidden"), "this name is forbidden").with_duplicate_rule("Email");
+    let contact = SObject::new("Contact", "003", fields)
+        .with_rule("LastName", json!("forbidden"), "this name is forbidden")
+        .with_duplicate_rule("Email");
     Org::new(vec![account, contact])
 }
 
@@ -56,7 +62,10 @@ pub async fn start() -> SalesforceDouble {
     let double = SalesforceDouble::start(org()).unwrap();
     let accounts = open(&double, "Account", json!({}), json!({})).await;
     let rows = ["A", "B", "C"].map(|code| vec![Cell::Text(code), Cell::Text("an account")]);
-    Batch::new(&[("Code__c", Type::Text, true), ("Name", Type::Text, false)], &rows).write(&*accounts, Op::Upsert).await.unwrap();
+    Batch::new(&[("Code__c", Type::Text, true), ("Name", Type::Text, false)], &rows)
+        .write(&*accounts, Op::Upsert)
+        .await
+        .unwrap();
     double.org().calls.clear();
     double
 }
@@ -80,11 +89,15 @@ impl SecretSource for Secrets {
 /// Opens an object; `config` is added to what is usual.
 pub async fn open(double: &SalesforceDouble, object: &str, config: Value, options: Value) -> Arc<dyn Destination> {
     let auth = json!({ "client_credentials": { "client_id": "client", "client_secret": "${env:PLANTED}" } });
-    let mut whole = json!({ "domain": double.url(), "auth": auth, "allow_private": true, "retry_pause": "1ms", "job_poll": "1ms" });
+    let mut whole =
+        json!({ "domain": double.url(), "auth": auth, "allow_private": true, "retry_pause": "1ms", "job_poll": "1ms" });
     whole.as_object_mut().unwrap().extend(config.as_object().unwrap().clone());
-    let target = Target { connection: "crm".into(), object: object.into(), options: options.as_object().unwrap().clone() };
+    let target =
+        Target { connection: "crm".into(), object: object.into(), options: options.as_object().unwrap().clone() };
     let entry = destinations::find("salesforce").unwrap();
-    (entry.open)(OpenArgs { name: "crm", config: &whole, folder: Path::new("."), secrets: &Secrets }, &target).await.unwrap()
+    (entry.open)(OpenArgs { name: "crm", config: &whole, folder: Path::new("."), secrets: &Secrets }, &target)
+        .await
+        .unwrap()
 }
 
 /// Records for a single write.
@@ -97,7 +110,12 @@ pub struct Batch {
 impl Batch {
     /// Values in the order of `fields`, which need not be the layout's.
     pub fn new(fields: &[(&str, Type, bool)], records: &[Vec<Cell<'_>>]) -> Self {
-        let layout = Layout::new(fields.iter().map(|(n, kind, identifier)| LayoutField { name: (*n).into(), kind: *kind, identifier: *identifier }).collect());
+        let layout = Layout::new(
+            fields
+                .iter()
+                .map(|(n, kind, identifier)| LayoutField { name: (*n).into(), kind: *kind, identifier: *identifier })
+                .collect(),
+        );
         let of = |values: &Vec<Cell<'_>>| {
             let mut out = Vec::new();
             for field in layout.fields() {
@@ -119,13 +137,25 @@ impl Batch {
         let mut out = Vec::new();
         for (cells, id) in self.cells.iter().zip(&self.ids) {
             let (hash, fields, record_id) = (KeyHash::of(cells), Cells(cells), id.as_deref());
-            out.push(BatchRecord { hash, checksum: 1, revision: 1, had_failure: false, record_id, key: fields, fields });
+            out.push(BatchRecord {
+                hash,
+                checksum: 1,
+                revision: 1,
+                had_failure: false,
+                record_id,
+                key: fields,
+                fields,
+            });
         }
         out
     }
 
     /// Writes it.
-    pub async fn write(&self, to: &dyn Destination, op: Op) -> Result<Vec<domain::outcome::Outcome>, domain::outcome::WriteError> {
+    pub async fn write(
+        &self,
+        to: &dyn Destination,
+        op: Op,
+    ) -> Result<Vec<domain::outcome::Outcome>, domain::outcome::WriteError> {
         let records = self.records();
         let result = to.write(&WriteBatch { sync: "crm", op, layout: &self.layout, records: &records }).await;
         if let Ok(outcomes) = &result {
@@ -202,7 +232,10 @@ impl World {
     pub fn add(&mut self, from: i64, to: i64) {
         for id in from..=to {
             let account = ["A", "B", "C"].get(usize::try_from(id % 4).unwrap()).copied();
-            self.rows.insert(id, Row { name: format!("Name {id}"), account, score: (id % 5 != 0).then_some(id % 1000), ext: None });
+            self.rows.insert(
+                id,
+                Row { name: format!("Name {id}"), account, score: (id % 5 != 0).then_some(id % 1000), ext: None },
+            );
         }
     }
 
@@ -220,7 +253,8 @@ impl World {
             "readback": { "sample": self.read_back },
         }))
         .unwrap();
-        let store: Arc<dyn StateStore> = Arc::new(SqliteState::open(self.folder.path().join("state.db")).await.unwrap());
+        let store: Arc<dyn StateStore> =
+            Arc::new(SqliteState::open(self.folder.path().join("state.db")).await.unwrap());
         let clock = Arc::new(self.clock.clone());
         let context = Context {
             destination: open(&self.double, "Contact", self.config.clone(), json!({})).await,
@@ -233,7 +267,11 @@ impl World {
             clock,
             meter: Arc::new(RunProgress::default()),
             stop: CancelToken::default(),
-            settings: Settings { stall: Duration::ZERO, spool_folder: self.folder.path().to_owned(), ..Settings::default() },
+            settings: Settings {
+                stall: Duration::ZERO,
+                spool_folder: self.folder.path().to_owned(),
+                ..Settings::default()
+            },
         };
         Engine { context, warehouse: Arc::new(Memory(self.rows.clone())) }
     }
@@ -259,16 +297,35 @@ impl World {
     /// Panics unless the org has exactly what the model gives.
     #[track_caller]
     pub fn assert_arrived(&self) {
-        let codes: BTreeMap<String, String> =
-            self.double.org().object("Account").records().iter().map(|(id, r)| (id.clone(), r["Code__c"].as_str().unwrap().to_owned())).collect();
+        let codes: BTreeMap<String, String> = self
+            .double
+            .org()
+            .object("Account")
+            .records()
+            .iter()
+            .map(|(id, r)| (id.clone(), r["Code__c"].as_str().unwrap().to_owned()))
+            .collect();
         let shown = |r: &SObjectRecord| {
             let account = r.get("AccountId").map(|id| codes[id.as_str().unwrap()].clone());
-            (r["LastName"].as_str().unwrap().to_owned(), account, r.get("Score__c").and_then(Value::as_f64).map(|s| s as i64))
+            (
+                r["LastName"].as_str().unwrap().to_owned(),
+                account,
+                r.get("Score__c").and_then(Value::as_f64).map(|s| s as i64),
+            )
         };
         let there: BTreeMap<String, _> = self.contacts().iter().map(|(ext, r)| (ext.clone(), shown(r))).collect();
-        let model: BTreeMap<String, _> = self.rows.iter().map(|(id, r)| (format!("E{id}"), (r.name.clone(), r.account.map(str::to_owned), r.score))).collect();
+        let model: BTreeMap<String, _> = self
+            .rows
+            .iter()
+            .map(|(id, r)| (format!("E{id}"), (r.name.clone(), r.account.map(str::to_owned), r.score)))
+            .collect();
         let differs = model.iter().find(|(k, v)| there.get(*k) != Some(v)).map(|(k, v)| (k, v, there.get(k)));
-        assert!(there == model, "the org has {} contacts, the model {} rows; the first that differs: {differs:?}", there.len(), model.len());
+        assert!(
+            there == model,
+            "the org has {} contacts, the model {} rows; the first that differs: {differs:?}",
+            there.len(),
+            model.len()
+        );
     }
 }
 
@@ -279,7 +336,13 @@ struct Memory(BTreeMap<i64, Row>);
 impl Warehouse for Memory {
     async fn describe(&self, _: &Query) -> Result<ModelSchema, Fault> {
         let column = |(name, kind): (&str, Type)| Column { name: name.into(), kind };
-        let columns = [("id", Type::Int), ("ext", Type::Text), ("name", Type::Text), ("account", Type::Text), ("score", Type::Int)];
+        let columns = [
+            ("id", Type::Int),
+            ("ext", Type::Text),
+            ("name", Type::Text),
+            ("account", Type::Text),
+            ("score", Type::Int),
+        ];
         Ok(ModelSchema { columns: columns.map(column).to_vec(), findings: Vec::new(), unreadable: Vec::new() })
     }
 

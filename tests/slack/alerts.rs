@@ -14,7 +14,7 @@ use engine::notify::{Alerting, alert, alert_of_health, replaced_by};
 use serde_json::json;
 use support::double::{Behaviour, Double};
 use support::project::Project;
-use support::slack::{DeliveryFailure, GENERAL, SlackDouble};
+use support::slack::{GENERAL, ScriptedFailure, SlackDouble};
 
 use crate::rig::Secrets;
 
@@ -54,7 +54,13 @@ impl Notifier for Recorded {
 
 async fn alerting(project: &Project, notifiers: &[Arc<Recorded>]) -> Alerting {
     let notifiers = notifiers.iter().map(|n| Arc::clone(n) as Arc<dyn Notifier>).collect();
-    Alerting { store: project.store().await, clock: Arc::new(SystemClock), settings: Alerts::default(), notifiers, stack: None }
+    Alerting {
+        store: project.store().await,
+        clock: Arc::new(SystemClock),
+        settings: Alerts::default(),
+        notifiers,
+        stack: None,
+    }
 }
 
 async fn run(project: &Project, alerting: &Alerting) -> Run {
@@ -86,7 +92,11 @@ async fn people_are_told_once_for_each_change() {
     let blocked = run(&project, &alerting).await;
     assert_eq!(people.told(), ["Sync crm: blocked (guard_tripped)"]);
     let stored = alerting.store.run("crm", &blocked.id).await.unwrap().unwrap();
-    assert_eq!((stored.fault, stored.counts), (blocked.fault, blocked.counts), "what was told is kept beside the run, not over it");
+    assert_eq!(
+        (stored.fault, stored.counts),
+        (blocked.fault, blocked.counts),
+        "what was told is kept beside the run, not over it"
+    );
 }
 
 #[tokio::test]
@@ -128,7 +138,8 @@ async fn what_a_watch_sees_is_told_once_and_by_the_next_watch_if_it_could_not_be
     let people = Recorded::new("people");
     let alerting = alerting(&project, std::slice::from_ref(&people)).await;
     let done = run(&project, &alerting).await;
-    let overdue = SyncHealth { overdue: Some(Overdue { since: Some(done.started), due: done.started }), ..SyncHealth::default() };
+    let overdue =
+        SyncHealth { overdue: Some(Overdue { since: Some(done.started), due: done.started }), ..SyncHealth::default() };
     *people.failures.lock().unwrap() = 1;
     alert_of_health(&alerting, &done, &overdue).await;
     assert!(people.told().is_empty(), "nobody could be told");
@@ -160,17 +171,26 @@ fn the_command_tells_slack_and_any_address() {
     });
     project.sync()["alerts"] = json!({ "partial_percent": 2 });
     let run = |project: &Project, code: i32| {
-        let child = project.command(&["run", "crm"]).env("SLUICEGATE_TEST_SLACK_TOKEN", support::slack::TOKEN).spawn().unwrap();
+        let child =
+            project.command(&["run", "crm"]).env("SLUICEGATE_TEST_SLACK_TOKEN", support::slack::TOKEN).spawn().unwrap();
         let said = support::binary::Said::of(child);
         assert_eq!(said.code, code, "{said:#?}");
         assert!(!format!("{said:?}").contains("planted"), "{said:#?}");
     };
     project.double.answer(Behaviour::fail_keys([1, 2, 3], "invalid"));
-    slack.failure([DeliveryFailure::Error("fatal_error")]);
+    slack.failure([ScriptedFailure::Error("fatal_error")]);
     run(&project, 3);
-    assert_eq!((slack.messages().len(), other.requests().len()), (0, 1), "one of them could not be told, and the run is as it is");
+    assert_eq!(
+        (slack.messages().len(), other.requests().len()),
+        (0, 1),
+        "one of them could not be told, and the run is as it is"
+    );
     run(&project, 3);
-    assert_eq!((slack.messages().len(), other.requests().len()), (1, 1), "told after the next run, and the other not again");
+    assert_eq!(
+        (slack.messages().len(), other.requests().len()),
+        (1, 1),
+        "told after the next run, and the other not again"
+    );
     let text = &slack.messages()[0].text;
     for part in ["*Sync crm: partial*", "3 of 100 records (3.0 %)", "Look further: sluice dead-letters list crm"] {
         assert!(text.contains(part), "`{part}` is not in: {text}");
@@ -184,7 +204,10 @@ fn the_command_tells_slack_and_any_address() {
     project.warehouse("update customers set name = 'Better' where id <= 3");
     run(&project, 0);
     assert!(slack.messages()[1].text.contains("Sync crm: no longer partial"));
-    assert_eq!((other.requests()[1].json()["kind"].as_str(), other.requests()[1].json()["severity"].as_str()), (Some("recovery"), Some("resolved")));
+    assert_eq!(
+        (other.requests()[1].json()["kind"].as_str(), other.requests()[1].json()["severity"].as_str()),
+        (Some("recovery"), Some("resolved"))
+    );
     run(&project, 0);
     assert_eq!((slack.messages().len(), other.requests().len()), (2, 2));
 }
@@ -213,7 +236,7 @@ async fn an_alert_that_is_not_taken_is_a_fault_without_a_secret() {
         now: run.started,
     };
     let alert = domain::monitoring::decide::decide(&facts).alert.unwrap();
-    slack.failure([DeliveryFailure::Status(404, "no_service")]);
+    slack.failure([ScriptedFailure::Status(404, "no_service")]);
     other.answer_next(1, Behaviour::status(500));
     for notifier in &notifiers {
         let fault = notifier.notify(&alert).await.unwrap_err();

@@ -6,7 +6,7 @@ use domain::mode::Mode;
 use domain::outcome::{Effect, Outcome, WriteError};
 use domain::ports::PreflightRequest;
 use serde_json::json;
-use support::slack::{ARCHIVED, DeliveryFailure, FOREIGN, GENERAL, SlackDouble};
+use support::slack::{ARCHIVED, FOREIGN, GENERAL, ScriptedFailure, SlackDouble};
 
 use crate::rig::{bot, bot_with, hook, post};
 
@@ -16,7 +16,10 @@ async fn a_message_is_posted_and_its_id_kept() {
     let options = json!({ "text": "<!here> {{id}}", "blocks": [{ "type": "section", "text": { "type": "mrkdwn", "text": "*{{id}}*" } }] });
     let to = bot(&slack, GENERAL, options).await;
     let outcome = post(to.as_ref(), "a <b> & c").await.unwrap();
-    assert!(matches!(&outcome, Outcome::Accepted { effect: Effect::Created, record_id: Some(id) } if id.starts_with("C0GENERAL:17")), "{outcome:?}");
+    assert!(
+        matches!(&outcome, Outcome::Accepted { effect: Effect::Created, record_id: Some(id) } if id.starts_with("C0GENERAL:17")),
+        "{outcome:?}"
+    );
     let [message] = &slack.messages()[..] else { panic!("one message") };
     assert_eq!((message.channel.as_str(), message.text.as_str()), (GENERAL, "<!here> a &lt;b&gt; &amp; c"));
     assert_eq!(message.blocks[0]["text"]["text"], "*a &lt;b&gt; &amp; c*");
@@ -28,12 +31,12 @@ async fn a_message_is_posted_and_its_id_kept() {
 async fn a_failure_with_a_good_status_is_a_failure() {
     let slack = SlackDouble::start();
     for code in ["msg_too_long", "no_text", "invalid_blocks", "too_many_attachments", "a_code_of_tomorrow"] {
-        slack.failure([DeliveryFailure::Error(code)]);
+        slack.failure([ScriptedFailure::Error(code)]);
         let outcome = post(bot(&slack, GENERAL, json!({})).await.as_ref(), "a").await.unwrap();
         assert!(matches!(&outcome, Outcome::Rejected { code: got, .. } if got == code), "{outcome:?}");
     }
     for code in ["no_text", "invalid_payload"] {
-        slack.failure([DeliveryFailure::Error(code)]);
+        slack.failure([ScriptedFailure::Error(code)]);
         let outcome = post(hook(&slack).await.as_ref(), "a").await.unwrap();
         assert!(matches!(&outcome, Outcome::Rejected { code: got, .. } if got == code), "{outcome:?}");
     }
@@ -43,18 +46,19 @@ async fn a_failure_with_a_good_status_is_a_failure() {
 #[tokio::test]
 async fn what_is_wrong_with_the_channel_or_the_token_stops_the_run() {
     let slack = SlackDouble::start();
-    for (channel, code) in [("C0NOWHERE", "channel_not_found"), (ARCHIVED, "is_archived"), (FOREIGN, "not_in_channel")] {
+    for (channel, code) in [("C0NOWHERE", "channel_not_found"), (ARCHIVED, "is_archived"), (FOREIGN, "not_in_channel")]
+    {
         let error = post(bot(&slack, channel, json!({})).await.as_ref(), "a").await.unwrap_err();
         assert!(matches!(&error, WriteError::Misconfigured { detail } if detail.contains(code)), "{error}");
     }
     let error = post(bot_with(&slack, GENERAL, json!({}), "WRONG", "5s").await.as_ref(), "a").await.unwrap_err();
     assert!(matches!(&error, WriteError::Unauthorized { detail } if detail.contains("invalid_auth")), "{error}");
     for code in ["account_inactive", "token_expired"] {
-        slack.failure([DeliveryFailure::Error(code)]);
+        slack.failure([ScriptedFailure::Error(code)]);
         let error = post(bot(&slack, GENERAL, json!({})).await.as_ref(), "a").await.unwrap_err();
         assert!(matches!(&error, WriteError::Unauthorized { detail } if detail.contains(code)), "{error}");
     }
-    slack.failure([DeliveryFailure::Error("restricted_action")]);
+    slack.failure([ScriptedFailure::Error("restricted_action")]);
     let error = post(bot(&slack, GENERAL, json!({})).await.as_ref(), "a").await.unwrap_err();
     assert!(matches!(&error, WriteError::Misconfigured { detail } if detail.contains("restricted_action")), "{error}");
     slack.scopes(&[]);
@@ -64,19 +68,22 @@ async fn what_is_wrong_with_the_channel_or_the_token_stops_the_run() {
     let error = post(bot(&slack, GENERAL, json!({})).await.as_ref(), "a").await.unwrap_err();
     assert!(matches!(&error, WriteError::Unauthorized { detail } if detail.contains("token_revoked")), "{error}");
     for (status, body) in [(404, "no_service"), (410, "channel_is_archived")] {
-        slack.failure([DeliveryFailure::Status(status, body)]);
+        slack.failure([ScriptedFailure::Status(status, body)]);
         let error = post(hook(&slack).await.as_ref(), "a").await.unwrap_err();
         assert!(matches!(&error, WriteError::Misconfigured { detail } if detail.contains(body)), "{error}");
     }
-    slack.failure([DeliveryFailure::Status(403, "action_prohibited")]);
-    assert!(matches!(post(hook(&slack).await.as_ref(), "a").await, Err(WriteError::Misconfigured { .. } | WriteError::Unauthorized { .. })));
+    slack.failure([ScriptedFailure::Status(403, "action_prohibited")]);
+    assert!(matches!(
+        post(hook(&slack).await.as_ref(), "a").await,
+        Err(WriteError::Misconfigured { .. } | WriteError::Unauthorized { .. })
+    ));
     assert!(slack.messages().is_empty());
 }
 
 #[tokio::test]
 async fn too_fast_is_a_pause_of_the_time_that_slack_names() {
     let slack = SlackDouble::start();
-    slack.failure([DeliveryFailure::TooFast(7), DeliveryFailure::TooFast(9), DeliveryFailure::Error("ratelimited")]);
+    slack.failure([ScriptedFailure::TooFast(7), ScriptedFailure::TooFast(9), ScriptedFailure::Error("ratelimited")]);
     let (bot, hook) = (bot(&slack, GENERAL, json!({})).await, hook(&slack).await);
     assert_eq!(post(bot.as_ref(), "a").await, Err(WriteError::Throttled { after: Some(Duration::from_secs(7)) }));
     assert_eq!(post(hook.as_ref(), "a").await, Err(WriteError::Throttled { after: Some(Duration::from_secs(9)) }));
@@ -88,7 +95,11 @@ async fn too_fast_is_a_pause_of_the_time_that_slack_names() {
 async fn what_was_not_posted_is_tried_again() {
     let slack = SlackDouble::start();
     let bot = bot(&slack, GENERAL, json!({})).await;
-    for failure in [DeliveryFailure::Error("service_unavailable"), DeliveryFailure::Error("request_timeout"), DeliveryFailure::Status(503, "")] {
+    for failure in [
+        ScriptedFailure::Error("service_unavailable"),
+        ScriptedFailure::Error("request_timeout"),
+        ScriptedFailure::Status(503, ""),
+    ] {
         slack.failure([failure.clone()]);
         let error = post(bot.as_ref(), "a").await.unwrap_err();
         assert!(matches!(error, WriteError::Unavailable { .. }), "{failure:?}: {error}");
@@ -105,23 +116,29 @@ async fn what_may_have_been_posted_is_not_sent_again() {
     let slack = SlackDouble::start();
     let quick = bot_with(&slack, GENERAL, json!({}), "TOKEN", "300ms").await;
     for failure in [
-        DeliveryFailure::PostThenDrop,
-        DeliveryFailure::PostThenHang(Duration::from_secs(60)),
-        DeliveryFailure::ErrorAfter("fatal_error"),
-        DeliveryFailure::ErrorAfter("internal_error"),
-        DeliveryFailure::Drop,
-        DeliveryFailure::Status(200, "<html>"),
-        DeliveryFailure::Status(500, ""),
-        DeliveryFailure::Status(502, "Bad gateway"),
+        ScriptedFailure::PostThenDrop,
+        ScriptedFailure::PostThenHang(Duration::from_secs(60)),
+        ScriptedFailure::ErrorAfter("fatal_error"),
+        ScriptedFailure::ErrorAfter("internal_error"),
+        ScriptedFailure::Drop,
+        ScriptedFailure::Status(200, "<html>"),
+        ScriptedFailure::Status(500, ""),
+        ScriptedFailure::Status(502, "Bad gateway"),
     ] {
         slack.failure([failure.clone()]);
         let outcome = post(quick.as_ref(), "a").await.unwrap();
-        assert!(matches!(&outcome, Outcome::Rejected { code, .. } if code == "unknown_outcome"), "{failure:?}: {outcome:?}");
+        assert!(
+            matches!(&outcome, Outcome::Rejected { code, .. } if code == "unknown_outcome"),
+            "{failure:?}: {outcome:?}"
+        );
     }
     let willing = bot_with(&slack, GENERAL, json!({ "when_unsure": "send_again" }), "TOKEN", "300ms").await;
-    slack.failure([DeliveryFailure::PostThenDrop]);
-    assert!(matches!(post(willing.as_ref(), "a").await, Err(WriteError::Unavailable { .. })), "for those who prefer twice to never");
-    slack.failure([DeliveryFailure::PostThenDrop]);
+    slack.failure([ScriptedFailure::PostThenDrop]);
+    assert!(
+        matches!(post(willing.as_ref(), "a").await, Err(WriteError::Unavailable { .. })),
+        "for those who prefer twice to never"
+    );
+    slack.failure([ScriptedFailure::PostThenDrop]);
     let outcome = post(hook(&slack).await.as_ref(), "a").await.unwrap();
     assert!(matches!(&outcome, Outcome::Rejected { code, .. } if code == "unknown_outcome"), "{outcome:?}");
 }
@@ -130,13 +147,22 @@ async fn what_may_have_been_posted_is_not_sent_again() {
 async fn preflight_looks_at_the_token_and_the_channel() {
     let slack = SlackDouble::start();
     let need = PreflightRequest { mode: Mode::Append, fields: &[("id".to_owned(), true)] };
-    for (channel, expected) in [(GENERAL, ""), ("#general", ""), ("C0NOWHERE", "there is no channel"), (ARCHIVED, "is archived"), (FOREIGN, "not a member")] {
+    for (channel, expected) in [
+        (GENERAL, ""),
+        ("#general", ""),
+        ("C0NOWHERE", "there is no channel"),
+        (ARCHIVED, "is archived"),
+        (FOREIGN, "not a member"),
+    ] {
         let found = bot(&slack, channel, json!({})).await.preflight(need).await.unwrap().findings;
         let text: String = found.iter().map(ToString::to_string).collect();
         assert!(if expected.is_empty() { found.is_empty() } else { text.contains(expected) }, "{channel}: {text}");
     }
     slack.scopes(&["chat:write"]);
-    assert!(bot(&slack, ARCHIVED, json!({})).await.preflight(need).await.unwrap().findings.is_empty(), "without the scope nobody can say");
+    assert!(
+        bot(&slack, ARCHIVED, json!({})).await.preflight(need).await.unwrap().findings.is_empty(),
+        "without the scope nobody can say"
+    );
     assert!(hook(&slack).await.preflight(need).await.unwrap().findings.is_empty());
     let fault = bot_with(&slack, GENERAL, json!({}), "WRONG", "5s").await.preflight(need).await.unwrap_err();
     assert!(fault.what.contains("invalid_auth") && !fault.to_string().contains("planted"), "{fault}");

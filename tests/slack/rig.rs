@@ -37,10 +37,13 @@ impl SecretSource for Secrets {
 async fn open(slack: &SlackDouble, config: Value, channel: &str, options: Value) -> Arc<dyn Destination> {
     let mut whole = json!({ "allow_private": true, "timeout": "5s" });
     whole.as_object_mut().unwrap().extend(config.as_object().unwrap().clone());
-    let target = Target { connection: "team".into(), object: channel.into(), options: options.as_object().unwrap().clone() };
+    let target =
+        Target { connection: "team".into(), object: channel.into(), options: options.as_object().unwrap().clone() };
     let entry = destinations::find("slack").unwrap();
     let secrets = Secrets(slack.hook());
-    (entry.open)(OpenArgs { name: "team", config: &whole, folder: Path::new("."), secrets: &secrets }, &target).await.unwrap()
+    (entry.open)(OpenArgs { name: "team", config: &whole, folder: Path::new("."), secrets: &secrets }, &target)
+        .await
+        .unwrap()
 }
 
 /// A bot that posts the record's id to a channel.
@@ -49,10 +52,22 @@ pub async fn bot(slack: &SlackDouble, channel: &str, options: Value) -> Arc<dyn 
 }
 
 /// The same with another token and another time limit.
-pub async fn bot_with(slack: &SlackDouble, channel: &str, options: Value, token: &str, timeout: &str) -> Arc<dyn Destination> {
+pub async fn bot_with(
+    slack: &SlackDouble,
+    channel: &str,
+    options: Value,
+    token: &str,
+    timeout: &str,
+) -> Arc<dyn Destination> {
     let mut all = json!({ "text": "new: {{id}}" });
     all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
-    open(slack, json!({ "token": format!("${{env:{token}}}"), "api_url": slack.api(), "timeout": timeout }), channel, all).await
+    open(
+        slack,
+        json!({ "token": format!("${{env:{token}}}"), "api_url": slack.api(), "timeout": timeout }),
+        channel,
+        all,
+    )
+    .await
 }
 
 /// The incoming webhook.
@@ -66,8 +81,17 @@ pub async fn post(to: &dyn Destination, id: &str) -> Result<Outcome, WriteError>
     let mut fields = Vec::new();
     cells::push(&mut fields, Cell::Text(id));
     let (hash, checksum) = (KeyHash::of(&fields), checksum(&fields, layout.seed()));
-    let record = BatchRecord { hash, checksum, revision: 0, had_failure: false, record_id: None, key: Cells(&fields), fields: Cells(&fields) };
-    let outcomes = to.write(&WriteBatch { sync: "signups", op: Op::Append, layout: &layout, records: &[record] }).await?;
+    let record = BatchRecord {
+        hash,
+        checksum,
+        revision: 0,
+        had_failure: false,
+        record_id: None,
+        key: Cells(&fields),
+        fields: Cells(&fields),
+    };
+    let outcomes =
+        to.write(&WriteBatch { sync: "signups", op: Op::Append, layout: &layout, records: &[record] }).await?;
     assert_eq!(outcomes.len(), 1, "exactly one outcome for every record");
     Ok(outcomes.into_iter().next().unwrap())
 }

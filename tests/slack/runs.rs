@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::run::Status;
 use serde_json::json;
 use support::project::{Project, assert_balances};
-use support::slack::{DeliveryFailure, GENERAL, SlackDouble, TOKEN};
+use support::slack::{GENERAL, ScriptedFailure, SlackDouble, TOKEN};
 
 /// A sync of `rows` customers to Slack, by the bot; as fast as the test likes.
 fn project(slack: &SlackDouble, rows: u32) -> Project {
@@ -17,7 +17,8 @@ fn project(slack: &SlackDouble, rows: u32) -> Project {
     });
     let sync = project.sync();
     sync["mode"] = json!("append");
-    sync["destination"] = json!({ "connection": "there", "object": GENERAL, "options": { "text": "{{name}} <{{email}}>" } });
+    sync["destination"] =
+        json!({ "connection": "there", "object": GENERAL, "options": { "text": "{{name}} <{{email}}>" } });
     project
 }
 
@@ -68,10 +69,10 @@ fn a_message_that_may_have_been_posted_is_never_posted_twice() {
     let slack = SlackDouble::start();
     let project = project(&slack, 6);
     slack.failure([
-        DeliveryFailure::PostThenDrop,
-        DeliveryFailure::TooFast(1),
-        DeliveryFailure::ErrorAfter("fatal_error"),
-        DeliveryFailure::PostThenHang(Duration::from_secs(30)),
+        ScriptedFailure::PostThenDrop,
+        ScriptedFailure::TooFast(1),
+        ScriptedFailure::ErrorAfter("fatal_error"),
+        ScriptedFailure::PostThenHang(Duration::from_secs(30)),
     ]);
     let first = read(run(&project, 3));
     assert_balances(&first);
@@ -98,7 +99,11 @@ fn one_bad_message_blocks_no_other_and_a_bad_channel_ends_the_run() {
     project.sync()["destination"]["object"] = json!("#nowhere");
     let asked = run(&project, 4);
     let hash = asked["plan_hash"].as_str().unwrap().to_owned();
-    let child = project.command(&["--json", "run", "crm", "--approve", &hash]).env("SLUICEGATE_TEST_SLACK_TOKEN", TOKEN).spawn().unwrap();
+    let child = project
+        .command(&["--json", "run", "crm", "--approve", &hash])
+        .env("SLUICEGATE_TEST_SLACK_TOKEN", TOKEN)
+        .spawn()
+        .unwrap();
     let failed = support::binary::Said::of(child).json();
     assert_eq!((&failed["status"], &failed["fault"]["code"]), (&json!("failed"), &json!("destination_misconfigured")));
     assert_eq!(slack.messages().len(), 4);

@@ -12,12 +12,15 @@ pub const MESSAGE_BYTES: usize = 262_144;
 
 /// The emulator's address, which `tests/run` puts into the environment.
 pub fn endpoint() -> String {
-    std::env::var("SLUICEGATE_TEST_AWS").expect("SLUICEGATE_TEST_AWS is not set: start these tests with ./tests/run, which starts an AWS emulator")
+    std::env::var("SLUICEGATE_TEST_AWS")
+        .expect("SLUICEGATE_TEST_AWS is not set: start these tests with ./tests/run, which starts an AWS emulator")
 }
 
 /// The folder of the tools of tests/requirements.txt, which `tests/run` puts into the environment.
 pub fn tools() -> std::path::PathBuf {
-    std::env::var_os("SLUICEGATE_TEST_TOOLS").expect("SLUICEGATE_TEST_TOOLS is not set: start these tests with ./tests/run").into()
+    std::env::var_os("SLUICEGATE_TEST_TOOLS")
+        .expect("SLUICEGATE_TEST_TOOLS is not set: start these tests with ./tests/run")
+        .into()
 }
 
 /// Clients of the emulator.

@@ -21,11 +21,22 @@ fn build() -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     // As `cargo test --workspace` builds it, for the test of its own package: with other features, everything below it
     // would be built a second time.
-    cargo.args(["test", "--quiet", "--workspace", "--test", "demo", "--no-run", "--profile", if profile == "dev" { "test" } else { profile }]);
+    cargo.args([
+        "test",
+        "--quiet",
+        "--workspace",
+        "--test",
+        "demo",
+        "--no-run",
+        "--profile",
+        if profile == "dev" { "test" } else { profile },
+    ]);
     cargo.arg("--target-dir").arg(folder.parent().expect("a target folder"));
     // What cargo tells a test of its crate would be news to build scripts that look at it: they would run again, and
     // everything above them be built anew, at every change between a test and a build.
-    let told = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_"].iter().any(|of| name.starts_with(of));
+    let told = |name: &str| {
+        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_"].iter().any(|of| name.starts_with(of))
+    };
     for name in std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).filter(|name| told(name)) {
         cargo.env_remove(name);
     }

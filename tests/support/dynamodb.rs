@@ -8,7 +8,8 @@ use aws::state::{DynamoState, create_table};
 
 /// The emulator's address, which `tests/run` puts into the environment.
 pub fn endpoint() -> String {
-    std::env::var("SLUICEGATE_TEST_AWS").expect("SLUICEGATE_TEST_AWS is not set: start these tests with ./tests/run, which starts an AWS emulator")
+    std::env::var("SLUICEGATE_TEST_AWS")
+        .expect("SLUICEGATE_TEST_AWS is not set: start these tests with ./tests/run, which starts an AWS emulator")
 }
 
 /// A fresh table's name. The table goes with the emulator.

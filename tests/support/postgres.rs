@@ -7,7 +7,8 @@ use tokio_postgres::{Client, Config, NoTls};
 
 /// The server's address, `postgres://user@127.0.0.1:port/postgres`, which `tests/run` puts into the environment.
 pub fn url() -> String {
-    std::env::var("SLUICEGATE_TEST_POSTGRES").expect("SLUICEGATE_TEST_POSTGRES is not set: start these tests with ./tests/run, which starts a PostgreSQL")
+    std::env::var("SLUICEGATE_TEST_POSTGRES")
+        .expect("SLUICEGATE_TEST_POSTGRES is not set: start these tests with ./tests/run, which starts a PostgreSQL")
 }
 
 /// A database of one test. Dropping it drops the database.

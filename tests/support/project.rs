@@ -45,7 +45,8 @@ pub struct Project {
 }
 
 impl Project {
-    /// `rows` customers, and a webhook that takes 10 records at a time, tells each one's result, and is tried again soon.
+    /// `rows` customers, and a webhook that takes 10 records at a time, tells each one's result, and is tried again
+    /// soon.
     pub fn webhook(rows: u32) -> Self {
         let double = Double::start();
         let hook = json!({ "type": "webhook", "url": double.url(), "allow_private": true, "batch_size": 10, "retry_pause": "1ms", "timeout": "20s" });
@@ -73,7 +74,8 @@ impl Project {
             "mapping": [{ "from": "id", "to": "id", "identifier": true }, line("email"), line("name"), line("n")],
         });
         let connections = json!({ "here": { "type": "sqlite", "path": "warehouse.db" }, "there": there });
-        let project = Self { folder, double, connections, syncs: vec![sync], secrets: BTreeMap::new(), clock: Turned::default() };
+        let project =
+            Self { folder, double, connections, syncs: vec![sync], secrets: BTreeMap::new(), clock: Turned::default() };
         project.warehouse("create table customers (id integer primary key, email text, name text, n)");
         project.add_rows(1, rows);
         project.save();
@@ -162,7 +164,8 @@ impl Project {
         let mut engine = open::engine(&project, project.sync(name)?, store, CancelToken::default()).await?;
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let (connection, rate) = (engine.sync.destination.connection.clone(), engine.destination.limits().rate);
-        engine.context.slots = Arc::new(RateLimiter::new(&connection, rate, Arc::clone(&engine.store), Arc::clone(&clock)));
+        engine.context.slots =
+            Arc::new(RateLimiter::new(&connection, rate, Arc::clone(&engine.store), Arc::clone(&clock)));
         engine.context.clock = clock;
         Ok(engine)
     }
@@ -212,7 +215,12 @@ impl Project {
     pub fn command_as_saved(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary::sluice());
         command.arg("--project").arg(self.folder()).args(arguments);
-        command.env_remove("RUST_LOG").envs(&self.secrets).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .env_remove("RUST_LOG")
+            .envs(&self.secrets)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 
@@ -252,8 +260,9 @@ impl Project {
     #[track_caller]
     pub fn assert_arrived(&self) {
         let (model, there) = (self.model(), self.there());
-        let differ =
-            |a: &BTreeMap<String, Value>, b: &BTreeMap<String, Value>| a.iter().find(|(k, v)| b.get(*k) != Some(*v)).map(|(k, v)| (k.clone(), v.clone()));
+        let differ = |a: &BTreeMap<String, Value>, b: &BTreeMap<String, Value>| {
+            a.iter().find(|(k, v)| b.get(*k) != Some(*v)).map(|(k, v)| (k.clone(), v.clone()))
+        };
         assert!(
             model == there,
             "the destination has {} records, the model {}; first that is missing or differs: {:?}, first that should not be so: {:?}",
@@ -296,7 +305,12 @@ fn rows(file: &Path, sql: &str) -> BTreeMap<String, Value> {
         rusqlite::types::ValueRef::Blob(v) => format!("{} bytes", v.len()).into(),
     };
     let record = |row: &rusqlite::Row<'_>| {
-        let fields: serde_json::Map<_, _> = names.iter().enumerate().map(|(at, name)| (name.clone(), value(row, at))).filter(|(_, v)| !v.is_null()).collect();
+        let fields: serde_json::Map<_, _> = names
+            .iter()
+            .enumerate()
+            .map(|(at, name)| (name.clone(), value(row, at)))
+            .filter(|(_, v)| !v.is_null())
+            .collect();
         Ok((fields["id"].to_string(), Value::Object(fields)))
     };
     statement.query_map([], record).expect("rows").collect::<Result<_, _>>().expect("every row")

@@ -1,5 +1,5 @@
-//! A proxy before the AWS emulator that does harm when told to: refuses, leaves part of a request undone, loses an answer
-//! after the request took effect. It counts, and everything else goes through.
+//! A proxy before the AWS emulator that does harm when told to: refuses, leaves part of a request undone, loses an
+//! answer after the request took effect. It counts, and everything else goes through.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a double that cannot start is a test that cannot run")]
 
 use std::collections::VecDeque;
@@ -52,7 +52,10 @@ impl Proxy {
                     let (proxy, client, upstream) = (proxy.clone(), client.clone(), upstream.clone());
                     async move { Ok::<_, hyper::Error>(proxy.answer(request, &client, &upstream).await) }
                 });
-                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(hyper_util::rt::TokioIo::new(socket), service));
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new()
+                        .serve_connection(hyper_util::rt::TokioIo::new(socket), service),
+                );
             }
         });
         proxy
@@ -85,13 +88,22 @@ impl Proxy {
         plans.remove(at).map(|(_, harm)| harm)
     }
 
-    async fn answer(&self, request: Request<Incoming>, client: &reqwest::Client, upstream: &str) -> Response<Full<Bytes>> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        client: &reqwest::Client,
+        upstream: &str,
+    ) -> Response<Full<Bytes>> {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.expect("a whole request").to_bytes();
         let operation = parts.headers.get("x-amz-target").and_then(|name| name.to_str().ok()).unwrap_or_default();
         // SNS speaks another protocol than the others: the action is a field of the form, errors are XML.
-        let form = std::str::from_utf8(&body).ok().filter(|_| operation.is_empty()).and_then(|form| form.split('&').find_map(|f| f.strip_prefix("Action=")));
-        let (xml, action) = (form.is_some(), form.unwrap_or_else(|| operation.rsplit('.').next().unwrap_or_default()).to_owned());
+        let form = std::str::from_utf8(&body)
+            .ok()
+            .filter(|_| operation.is_empty())
+            .and_then(|form| form.split('&').find_map(|f| f.strip_prefix("Action=")));
+        let (xml, action) =
+            (form.is_some(), form.unwrap_or_else(|| operation.rsplit('.').next().unwrap_or_default()).to_owned());
         let sent = body.len();
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let forward = async |body: Bytes| {
@@ -105,17 +117,22 @@ impl Proxy {
         let (status, answer) = match self.next(&action) {
             None => forward(body).await,
             Some(Harm::Refuse(status, code, message)) if xml => {
-                let error = format!("<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>");
+                let error = format!(
+                    "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>"
+                );
                 (status, error.into())
             }
-            Some(Harm::Refuse(status, code, message)) => (status, json!({ "__type": format!("com.amazonaws#{code}"), "message": message }).to_string().into()),
+            Some(Harm::Refuse(status, code, message)) => {
+                (status, json!({ "__type": format!("com.amazonaws#{code}"), "message": message }).to_string().into())
+            }
             Some(Harm::FailEntry(at, code, sender_fault)) => {
                 let (rest, id) = without(&body, at);
                 let mut answer = json!({ "Successful": [], "Failed": [] });
                 if rest["Entries"].as_array().is_some_and(|entries| !entries.is_empty()) {
                     answer = serde_json::from_slice(&forward(rest.to_string().into()).await.1).expect("JSON");
                 }
-                answer["Failed"] = json!([{ "Id": id, "Code": code, "Message": "as told", "SenderFault": sender_fault }]);
+                answer["Failed"] =
+                    json!([{ "Id": id, "Code": code, "Message": "as told", "SenderFault": sender_fault }]);
                 (200, answer.to_string().into())
             }
             Some(Harm::LoseEntry(at)) => forward(without(&body, at).0.to_string().into()).await,
@@ -126,14 +143,22 @@ impl Proxy {
             }
             Some(harm @ (Harm::Half | Harm::Nothing)) => {
                 let (kept, left) = divide(&serde_json::from_slice(&body).unwrap(), harm == Harm::Half);
-                let (status, answer) = if harm == Harm::Half { forward(Bytes::from(kept.to_string())).await } else { (200, Bytes::from_static(b"{}")) };
+                let (status, answer) = if harm == Harm::Half {
+                    forward(Bytes::from(kept.to_string())).await
+                } else {
+                    (200, Bytes::from_static(b"{}"))
+                };
                 let mut answer: Value = serde_json::from_slice(&answer).unwrap();
                 answer[if action == "BatchGetItem" { "UnprocessedKeys" } else { "UnprocessedItems" }] = left;
                 (status, Bytes::from(answer.to_string()))
             }
         };
         self.seen.lock().unwrap().push((action, sent.max(answer.len())));
-        Response::builder().status(status).header("content-type", "application/x-amz-json-1.0").body(Full::new(answer)).expect("an answer")
+        Response::builder()
+            .status(status)
+            .header("content-type", "application/x-amz-json-1.0")
+            .body(Full::new(answer))
+            .expect("an answer")
     }
 }
 
@@ -157,7 +182,12 @@ fn divide(request: &Value, half: bool) -> (Value, Value) {
         let rest = all.split_off(if half { all.len().div_ceil(2) } else { 0 });
         *left = rest.into();
     }
-    let none = |left: &Value| left.as_object().unwrap().values().all(|asked| asked.get("Keys").unwrap_or(asked).as_array().unwrap().is_empty());
+    let none = |left: &Value| {
+        left.as_object()
+            .unwrap()
+            .values()
+            .all(|asked| asked.get("Keys").unwrap_or(asked).as_array().unwrap().is_empty())
+    };
     let left = if none(&left) { json!({}) } else { left };
     (kept, left)
 }

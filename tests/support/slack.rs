@@ -34,7 +34,7 @@ pub const FOREIGN: &str = "C0FOREIGN";
 
 /// What goes wrong with the next post.
 #[derive(Debug, Clone)]
-pub enum DeliveryFailure {
+pub enum ScriptedFailure {
     /// The call fails with this code, and nothing is posted.
     Error(&'static str),
     /// The call fails with this code after the message was posted.
@@ -66,7 +66,7 @@ pub struct Posted {
 struct State {
     messages: Vec<Posted>,
     posts: usize,
-    failures_of_records: VecDeque<DeliveryFailure>,
+    failures: VecDeque<ScriptedFailure>,
     refused_text: Option<(&'static str, &'static str)>,
     scopes: Vec<&'static str>,
     revoked: bool,
@@ -92,7 +92,10 @@ impl SlackDouble {
         let state = Arc::new(Mutex::new(State { scopes: vec!["chat:write", "channels:read"], ..State::default() }));
         let (stop, stopped) = oneshot::channel();
         let serving = state.clone();
-        let thread = std::thread::Builder::new().name("slack".into()).spawn(move || run(listener, serving, stopped)).expect("a thread");
+        let thread = std::thread::Builder::new()
+            .name("slack".into())
+            .spawn(move || run(listener, serving, stopped))
+            .expect("a thread");
         Self { address, state, stop: Some(stop), thread: Some(thread) }
     }
 
@@ -121,8 +124,8 @@ impl SlackDouble {
     }
 
     /// The next posts go wrong like this.
-    pub fn failure(&self, failures_of_records: impl IntoIterator<Item = DeliveryFailure>) {
-        self.state().failures_of_records.extend(failures_of_records);
+    pub fn failure(&self, failures: impl IntoIterator<Item = ScriptedFailure>) {
+        self.state().failures.extend(failures);
     }
 
     /// Messages that hold this text are refused with this code.
@@ -172,7 +175,9 @@ fn run(listener: std::net::TcpListener, state: Arc<Mutex<State>>, stopped: onesh
                 let state = state.clone();
                 tokio::spawn(async move {
                     let service = service_fn(|request| handle(request, state.clone()));
-                    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(socket), service)
+                        .await;
                 });
             }
         };
@@ -189,7 +194,8 @@ async fn handle(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let path = head.uri.path().trim_start_matches('/').to_owned();
-    let authorized = head.headers.get("authorization").is_some_and(|v| v.as_bytes() == format!("Bearer {TOKEN}").as_bytes());
+    let authorized =
+        head.headers.get("authorization").is_some_and(|v| v.as_bytes() == format!("Bearer {TOKEN}").as_bytes());
     let (answer, wait) = {
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         match path.as_str() {
@@ -204,9 +210,13 @@ async fn handle(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<
                     None => post(&mut state, &channel, &body, false),
                 }
             }
-            "api/auth.test" => {
-                (Some(refused_caller(&state, authorized, "").map_or_else(|| ok(json!({ "user_id": "U0BOT", "team_id": "T0TEAM" })), failed)), Duration::ZERO)
-            }
+            "api/auth.test" => (
+                Some(
+                    refused_caller(&state, authorized, "")
+                        .map_or_else(|| ok(json!({ "user_id": "U0BOT", "team_id": "T0TEAM" })), failed),
+                ),
+                Duration::ZERO,
+            ),
             "api/conversations.info" => (Some(info(&state, authorized, &body)), Duration::ZERO),
             _ => (Some(plain(404, "no_service")), Duration::ZERO),
         }
@@ -244,12 +254,12 @@ fn post(state: &mut State, channel: &str, body: &[u8], hook: bool) -> (Option<An
         return (Some(too_fast(1)), Duration::ZERO);
     }
     let fail = |code: &'static str| if hook { plain(400, code) } else { failed(code) };
-    let failure = state.failures_of_records.pop_front();
+    let failure = state.failures.pop_front();
     match failure {
-        Some(DeliveryFailure::Error(code)) => return (Some(fail(code)), Duration::ZERO),
-        Some(DeliveryFailure::TooFast(after)) => return (Some(too_fast(after)), Duration::ZERO),
-        Some(DeliveryFailure::Status(status, body)) => return (Some(plain(status, body)), Duration::ZERO),
-        Some(DeliveryFailure::Drop) => return (None, Duration::ZERO),
+        Some(ScriptedFailure::Error(code)) => return (Some(fail(code)), Duration::ZERO),
+        Some(ScriptedFailure::TooFast(after)) => return (Some(too_fast(after)), Duration::ZERO),
+        Some(ScriptedFailure::Status(status, body)) => return (Some(plain(status, body)), Duration::ZERO),
+        Some(ScriptedFailure::Drop) => return (None, Duration::ZERO),
         _ => {}
     }
     let json = read(body);
@@ -257,7 +267,9 @@ fn post(state: &mut State, channel: &str, body: &[u8], hook: bool) -> (Option<An
     let refused = match state.refused_text {
         _ if text.trim().is_empty() && json["blocks"].is_null() => Some("no_text"),
         _ if text.chars().count() > 40_000 => Some("msg_too_long"),
-        _ if json["blocks"].as_array().is_some_and(|b| b.len() > 50 || b.iter().any(|b| b["type"].is_null())) => Some("invalid_blocks"),
+        _ if json["blocks"].as_array().is_some_and(|b| b.len() > 50 || b.iter().any(|b| b["type"].is_null())) => {
+            Some("invalid_blocks")
+        }
         Some((part, code)) if text.contains(part) => Some(code),
         _ => None,
     };
@@ -266,11 +278,15 @@ fn post(state: &mut State, channel: &str, body: &[u8], hook: bool) -> (Option<An
     }
     state.messages.push(Posted { channel: channel.to_owned(), text, blocks: json["blocks"].clone() });
     state.last.insert(channel.to_owned(), now);
-    let done = if hook { plain(200, "ok") } else { ok(json!({ "channel": channel, "ts": format!("1700000000.{:06}", state.messages.len()) })) };
+    let done = if hook {
+        plain(200, "ok")
+    } else {
+        ok(json!({ "channel": channel, "ts": format!("1700000000.{:06}", state.messages.len()) }))
+    };
     match failure {
-        Some(DeliveryFailure::ErrorAfter(code)) => (Some(fail(code)), Duration::ZERO),
-        Some(DeliveryFailure::PostThenDrop) => (None, Duration::ZERO),
-        Some(DeliveryFailure::PostThenHang(time)) => (Some(done), time),
+        Some(ScriptedFailure::ErrorAfter(code)) => (Some(fail(code)), Duration::ZERO),
+        Some(ScriptedFailure::PostThenDrop) => (None, Duration::ZERO),
+        Some(ScriptedFailure::PostThenHang(time)) => (Some(done), time),
         _ => (Some(done), Duration::ZERO),
     }
 }
@@ -283,7 +299,9 @@ fn info(state: &State, authorized: bool, body: &[u8]) -> Answer {
     let form = String::from_utf8_lossy(body).into_owned();
     let channel = form.strip_prefix("channel=").unwrap_or_default();
     match channel {
-        GENERAL | ARCHIVED | FOREIGN => ok(json!({ "channel": { "id": channel, "is_archived": channel == ARCHIVED, "is_member": channel != FOREIGN } })),
+        GENERAL | ARCHIVED | FOREIGN => ok(
+            json!({ "channel": { "id": channel, "is_archived": channel == ARCHIVED, "is_member": channel != FOREIGN } }),
+        ),
         _ => failed("channel_not_found"),
     }
 }

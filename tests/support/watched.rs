@@ -16,7 +16,10 @@ use domain::in_doubt::ClaimNotes;
 use domain::key::KeyHash;
 use domain::limiter::{Lease, LimiterState};
 use domain::manifest::{CLEARED, ManifestPage};
-use domain::ports::{BatchQueue, BatchRef, BucketStore, Claim, DeadLetterStore, Delivery, HeadStore, LimiterStore, Progress, Receipt, RunStore, StateStore};
+use domain::ports::{
+    BatchQueue, BatchRef, BucketStore, Claim, DeadLetterStore, Delivery, HeadStore, LimiterStore, Progress, Receipt,
+    RunStore, StateStore,
+};
 use domain::run::{BatchState, Run, Tally};
 
 /// What was asked.
@@ -70,7 +73,8 @@ impl WatchedStore {
         Arc::new(Self { inner, log, failing: Mutex::default() })
     }
 
-    /// From now on this call fails, before anything is written: as if the process ended then. One of `commit`, `put_head`, `tally` and `pause`.
+    /// From now on this call fails, before anything is written: as if the process ended then. One of `commit`,
+    /// `put_head`, `tally` and `pause`.
     pub fn fail(&self, call: &'static str) {
         *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = call;
     }
@@ -139,12 +143,24 @@ impl RunStore for WatchedStore {
         self.inner.runs(sync, most).await
     }
 
-    async fn claim(&self, batch: BatchRef<'_>, generation: u64, doubt: &[u8], now: Millis, until: Millis) -> Result<Claim, Fault> {
+    async fn claim(
+        &self,
+        batch: BatchRef<'_>,
+        generation: u64,
+        doubt: &[u8],
+        now: Millis,
+        until: Millis,
+    ) -> Result<Claim, Fault> {
         self.log.add(Event::Other("claim"));
         self.inner.claim(batch, generation, doubt, now, until).await
     }
 
-    async fn settle(&self, batch: BatchRef<'_>, state: &BatchState, progress: Option<Millis>) -> Result<Progress, Fault> {
+    async fn settle(
+        &self,
+        batch: BatchRef<'_>,
+        state: &BatchState,
+        progress: Option<Millis>,
+    ) -> Result<Progress, Fault> {
         self.log.add(Event::Settle(batch.number));
         self.inner.settle(batch, state, progress).await
     }

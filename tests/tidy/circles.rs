@@ -1,7 +1,8 @@
-//! The rule on circles: inside a crate modules import downwards, so that each can be read once those below it are known.
+//! The rule on circles: inside a crate modules import downwards, so that each can be read once those below it are
+//! known.
 //!
-//! A module is a file. What its `use` lines and paths name counts; a re-export (`pub use`) does not, because it only opens a
-//! door, nor does what stands at the root of the crate, which everything shares.
+//! A module is a file. What its `use` lines and paths name counts; a re-export (`pub use`) does not, because it only
+//! opens a door, nor does what stands at the root of the crate, which everything shares.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,11 +27,20 @@ type Modules<'a> = BTreeMap<Vec<String>, &'a File>;
 pub fn none(tree: &Tree) -> Vec<Breach> {
     let mut crates: BTreeMap<&str, Modules<'_>> = BTreeMap::new();
     for file in tree.rust().filter(|f| f.name() != "tests.rs" && !f.path.contains("/tests/")) {
-        if let Some((room, within)) = file.path.split_once("/src/").filter(|(room, _)| room.starts_with("shared/") || room.starts_with("functions/")) {
+        if let Some((room, within)) = file
+            .path
+            .split_once("/src/")
+            .filter(|(room, _)| room.starts_with("shared/") || room.starts_with("functions/"))
+        {
             crates.entry(room).or_default().insert(module(within), file);
         }
     }
-    crates.values().flat_map(circles).filter(|circle| !IN_THE_DATA.contains(&paths_of(circle).as_slice())).map(|circle| breach(&circle)).collect()
+    crates
+        .values()
+        .flat_map(circles)
+        .filter(|circle| !IN_THE_DATA.contains(&paths_of(circle).as_slice()))
+        .map(|circle| breach(&circle))
+        .collect()
 }
 
 fn paths_of<'a>(circle: &[&'a File]) -> Vec<&'a str> {
@@ -38,7 +48,10 @@ fn paths_of<'a>(circle: &[&'a File]) -> Vec<&'a str> {
 }
 
 fn breach(circle: &[&File]) -> Breach {
-    circle[0].breach(1, format!("a circle of modules: {}; what two of them need lives in a third", paths_of(circle).join(", ")))
+    circle[0].breach(
+        1,
+        format!("a circle of modules: {}; what two of them need lives in a third", paths_of(circle).join(", ")),
+    )
 }
 
 /// `a/mod.rs` is the module `a`, as `a.rs` is.
@@ -52,8 +65,10 @@ fn module(within: &str) -> Vec<String> {
 
 /// The circles of a crate, each sorted by path.
 fn circles<'a>(modules: &Modules<'a>) -> Vec<Vec<&'a File>> {
-    let edges: BTreeMap<&Vec<String>, BTreeSet<&Vec<String>>> = modules.iter().map(|(path, file)| (path, imports(path, file, modules))).collect();
-    let reached: BTreeMap<&Vec<String>, BTreeSet<&Vec<String>>> = modules.keys().map(|path| (path, reach(path, &edges))).collect();
+    let edges: BTreeMap<&Vec<String>, BTreeSet<&Vec<String>>> =
+        modules.iter().map(|(path, file)| (path, imports(path, file, modules))).collect();
+    let reached: BTreeMap<&Vec<String>, BTreeSet<&Vec<String>>> =
+        modules.keys().map(|path| (path, reach(path, &edges))).collect();
     let mut found: BTreeSet<Vec<&Vec<String>>> = BTreeSet::new();
     for (path, to) in &reached {
         if to.contains(*path) {
@@ -69,7 +84,10 @@ fn circles<'a>(modules: &Modules<'a>) -> Vec<Vec<&'a File>> {
 }
 
 /// All modules that one leads to.
-fn reach<'m>(from: &'m Vec<String>, edges: &BTreeMap<&'m Vec<String>, BTreeSet<&'m Vec<String>>>) -> BTreeSet<&'m Vec<String>> {
+fn reach<'m>(
+    from: &'m Vec<String>,
+    edges: &BTreeMap<&'m Vec<String>, BTreeSet<&'m Vec<String>>>,
+) -> BTreeSet<&'m Vec<String>> {
     let (mut seen, mut todo) = (BTreeSet::new(), vec![from]);
     while let Some(next) = todo.pop() {
         for to in edges.get(next).into_iter().flatten() {
@@ -137,7 +155,10 @@ fn named(tokens: &[Token]) -> Vec<Vec<String>> {
 
 /// True for `::name`.
 fn is_path(rest: &[Token]) -> bool {
-    rest.len() > 2 && rest[0].text == ":" && rest[1].text == ":" && rest[2].text.starts_with(|c: char| c.is_alphabetic() || c == '_')
+    rest.len() > 2
+        && rest[0].text == ":"
+        && rest[1].text == ":"
+        && rest[2].text.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
 /// The paths of a `use` tree.

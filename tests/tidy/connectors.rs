@@ -8,11 +8,15 @@ type Item = (&'static str, &'static [&'static str]);
 
 const AUTH: Item = ("Auth", &["auth", "authentication"]);
 const LIMITS: Item = ("Limits", &["limits"]);
-const VERSION: Item = ("API version and sources", &["api version and sources", "api version", "version and sources", "sources"]);
+const VERSION: Item =
+    ("API version and sources", &["api version and sources", "api version", "version and sources", "sources"]);
 
 /// The rooms of connectors, and the items of their headers in order.
 const ROOMS: [(&str, &[Item]); 2] = [
-    ("shared/warehouses/src", &[("What it reads", &["what it reads", "reads"]), AUTH, LIMITS, ("Types", &["types"]), VERSION]),
+    (
+        "shared/warehouses/src",
+        &[("What it reads", &["what it reads", "reads"]), AUTH, LIMITS, ("Types", &["types"]), VERSION],
+    ),
     (
         "shared/destinations/src",
         &[
@@ -38,7 +42,13 @@ pub fn registered(tree: &Tree) -> Vec<Breach> {
         };
         for pair in listed.windows(2) {
             if pair[0].path >= pair[1].path {
-                out.push(lib.breach(pair[1].line, format!("REGISTRY is sorted and lists nothing twice: `{}` stands behind `{}`", pair[1].path, pair[0].path)));
+                out.push(lib.breach(
+                    pair[1].line,
+                    format!(
+                        "REGISTRY is sorted and lists nothing twice: `{}` stands behind `{}`",
+                        pair[1].path, pair[0].path
+                    ),
+                ));
             }
         }
         for one in &listed {
@@ -51,7 +61,9 @@ pub fn registered(tree: &Tree) -> Vec<Breach> {
             let module = file.path[folder.len()..].trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::");
             for (name, line) in entries(file) {
                 // The entry may stand in a part of a connector's folder and be listed as the connector's own.
-                let known = listed.iter().any(|one| one.path.rsplit_once("::").is_some_and(|(at, n)| n == name && within(&module, at)));
+                let known = listed
+                    .iter()
+                    .any(|one| one.path.rsplit_once("::").is_some_and(|(at, n)| n == name && within(&module, at)));
                 if !known {
                     out.push(file.breach(line, format!("`{module}::{name}` is not in REGISTRY of {room}/lib.rs")));
                 }
@@ -67,15 +79,22 @@ pub fn headed(tree: &Tree) -> Vec<Breach> {
     for (room, items) in ROOMS {
         for one in tree.get(&format!("{room}/lib.rs")).and_then(registry).unwrap_or_default() {
             let Some(file) = connector(tree, room, &one.path) else { continue };
-            let labels: Vec<(usize, String)> =
-                file.text.lines().take_while(|line| line.starts_with("//!")).enumerate().filter_map(|(at, line)| Some((at + 1, label(line)?))).collect();
+            let labels: Vec<(usize, String)> = file
+                .text
+                .lines()
+                .take_while(|line| line.starts_with("//!"))
+                .enumerate()
+                .filter_map(|(at, line)| Some((at + 1, label(line)?)))
+                .collect();
             let mut last = 0;
             for (name, known) in items {
                 match labels.iter().find(|(_, label)| known.contains(&label.as_str())) {
                     None => out.push(file.breach(1, format!("a connector's header has a line `//! **{name}.** …`"))),
                     Some((line, _)) if *line < last => {
                         let order: Vec<_> = items.iter().map(|(name, _)| *name).collect();
-                        out.push(file.breach(*line, format!("a connector's header has one order: {}", order.join(" · "))));
+                        out.push(
+                            file.breach(*line, format!("a connector's header has one order: {}", order.join(" · "))),
+                        );
                     }
                     Some((line, _)) => last = *line,
                 }
@@ -120,7 +139,9 @@ fn registry(lib: &File) -> Option<Vec<Listed>> {
 /// The constants and statics of a file that are named `…ENTRY`.
 fn entries(file: &File) -> Vec<(String, usize)> {
     let tokens: Vec<Token> = file.product_tokens();
-    let declared = tokens.windows(3).filter(|w| matches!(w[0].text.as_str(), "const" | "static") && w[1].text.ends_with("ENTRY") && w[2].text == ":");
+    let declared = tokens.windows(3).filter(|w| {
+        matches!(w[0].text.as_str(), "const" | "static") && w[1].text.ends_with("ENTRY") && w[2].text == ":"
+    });
     declared.map(|w| (w[1].text.clone(), w[1].line)).collect()
 }
 
@@ -131,7 +152,9 @@ fn connector<'a>(tree: &'a Tree, room: &str, listed: &str) -> Option<&'a File> {
 }
 
 fn within(module: &str, ancestor: &str) -> bool {
-    module.strip_prefix(ancestor.trim_start_matches("crate::")).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    module
+        .strip_prefix(ancestor.trim_start_matches("crate::"))
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
 /// What a header line is about: `//! **Auth.** …`, `//! - **Auth**: …`, `//! # Auth` or `//! auth: …`.
@@ -152,11 +175,17 @@ const DESTINATIONS: &str = "shared/destinations/src/lib.rs";
 #[test]
 fn a_registry_in_order_passes() {
     let tree = Tree::of(&[
-        (DESTINATIONS, "/// All.\npub const REGISTRY: &[&E] = &[\n  &hubspot::ENTRY,\n  #[cfg(x)]\n  &sql::mysql::ENTRY,\n  &webhook::ENTRY,\n];\nfn f() {}"),
+        (
+            DESTINATIONS,
+            "/// All.\npub const REGISTRY: &[&E] = &[\n  &hubspot::ENTRY,\n  #[cfg(x)]\n  &sql::mysql::ENTRY,\n  &webhook::ENTRY,\n];\nfn f() {}",
+        ),
         ("shared/destinations/src/hubspot/mod.rs", "pub use self::entry::ENTRY;"),
         ("shared/destinations/src/hubspot/entry.rs", "pub static ENTRY: E = E {};"),
         ("shared/destinations/src/sql/mysql.rs", "pub const ENTRY: E = E {};"),
-        ("shared/destinations/src/webhook.rs", "pub const ENTRY: E = E {};\n#[cfg(test)]\nmod tests { const OTHER_ENTRY: E = E {}; }"),
+        (
+            "shared/destinations/src/webhook.rs",
+            "pub const ENTRY: E = E {};\n#[cfg(test)]\nmod tests { const OTHER_ENTRY: E = E {}; }",
+        ),
         ("shared/warehouses/src/lib.rs", "pub const REGISTRY: &[&W] = &[];"),
     ]);
     assert_eq!(registered(&tree), []);
@@ -173,13 +202,27 @@ fn a_registry_out_of_order_or_with_gaps_is_refused() {
     ]);
     let found: Vec<_> = registered(&tree).into_iter().map(|b| (b.path, b.line)).collect();
     let lib = || DESTINATIONS.to_string();
-    assert_eq!(found, [("shared/warehouses/src/lib.rs".into(), 1), (lib(), 3), (lib(), 4), (lib(), 4), ("shared/destinations/src/lost.rs".into(), 2)]);
+    assert_eq!(
+        found,
+        [
+            ("shared/warehouses/src/lib.rs".into(), 1),
+            (lib(), 3),
+            (lib(), 4),
+            (lib(), 4),
+            ("shared/destinations/src/lost.rs".into(), 2)
+        ]
+    );
 }
 
 #[test]
 fn a_whole_header_passes_and_a_broken_one_does_not() {
     let header = "//! A webhook.\n//!\n//! **What it writes.** x\n//! - **Auth**: x\n//! # Modes\n//! limits: x\n//! **Per-record errors:** x\n//! **Idempotency.** x\n//! **API version and sources.** x\n";
-    let with = |text: &str| Tree::of(&[(DESTINATIONS, "pub const REGISTRY: &[&E] = &[&webhook::ENTRY];"), ("shared/destinations/src/webhook.rs", text)]);
+    let with = |text: &str| {
+        Tree::of(&[
+            (DESTINATIONS, "pub const REGISTRY: &[&E] = &[&webhook::ENTRY];"),
+            ("shared/destinations/src/webhook.rs", text),
+        ])
+    };
     assert_eq!(headed(&with(header)), []);
 
     let lines: Vec<&str> = header.lines().collect();
@@ -196,7 +239,11 @@ fn a_whole_header_passes_and_a_broken_one_does_not() {
 #[test]
 fn a_warehouse_has_types_and_no_modes() {
     let lib = ("shared/warehouses/src/lib.rs", "pub const REGISTRY: &[&E] = &[&sqlite::ENTRY];");
-    let whole = "//! **What it reads.**\n//! **Auth.**\n//! **Limits.**\n//! **Types.**\n//! **API version and sources.**";
+    let whole =
+        "//! **What it reads.**\n//! **Auth.**\n//! **Limits.**\n//! **Types.**\n//! **API version and sources.**";
     assert_eq!(headed(&Tree::of(&[lib, ("shared/warehouses/src/sqlite.rs", whole)])), []);
-    assert_eq!(headed(&Tree::of(&[lib, ("shared/warehouses/src/sqlite.rs", &whole.replace("Types", "Modes"))])).len(), 1);
+    assert_eq!(
+        headed(&Tree::of(&[lib, ("shared/warehouses/src/sqlite.rs", &whole.replace("Types", "Modes"))])).len(),
+        1
+    );
 }

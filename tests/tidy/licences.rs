@@ -20,14 +20,18 @@ struct Policy {
 pub fn hold(top: &Path) -> Result<()> {
     let policy = Policy::read(&std::fs::read_to_string(top.join("deny.toml")).context("deny.toml cannot be read")?)?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let out = Command::new(cargo).args(["metadata", "--format-version", "1", "--locked", "--all-features"]).current_dir(top).output()?;
+    let out = Command::new(cargo)
+        .args(["metadata", "--format-version", "1", "--locked", "--all-features"])
+        .current_dir(top)
+        .output()?;
     if !out.status.success() {
         bail!("`cargo metadata --locked` failed: {}", String::from_utf8_lossy(&out.stderr));
     }
     let breaches = policy.check(&serde_json::from_slice(&out.stdout)?);
     if !breaches.is_empty() {
         let lock = std::fs::read_to_string(top.join("Cargo.lock"))?;
-        let lines: Vec<String> = breaches.iter().map(|(name, rule)| format!("Cargo.lock:{}: {rule}", line(&lock, name))).collect();
+        let lines: Vec<String> =
+            breaches.iter().map(|(name, rule)| format!("Cargo.lock:{}: {rule}", line(&lock, name))).collect();
         bail!("{} broken rule(s):\n{}", lines.len(), lines.join("\n"));
     }
     Ok(())
@@ -47,7 +51,9 @@ impl Policy {
         let mut licences = Vec::new();
         for licence in list("licenses", "allow")? {
             let licence = text(licence)?;
-            licences.push(Licensee::parse(&licence).map_err(|e| anyhow::anyhow!("deny.toml: `{licence}` is no licence: {e}"))?);
+            licences.push(
+                Licensee::parse(&licence).map_err(|e| anyhow::anyhow!("deny.toml: `{licence}` is no licence: {e}"))?,
+            );
         }
         let banned = list("bans", "deny")?.into_iter().map(text).collect::<Result<_>>()?;
         let registries = list("sources", "allow-registry")?.into_iter().map(text).collect::<Result<_>>()?;
@@ -71,7 +77,9 @@ impl Policy {
                 },
             }
             let ours = list("workspace_members").contains(&package["id"]);
-            let known = package["source"].as_str().is_some_and(|source| self.registries.iter().any(|r| source.strip_prefix("registry+") == Some(r)));
+            let known = package["source"]
+                .as_str()
+                .is_some_and(|source| self.registries.iter().any(|r| source.strip_prefix("registry+") == Some(r)));
             if !ours && !known {
                 refuse(format!("`{name}` comes from {}, which is not a registry of deny.toml", package["source"]));
             }
@@ -84,7 +92,10 @@ impl Policy {
 
     /// Reads an SPDX expression, also in the old way with `/` for OR and with names that were replaced.
     fn permits(&self, licence: &str) -> Result<bool> {
-        let expression = Expression::parse_mode(licence, ParseMode { allow_slash_as_or_operator: true, allow_deprecated: true, ..ParseMode::STRICT })?;
+        let expression = Expression::parse_mode(
+            licence,
+            ParseMode { allow_slash_as_or_operator: true, allow_deprecated: true, ..ParseMode::STRICT },
+        )?;
         Ok(expression.evaluate(|wanted| self.licences.iter().any(|allowed| allowed.satisfies(wanted))))
     }
 }

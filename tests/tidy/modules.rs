@@ -10,12 +10,15 @@ pub fn reachable(tree: &Tree) -> Vec<Breach> {
         walk(tree, &root, true, &mut seen);
     }
     let lost = tree.rust().filter(|f| !seen.contains(&f.path));
-    lost.map(|f| f.breach(1, "no crate reaches this file: add `mod` for it, or a target in Cargo.toml, or delete it")).collect()
+    lost.map(|f| f.breach(1, "no crate reaches this file: add `mod` for it, or a target in Cargo.toml, or delete it"))
+        .collect()
 }
 
 /// Every module opens with `//!`.
 pub fn introduced(tree: &Tree) -> Vec<Breach> {
-    let silent = tree.rust().filter(|f| f.text.lines().next().and_then(|l| l.strip_prefix("//!")).is_none_or(|l| l.trim().is_empty()));
+    let silent = tree
+        .rust()
+        .filter(|f| f.text.lines().next().and_then(|l| l.strip_prefix("//!")).is_none_or(|l| l.trim().is_empty()));
     silent.map(|f| f.breach(1, "a module opens with `//!`, saying what it is and what it is not")).collect()
 }
 
@@ -58,7 +61,11 @@ fn walk(tree: &Tree, path: &str, owner: bool, seen: &mut BTreeSet<String>) {
     if !seen.insert(file.path.clone()) {
         return;
     }
-    let home = if owner || file.name() == "mod.rs" { file.folder().to_string() } else { file.path.trim_end_matches(".rs").to_string() };
+    let home = if owner || file.name() == "mod.rs" {
+        file.folder().to_string()
+    } else {
+        file.path.trim_end_matches(".rs").to_string()
+    };
     for (name, inside, attribute) in modules(&file.tokens()) {
         let nest = inside.iter().fold(home.clone(), |folder, name| join(&folder, name));
         if let Some(attribute) = attribute {
@@ -122,8 +129,14 @@ pub fn join(folder: &str, path: &str) -> String {
 fn modules_are_followed_as_the_compiler_does() {
     let package = "[package]\nname = \"a\"";
     let tree = Tree::of(&[
-        ("shared/a/Cargo.toml", "[package]\nname = \"a\"\n[lib]\npath = \"support/lib.rs\"\n[[bench]]\nname = \"b\"\npath = \"benches/deep/b.rs\""),
-        ("shared/a/support/lib.rs", "mod one;\npub mod two { mod in_two; }\n#[cfg(test)]\n#[path = \"../odd/place.rs\"]\nmod three;\nmod after;"),
+        (
+            "shared/a/Cargo.toml",
+            "[package]\nname = \"a\"\n[lib]\npath = \"support/lib.rs\"\n[[bench]]\nname = \"b\"\npath = \"benches/deep/b.rs\"",
+        ),
+        (
+            "shared/a/support/lib.rs",
+            "mod one;\npub mod two { mod in_two; }\n#[cfg(test)]\n#[path = \"../odd/place.rs\"]\nmod three;\nmod after;",
+        ),
         ("shared/a/support/one.rs", "pub(crate) mod deep;"),
         ("shared/a/support/one/deep.rs", ""),
         ("shared/a/support/two/in_two.rs", ""),
@@ -155,7 +168,8 @@ fn a_lost_file_is_found() {
 
 #[test]
 fn a_module_without_a_word_is_refused() {
-    let tree = Tree::of(&[("a.rs", "//! What it is."), ("b.rs", "fn b() {}"), ("c.rs", ""), ("d.rs", "//!\n"), ("e.txt", "")]);
+    let tree =
+        Tree::of(&[("a.rs", "//! What it is."), ("b.rs", "fn b() {}"), ("c.rs", ""), ("d.rs", "//!\n"), ("e.txt", "")]);
     let silent: Vec<_> = introduced(&tree).into_iter().map(|b| b.path).collect();
     assert_eq!(silent, ["b.rs", "c.rs", "d.rs"]);
 }

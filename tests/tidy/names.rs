@@ -9,7 +9,11 @@ const IN_EACH_CONNECTOR: [&str; 2] = ["Config", "Options"];
 
 /// Product code: what is built into the command and the functions, and the doubles.
 fn product(tree: &Tree) -> impl Iterator<Item = &File> {
-    tree.rust().filter(|f| (f.path.starts_with("shared/") || f.path.starts_with("functions/")) && f.path.contains("/src/") && f.name() != "tests.rs")
+    tree.rust().filter(|f| {
+        (f.path.starts_with("shared/") || f.path.starts_with("functions/"))
+            && f.path.contains("/src/")
+            && f.name() != "tests.rs"
+    })
 }
 
 /// No two types of the workspace share a name: a reader who meets one need not ask which.
@@ -24,7 +28,10 @@ pub fn once(tree: &Tree) -> Vec<Breach> {
     let breach = |(name, found): (String, Vec<(&File, usize)>)| {
         let others: Vec<&str> = found[..found.len() - 1].iter().map(|(file, _)| file.path.as_str()).collect();
         let (last, line) = found[found.len() - 1];
-        last.breach(line, format!("`{name}` is the name of another type, too ({}): say what this one is", others.join(", ")))
+        last.breach(
+            line,
+            format!("`{name}` is the name of another type, too ({}): say what this one is", others.join(", ")),
+        )
     };
     places.into_iter().map(breach).collect()
 }
@@ -37,7 +44,10 @@ pub fn bounds(tree: &Tree) -> Vec<Breach> {
         for pair in tokens.windows(2).filter(|pair| matches!(pair[0].text.as_str(), "const" | "static")) {
             let name = &pair[1].text;
             if name.starts_with("MOST") || name.ends_with("_AT_MOST") || name == "LOOKS" || name == "TRIES" {
-                out.push(file.breach(pair[1].line, format!("`{name}`: a bound is called MAX_ and its unit, as in MAX_BODY_BYTES")));
+                out.push(file.breach(
+                    pair[1].line,
+                    format!("`{name}`: a bound is called MAX_ and its unit, as in MAX_BODY_BYTES"),
+                ));
             }
         }
     }
@@ -48,14 +58,22 @@ pub fn bounds(tree: &Tree) -> Vec<Breach> {
 fn types(tokens: &[Token]) -> Vec<(String, usize)> {
     let defines = |pair: &&[Token]| matches!(pair[0].text.as_str(), "struct" | "enum" | "trait" | "union");
     let named = |pair: &[Token]| (pair[1].text.clone(), pair[1].line);
-    tokens.windows(2).filter(defines).map(named).filter(|(name, _)| name.starts_with(|c: char| c.is_ascii_uppercase())).collect()
+    tokens
+        .windows(2)
+        .filter(defines)
+        .map(named)
+        .filter(|(name, _)| name.starts_with(|c: char| c.is_ascii_uppercase()))
+        .collect()
 }
 
 #[test]
 fn a_name_of_two_types_is_refused() {
     let tree = Tree::of(&[
         ("shared/a/src/lib.rs", "pub struct Page;\nenum Held { A }\nstruct Config;"),
-        ("shared/b/src/x.rs", "// struct Page\nstruct Config;\nconst S: &str = \"struct Page\";\n\ntrait Held {}\n#[cfg(test)]\nmod t { struct Page; }"),
+        (
+            "shared/b/src/x.rs",
+            "// struct Page\nstruct Config;\nconst S: &str = \"struct Page\";\n\ntrait Held {}\n#[cfg(test)]\nmod t { struct Page; }",
+        ),
         ("tests/flow/main.rs", "struct Page;"),
     ]);
     let found: Vec<_> = once(&tree).into_iter().map(|b| (b.path, b.line)).collect();

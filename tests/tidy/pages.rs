@@ -8,8 +8,10 @@ use crate::tree::{Breach, File, Tree};
 pub fn events(tree: &Tree) -> Vec<Breach> {
     let listed = tree.get("events/README.md").map_or("", |f| &f.text);
     let unlisted = tree.under("events/").filter(|f| f.path != "events/README.md" && !f.name().starts_with('.'));
-    let unlisted =
-        unlisted.filter(|f| !listed.contains(&format!("`{}`", &f.path["events/".len()..])) && !listed.contains(&format!("]({})", &f.path["events/".len()..])));
+    let unlisted = unlisted.filter(|f| {
+        !listed.contains(&format!("`{}`", &f.path["events/".len()..]))
+            && !listed.contains(&format!("]({})", &f.path["events/".len()..]))
+    });
     unlisted.map(|f| f.breach(1, "every event is listed in events/README.md, with what sends it")).collect()
 }
 
@@ -18,7 +20,8 @@ pub fn links(tree: &Tree) -> Vec<Breach> {
     let mut out = Vec::new();
     for file in tree.files.iter().filter(|f| f.path.ends_with(".md")) {
         for (line, link) in relative(file) {
-            let path = if let Some(path) = link.strip_prefix('/') { join("", path) } else { join(file.folder(), &link) };
+            let path =
+                if let Some(path) = link.strip_prefix('/') { join("", path) } else { join(file.folder(), &link) };
             if !tree.holds(&path) {
                 out.push(file.breach(line, format!("the link to `{link}` leads nowhere")));
             }
@@ -32,7 +35,9 @@ pub fn changelog(tree: &Tree) -> Vec<Breach> {
     let rule = "the changelog has a heading `## Unreleased`";
     match tree.get("CHANGELOG.md") {
         None => vec![Breach { path: "CHANGELOG.md".into(), line: 1, rule: rule.into() }],
-        Some(file) if !file.text.lines().any(|l| matches!(l.trim(), "## Unreleased" | "## [Unreleased]")) => vec![file.breach(1, rule)],
+        Some(file) if !file.text.lines().any(|l| matches!(l.trim(), "## Unreleased" | "## [Unreleased]")) => {
+            vec![file.breach(1, rule)]
+        }
         Some(_) => Vec::new(),
     }
 }

@@ -11,8 +11,15 @@ pub fn short(tree: &Tree) -> Vec<Breach> {
         let first = f.text.lines().next().unwrap_or_default();
         f.path.ends_with(".rs") || f.path.ends_with(".sh") || (first.starts_with("#!") && first.ends_with("sh"))
     };
-    let long = tree.files.iter().filter(script).map(|f| (f, f.text.lines().count())).filter(|(_, lines)| *lines > LINES);
-    long.map(|(f, lines)| f.breach(LINES + 1, format!("no file is over {LINES} lines, this one has {lines}: divide it by what its parts are about"))).collect()
+    let long =
+        tree.files.iter().filter(script).map(|f| (f, f.text.lines().count())).filter(|(_, lines)| *lines > LINES);
+    long.map(|(f, lines)| {
+        f.breach(
+            LINES + 1,
+            format!("no file is over {LINES} lines, this one has {lines}: divide it by what its parts are about"),
+        )
+    })
+    .collect()
 }
 
 /// Only `shared/aws` names the AWS SDK.
@@ -31,7 +38,9 @@ pub fn environment(tree: &Tree) -> Vec<Breach> {
         !test && !matches!(f.name(), "settings.rs" | "tests.rs")
     });
     each(product, File::product_tokens, |rest| {
-        let read = |token: &Token| matches!(token.text.as_str(), "var" | "var_os" | "vars" | "vars_os" | "set_var" | "remove_var");
+        let read = |token: &Token| {
+            matches!(token.text.as_str(), "var" | "var_os" | "vars" | "vars_os" | "set_var" | "remove_var")
+        };
         named(rest, "env", read).then(|| "the environment is read in settings.rs only, once and typed".to_string())
     })
 }
@@ -39,14 +48,16 @@ pub fn environment(tree: &Tree) -> Vec<Breach> {
 /// What says that a destination accepted a record is written by the engine's commit and kept by the state stores.
 pub fn checksums(tree: &Tree) -> Vec<Breach> {
     let elsewhere = tree.rust().filter(|f| {
-        let home = ["shared/domain/", "shared/embedded/", "shared/aws/", "tests/"].iter().any(|room| f.path.starts_with(room));
+        let home =
+            ["shared/domain/", "shared/embedded/", "shared/aws/", "tests/"].iter().any(|room| f.path.starts_with(room));
         !home && f.path != "shared/engine/src/commit.rs" && f.name() != "tests.rs"
     });
     each(elsewhere, File::product_tokens, |rest| {
         let moves = |token: &Token| matches!(token.text.as_str(), "Accepted" | "Removed" | "*");
         // Under another name, the rule could not see it.
         let renamed = starts(rest, &["EntryWrite", "as"]);
-        (renamed || named(rest, "EntryWrite", moves)).then(|| "a checksum moves in shared/engine/src/commit.rs, nowhere else".to_string())
+        (renamed || named(rest, "EntryWrite", moves))
+            .then(|| "a checksum moves in shared/engine/src/commit.rs, nowhere else".to_string())
     })
 }
 
@@ -62,7 +73,11 @@ fn named(rest: &[Token], name: &str, wanted: impl Fn(&Token) -> bool) -> bool {
 }
 
 /// Asks a question at every token of some files.
-fn each<'a>(files: impl Iterator<Item = &'a File>, tokens: fn(&File) -> Vec<Token>, broken: impl Fn(&[Token]) -> Option<String>) -> Vec<Breach> {
+fn each<'a>(
+    files: impl Iterator<Item = &'a File>,
+    tokens: fn(&File) -> Vec<Token>,
+    broken: impl Fn(&[Token]) -> Option<String>,
+) -> Vec<Breach> {
     let mut out = Vec::new();
     for file in files {
         let tokens = tokens(file);
@@ -89,13 +104,20 @@ fn a_long_file_is_refused() {
 fn the_sdk_outside_its_room_is_refused() {
     let text = "// aws_sdk_sqs in prose is fine\nuse aws_sdk_sqs::Client;\nfn f() { aws_config::load(); }";
     let tree = Tree::of(&[("shared/aws/src/queue.rs", text), ("shared/engine/src/write.rs", text)]);
-    assert_eq!(places(aws(&tree)), [("shared/engine/src/write.rs".into(), 2), ("shared/engine/src/write.rs".into(), 3)]);
+    assert_eq!(
+        places(aws(&tree)),
+        [("shared/engine/src/write.rs".into(), 2), ("shared/engine/src/write.rs".into(), 3)]
+    );
 }
 
 #[test]
 fn reading_the_environment_elsewhere_is_refused() {
     let text = "fn f() {\n  std::env::var(\"A\");\n  env::args();\n  env!(\"CARGO\");\n}\nuse std::env::{temp_dir, var_os};\n#[cfg(test)]\nmod t { fn g() { std::env::var(\"A\"); } }";
-    let tree = Tree::of(&[("shared/aws/src/settings.rs", text), ("tests/support/postgres.rs", text), ("functions/local/src/main.rs", text)]);
+    let tree = Tree::of(&[
+        ("shared/aws/src/settings.rs", text),
+        ("tests/support/postgres.rs", text),
+        ("functions/local/src/main.rs", text),
+    ]);
     let main = || "functions/local/src/main.rs".to_string();
     assert_eq!(places(environment(&tree)), [(main(), 2), (main(), 6)]);
 }
@@ -103,6 +125,10 @@ fn reading_the_environment_elsewhere_is_refused() {
 #[test]
 fn moving_a_checksum_elsewhere_is_refused() {
     let text = "use domain::bucket::EntryWrite;\nfn f() { vec![EntryWrite::Removed]; }\nuse domain::bucket::EntryWrite::{self, Accepted};\nuse EntryWrite::*;\nuse EntryWrite as E;\nfn g() { EntryWrite::ClearFailure; }";
-    let tree = Tree::of(&[("shared/engine/src/commit.rs", text), ("shared/embedded/src/state.rs", text), ("shared/engine/src/write.rs", text)]);
+    let tree = Tree::of(&[
+        ("shared/engine/src/commit.rs", text),
+        ("shared/embedded/src/state.rs", text),
+        ("shared/engine/src/write.rs", text),
+    ]);
     assert_eq!(places(checksums(&tree)), [2, 3, 4, 5].map(|line| ("shared/engine/src/write.rs".to_string(), line)));
 }

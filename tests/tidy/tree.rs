@@ -94,7 +94,11 @@ impl Tree {
 
     /// True when a file or a folder of that path exists.
     pub fn holds(&self, path: &str) -> bool {
-        path.is_empty() || self.files.iter().any(|f| f.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+        path.is_empty()
+            || self
+                .files
+                .iter()
+                .any(|f| f.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
     }
 }
 
@@ -104,7 +108,8 @@ fn collect(folder: &Path, prefix: &str, out: &mut Vec<File>) -> io::Result<()> {
         let name = entry.file_name().to_string_lossy().into_owned();
         let kind = entry.file_type()?;
         if kind.is_dir() {
-            let skipped = matches!(name.as_str(), ".git" | "target" | "node_modules" | ".sluice" | "cdk.out" | ".aws-sam");
+            let skipped =
+                matches!(name.as_str(), ".git" | "target" | "node_modules" | ".sluice" | "cdk.out" | ".aws-sam");
             if !skipped {
                 collect(&entry.path(), &format!("{prefix}{name}/"), out)?;
             }
@@ -230,7 +235,11 @@ fn a_folder_is_read_without_what_tools_write() -> io::Result<()> {
 
 #[test]
 fn product_tokens_leave_out_tests_only() {
-    let tree = Tree::of(&[("a.rs", "fn a() {}\n#[cfg(test)]\nmod tests { fn b() {} }\nfn c() {}\n#[cfg(test)]\nuse d;\nfn e() {}")]);
-    let names: Vec<String> = tree.files[0].product_tokens().into_iter().filter(|t| "abcde".contains(&t.text)).map(|t| t.text).collect();
+    let tree = Tree::of(&[(
+        "a.rs",
+        "fn a() {}\n#[cfg(test)]\nmod tests { fn b() {} }\nfn c() {}\n#[cfg(test)]\nuse d;\nfn e() {}",
+    )]);
+    let names: Vec<String> =
+        tree.files[0].product_tokens().into_iter().filter(|t| "abcde".contains(&t.text)).map(|t| t.text).collect();
     assert_eq!(names, ["a", "c", "e"]);
 }

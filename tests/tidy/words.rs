@@ -28,11 +28,17 @@ pub fn spoken(tree: &Tree) -> Vec<Breach> {
 fn check(tree: &Tree, allowed: &[(&str, &str, &str)]) -> Vec<Breach> {
     let mut out = Vec::new();
     let mut used = vec![false; allowed.len()];
-    let product = tree.rust().filter(|f| (f.path.starts_with("shared/") || f.path.starts_with("functions/")) && f.path.contains("/src/"));
+    let product = tree
+        .rust()
+        .filter(|f| (f.path.starts_with("shared/") || f.path.starts_with("functions/")) && f.path.contains("/src/"));
     for file in product {
         for (at, line) in file.text.lines().enumerate() {
             for word in words(line) {
-                let Some((banned, instead)) = WORDS.iter().find(|(banned, _)| word == *banned || word.strip_suffix('s') == Some(banned)) else { continue };
+                let Some((banned, instead)) =
+                    WORDS.iter().find(|(banned, _)| word == *banned || word.strip_suffix('s') == Some(banned))
+                else {
+                    continue;
+                };
                 match allowed.iter().position(|(path, word, _)| *path == file.path && word == banned) {
                     Some(entry) => used[entry] = true,
                     None => out
@@ -43,7 +49,9 @@ fn check(tree: &Tree, allowed: &[(&str, &str, &str)]) -> Vec<Breach> {
     }
     for ((path, word, _), used) in allowed.iter().zip(used) {
         if !used {
-            out.extend(tree.get(path).map(|f| f.breach(1, format!("\"{word}\" is no longer used here: take its entry out of tests/tidy/words.rs"))));
+            out.extend(tree.get(path).map(|f| {
+                f.breach(1, format!("\"{word}\" is no longer used here: take its entry out of tests/tidy/words.rs"))
+            }));
         }
     }
     out
@@ -55,7 +63,8 @@ fn words(line: &str) -> Vec<String> {
     for name in line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|name| !FOREIGN.contains(name)) {
         let mut word = String::new();
         for c in name.chars() {
-            let boundary = !c.is_ascii_alphabetic() || (c.is_ascii_uppercase() && word.ends_with(|last: char| last.is_ascii_lowercase()));
+            let boundary = !c.is_ascii_alphabetic()
+                || (c.is_ascii_uppercase() && word.ends_with(|last: char| last.is_ascii_lowercase()));
             if boundary && !word.is_empty() {
                 out.push(std::mem::take(&mut word).to_lowercase());
             }
@@ -71,13 +80,19 @@ fn words(line: &str) -> Vec<String> {
 
 #[test]
 fn names_are_taken_apart() {
-    assert_eq!(words("let mySink_v2 = HTTPPayload::of(\"a pipeline's\");"), ["let", "my", "sink", "v", "httppayload", "of", "a", "pipeline", "s"]);
+    assert_eq!(
+        words("let mySink_v2 = HTTPPayload::of(\"a pipeline's\");"),
+        ["let", "my", "sink", "v", "httppayload", "of", "a", "pipeline", "s"]
+    );
 }
 
 #[test]
 fn a_word_of_another_house_is_refused() {
     let tree = Tree::of(&[
-        ("shared/engine/src/a.rs", "//! Sends the pipeline.\nuse futures_util::SinkExt;\nstruct EventSink;\nfn sinking() {}\nfn f(payloads: u8) {}"),
+        (
+            "shared/engine/src/a.rs",
+            "//! Sends the pipeline.\nuse futures_util::SinkExt;\nstruct EventSink;\nfn sinking() {}\nfn f(payloads: u8) {}",
+        ),
         ("shared/domain/src/cells.rs", "// the payload\n// the sink"),
         ("tests/support/x.rs", "// a payload"),
         ("functions/local/src/b.rs", "// clean"),
@@ -85,5 +100,14 @@ fn a_word_of_another_house_is_refused() {
     let allowed = [("shared/domain/src/cells.rs", "payload", "x"), ("functions/local/src/b.rs", "sink", "x")];
     let found: Vec<_> = check(&tree, &allowed).into_iter().map(|b| (b.path, b.line)).collect();
     let engine = |line| ("shared/engine/src/a.rs".to_string(), line);
-    assert_eq!(found, [("shared/domain/src/cells.rs".into(), 2), engine(1), engine(3), engine(5), ("functions/local/src/b.rs".into(), 1)]);
+    assert_eq!(
+        found,
+        [
+            ("shared/domain/src/cells.rs".into(), 2),
+            engine(1),
+            engine(3),
+            engine(5),
+            ("functions/local/src/b.rs".into(), 1)
+        ]
+    );
 }

@@ -46,10 +46,14 @@ async fn a_good_status_accepts_all() {
 async fn a_refused_batch_is_refused_with_what_was_said() {
     for code in [400, 409, 413, 414, 415, 422] {
         let error = error(Behaviour::message(code, "that will not do")).await;
-        let expected = WriteError::Refused { code: format!("http_{code}"), detail: format!("it answers {code}: that will not do") };
+        let expected = WriteError::Refused {
+            code: format!("http_{code}"),
+            detail: format!("it answers {code}: that will not do"),
+        };
         assert_eq!(error, expected);
     }
-    let coded = error(Behaviour::Status(400, vec![], json!({"error": {"code": "E_MAIL", "message": "no"}}).to_string())).await;
+    let coded =
+        error(Behaviour::Status(400, vec![], json!({"error": {"code": "E_MAIL", "message": "no"}}).to_string())).await;
     assert!(matches!(coded, WriteError::Refused { code, .. } if code == "E_MAIL"));
 }
 
@@ -62,7 +66,10 @@ async fn credentials_and_addresses_that_are_wrong_stop_the_run() {
         );
     }
     for code in [404, 405, 410] {
-        assert!(matches!(error(Behaviour::status(code)).await, WriteError::Misconfigured { detail } if detail == format!("it answers {code}")), "{code}");
+        assert!(
+            matches!(error(Behaviour::status(code)).await, WriteError::Misconfigured { detail } if detail == format!("it answers {code}")),
+            "{code}"
+        );
     }
 }
 
@@ -72,7 +79,10 @@ async fn a_redirect_is_not_followed() {
     for code in [301, 302, 303, 307, 308] {
         let to = format!("{}secret/path", elsewhere.url());
         let error = error(Behaviour::Status(code, vec![("location".into(), to)], String::new())).await;
-        assert!(matches!(&error, WriteError::Misconfigured { detail } if detail.contains("127.0.0.1") && detail.contains("not followed")), "{error}");
+        assert!(
+            matches!(&error, WriteError::Misconfigured { detail } if detail.contains("127.0.0.1") && detail.contains("not followed")),
+            "{error}"
+        );
         assert!(!error.to_string().contains("secret/path"));
     }
     assert_eq!(elsewhere.count(), 0);
@@ -111,7 +121,9 @@ async fn errors_that_pass_are_told_as_such() {
 
 #[tokio::test]
 async fn a_lost_answer_is_unknown_and_not_a_rejection() {
-    for (behaviour, part) in [(Behaviour::Reset, "broke"), (Behaviour::ResetAfter, "may have taken"), (Behaviour::HalfBody, "broke")] {
+    for (behaviour, part) in
+        [(Behaviour::Reset, "broke"), (Behaviour::ResetAfter, "may have taken"), (Behaviour::HalfBody, "broke")]
+    {
         let error = error(behaviour).await;
         assert!(matches!(&error, WriteError::Unavailable { after: None, detail } if detail.contains(part)), "{error}");
     }
@@ -122,7 +134,10 @@ async fn a_lost_answer_is_unknown_and_not_a_rejection() {
     assert!(matches!(&error, WriteError::Unavailable { detail, .. } if detail.contains("within 200ms")), "{error}");
     double.shutdown();
     let error = Records::new(&["a"]).write(hook.as_ref(), Op::Upsert).await.unwrap_err();
-    assert!(matches!(&error, WriteError::Unavailable { detail, .. } if detail.contains("no connection to 127.0.0.1")), "{error}");
+    assert!(
+        matches!(&error, WriteError::Unavailable { detail, .. } if detail.contains("no connection to 127.0.0.1")),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -141,11 +156,17 @@ async fn failures_inside_a_good_answer_are_found() {
 async fn a_record_without_a_result_is_unknown() {
     let (accepted, unknown) = (Outcome::accepted(Effect::Unknown), Outcome::unmentioned());
     let by_id = json!({"id": "/id"});
-    assert_eq!(outcomes(Behaviour::TooFewResults, by_id.clone()).await, [accepted.clone(), accepted.clone(), unknown.clone()]);
+    assert_eq!(
+        outcomes(Behaviour::TooFewResults, by_id.clone()).await,
+        [accepted.clone(), accepted.clone(), unknown.clone()]
+    );
     assert_eq!(outcomes(Behaviour::TooManyResults, by_id).await, vec![accepted; 3]);
     // By position, a list of another length says nothing of any record.
-    for (behaviour, count) in [(Behaviour::TooFewResults, 2), (Behaviour::TooManyResults, 4), (Behaviour::Results(vec![]), 0)] {
-        let unknown = Outcome::retry_because("unknown_outcome", format!("the answer has {count} results for 3 records"));
+    for (behaviour, count) in
+        [(Behaviour::TooFewResults, 2), (Behaviour::TooManyResults, 4), (Behaviour::Results(vec![]), 0)]
+    {
+        let unknown =
+            Outcome::retry_because("unknown_outcome", format!("the answer has {count} results for 3 records"));
         assert_eq!(outcomes(behaviour, json!({})).await, vec![unknown; 3]);
     }
 }
@@ -158,7 +179,10 @@ async fn an_answer_nobody_can_read_accepts_nothing() {
         (Behaviour::Status(200, vec![], "[1,2".into()), "4 bytes that are no JSON"),
     ] {
         for outcome in outcomes(behaviour, json!({})).await {
-            assert!(matches!(&outcome, Outcome::Retry { code, detail, .. } if code == "unreadable_response" && detail.contains(said)), "{outcome:?}");
+            assert!(
+                matches!(&outcome, Outcome::Retry { code, detail, .. } if code == "unreadable_response" && detail.contains(said)),
+                "{outcome:?}"
+            );
         }
     }
 }
@@ -177,7 +201,10 @@ fn answering(answer: Vec<u8>) -> String {
 }
 
 fn encoded(status: &str, encoding: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!("HTTP/1.1 {status}\r\ncontent-encoding: {encoding}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-encoding: {encoding}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
     [head.as_bytes(), body].concat()
 }
 
@@ -196,7 +223,11 @@ async fn compressed_answers_are_read() {
         records.write(hook.as_ref(), Op::Upsert).await
     };
     for (encoding, body) in [("gzip", GZIP), ("deflate", DEFLATE)] {
-        assert_eq!(write(encoded("200 OK", encoding, body)).await.unwrap(), [Outcome::accepted(Effect::Unknown)], "{encoding}");
+        assert_eq!(
+            write(encoded("200 OK", encoding, body)).await.unwrap(),
+            [Outcome::accepted(Effect::Unknown)],
+            "{encoding}"
+        );
     }
     let error = write(encoded("422 No", "gzip", GZIP_ERROR)).await.unwrap_err();
     assert!(matches!(&error, WriteError::Refused { detail, .. } if detail.contains("bad email")), "{error}");
@@ -222,7 +253,11 @@ async fn a_good_status_is_not_always_a_yes() {
     let accepted = vec![Outcome::accepted(Effect::Unknown); 2];
     assert_eq!(write(json!({}), body(r#"{"success":true}"#)).await.unwrap(), accepted);
     for behaviour in [Behaviour::Html(200), body(r#"{"success":false}"#)] {
-        assert_eq!(write(json!({"statuses": {"success": [200]}}), behaviour).await.unwrap(), accepted, "where the settings say so");
+        assert_eq!(
+            write(json!({"statuses": {"success": [200]}}), behaviour).await.unwrap(),
+            accepted,
+            "where the settings say so"
+        );
     }
 }
 
@@ -237,8 +272,14 @@ async fn an_address_of_one_record_is_about_that_record() {
             Records::new(&["a"]).write(hook.as_ref(), Op::Upsert).await.unwrap_err()
         };
         let one = of(format!("{}/{{{{id}}}}", double.url().trim_end_matches('/'))).await;
-        assert!(matches!(&one, WriteError::Refused { detail, .. } if detail.contains("no such customer")), "{status} {one}");
-        assert!(matches!(of(double.url()).await, WriteError::Misconfigured { .. }), "{status}: of an address for all it is about all");
+        assert!(
+            matches!(&one, WriteError::Refused { detail, .. } if detail.contains("no such customer")),
+            "{status} {one}"
+        );
+        assert!(
+            matches!(of(double.url()).await, WriteError::Misconfigured { .. }),
+            "{status}: of an address for all it is about all"
+        );
     }
 }
 
@@ -248,7 +289,11 @@ async fn user_and_password_of_the_url_are_sent() {
     let double = Double::start();
     let at = |user: &str| double.url().replacen("://", &format!("://{user}@"), 1);
     // The planted secret has `/` and `+` in it.
-    for (user, expected) in [("user:${env:TOKEN}", format!("user:{PLANTED}")), ("a%40b", "a@b:".to_owned()), ("${env:TOKEN}:", format!("{PLANTED}:"))] {
+    for (user, expected) in [
+        ("user:${env:TOKEN}", format!("user:{PLANTED}")),
+        ("a%40b", "a@b:".to_owned()),
+        ("${env:TOKEN}:", format!("{PLANTED}:")),
+    ] {
         let hook = open(&at(user), json!({"headers": {}}), "", json!({})).await;
         Records::new(&["a"]).write(hook.as_ref(), Op::Upsert).await.unwrap();
         let sent = double.requests().pop().unwrap();
@@ -271,7 +316,9 @@ async fn user_and_password_of_the_url_are_sent() {
 #[tokio::test]
 async fn statuses_can_mean_something_else() {
     let double = Double::start();
-    let hook = open(&double.url(), json!({"statuses": {"success": [409], "retry": [404], "permanent": [500]}}), "", json!({})).await;
+    let hook =
+        open(&double.url(), json!({"statuses": {"success": [409], "retry": [404], "permanent": [500]}}), "", json!({}))
+            .await;
     let records = Records::new(&["a"]);
     let write = async |code| {
         double.answer(Behaviour::status(code));
@@ -286,11 +333,20 @@ async fn statuses_can_mean_something_else() {
 async fn an_address_that_is_not_public_is_refused_before_anything_is_sent() {
     let double = Double::start();
     for host in ["127.0.0.1", "127.1", "localhost", "2130706433", "[::ffff:127.0.0.1]"] {
-        let hook = open(&format!("http://{host}:{}/", double.port()), json!({"allow_private": false}), "", json!({})).await;
+        let hook =
+            open(&format!("http://{host}:{}/", double.port()), json!({"allow_private": false}), "", json!({})).await;
         let found = hook.preflight(PreflightRequest { mode: Mode::Upsert, fields: &[] }).await.unwrap().findings;
-        assert!(found[0].is_error() && found[0].to_string().contains("loopback") && found[0].to_string().contains("allow_private: true"), "{host}");
+        assert!(
+            found[0].is_error()
+                && found[0].to_string().contains("loopback")
+                && found[0].to_string().contains("allow_private: true"),
+            "{host}"
+        );
         let error = Records::new(&["a"]).write(hook.as_ref(), Op::Upsert).await.unwrap_err();
-        assert!(matches!(&error, WriteError::Misconfigured { detail } if detail.contains("loopback")), "{host}: {error}");
+        assert!(
+            matches!(&error, WriteError::Misconfigured { detail } if detail.contains("loopback")),
+            "{host}: {error}"
+        );
     }
     assert_eq!(double.count(), 0);
     let hook = open(&format!("http://localhost:{}/", double.port()), json!({}), "", json!({})).await;
@@ -303,7 +359,8 @@ async fn an_address_that_is_not_public_is_refused_before_anything_is_sent() {
 async fn a_planted_secret_shows_in_no_text() {
     let double = Double::start();
     let encoded = "planted%2Fsecret%2Bvalue";
-    let echo = |text: &str| json!({"code": text, "message": format!("token {text} / {encoded} is not valid")}).to_string();
+    let echo =
+        |text: &str| json!({"code": text, "message": format!("token {text} / {encoded} is not valid")}).to_string();
     let config = json!({"url": format!("{}${{env:TOKEN}}?k=${{env:TOKEN}}", double.url()), "timeout": "200ms"});
     let location = vec![("location".to_owned(), format!("https://h.test/{PLANTED}"))];
     let entries = vec![json!({"status": PLANTED, "error": {"code": PLANTED, "message": format!("no {PLANTED}")}})];

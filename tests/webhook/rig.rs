@@ -28,7 +28,14 @@ pub struct Secrets(HashMap<&'static str, &'static str>);
 
 impl Secrets {
     pub fn new() -> Self {
-        Self([("TOKEN", PLANTED), ("SIGNING", SIGNING), ("OLD_SIGNING", "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")].into())
+        Self(
+            [
+                ("TOKEN", PLANTED),
+                ("SIGNING", SIGNING),
+                ("OLD_SIGNING", "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
+            ]
+            .into(),
+        )
     }
 }
 
@@ -58,7 +65,8 @@ pub async fn refused(config: Value) -> String {
 async fn try_open(url: &str, config: Value, object: &str, options: Value) -> Result<Arc<dyn Destination>, Fault> {
     let mut whole = json!({ "url": url, "allow_private": true, "timeout": "5s", "headers": { "authorization": "Bearer ${env:TOKEN}" } });
     whole.as_object_mut().unwrap().extend(config.as_object().unwrap().clone());
-    let target = Target { connection: "hook".into(), object: object.into(), options: options.as_object().unwrap().clone() };
+    let target =
+        Target { connection: "hook".into(), object: object.into(), options: options.as_object().unwrap().clone() };
     let entry = destinations::find("webhook").unwrap();
     let secrets = Secrets::new();
     (entry.open)(OpenArgs { name: "hook", config: &whole, folder: Path::new("."), secrets: &secrets }, &target).await
@@ -80,14 +88,25 @@ impl Records {
             cells::push(&mut fields, Cell::Text(id));
             (key, fields)
         };
-        Self { layout: Layout::new(vec![field("id", true), field("email", false)]), cells: ids.iter().map(of).collect() }
+        Self {
+            layout: Layout::new(vec![field("id", true), field("email", false)]),
+            cells: ids.iter().map(of).collect(),
+        }
     }
 
     pub fn list(&self) -> Vec<BatchRecord<'_>> {
         let of = |(key, fields): &'_ (Vec<u8>, Vec<u8>)| (KeyHash::of(key), checksum(fields, self.layout.seed()));
         let record = |cells| -> BatchRecord<'_> {
             let (hash, checksum) = of(cells);
-            BatchRecord { hash, checksum, revision: 0, had_failure: false, record_id: None, key: Cells(&cells.0), fields: Cells(&cells.1) }
+            BatchRecord {
+                hash,
+                checksum,
+                revision: 0,
+                had_failure: false,
+                record_id: None,
+                key: Cells(&cells.0),
+                fields: Cells(&cells.1),
+            }
         };
         self.cells.iter().map(record).collect()
     }

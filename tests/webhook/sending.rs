@@ -64,12 +64,14 @@ async fn the_usual_headers_are_there() {
 #[tokio::test]
 async fn signatures_are_those_of_standard_webhooks() {
     let double = Double::start();
-    let hook = hook(&double, json!({"sign": {"secrets": ["${env:SIGNING}", "${env:OLD_SIGNING}"]}}), "", json!({})).await;
+    let hook =
+        hook(&double, json!({"sign": {"secrets": ["${env:SIGNING}", "${env:OLD_SIGNING}"]}}), "", json!({})).await;
     Records::new(&["a", "b"]).write(hook.as_ref(), Op::Upsert).await.unwrap();
     let request = &double.requests()[0];
     let timestamp: i64 = request.header("webhook-timestamp").unwrap().parse().unwrap();
     assert!(timestamp > 1_700_000_000, "seconds since 1970");
-    let mut mac = Hmac::<Sha256>::new_from_slice(&STANDARD.decode(SIGNING.trim_start_matches("whsec_")).unwrap()).unwrap();
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(&STANDARD.decode(SIGNING.trim_start_matches("whsec_")).unwrap()).unwrap();
     mac.update(name(request).as_bytes());
     mac.update(format!(".{timestamp}.").as_bytes());
     mac.update(&request.body);
@@ -90,17 +92,30 @@ async fn one_record_to_a_request_fills_templates() {
     assert_eq!(odd.write(hook.as_ref(), Op::Upsert).await.unwrap(), [Outcome::accepted(Effect::Unknown)]);
     assert_eq!(odd.delete(hook.as_ref()).await.unwrap(), [Outcome::accepted(Effect::Deleted)]);
     let requests = double.requests();
-    assert_eq!((requests[0].method.as_str(), requests[0].path.as_str()), ("PUT", "/contacts/a%2F..%2Fb%3Fc?from=a%2F..%2Fb%3Fc%40h.test"));
+    assert_eq!(
+        (requests[0].method.as_str(), requests[0].path.as_str()),
+        ("PUT", "/contacts/a%2F..%2Fb%3Fc?from=a%2F..%2Fb%3Fc%40h.test")
+    );
     assert_eq!(requests[0].header("x-id"), Some("a/../b?c"));
     assert_eq!(requests[0].json(), json!({"email": "a/../b?c@h.test", "id": "a/../b?c"}));
-    assert_eq!((requests[1].method.as_str(), requests[1].path.as_str(), requests[1].body.len()), ("DELETE", "/contacts/a%2F..%2Fb%3Fc", 0));
+    assert_eq!(
+        (requests[1].method.as_str(), requests[1].path.as_str(), requests[1].body.len()),
+        ("DELETE", "/contacts/a%2F..%2Fb%3Fc", 0)
+    );
 
     double.answer(Behaviour::status(404));
-    assert_eq!(odd.delete(hook.as_ref()).await.unwrap(), [Outcome::accepted(Effect::Deleted)], "what is gone is deleted");
+    assert_eq!(
+        odd.delete(hook.as_ref()).await.unwrap(),
+        [Outcome::accepted(Effect::Deleted)],
+        "what is gone is deleted"
+    );
     let sent = double.count();
     for (id, code) in [("..", "invalid_in_url"), ("", "empty_in_url"), ("a\nb", "invalid_in_header")] {
         let outcomes = Records::new(&[id]).write(hook.as_ref(), Op::Upsert).await.unwrap();
-        assert!(matches!(&outcomes[0], Outcome::Rejected { code: c, detail } if c == code && !detail.contains("h.test")), "{outcomes:?}");
+        assert!(
+            matches!(&outcomes[0], Outcome::Rejected { code: c, detail } if c == code && !detail.contains("h.test")),
+            "{outcomes:?}"
+        );
     }
     assert_eq!(double.count(), sent, "a record that does not fit is not sent");
 }
@@ -108,10 +123,19 @@ async fn one_record_to_a_request_fills_templates() {
 #[tokio::test]
 async fn a_body_of_ones_own_is_filled() {
     let double = Double::start();
-    let hook = hook(&double, json!({}), "", json!({"body": {"event": "$operation", "source": "$sync", "ref": "$id", "data": "$records"}})).await;
+    let hook = hook(
+        &double,
+        json!({}),
+        "",
+        json!({"body": {"event": "$operation", "source": "$sync", "ref": "$id", "data": "$records"}}),
+    )
+    .await;
     Records::new(&["a", "b"]).write(hook.as_ref(), Op::Append).await.unwrap();
     let request = &double.requests()[0];
     let body = request.json();
-    assert_eq!((body["event"].as_str(), body["source"].as_str(), body["ref"].as_str()), (Some("append"), Some("crm"), Some(name(request).as_str())));
+    assert_eq!(
+        (body["event"].as_str(), body["source"].as_str(), body["ref"].as_str()),
+        (Some("append"), Some("crm"), Some(name(request).as_str()))
+    );
     assert_eq!(body["data"][1]["fields"], json!({"email": "b@h.test", "id": "b"}));
 }

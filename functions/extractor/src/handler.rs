@@ -36,10 +36,18 @@ pub async fn handle(services: &ExtractorServices, event: LambdaEvent<Value>) -> 
     answer
 }
 
-async fn answer(services: &ExtractorServices, ask: ExtractorEvent, deadline: Millis) -> Result<ExtractorResponse, Fault> {
+async fn answer(
+    services: &ExtractorServices,
+    ask: ExtractorEvent,
+    deadline: Millis,
+) -> Result<ExtractorResponse, Fault> {
     match ask {
-        ExtractorEvent::Run { sync, request } => run(services, &active(services, &sync).await?, &request, deadline).await,
-        ExtractorEvent::Resume { sync, version, rest } => resume_enqueueing(services, &sync, &version, &rest, deadline).await,
+        ExtractorEvent::Run { sync, request } => {
+            run(services, &active(services, &sync).await?, &request, deadline).await
+        }
+        ExtractorEvent::Resume { sync, version, rest } => {
+            resume_enqueueing(services, &sync, &version, &rest, deadline).await
+        }
         ExtractorEvent::Event { id, event } => start_matching_syncs(services, &id, &event).await,
         ExtractorEvent::Plan { sync, full } => answer_or_fault(plan(services, &sync, full, deadline).await),
         ExtractorEvent::Check { sync } => answer_or_fault(check(services, &sync, deadline).await),
@@ -48,11 +56,20 @@ async fn answer(services: &ExtractorServices, ask: ExtractorEvent, deadline: Mil
     }
 }
 
-async fn run(services: &ExtractorServices, active: &ActiveDefinition, request: &RunRequest, deadline: Millis) -> Result<ExtractorResponse, Fault> {
+async fn run(
+    services: &ExtractorServices,
+    active: &ActiveDefinition,
+    request: &RunRequest,
+    deadline: Millis,
+) -> Result<ExtractorResponse, Fault> {
     let sync = &active.definition.sync;
     let scheduled = !matches!(request.trigger, domain::run::Trigger::Invoke { .. });
     if active.paused && scheduled {
-        return Ok(skipped(services, &active.definition, Fault::new(Code::Paused, format!("Sync `{}` is paused, so this tick did nothing.", sync.name))));
+        return Ok(skipped(
+            services,
+            &active.definition,
+            Fault::new(Code::Paused, format!("Sync `{}` is paused, so this tick did nothing.", sync.name)),
+        ));
     }
     let started = || services.metrics.run_started(&sync.name, &sync.destination.connection);
     let engine = match open::engine(services, &active.definition, deadline).await {
@@ -72,19 +89,31 @@ async fn run(services: &ExtractorServices, active: &ActiveDefinition, request: &
             }
             respond(services, &active.definition, begun).await
         }
-        Err(fault) if matches!(fault.code, Code::RunActive | Code::AlreadyRun) => Ok(skipped(services, &active.definition, fault)),
+        Err(fault) if matches!(fault.code, Code::RunActive | Code::AlreadyRun) => {
+            Ok(skipped(services, &active.definition, fault))
+        }
         Err(fault) => Err(fault),
     }
 }
 
-async fn resume_enqueueing(services: &ExtractorServices, sync: &str, version: &str, rest: &Continuation, deadline: Millis) -> Result<ExtractorResponse, Fault> {
+async fn resume_enqueueing(
+    services: &ExtractorServices,
+    sync: &str,
+    version: &str,
+    rest: &Continuation,
+    deadline: Millis,
+) -> Result<ExtractorResponse, Fault> {
     let definition = services.definitions.get(sync, version).await?.ok_or_else(|| unknown(sync))?;
     let engine = open::engine(services, &definition, deadline).await?;
     respond(services, &definition, resume(&engine, rest).await?).await
 }
 
 /// Runs every sync that waits for this event, each in an invocation of its own.
-async fn start_matching_syncs(services: &ExtractorServices, id: &str, event: &Value) -> Result<ExtractorResponse, Fault> {
+async fn start_matching_syncs(
+    services: &ExtractorServices,
+    id: &str,
+    event: &Value,
+) -> Result<ExtractorResponse, Fault> {
     let mut started = Vec::new();
     for listed in services.definitions.list().await? {
         if listed.paused || !waits_for(&listed.schedule, event) {
@@ -101,7 +130,12 @@ fn waits_for(schedule: &Schedule, event: &Value) -> bool {
     matches!(schedule, Schedule::On(on) if on.on.matches(event))
 }
 
-async fn plan(services: &ExtractorServices, sync: &str, full: bool, deadline: Millis) -> Result<ExtractorResponse, Fault> {
+async fn plan(
+    services: &ExtractorServices,
+    sync: &str,
+    full: bool,
+    deadline: Millis,
+) -> Result<ExtractorResponse, Fault> {
     let engine = engine(services, sync, deadline).await?;
     Ok(ExtractorResponse::Plan(Box::new(report::plan(&engine, full).await?)))
 }
@@ -111,7 +145,12 @@ async fn check(services: &ExtractorServices, sync: &str, deadline: Millis) -> Re
     Ok(ExtractorResponse::Check(Box::new(report::check(&engine).await)))
 }
 
-async fn explain(services: &ExtractorServices, sync: &str, key: &str, deadline: Millis) -> Result<ExtractorResponse, Fault> {
+async fn explain(
+    services: &ExtractorServices,
+    sync: &str,
+    key: &str,
+    deadline: Millis,
+) -> Result<ExtractorResponse, Fault> {
     let engine = engine(services, sync, deadline).await?;
     Ok(ExtractorResponse::Explain(Box::new(report::explain(&engine, key).await?)))
 }
@@ -125,7 +164,8 @@ async fn active(services: &ExtractorServices, sync: &str) -> Result<ActiveDefini
 }
 
 fn unknown(sync: &str) -> Fault {
-    Fault::new(Code::NotFound, format!("There is no sync `{sync}` in this stack.")).with_next("apply it: `sluice apply --stack STACK`")
+    Fault::new(Code::NotFound, format!("There is no sync `{sync}` in this stack."))
+        .with_next("apply it: `sluice apply --stack STACK`")
 }
 
 /// A question that has no answer is answered with the reason, to the person who waits for it.
@@ -133,24 +173,53 @@ fn answer_or_fault(answer: Result<ExtractorResponse, Fault>) -> Result<Extractor
     Ok(answer.unwrap_or_else(ExtractorResponse::Fault))
 }
 
-async fn respond(services: &ExtractorServices, definition: &Definition, started: Started) -> Result<ExtractorResponse, Fault> {
+async fn respond(
+    services: &ExtractorServices,
+    definition: &Definition,
+    started: Started,
+) -> Result<ExtractorResponse, Fault> {
     let sync = &definition.sync;
     match started {
         Started::Closed(run) => report_closed(services, definition, run).await,
         Started::Running(run) => {
-            tracing::info!(sync = sync.name, run = run.id, batches = run.batches, records = run.counts.to_send(), "everything is enqueued");
+            tracing::info!(
+                sync = sync.name,
+                run = run.id,
+                batches = run.batches,
+                records = run.counts.to_send(),
+                "everything is enqueued"
+            );
             Ok(ExtractorResponse::Run(Box::new(run)))
         }
         Started::Deferred(run, rest) => {
-            services.functions.start(&services.settings.common.function, &resume_event(&sync.name, &run.sync_version, &rest)).await?;
-            tracing::info!(sync = sync.name, run = run.id, parts = rest.parts - rest.part, "the rest is enqueued by another invocation");
+            services
+                .functions
+                .start(&services.settings.common.function, &resume_event(&sync.name, &run.sync_version, &rest))
+                .await?;
+            tracing::info!(
+                sync = sync.name,
+                run = run.id,
+                parts = rest.parts - rest.part,
+                "the rest is enqueued by another invocation"
+            );
             Ok(ExtractorResponse::Resumed { run: run.id })
         }
     }
 }
 
-async fn report_closed(services: &ExtractorServices, definition: &Definition, run: Run) -> Result<ExtractorResponse, Fault> {
-    aws::report::run_closed(&services.metrics, services.store.as_ref(), services.clock.as_ref(), &definition.sync, &run).await;
+async fn report_closed(
+    services: &ExtractorServices,
+    definition: &Definition,
+    run: Run,
+) -> Result<ExtractorResponse, Fault> {
+    aws::report::run_closed(
+        &services.metrics,
+        services.store.as_ref(),
+        services.clock.as_ref(),
+        &definition.sync,
+        &run,
+    )
+    .await;
     notify::alert(&open::alerting(services, definition).await, &run).await;
     Ok(ExtractorResponse::Run(Box::new(run)))
 }

@@ -10,7 +10,9 @@ use serde_json::Value;
 async fn main() -> anyhow::Result<()> {
     let services = ExtractorServices::open().await?;
     let services = &services;
-    let run = lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move { handle(services, event).await.map_err(failed) }));
+    let run = lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
+        handle(services, event).await.map_err(failed)
+    }));
     run.await.map_err(|e| anyhow::anyhow!("the runtime ended: {e}"))
 }
 

@@ -1,8 +1,8 @@
-//! The watch: looks at every sync from time to time, for what no run can tell because there is none. Counts it, and tells
-//! those who are told of the sync's problems. It starts no run and ends none.
+//! The watch: looks at every sync from time to time, for what no run can tell because there is none. Counts it, and
+//! tells those who are told of the sync's problems. It starts no run and ends none.
 //!
-//! Of each sync it reads the definition, the head and the newest runs, and of one that is running its progress: a constant
-//! number of reads, whatever the sync has. Secrets are asked for only when there is something to tell.
+//! Of each sync it reads the definition, the head and the newest runs, and of one that is running its progress: a
+//! constant number of reads, whatever the sync has. Secrets are asked for only when there is something to tell.
 
 use std::time::Duration;
 
@@ -28,8 +28,8 @@ struct PendingAlert {
     seen: SyncHealth,
 }
 
-/// Looks at every sync that is applied. Everything is counted before anybody is told, and a sync that cannot be looked at
-/// hides no other.
+/// Looks at every sync that is applied. Everything is counted before anybody is told, and a sync that cannot be looked
+/// at hides no other.
 pub async fn monitor(services: &ExtractorServices, deadline: Millis) -> Result<ExtractorResponse, Fault> {
     let (mut watched, mut news) = (Vec::new(), Vec::new());
     for (sync, listed) in services.definitions.each().await? {
@@ -44,7 +44,13 @@ pub async fn monitor(services: &ExtractorServices, deadline: Millis) -> Result<E
                 (Some(seen), None)
             }
             Err(fault) => {
-                tracing::error!(sync, code = fault.code.as_str(), next = fault.next_step(), "the watch cannot look at a sync: {}", fault.what);
+                tracing::error!(
+                    sync,
+                    code = fault.code.as_str(),
+                    next = fault.next_step(),
+                    "the watch cannot look at a sync: {}",
+                    fault.what
+                );
                 (None, Some(fault))
             }
         };
@@ -54,7 +60,10 @@ pub async fn monitor(services: &ExtractorServices, deadline: Millis) -> Result<E
     services.metrics.watched(watched.len() - faults, faults);
     for PendingAlert { definition, run, seen } in news {
         if deadline.since(services.clock.now()) < MIN_TIME_LEFT {
-            tracing::warn!(sync = definition.sync.name, "no time is left to tell what the watch saw: the next one does");
+            tracing::warn!(
+                sync = definition.sync.name,
+                "no time is left to tell what the watch saw: the next one does"
+            );
             continue;
         }
         notify::alert_of_health(&open::alerting(services, &definition).await, &run, &seen).await;
@@ -64,7 +73,9 @@ pub async fn monitor(services: &ExtractorServices, deadline: Millis) -> Result<E
 
 async fn look_at(services: &ExtractorServices, listed: &Listed) -> Result<(SyncHealth, Option<PendingAlert>), Fault> {
     let (store, sync) = (services.store.as_ref(), &listed.sync);
-    let gone = || Fault::new(Code::StateUnusable, format!("Version {} of sync `{sync}` is active and not there.", listed.version));
+    let gone = || {
+        Fault::new(Code::StateUnusable, format!("Version {} of sync `{sync}` is active and not there.", listed.version))
+    };
     let definition = services.definitions.get(sync, &listed.version).await?.ok_or_else(gone)?;
     let (head, runs) = (store.head(sync).await?, store.runs(sync, LOOK_BACK).await?);
     let progress = match &head.active {
@@ -85,7 +96,9 @@ async fn look_at(services: &ExtractorServices, listed: &Listed) -> Result<(SyncH
         lateness: services.settings.lateness,
         now,
     });
-    let seen = seen.map_err(|finding| Fault::new(Code::SyncInvalid, format!("Nobody can know when `{sync}` is due: {finding}.")))?;
+    let seen = seen.map_err(|finding| {
+        Fault::new(Code::SyncInvalid, format!("Nobody can know when `{sync}` is due: {finding}."))
+    })?;
     services.metrics.seen(sync, &definition.sync.destination.connection, &seen);
     report(sync, &seen);
     let closed = runs.iter().find(|run| run.status.is_closed() && run.status != Status::Skipped && !listed.paused);
@@ -105,6 +118,10 @@ fn report(sync: &str, seen: &SyncHealth) {
         tracing::warn!(sync, run = stalled.run, "{}", stalled.in_words());
     }
     if seen.freshness_missed {
-        tracing::warn!(sync, freshness_seconds = seen.freshness_seconds, "what the destination has is older than it may be");
+        tracing::warn!(
+            sync,
+            freshness_seconds = seen.freshness_seconds,
+            "what the destination has is older than it may be"
+        );
     }
 }

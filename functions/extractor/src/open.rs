@@ -28,7 +28,12 @@ pub async fn engine(services: &ExtractorServices, definition: &Definition, deadl
     let common = &services.settings.common;
     let context = Context {
         sync: Arc::new(sync.clone()),
-        slots: Arc::new(RateLimiter::new(connection, destination.limits().rate, Arc::clone(&services.store), Arc::clone(&services.clock))),
+        slots: Arc::new(RateLimiter::new(
+            connection,
+            destination.limits().rate,
+            Arc::clone(&services.store),
+            Arc::clone(&services.clock),
+        )),
         destination,
         renew: None,
         store: Arc::clone(&services.store),
@@ -54,7 +59,9 @@ pub async fn engine(services: &ExtractorServices, definition: &Definition, deadl
 pub async fn alerting(services: &ExtractorServices, definition: &Definition) -> Alerting {
     let common = &services.settings.common;
     let topics = aws::alerts::topics(&services.clients, common.alert_topic.clone());
-    let notifiers = destinations::alerts::open_available(&definition.sync.name, &definition.alerts, &services.secrets, &topics).await;
+    let notifiers =
+        destinations::alerts::open_available(&definition.sync.name, &definition.alerts, &services.secrets, &topics)
+            .await;
     let (store, clock) = (Arc::clone(&services.store), Arc::clone(&services.clock));
     Alerting { store, clock, settings: definition.alerts.clone(), notifiers, stack: Some(common.stack.clone()) }
 }

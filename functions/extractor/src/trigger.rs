@@ -93,15 +93,22 @@ pub fn read(event: &Value, invocation: &str) -> Result<ExtractorEvent, Fault> {
 
 /// A tick of an EventBridge rule: it runs the sync that the rule is called after.
 fn scheduled_rule(event: &Value, id: &str) -> Result<ExtractorEvent, Fault> {
-    let arn = event.pointer("/resources/0").and_then(Value::as_str).ok_or_else(|| unknown("a scheduled event names its rule in `resources`"))?;
+    let arn = event
+        .pointer("/resources/0")
+        .and_then(Value::as_str)
+        .ok_or_else(|| unknown("a scheduled event names its rule in `resources`"))?;
     let sync = arn.rsplit('/').next().unwrap_or_default().to_owned();
-    Ok(ExtractorEvent::Run { sync, request: RunRequest { trigger: Trigger::Schedule { tick: id.to_owned() }, approve: None, full: false } })
+    Ok(ExtractorEvent::Run {
+        sync,
+        request: RunRequest { trigger: Trigger::Schedule { tick: id.to_owned() }, approve: None, full: false },
+    })
 }
 
 fn named(event: &Value, invocation: &str) -> Result<ExtractorEvent, Fault> {
     let SyncEvent { sync, tick, event, full, approve, dry_run, check, explain, version, resume } =
         SyncEvent::deserialize(event).map_err(|e| unknown(&e.to_string()))?;
-    let asked = [dry_run, check, explain.is_some(), resume.is_some(), approve.is_some()].into_iter().filter(|a| *a).count();
+    let asked =
+        [dry_run, check, explain.is_some(), resume.is_some(), approve.is_some()].into_iter().filter(|a| *a).count();
     if asked > 1 {
         return Err(unknown("it asks for more than one of `dry_run`, `check`, `explain`, `approve` and `resume`"));
     }
@@ -118,7 +125,8 @@ fn named(event: &Value, invocation: &str) -> Result<ExtractorEvent, Fault> {
         let version = version.ok_or_else(|| unknown("a `resume` needs the `version` of the sync"))?;
         return Ok(ExtractorEvent::Resume { sync, version, rest });
     }
-    // A scheduler that does not fill in its placeholder gives every tick the same name: the invocation's tells them apart.
+    // A scheduler that does not fill in its placeholder gives every tick the same name: the invocation's tells them
+    // apart.
     let tick = tick.map(|tick| if tick.starts_with("<aws.scheduler.") { invocation.to_owned() } else { tick });
     let trigger = match (tick, event) {
         (Some(tick), _) => Trigger::Schedule { tick },
@@ -161,14 +169,23 @@ mod tests {
         let rest = Continuation { run: "r".into(), generation: 3, batches: 9, parts: 2, part: 1, skip: 4 };
         let cases = [
             (json!({ "sync": "crm", "tick": "t1" }), run("crm", Trigger::Schedule { tick: "t1".into() })),
-            (json!({ "sync": "crm", "tick": "<aws.scheduler.execution-id>" }), run("crm", Trigger::Schedule { tick: "i1".into() })),
+            (
+                json!({ "sync": "crm", "tick": "<aws.scheduler.execution-id>" }),
+                run("crm", Trigger::Schedule { tick: "i1".into() }),
+            ),
             (json!({ "sync": "crm" }), run("crm", Trigger::Invoke { id: "i1".into() })),
             (event_trigger("crm", "e1"), run("crm", Trigger::Event { id: "e1".into() })),
-            (json!({ "sync": "crm", "dry_run": true, "full": true }), ExtractorEvent::Plan { sync: "crm".into(), full: true }),
+            (
+                json!({ "sync": "crm", "dry_run": true, "full": true }),
+                ExtractorEvent::Plan { sync: "crm".into(), full: true },
+            ),
             (json!({ "sync": "crm", "check": true }), ExtractorEvent::Check { sync: "crm".into() }),
             (json!({ "sync": "crm", "explain": "7" }), ExtractorEvent::Explain { sync: "crm".into(), key: "7".into() }),
             (watch_event(), ExtractorEvent::Watch),
-            (resume_event("crm", "v1", &rest), ExtractorEvent::Resume { sync: "crm".into(), version: "v1".into(), rest }),
+            (
+                resume_event("crm", "v1", &rest),
+                ExtractorEvent::Resume { sync: "crm".into(), version: "v1".into(), rest },
+            ),
         ];
         for (event, ask) in cases {
             assert_eq!(read(&event, "i1").unwrap(), ask, "{event}");
@@ -190,7 +207,10 @@ mod tests {
             (json!({ "sync": "crm", "aprove": "x" }), "aprove"),
             (json!({ "sync": "crm", "dry_run": true, "check": true }), "more than one"),
             (json!({ "sync": "crm", "dry_run": true, "approve": "x" }), "more than one"),
-            (json!({ "sync": "crm", "resume": { "run": "r", "generation": 1, "batches": 1, "parts": 1, "part": 0, "skip": 0 } }), "version"),
+            (
+                json!({ "sync": "crm", "resume": { "run": "r", "generation": 1, "batches": 1, "parts": 1, "part": 0, "skip": 0 } }),
+                "version",
+            ),
         ] {
             let fault = read(&event, "i").unwrap_err();
             assert!(fault.code == Code::EventUnknown && fault.what.contains(why), "{fault}");

@@ -240,7 +240,9 @@ impl DeadLettersCommand {
     /// The sync.
     pub fn sync(&self) -> &str {
         match self {
-            DeadLettersCommand::List { sync, .. } | DeadLettersCommand::Retry { sync, .. } | DeadLettersCommand::Export { sync } => sync,
+            DeadLettersCommand::List { sync, .. }
+            | DeadLettersCommand::Retry { sync, .. }
+            | DeadLettersCommand::Export { sync } => sync,
         }
     }
 }

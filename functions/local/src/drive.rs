@@ -47,7 +47,8 @@ pub async fn run(engine: &Engine, request: &RunRequest) -> Result<Run, Fault> {
     if run.status.is_closed() {
         return sum_up(engine, run).await;
     }
-    let fault = failed.unwrap_or_else(|| Fault::new(Code::Interrupted, "The run was stopped before everything was delivered."));
+    let fault =
+        failed.unwrap_or_else(|| Fault::new(Code::Interrupted, "The run was stopped before everything was delivered."));
     close_early(engine.store.as_ref(), engine.clock.as_ref(), run, Status::Incomplete, Some(fault)).await
 }
 

@@ -23,13 +23,14 @@ pub async fn state(project: &Project) -> Result<Arc<dyn StateStore>, Fault> {
     refuse_lost(&file, &made)?;
     let store = SqliteState::open(&file).await?;
     if !made.exists() {
-        std::fs::write(&made, MADE_TEXT).map_err(|e| Fault::new(Code::StateUnusable, format!("{} cannot be written: {e}.", made.display())))?;
+        std::fs::write(&made, MADE_TEXT)
+            .map_err(|e| Fault::new(Code::StateUnusable, format!("{} cannot be written: {e}.", made.display())))?;
     }
     Ok(Arc::new(store))
 }
 
-/// The state of a project for commands that must not write: an empty one, gone afterwards, where there is none yet, and a
-/// copy where nothing may be written.
+/// The state of a project for commands that must not write: an empty one, gone afterwards, where there is none yet, and
+/// a copy where nothing may be written.
 pub async fn state_to_read(project: &Project) -> Result<(Arc<dyn StateStore>, Option<tempfile::TempDir>), Fault> {
     let file = state_file(project);
     refuse_lost(&file, &project.state_folder().join(MADE))?;
@@ -40,17 +41,22 @@ pub async fn state_to_read(project: &Project) -> Result<(Arc<dyn StateStore>, Op
         },
         false => None,
     };
-    let temporary = |e: std::io::Error| Fault::new(Code::StateUnusable, format!("A temporary folder cannot be used: {e}."));
+    let temporary =
+        |e: std::io::Error| Fault::new(Code::StateUnusable, format!("A temporary folder cannot be used: {e}."));
     let folder = tempfile::tempdir().map_err(temporary)?;
     let copy = folder.path().join("state.db");
     if let Some(fault) = refused {
         let log = file.with_extension("db-wal");
-        let copied = std::fs::copy(&file, &copy).and_then(|_| if log.exists() { std::fs::copy(&log, copy.with_extension("db-wal")) } else { Ok(0) });
+        let copied = std::fs::copy(&file, &copy)
+            .and_then(|_| if log.exists() { std::fs::copy(&log, copy.with_extension("db-wal")) } else { Ok(0) });
         // What cannot be read either is told as it was found.
         if copied.is_err() || std::fs::metadata(&copy).and_then(|of| writable(&copy, of)).is_err() {
             return Err(fault);
         }
-        return SqliteState::open(&copy).await.map(|store| (Arc::new(store) as Arc<dyn StateStore>, Some(folder))).map_err(|_| fault);
+        return SqliteState::open(&copy)
+            .await
+            .map(|store| (Arc::new(store) as Arc<dyn StateStore>, Some(folder)))
+            .map_err(|_| fault);
     }
     Ok((Arc::new(SqliteState::open(copy).await?), Some(folder)))
 }
@@ -58,15 +64,17 @@ pub async fn state_to_read(project: &Project) -> Result<(Arc<dyn StateStore>, Op
 /// A copy has the rights of what it was copied from.
 fn writable(file: &Path, of: std::fs::Metadata) -> std::io::Result<()> {
     let mut rights = of.permissions();
-    #[allow(clippy::permissions_set_readonly_false, reason = "a file in a temporary folder that nobody else may enter")]
+    #[allow(
+        clippy::permissions_set_readonly_false,
+        reason = "a file in a temporary folder that nobody else may enter"
+    )]
     rights.set_readonly(false);
     std::fs::set_permissions(file, rights)
 }
 
 /// Says that there is a state, should its file be gone.
 const MADE: &str = "state.made";
-const MADE_TEXT: &str =
-    "state.db beside this file holds what was delivered. As long as this file is there, a missing state.db is a mistake and not a beginning.\n";
+const MADE_TEXT: &str = "state.db beside this file holds what was delivered. As long as this file is there, a missing state.db is a mistake and not a beginning.\n";
 
 /// A state that was there and is gone would have every record sent again, and nothing deleted that should be.
 fn refuse_lost(file: &Path, made: &Path) -> Result<(), Fault> {
@@ -79,8 +87,12 @@ fn refuse_lost(file: &Path, made: &Path) -> Result<(), Fault> {
     if !made.exists() {
         return Ok(());
     }
-    let what = format!("The state file {} was there and {what}: what was delivered is not known any more.", file.display());
-    let next = format!("Restore it from a backup. To begin anew, with every record sent once more: delete {} and run again.", made.display());
+    let what =
+        format!("The state file {} was there and {what}: what was delivered is not known any more.", file.display());
+    let next = format!(
+        "Restore it from a backup. To begin anew, with every record sent once more: delete {} and run again.",
+        made.display()
+    );
     Err(Fault::new(Code::StateUnusable, what).with_next(next))
 }
 
@@ -89,7 +101,12 @@ fn state_file(project: &Project) -> PathBuf {
 }
 
 /// Opens a sync on this state.
-pub async fn engine(project: &Project, sync: &Sync, store: Arc<dyn StateStore>, stop: CancelToken) -> Result<Engine, Fault> {
+pub async fn engine(
+    project: &Project,
+    sync: &Sync,
+    store: Arc<dyn StateStore>,
+    stop: CancelToken,
+) -> Result<Engine, Fault> {
     let warehouse = warehouse(project, sync).await?;
     let destination = destination(project, sync).await?;
     let clock = Arc::new(SystemClock);
@@ -106,7 +123,11 @@ pub async fn engine(project: &Project, sync: &Sync, store: Arc<dyn StateStore>, 
         meter: Arc::new(RunProgress::default()),
         stop,
         // The lock of the sync is ours, so whatever run the head names is dead.
-        settings: Settings { stall: Duration::ZERO, spool_folder: project.state_folder().join("tmp"), ..Settings::default() },
+        settings: Settings {
+            stall: Duration::ZERO,
+            spool_folder: project.state_folder().join("tmp"),
+            ..Settings::default()
+        },
     };
     Ok(Engine { context, warehouse })
 }
@@ -126,6 +147,7 @@ async fn warehouse(project: &Project, sync: &Sync) -> Result<Arc<dyn Warehouse>,
 }
 
 async fn destination(project: &Project, sync: &Sync) -> Result<Arc<dyn Destination>, Fault> {
-    let connection = project.connection(&sync.destination.connection, &format!("destination.connection of sync `{}`", sync.name))?;
+    let connection =
+        project.connection(&sync.destination.connection, &format!("destination.connection of sync `{}`", sync.name))?;
     destinations::open(sync, connection, &project.folder, &project.secrets).await
 }

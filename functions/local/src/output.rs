@@ -52,8 +52,15 @@ impl Out {
             self.value(&serde_json::json!({ "error": fault }));
         } else {
             // Nobody is left to tell when standard error is closed.
-            let _ =
-                writeln!(std::io::stderr(), "{}: {}\n{}: {}  [{}]", paint("error", "31;1"), fault.what, paint(" next", "36"), fault.next_step(), fault.code);
+            let _ = writeln!(
+                std::io::stderr(),
+                "{}: {}\n{}: {}  [{}]",
+                paint("error", "31;1"),
+                fault.what,
+                paint(" next", "36"),
+                fault.next_step(),
+                fault.code
+            );
         }
     }
 
@@ -66,7 +73,14 @@ impl Out {
 
     /// Findings of preflight as a table.
     pub fn findings(&self, findings: &[Finding]) {
-        let row = |f: &Finding| vec![if f.is_error() { "error" } else { "warning" }.to_owned(), f.about.clone(), f.what.clone(), f.fix.clone()];
+        let row = |f: &Finding| {
+            vec![
+                if f.is_error() { "error" } else { "warning" }.to_owned(),
+                f.about.clone(),
+                f.what.clone(),
+                f.fix.clone(),
+            ]
+        };
         self.table(&["", "about", "finding", "what to do"], findings.iter().map(row).collect());
     }
 
@@ -149,10 +163,16 @@ fn notes(run: &Run) -> Vec<String> {
         notes.push(format!("{} skipped on purpose", thousands(run.tally.skipped)));
     }
     if run.refused.held > 0 {
-        notes.push(format!("{} were refused by earlier runs and are held until they change, or for a while", thousands(run.refused.held)));
+        notes.push(format!(
+            "{} were refused by earlier runs and are held until they change, or for a while",
+            thousands(run.refused.held)
+        ));
     }
     for invalid in run.invalid.iter().take(5) {
-        notes.push(format!("invalid: key {}: `{}` {} (got {})", invalid.key, invalid.why.field, invalid.why.rule, invalid.why.got));
+        notes.push(format!(
+            "invalid: key {}: `{}` {} (got {})",
+            invalid.key, invalid.why.field, invalid.why.rule, invalid.why.got
+        ));
     }
     if run.invalid.len() > 5 {
         notes.push(format!("… and {} more invalid records", thousands(run.counts.invalid.saturating_sub(5))));
@@ -160,7 +180,10 @@ fn notes(run: &Run) -> Vec<String> {
     notes.extend(run.notes.iter().cloned());
     let read_back = &run.tally.read_back;
     if read_back.checked > 0 {
-        notes.push(format!("read back: {} of {} sampled records landed as they were sent", read_back.landed, read_back.checked));
+        notes.push(format!(
+            "read back: {} of {} sampled records landed as they were sent",
+            read_back.landed, read_back.checked
+        ));
     }
     for differing in read_back.differing.iter().take(5) {
         let what = match differing {
@@ -184,9 +207,14 @@ fn write_line(text: &str) {
 /// A table without frills: numbers to the right.
 pub fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(head.iter().map(|h| (*h).to_owned()).collect::<Vec<_>>());
-    let numeric: Vec<bool> =
-        (0..head.len()).map(|i| rows.iter().all(|r| r.get(i).is_some_and(|c| c.starts_with(|c: char| c.is_ascii_digit()) && c.len() < 12))).collect();
+    table
+        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .set_header(head.iter().map(|h| (*h).to_owned()).collect::<Vec<_>>());
+    let numeric: Vec<bool> = (0..head.len())
+        .map(|i| {
+            rows.iter().all(|r| r.get(i).is_some_and(|c| c.starts_with(|c: char| c.is_ascii_digit()) && c.len() < 12))
+        })
+        .collect();
     for row in rows {
         table.add_row(row);
     }
@@ -226,8 +254,15 @@ pub fn status(run: &Run) -> String {
 }
 
 /// Words of [`status`] and their colors.
-const COLORS: [(&str, &str); 7] =
-    [("running", "36"), ("complete", "32"), ("partial", "33"), ("blocked", "31"), ("incomplete", "33"), ("failed", "31"), ("skipped", "90")];
+const COLORS: [(&str, &str); 7] = [
+    ("running", "36"),
+    ("complete", "32"),
+    ("partial", "33"),
+    ("blocked", "31"),
+    ("incomplete", "33"),
+    ("failed", "31"),
+    ("skipped", "90"),
+];
 
 /// Colors the column `run` of a table. Afterwards, because what cannot be seen would count as width.
 fn color_statuses(table: &str, paint: impl Fn(&str, &str) -> String) -> String {
@@ -244,7 +279,11 @@ fn color_statuses(table: &str, paint: impl Fn(&str, &str) -> String) -> String {
 pub fn duration(run: &Run) -> String {
     let ended = run.ended.unwrap_or(run.progress);
     let took = ended.since(run.started);
-    if took.as_secs() < 100 { format!("{:.2} s", took.as_secs_f64()) } else { format!("{} min {} s", took.as_secs() / 60, took.as_secs() % 60) }
+    if took.as_secs() < 100 {
+        format!("{:.2} s", took.as_secs_f64())
+    } else {
+        format!("{} min {} s", took.as_secs() / 60, took.as_secs() % 60)
+    }
 }
 
 /// A point in time for people.
@@ -253,7 +292,11 @@ pub fn when(at: Millis) -> String {
 }
 
 fn paint(text: &str, color: &str) -> String {
-    if std::io::stdout().is_terminal() && std::io::stderr().is_terminal() { format!("\u{1b}[{color}m{text}\u{1b}[0m") } else { text.to_owned() }
+    if std::io::stdout().is_terminal() && std::io::stderr().is_terminal() {
+        format!("\u{1b}[{color}m{text}\u{1b}[0m")
+    } else {
+        text.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -268,7 +311,8 @@ mod tests {
     }
     #[test]
     fn colors_move_no_column() {
-        let rows = [("crm", "partial", "1"), ("product-customers", "blocked", "20")].map(|(sync, run, n)| [sync, run, n].map(String::from).to_vec());
+        let rows = [("crm", "partial", "1"), ("product-customers", "blocked", "20")]
+            .map(|(sync, run, n)| [sync, run, n].map(String::from).to_vec());
         let plain = table(&["sync", "run", "added"], rows.to_vec());
         let colored = color_statuses(&plain, |word, _| format!("<{word}>"));
         assert!(colored.contains(" <partial> ") && colored.contains(" <blocked> "), "{colored}");

@@ -29,8 +29,10 @@ impl Bars {
     pub fn watch(&self, sync: &str, meter: Arc<RunProgress>) -> Bar {
         let bar = self.0.add(ProgressBar::no_length());
         // The templates are constant, and a bar without its style is still a bar.
-        let reading = ProgressStyle::with_template("{spinner} {prefix:24} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-        let sending = ProgressStyle::with_template("{spinner} {prefix:24} {wide_bar} {pos}/{len} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+        let reading = ProgressStyle::with_template("{spinner} {prefix:24} {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let sending = ProgressStyle::with_template("{spinner} {prefix:24} {wide_bar} {pos}/{len} {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.set_style(reading);
         bar.set_prefix(sync.to_owned());
         let task = tokio::spawn({

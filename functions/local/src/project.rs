@@ -61,7 +61,8 @@ impl Project {
             }
         }
         paths.sort();
-        let mut files: Vec<SyncFile> = paths.into_iter().map(|path| SyncFile { sync: read_sync(&path), path, misnamed: None }).collect();
+        let mut files: Vec<SyncFile> =
+            paths.into_iter().map(|path| SyncFile { sync: read_sync(&path), path, misnamed: None }).collect();
         refuse_same_names(&mut files);
         files.iter_mut().for_each(refuse_no_name);
         Ok(Project { folder, secrets: LocalSecrets::default(), connections, alerts, syncs: files })
@@ -84,7 +85,11 @@ impl Project {
                     None if names.is_empty() => "put a sync file into syncs/; `sluice init` shows one".into(),
                     None => format!("the project has {}", names.join(", ")),
                 };
-                Err(Fault::new(Code::NotFound, format!("There is no sync `{name}` in {}.", self.folder.join("syncs").display())).with_next(next))
+                Err(Fault::new(
+                    Code::NotFound,
+                    format!("There is no sync `{name}` in {}.", self.folder.join("syncs").display()),
+                )
+                .with_next(next))
             }
         }
     }
@@ -94,9 +99,15 @@ impl Project {
         self.connections.get(name).ok_or_else(|| {
             let next = match nearest(name, self.connections.keys().map(String::as_str)) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("connections.yaml has {}", self.connections.keys().cloned().collect::<Vec<_>>().join(", ")),
+                None => {
+                    format!("connections.yaml has {}", self.connections.keys().cloned().collect::<Vec<_>>().join(", "))
+                }
             };
-            Fault::new(Code::ConnectionInvalid, format!("{of} names the connection `{name}`, which connections.yaml does not have.")).with_next(next)
+            Fault::new(
+                Code::ConnectionInvalid,
+                format!("{of} names the connection `{name}`, which connections.yaml does not have."),
+            )
+            .with_next(next)
         })
     }
 
@@ -122,9 +133,16 @@ fn connections(file: &Path, text: &str) -> Result<(BTreeMap<String, Connection>,
     let mut out = BTreeMap::new();
     for (name, mut config) in raw {
         let Some(serde_json::Value::String(kind)) = config.remove("type") else {
-            let kinds: Vec<_> = warehouses::REGISTRY.iter().map(|e| e.name).chain(destinations::REGISTRY.iter().map(|e| e.name)).collect();
-            return Err(Fault::new(Code::ConnectionInvalid, format!("{}: connection `{name}` has no `type`.", file.display()))
-                .with_next(format!("add `type:` with one of {}", unique(kinds).join(", "))));
+            let kinds: Vec<_> = warehouses::REGISTRY
+                .iter()
+                .map(|e| e.name)
+                .chain(destinations::REGISTRY.iter().map(|e| e.name))
+                .collect();
+            return Err(Fault::new(
+                Code::ConnectionInvalid,
+                format!("{}: connection `{name}` has no `type`.", file.display()),
+            )
+            .with_next(format!("add `type:` with one of {}", unique(kinds).join(", "))));
         };
         out.insert(name, Connection { kind, config: serde_json::Value::Object(config) });
     }
@@ -139,7 +157,8 @@ fn alerts(file: &Path, raw: serde_json::Map<String, serde_json::Value>) -> Resul
     }
     let alerts: Alerts = serde_json::from_value(serde_json::Value::Object(raw)).map_err(|e| {
         let text = e.to_string();
-        let near = did_you_mean(&text).map(|near| format!("did you mean `{near}`? `sluice schema --connections` prints what is allowed"));
+        let near = did_you_mean(&text)
+            .map(|near| format!("did you mean `{near}`? `sluice schema --connections` prints what is allowed"));
         let fault = invalid(format!("{ALERTS}: {text}"));
         near.map_or(fault.clone(), |near| fault.with_next(near))
     })?;
@@ -181,7 +200,8 @@ fn did_you_mean(message: &str) -> Option<&str> {
     let (_, rest) = message.split_once("unknown ")?;
     let wrong = rest.split('`').nth(1)?;
     let expected = rest.split_once("expected ")?.1.lines().next()?;
-    let words = expected.trim_start_matches("one of ").split([',', ' ']).map(|w| w.trim_matches('`')).filter(|w| !w.is_empty());
+    let words =
+        expected.trim_start_matches("one of ").split([',', ' ']).map(|w| w.trim_matches('`')).filter(|w| !w.is_empty());
     nearest(wrong, words)
 }
 
@@ -190,8 +210,10 @@ fn refuse_same_names(files: &mut [SyncFile]) {
         let (before, rest) = files.split_at_mut(i);
         let this = &mut rest[0];
         if let Some(first) = before.iter().find(|f| this.sync.is_ok() && f.name() == this.name()) {
-            let what = format!("{} has the same name `{}` as {}.", this.path.display(), this.name(), first.path.display());
-            this.sync = Err(Fault::new(Code::SyncInvalid, what).with_next("give every sync a name of its own: its state is kept under it"));
+            let what =
+                format!("{} has the same name `{}` as {}.", this.path.display(), this.name(), first.path.display());
+            this.sync = Err(Fault::new(Code::SyncInvalid, what)
+                .with_next("give every sync a name of its own: its state is kept under it"));
         }
     }
 }
@@ -202,8 +224,11 @@ fn refuse_no_name(file: &mut SyncFile) {
         && let Some(finding) = sync.name_finding()
     {
         file.misnamed = Some(sync.name.clone());
-        file.sync =
-            Err(Fault::new(Code::SyncInvalid, format!("{} is not valid: {}: {}.", file.path.display(), finding.about, finding.what)).with_next(finding.fix));
+        file.sync = Err(Fault::new(
+            Code::SyncInvalid,
+            format!("{} is not valid: {}: {}.", file.path.display(), finding.about, finding.what),
+        )
+        .with_next(finding.fix));
     }
 }
 
@@ -230,11 +255,18 @@ mod tests {
     #[test]
     fn a_bad_sync_file_harms_no_other() {
         let bad = GOOD.replace("mode: upsert", "mode: upsrt");
-        let (_folder, loaded) = project(&[("connections.yaml", "w: { type: sqlite, path: w.db }\n"), ("syncs/a.yaml", GOOD), ("syncs/b.yaml", &bad)]);
+        let (_folder, loaded) = project(&[
+            ("connections.yaml", "w: { type: sqlite, path: w.db }\n"),
+            ("syncs/a.yaml", GOOD),
+            ("syncs/b.yaml", &bad),
+        ]);
         let project = loaded.unwrap();
         assert_eq!(project.sync("a").unwrap().name, "a");
         let fault = project.sync("b").unwrap_err();
-        assert!(fault.what.contains("b.yaml") && fault.what.contains("line 4 column 7") && fault.what.contains("upsrt"), "{fault}");
+        assert!(
+            fault.what.contains("b.yaml") && fault.what.contains("line 4 column 7") && fault.what.contains("upsrt"),
+            "{fault}"
+        );
         assert!(fault.next_step().contains("did you mean `upsert`?"), "{fault}");
         assert!(project.sync("aa").unwrap_err().next_step().contains("the project has a, b"));
     }
@@ -244,7 +276,10 @@ mod tests {
         let bad = GOOD.replace("mapping:", "maping:");
         let (_folder, loaded) = project(&[("connections.yaml", "{}"), ("syncs/a.yaml", &bad)]);
         let fault = loaded.unwrap().sync("a").unwrap_err();
-        assert!(fault.what.contains("line 5 column 1: unknown field `maping`") && fault.next_step().contains("`mapping`"), "{fault}");
+        assert!(
+            fault.what.contains("line 5 column 1: unknown field `maping`") && fault.next_step().contains("`mapping`"),
+            "{fault}"
+        );
     }
 
     #[test]

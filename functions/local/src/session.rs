@@ -16,7 +16,13 @@ use crate::project::Project;
 use crate::{drive, open};
 
 /// Runs a sync, alone: the lock is held until the run is over.
-pub async fn run_sync(project: &Project, sync: &Sync, request: &RunRequest, stop: CancelToken, bars: &Bars) -> Result<Run, Fault> {
+pub async fn run_sync(
+    project: &Project,
+    sync: &Sync,
+    request: &RunRequest,
+    stop: CancelToken,
+    bars: &Bars,
+) -> Result<Run, Fault> {
     let _lock = SyncLock::acquire(&project.state_folder().join("locks"), &sync.name)?;
     let store = open::state(project).await?;
     let engine = match open::engine(project, sync, Arc::clone(&store), stop).await {
@@ -33,10 +39,17 @@ pub async fn run_sync(project: &Project, sync: &Sync, request: &RunRequest, stop
 }
 
 /// A run that cannot begin is noted in the history if anybody is to be told of it; else the command itself says it.
-async fn tell_of_failure(project: &Project, sync: &Sync, store: Arc<dyn StateStore>, request: &RunRequest, fault: &Fault) -> Result<(), Fault> {
+async fn tell_of_failure(
+    project: &Project,
+    sync: &Sync,
+    store: Arc<dyn StateStore>,
+    request: &RunRequest,
+    fault: &Fault,
+) -> Result<(), Fault> {
     let alerting = open::alerting(project, sync, Arc::clone(&store)).await;
     if !alerting.notifiers.is_empty() {
-        let run = engine::plan::acquire::failed(store.as_ref(), &SystemClock, sync, &request.trigger, fault.clone()).await?;
+        let run =
+            engine::plan::acquire::failed(store.as_ref(), &SystemClock, sync, &request.trigger, fault.clone()).await?;
         alert(&alerting, &run).await;
     }
     Ok(())

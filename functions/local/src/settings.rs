@@ -16,13 +16,17 @@ impl SecretSource for Environment {
         match reference {
             Reference::Env(name) => match std::env::var(name) {
                 Ok(value) if !value.is_empty() => Ok(value),
-                _ => Err(Fault::new(Code::SecretMissing, format!("The environment variable {name} is not set; a connection refers to it as {reference}."))
-                    .with_next(format!("export {name}=… and run again; nothing was sent"))),
+                _ => Err(Fault::new(
+                    Code::SecretMissing,
+                    format!("The environment variable {name} is not set; a connection refers to it as {reference}."),
+                )
+                .with_next(format!("export {name}=… and run again; nothing was sent"))),
             },
-            Reference::Secret { .. } => {
-                Err(Fault::new(Code::SecretMissing, format!("{reference} is kept in a secret store, which a run on this machine does not ask."))
-                    .with_next("use `${env:NAME}` for local runs"))
-            }
+            Reference::Secret { .. } => Err(Fault::new(
+                Code::SecretMissing,
+                format!("{reference} is kept in a secret store, which a run on this machine does not ask."),
+            )
+            .with_next("use `${env:NAME}` for local runs")),
         }
     }
 }
@@ -44,7 +48,8 @@ impl SecretSource for LocalSecrets {
     }
 }
 
-/// Logs to standard error: errors and what a run waits for, with `-v` information, with `-vv` everything of ours. RUST_LOG overrides.
+/// Logs to standard error: errors and what a run waits for, with `-v` information, with `-vv` everything of ours.
+/// RUST_LOG overrides.
 pub fn start_logging(verbose: u8) {
     let default = match verbose {
         // A person who waits must know what for.
@@ -53,7 +58,10 @@ pub fn start_logging(verbose: u8) {
         _ => "engine=debug,destinations=debug,warehouses=debug,embedded=debug,local=debug,info",
     };
     let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| default.to_owned());
-    let subscriber = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::new(filter)).with_writer(std::io::stderr).finish();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .finish();
     // A second start in one process (tests) keeps the first.
     let _ = tracing::subscriber::set_global_default(subscriber);
 }

@@ -16,10 +16,13 @@ pub async fn stop_on_signal(stop: CancelToken) {
     let ends = match signal {
         Signal::Interrupt => wait_for_signal().await.is_ok(),
         Signal::Terminate => {
-            tokio::time::timeout(AFTER_TERMINATE, wait_for_signal()).await.is_ok_and(|second| second.is_ok()) || {
-                tracing::warn!("the destination does not answer: what was sent to it and not answered is sent again by the next run");
-                true
-            }
+            tokio::time::timeout(AFTER_TERMINATE, wait_for_signal()).await.is_ok_and(|second| second.is_ok())
+                || {
+                    tracing::warn!(
+                        "the destination does not answer: what was sent to it and not answered is sent again by the next run"
+                    );
+                    true
+                }
         }
     };
     if ends {

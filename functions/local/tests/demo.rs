@@ -22,7 +22,8 @@ fn lines(output: &Output) -> Vec<Value> {
 /// The numbers of a run that the table shows.
 fn numbers(run: &Value) -> Value {
     let (counts, tally) = (&run["counts"], &run["tally"]);
-    let accepted: u64 = ["created", "updated", "deleted", "accepted_unknown"].iter().map(|name| tally[name].as_u64().unwrap()).sum();
+    let accepted: u64 =
+        ["created", "updated", "deleted", "accepted_unknown"].iter().map(|name| tally[name].as_u64().unwrap()).sum();
     json!({
         "sync": run["sync"], "status": run["status"], "added": counts["added"], "changed": counts["changed"], "removed": counts["removed"],
         "unchanged": counts["unchanged"], "held": counts["held"], "invalid": counts["invalid"], "accepted": accepted, "rejected": tally["rejected"],
@@ -41,7 +42,12 @@ fn the_demo_shows_what_it_says_and_its_project_can_be_used() {
     let folder = tempfile::tempdir().unwrap();
     let project = folder.path().join("kept");
     let demo = sluice(&["demo", "--json", "--keep", project.to_str().unwrap()]);
-    assert!(demo.status.success(), "{}{}", String::from_utf8_lossy(&demo.stdout), String::from_utf8_lossy(&demo.stderr));
+    assert!(
+        demo.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&demo.stdout),
+        String::from_utf8_lossy(&demo.stderr)
+    );
     let steps = lines(&demo);
     let names: Vec<_> = steps.iter().map(|s| s["step"].as_str().unwrap()).collect();
     assert_eq!(names, ["project", "first_run", "second_run", "guard", "next"]);
@@ -49,25 +55,44 @@ fn the_demo_shows_what_it_says_and_its_project_can_be_used() {
 
     let (crm, product) = ("crm-contacts", "product-customers");
     for (step, crm_row, product_row, endpoint_records, product_rows) in [
-        (1, row(crm, "partial", [9_991, 0, 0, 0, 0, 9, 9_984, 7]), row(product, "partial", [9_991, 0, 0, 0, 0, 9, 9_991, 0]), 9_984, 9_991),
-        (2, row(crm, "partial", [0, 200, 0, 9_764, 7, 8, 200, 0]), row(product, "partial", [0, 200, 20, 9_771, 0, 8, 220, 0]), 9_984, 9_971),
+        (
+            1,
+            row(crm, "partial", [9_991, 0, 0, 0, 0, 9, 9_984, 7]),
+            row(product, "partial", [9_991, 0, 0, 0, 0, 9, 9_991, 0]),
+            9_984,
+            9_991,
+        ),
+        (
+            2,
+            row(crm, "partial", [0, 200, 0, 9_764, 7, 8, 200, 0]),
+            row(product, "partial", [0, 200, 20, 9_771, 0, 8, 220, 0]),
+            9_984,
+            9_971,
+        ),
         (3, row(crm, "blocked", [0; 8]), row(product, "blocked", [0, 0, 9_971, 0, 0, 0, 0, 0]), 9_984, 9_971),
     ] {
         let step = &steps[step];
         assert_eq!(numbers(&step["runs"][0]), crm_row, "{}", step["step"]);
         assert_eq!(numbers(&step["runs"][1]), product_row, "{}", step["step"]);
-        assert_eq!((&step["endpoint_records"], &step["product_rows"]), (&json!(endpoint_records), &json!(product_rows)), "{}", step["step"]);
+        assert_eq!(
+            (&step["endpoint_records"], &step["product_rows"]),
+            (&json!(endpoint_records), &json!(product_rows)),
+            "{}",
+            step["step"]
+        );
     }
     // A request carries 100 records, and what changed fits into a few of them.
     assert_eq!(steps[1]["runs"][0]["tally"]["requests"], 100);
     assert!(steps[2]["runs"][0]["tally"]["requests"].as_u64().unwrap() < 5);
-    let guards: Vec<_> = steps[3]["runs"][1]["tripped"].as_array().unwrap().iter().map(|t| t["guard"].as_str().unwrap()).collect();
+    let guards: Vec<_> =
+        steps[3]["runs"][1]["tripped"].as_array().unwrap().iter().map(|t| t["guard"].as_str().unwrap()).collect();
     assert_eq!(guards, ["min_rows", "max_delete_percent"]);
 
     let again = on(&project, &["run", product]);
     assert_eq!(again.status.code(), Some(4), "{}", String::from_utf8_lossy(&again.stdout));
     let letters = lines(&on(&project, &["dead-letters", "list", crm]));
-    let mut keys: Vec<u64> = letters[0].as_array().unwrap().iter().map(|l| l["key"].as_str().unwrap().parse().unwrap()).collect();
+    let mut keys: Vec<u64> =
+        letters[0].as_array().unwrap().iter().map(|l| l["key"].as_str().unwrap().parse().unwrap()).collect();
     keys.sort_unstable();
     assert_eq!(keys, [613, 1_024, 2_718, 3_142, 5_772, 7_777, 9_241]);
     assert!(letters[0].as_array().unwrap().iter().all(|l| l["code"] == "blocked_domain"));
@@ -83,7 +108,8 @@ fn what_the_demo_says_to_try_works() {
     let project = folder.path().join("kept here");
     let demo = sluice(&["demo", "--json", "--keep", project.to_str().unwrap()]);
     let steps = lines(&demo);
-    let commands: Vec<&str> = steps.last().unwrap()["commands"].as_array().unwrap().iter().map(|c| c.as_str().unwrap()).collect();
+    let commands: Vec<&str> =
+        steps.last().unwrap()["commands"].as_array().unwrap().iter().map(|c| c.as_str().unwrap()).collect();
     assert!(commands.iter().all(|c| c.contains(&format!("'{}", project.display()))), "{commands:?}");
 
     assert_eq!(lines(&on(&project, &["runs", "crm-contacts"]))[0].as_array().unwrap().len(), 3);
@@ -110,16 +136,28 @@ fn demo_of(service: &str) -> (Vec<Value>, String) {
     let folder = tempfile::tempdir().unwrap();
     let project = folder.path().join("kept");
     let demo = sluice(&["demo", "--json", "--destination", service, "--keep", project.to_str().unwrap()]);
-    assert!(demo.status.success(), "{}{}", String::from_utf8_lossy(&demo.stdout), String::from_utf8_lossy(&demo.stderr));
+    assert!(
+        demo.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&demo.stdout),
+        String::from_utf8_lossy(&demo.stderr)
+    );
     let steps = lines(&demo);
-    assert_eq!(steps.iter().map(|s| s["step"].as_str().unwrap()).collect::<Vec<_>>(), ["project", "first_run", "second_run", "next"]);
+    assert_eq!(
+        steps.iter().map(|s| s["step"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["project", "first_run", "second_run", "next"]
+    );
     let crm = "crm-contacts";
-    for (step, wanted, records) in
-        [(1, row(crm, "partial", [9_991, 0, 0, 0, 0, 9, 9_991, 0]), 9_991), (2, row(crm, "partial", [0, 200, 20, 9_771, 0, 8, 220, 0]), 9_971)]
-    {
+    for (step, wanted, records) in [
+        (1, row(crm, "partial", [9_991, 0, 0, 0, 0, 9, 9_991, 0]), 9_991),
+        (2, row(crm, "partial", [0, 200, 20, 9_771, 0, 8, 220, 0]), 9_971),
+    ] {
         assert_eq!((numbers(&steps[step]["runs"][0]), &steps[step]["records"]), (wanted, &json!(records)));
         let read_back = &steps[step]["runs"][0]["tally"]["read_back"];
-        assert!(read_back["checked"].as_u64().unwrap() > 0 && read_back["checked"] == read_back["landed"], "{read_back}");
+        assert!(
+            read_back["checked"].as_u64().unwrap() > 0 && read_back["checked"] == read_back["landed"],
+            "{read_back}"
+        );
     }
     (steps, std::fs::read_to_string(project.join("connections.yaml")).unwrap())
 }
@@ -137,6 +175,10 @@ fn the_demo_of_salesforce_shows_what_its_double_holds() {
     let (steps, connections) = demo_of("salesforce");
     // Two jobs, of 5,000 contacts and of the rest, each asked for until it is done; then changes by collections.
     assert!(steps[1]["requests"].as_u64().unwrap() <= 40, "{}", steps[1]["requests"]);
-    assert!(steps[2]["requests"].as_u64().unwrap() - steps[1]["requests"].as_u64().unwrap() <= 20, "{}", steps[2]["requests"]);
+    assert!(
+        steps[2]["requests"].as_u64().unwrap() - steps[1]["requests"].as_u64().unwrap() <= 20,
+        "{}",
+        steps[2]["requests"]
+    );
     assert!(connections.contains("${env:SALESFORCE_SECRET}") && !connections.contains("planted"), "{connections}");
 }

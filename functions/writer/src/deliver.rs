@@ -37,10 +37,18 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub async fn deliver(services: &WriterServices, received: &QueueMessage, patience: Duration) -> Disposition {
     let message = match services.queue.read(&received.body).await {
         Ok(message) => message,
-        Err(fault) if fault.code == Code::MessageUnreadable => return dead_letter_message(services, received, &fault).await,
+        Err(fault) if fault.code == Code::MessageUnreadable => {
+            return dead_letter_message(services, received, &fault).await;
+        }
         // The bucket does not answer: that passes.
         Err(fault) => {
-            tracing::error!(message = received.id, code = fault.code.as_str(), next = fault.next_step(), "{}", fault.what);
+            tracing::error!(
+                message = received.id,
+                code = fault.code.as_str(),
+                next = fault.next_step(),
+                "{}",
+                fault.what
+            );
             return hide(services, received, after_fault(received)).await;
         }
     };
@@ -49,7 +57,9 @@ pub async fn deliver(services: &WriterServices, received: &QueueMessage, patienc
         Ok(MessageResult::Done | MessageResult::Stale) => Disposition::Delete,
         Ok(MessageResult::RunClosed(_)) => Disposition::Delete,
         Ok(MessageResult::RetryAfter(pause)) => later(services, received, message, pause).await,
-        Err(fault) if matches!(fault.code, Code::NotFound | Code::MessageUnreadable) => dead_letter_message(services, received, &fault).await,
+        Err(fault) if matches!(fault.code, Code::NotFound | Code::MessageUnreadable) => {
+            dead_letter_message(services, received, &fault).await
+        }
         Err(fault) => {
             tracing::error!(
                 sync = header.sync,
@@ -68,10 +78,14 @@ pub async fn deliver(services: &WriterServices, received: &QueueMessage, patienc
 async fn write(services: &WriterServices, message: &Message, patience: Duration) -> Result<MessageResult, Fault> {
     let header = &message.header;
     let unknown = || {
-        let what = format!("Version {} of sync `{}`, which planned this batch, is not in the table: it was deleted.", header.sync_version, header.sync);
+        let what = format!(
+            "Version {} of sync `{}`, which planned this batch, is not in the table: it was deleted.",
+            header.sync_version, header.sync
+        );
         Fault::new(Code::NotFound, what).with_next("nothing to do: the next run of the sync plans its records again")
     };
-    let (context, definition) = context(services, &header.sync, &header.sync_version, patience).await?.ok_or_else(unknown)?;
+    let (context, definition) =
+        context(services, &header.sync, &header.sync_version, patience).await?.ok_or_else(unknown)?;
     let handled = handle(&context, message).await;
     let (requests, throttles) = (context.meter.requests(), context.meter.throttles());
     if requests > 0 {
@@ -110,7 +124,13 @@ async fn hide(services: &WriterServices, received: &QueueMessage, pause: Duratio
 
 /// Puts a message that nobody can handle where people look, with the reason.
 async fn dead_letter_message(services: &WriterServices, received: &QueueMessage, fault: &Fault) -> Disposition {
-    tracing::error!(message = received.id, code = fault.code.as_str(), next = fault.next_step(), "a message is set aside: {}", fault.what);
+    tracing::error!(
+        message = received.id,
+        code = fault.code.as_str(),
+        next = fault.next_step(),
+        "a message is set aside: {}",
+        fault.what
+    );
     match services.queue.dead_letter_message(&services.settings.dlq_url, &received.body, &fault.what).await {
         Ok(()) => Disposition::Delete,
         Err(fault) => {

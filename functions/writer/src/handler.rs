@@ -15,9 +15,11 @@ use crate::services::WriterServices;
 /// The time kept back at the end of an invocation, to answer.
 const TO_ANSWER: Duration = Duration::from_secs(2);
 
-/// Handles one event. Messages are handled at once, and apart: one that fails, or never comes back, takes no other along.
+/// Handles one event. Messages are handled at once, and apart: one that fails, or never comes back, takes no other
+/// along.
 pub async fn handle(services: &WriterServices, event: LambdaEvent<Value>) -> Result<SqsBatchResponse, Fault> {
-    let received = read(event.payload).inspect_err(|fault| tracing::error!(code = fault.code.as_str(), "{}", fault.what))?;
+    let received =
+        read(event.payload).inspect_err(|fault| tracing::error!(code = fault.code.as_str(), "{}", fault.what))?;
     let deadline = deadline_of(event.context.deadline, services.clock.now());
     let time = deadline.since(services.clock.now()).saturating_sub(TO_ANSWER);
     let mut kept: Vec<String> = received.iter().map(|message| message.id.clone()).collect();
@@ -36,7 +38,10 @@ pub async fn handle(services: &WriterServices, event: LambdaEvent<Value>) -> Res
         }
     };
     if tokio::time::timeout(time, handled).await.is_err() {
-        tracing::error!(messages = kept.len(), "the function's time is over; these messages stay in the queue. Give the writer a longer timeout");
+        tracing::error!(
+            messages = kept.len(),
+            "the function's time is over; these messages stay in the queue. Give the writer a longer timeout"
+        );
     }
     Ok(SqsBatchResponse::keep(kept))
 }

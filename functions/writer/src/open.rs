@@ -23,10 +23,19 @@ const MAX_OPEN_DESTINATIONS: usize = 50;
 const FRESH: Duration = Duration::from_secs(60);
 
 /// What handling a message of this version needs, and what was applied; `None` when nobody knows the version.
-pub async fn context(services: &WriterServices, sync: &str, version: &str, patience: Duration) -> Result<Option<(Context, Arc<Definition>)>, Fault> {
+pub async fn context(
+    services: &WriterServices,
+    sync: &str,
+    version: &str,
+    patience: Duration,
+) -> Result<Option<(Context, Arc<Definition>)>, Fault> {
     let Some(opened) = opened(services, sync, version).await? else { return Ok(None) };
     let common = &services.settings.common;
-    let renew = Renewing { definition: Arc::clone(&opened.definition), secrets: Arc::clone(&services.secrets), destinations: services.destinations.clone() };
+    let renew = Renewing {
+        definition: Arc::clone(&opened.definition),
+        secrets: Arc::clone(&services.secrets),
+        destinations: services.destinations.clone(),
+    };
     let definition = Arc::clone(&opened.definition);
     let context = Context {
         sync: Arc::new(opened.definition.sync.clone()),
@@ -40,7 +49,13 @@ pub async fn context(services: &WriterServices, sync: &str, version: &str, patie
         slots: Arc::new(opened.slots.share()),
         meter: Arc::new(RunProgress::default()),
         stop: CancelToken::default(),
-        settings: Settings { stall: common.stall, claim: common.claim, rate: services.settings.rate, patience, ..Settings::default() },
+        settings: Settings {
+            stall: common.stall,
+            claim: common.claim,
+            rate: services.settings.rate,
+            patience,
+            ..Settings::default()
+        },
     };
     Ok(Some((context, definition)))
 }
@@ -49,7 +64,13 @@ pub async fn context(services: &WriterServices, sync: &str, version: &str, patie
 pub async fn alerting(services: &WriterServices, definition: &Definition) -> Alerting {
     let common = &services.settings.common;
     let topics = aws::alerts::topics(&services.clients, common.alert_topic.clone());
-    let notifiers = destinations::alerts::open_available(&definition.sync.name, &definition.alerts, services.secrets.as_ref(), &topics).await;
+    let notifiers = destinations::alerts::open_available(
+        &definition.sync.name,
+        &definition.alerts,
+        services.secrets.as_ref(),
+        &topics,
+    )
+    .await;
     let (store, clock) = (Arc::clone(&services.store), Arc::clone(&services.clock));
     Alerting { store, clock, settings: definition.alerts.clone(), notifiers, stack: Some(common.stack.clone()) }
 }
@@ -67,7 +88,13 @@ async fn opened(services: &WriterServices, sync: &str, version: &str) -> Result<
         opened.looked = now;
         return Ok(Some(opened.clone()));
     }
-    let destination = destinations::open(&definition.sync, &definition.destination, Path::new(WRITABLE_FOLDER), services.secrets.as_ref()).await?;
+    let destination = destinations::open(
+        &definition.sync,
+        &definition.destination,
+        Path::new(WRITABLE_FOLDER),
+        services.secrets.as_ref(),
+    )
+    .await?;
     if known.len() >= MAX_OPEN_DESTINATIONS {
         known.clear();
     }

@@ -42,7 +42,9 @@ struct Attributes {
 
 /// Reads an event.
 pub fn read(event: Value) -> Result<Vec<QueueMessage>, Fault> {
-    let unknown = |e: serde_json::Error| Fault::new(Code::EventUnknown, format!("The writer takes events of its queue and cannot read this one: {e}."));
+    let unknown = |e: serde_json::Error| {
+        Fault::new(Code::EventUnknown, format!("The writer takes events of its queue and cannot read this one: {e}."))
+    };
     let event: Event = serde_json::from_value(event).map_err(unknown)?;
     let received = |record: SqsRecord| QueueMessage {
         id: record.message_id,
@@ -88,8 +90,14 @@ mod tests {
             "messageAttributes": {}, "md5OfBody": "", "eventSource": "aws:sqs", "eventSourceARN": "arn:aws:sqs:eu-west-1:1:q", "awsRegion": "eu-west-1",
         }]});
         let received = read(event).unwrap();
-        assert_eq!(received, [QueueMessage { id: "m1".into(), body: "text".into(), receipt: Receipt("r1".into()), receives: 3 }]);
-        assert_eq!(serde_json::to_value(SqsBatchResponse::keep(["m1".to_owned()])).unwrap(), json!({ "batchItemFailures": [{ "itemIdentifier": "m1" }] }));
+        assert_eq!(
+            received,
+            [QueueMessage { id: "m1".into(), body: "text".into(), receipt: Receipt("r1".into()), receives: 3 }]
+        );
+        assert_eq!(
+            serde_json::to_value(SqsBatchResponse::keep(["m1".to_owned()])).unwrap(),
+            json!({ "batchItemFailures": [{ "itemIdentifier": "m1" }] })
+        );
         assert_eq!(serde_json::to_value(SqsBatchResponse::default()).unwrap(), json!({ "batchItemFailures": [] }));
     }
 

@@ -28,7 +28,9 @@ impl Renew for Renewing {
         self.secrets.forget();
         tracing::warn!(sync = self.definition.sync.name, "the destination refuses the credentials: they are read anew");
         let sync = &self.definition.sync;
-        let destination = destinations::open(sync, &self.definition.destination, Path::new(WRITABLE_FOLDER), self.secrets.as_ref()).await?;
+        let destination =
+            destinations::open(sync, &self.definition.destination, Path::new(WRITABLE_FOLDER), self.secrets.as_ref())
+                .await?;
         self.destinations.keep(sync, Arc::clone(&destination)).await;
         Ok(Some(destination))
     }

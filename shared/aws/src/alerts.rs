@@ -33,10 +33,22 @@ impl SnsNotifier {
         // SNS says so of an ARN that names no topic, or one of another region.
         let misnamed = failure.code.contains("InvalidParameter");
         let (code, next) = match failure.kind {
-            AwsFailureKind::Denied => (Code::DestinationUnauthorized, "allow the function sns:Publish on this topic, in its role and in the topic's policy"),
-            AwsFailureKind::Key => (Code::DestinationUnauthorized, "allow the function kms:GenerateDataKey and kms:Decrypt with the key of this topic"),
-            AwsFailureKind::Missing => (Code::DestinationMisconfigured, "create the topic, or name another one in `alerts`; then apply the sync again"),
-            _ if misnamed => (Code::DestinationMisconfigured, "write the whole ARN of a topic in the stack's region into `alerts`; then apply the sync again"),
+            AwsFailureKind::Denied => (
+                Code::DestinationUnauthorized,
+                "allow the function sns:Publish on this topic, in its role and in the topic's policy",
+            ),
+            AwsFailureKind::Key => (
+                Code::DestinationUnauthorized,
+                "allow the function kms:GenerateDataKey and kms:Decrypt with the key of this topic",
+            ),
+            AwsFailureKind::Missing => (
+                Code::DestinationMisconfigured,
+                "create the topic, or name another one in `alerts`; then apply the sync again",
+            ),
+            _ if misnamed => (
+                Code::DestinationMisconfigured,
+                "write the whole ARN of a topic in the stack's region into `alerts`; then apply the sync again",
+            ),
             _ => (Code::DestinationUnreachable, "nothing to do if it passes: it is told after the next run"),
         };
         Fault::new(code, format!("The topic {} takes no message: {failure}.", self.topic)).with_next(next)
@@ -50,7 +62,12 @@ impl Notifier for SnsNotifier {
     }
 
     async fn notify(&self, alert: &Alert) -> Result<(), Fault> {
-        let mut request = self.client.publish().topic_arn(&self.topic).subject(subject(&alert.title)).message(cut(&alert.text(), MESSAGE));
+        let mut request = self
+            .client
+            .publish()
+            .topic_arn(&self.topic)
+            .subject(subject(&alert.title))
+            .message(cut(&alert.text(), MESSAGE));
         for (name, value) in attributes(alert) {
             let value = MessageAttributeValue::builder().data_type("String").string_value(value).build();
             let value = value.map_err(|_| Fault::new(Code::Internal, "An attribute of an alert has no type."))?;
@@ -61,7 +78,10 @@ impl Notifier for SnsNotifier {
 }
 
 /// Makes a notifier of every topic that settings name; one without an ARN is `own`, the stack's, where it has one.
-pub fn topics(clients: &Clients, own: Option<String>) -> impl Fn(Option<&str>, String) -> Option<Arc<dyn Notifier>> + Sync + use<> {
+pub fn topics(
+    clients: &Clients,
+    own: Option<String>,
+) -> impl Fn(Option<&str>, String) -> Option<Arc<dyn Notifier>> + Sync + use<> {
     let client = clients.sns();
     move |topic, name| {
         let topic = topic.map(str::to_owned).or_else(|| own.clone())?;
@@ -74,7 +94,12 @@ fn attributes(alert: &Alert) -> [(&'static str, String); 4] {
     // A word each, as JSON has it.
     let word = |value: serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let json = alert.json();
-    [("sync", alert.sync.clone()), ("kind", word(json["kind"].clone())), ("severity", word(json["severity"].clone())), ("status", word(json["status"].clone()))]
+    [
+        ("sync", alert.sync.clone()),
+        ("kind", word(json["kind"].clone())),
+        ("severity", word(json["severity"].clone())),
+        ("status", word(json["status"].clone())),
+    ]
 }
 
 /// A subject: ASCII on one line, beginning with a letter, digit or punctuation.

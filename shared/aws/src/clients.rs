@@ -30,12 +30,16 @@ impl Clients {
     /// Clients of an emulator at this address, with a region and credentials that no account has.
     pub async fn emulator(endpoint: &str) -> Self {
         let credentials = aws_sdk_dynamodb::config::Credentials::new("test", "test", None, None, "emulator");
-        let loader = Self::loader().endpoint_url(endpoint).region(Region::from_static("eu-west-1")).credentials_provider(credentials);
+        let loader = Self::loader()
+            .endpoint_url(endpoint)
+            .region(Region::from_static("eu-west-1"))
+            .credentials_provider(credentials);
         Self { config: loader.load().await }
     }
 
     fn loader() -> ConfigLoader {
-        let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+        let http =
+            aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
         let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build();
         aws_config::defaults(BehaviorVersion::latest())
             .http_client(http)
@@ -65,7 +69,8 @@ impl Clients {
 
     /// S3. An endpoint of one's own has its buckets in the path: their names do not resolve there.
     pub fn s3(&self) -> aws_sdk_s3::Client {
-        let config = aws_sdk_s3::config::Builder::from(&self.config).force_path_style(self.config.endpoint_url().is_some());
+        let config =
+            aws_sdk_s3::config::Builder::from(&self.config).force_path_style(self.config.endpoint_url().is_some());
         aws_sdk_s3::Client::from_conf(config.build())
     }
 
@@ -82,7 +87,9 @@ impl Clients {
     /// Lambda. A synchronous call lasts as long as the function does, so it has no time limit of its own.
     pub fn lambda(&self) -> aws_sdk_lambda::Client {
         let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).build();
-        let config = aws_sdk_lambda::config::Builder::from(&self.config).timeout_config(timeouts).retry_config(RetryConfig::standard().with_max_attempts(1));
+        let config = aws_sdk_lambda::config::Builder::from(&self.config)
+            .timeout_config(timeouts)
+            .retry_config(RetryConfig::standard().with_max_attempts(1));
         aws_sdk_lambda::Client::from_conf(config.build())
     }
 

@@ -8,8 +8,8 @@ use domain::clock::Millis;
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 
-/// The end of an invocation whose deadline is told as `told`, in milliseconds since 1970. A runtime for local use may tell
-/// a time long past, which says nothing: then it is the longest that Lambda allows.
+/// The end of an invocation whose deadline is told as `told`, in milliseconds since 1970. A runtime for local use may
+/// tell a time long past, which says nothing: then it is the longest that Lambda allows.
 pub fn deadline_of(told: u64, now: Millis) -> Millis {
     let told = Millis(i64::try_from(told).unwrap_or(i64::MAX));
     if told > now { told } else { now.plus(LONGEST) }

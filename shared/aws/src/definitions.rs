@@ -79,11 +79,12 @@ impl Definitions {
     /// A version of a sync's definition.
     pub async fn get(&self, sync: &str, version: &str) -> Result<Option<Definition>, Fault> {
         let Some(item) = self.item(&definition_versions(sync), version).await? else { return Ok(None) };
-        let text = text(&item, "definition").ok_or_else(|| self.corrupt(&format!("version {version} of sync `{sync}` holds no definition")))?;
+        let text = text(&item, "definition")
+            .ok_or_else(|| self.corrupt(&format!("version {version} of sync `{sync}` holds no definition")))?;
         // The message of serde may repeat a value, and there is nothing in it that the operator could use.
-        serde_json::from_str(text)
-            .map(Some)
-            .map_err(|_| self.corrupt(&format!("version {version} of sync `{sync}` is of a form that this release does not read")))
+        serde_json::from_str(text).map(Some).map_err(|_| {
+            self.corrupt(&format!("version {version} of sync `{sync}` is of a form that this release does not read"))
+        })
     }
 
     /// Every sync that is applied, by name.
@@ -102,34 +103,53 @@ impl Definitions {
         let (sync, version) = (&definition.sync.name, definition.sync.version());
         let body = json(definition)?;
         if body.len() > LARGEST {
-            let what = format!("Sync `{sync}` and its connections have {} bytes; the table takes {LARGEST}.", body.len());
-            return Err(Fault::new(Code::SyncInvalid, what).with_next("move the model's SQL into a view of the warehouse, or divide the sync"));
+            let what =
+                format!("Sync `{sync}` and its connections have {} bytes; the table takes {LARGEST}.", body.len());
+            return Err(Fault::new(Code::SyncInvalid, what)
+                .with_next("move the model's SQL into a view of the warehouse, or divide the sync"));
         }
         // Without `ttl`: a version that comes back stays.
-        let stored = Put::builder().table_name(&self.table).item(PK, s(definition_versions(sync))).item(SK, s(&version)).item("definition", s(body));
+        let stored = Put::builder()
+            .table_name(&self.table)
+            .item(PK, s(definition_versions(sync)))
+            .item(SK, s(&version))
+            .item("definition", s(body));
         let current = Update::builder()
             .table_name(&self.table)
             .key(PK, s(current_definitions()))
             .key(SK, s(sync))
-            .update_expression("SET version = :version, applied = :applied, schedule = :schedule, paused = if_not_exists(paused, :no)")
+            .update_expression(
+                "SET version = :version, applied = :applied, schedule = :schedule, paused = if_not_exists(paused, :no)",
+            )
             .expression_attribute_values(":version", s(&version))
             .expression_attribute_values(":applied", n(now.0))
             .expression_attribute_values(":schedule", s(json(&definition.sync.schedule)?))
             .expression_attribute_values(":no", AttributeValue::Bool(false));
-        let write = self.client.transact_write_items().transact_items(TransactWriteItem::builder().put(stored.build().map_err(incomplete)?).build());
-        let write = write.transact_items(TransactWriteItem::builder().update(current.build().map_err(incomplete)?).build());
+        let write = self
+            .client
+            .transact_write_items()
+            .transact_items(TransactWriteItem::builder().put(stored.build().map_err(incomplete)?).build());
+        let write =
+            write.transact_items(TransactWriteItem::builder().update(current.build().map_err(incomplete)?).build());
         write.send().await.map_err(|e| self.fault("written", &e))?;
         self.retire(sync, Some(&version), now).await
     }
 
     /// Pauses or resumes a sync. `false`: no sync of this name is applied.
     pub async fn set_paused(&self, sync: &str, paused: bool, now: Millis) -> Result<bool, Fault> {
-        let update = self.client.update_item().table_name(&self.table).key(PK, s(current_definitions())).key(SK, s(sync));
+        let update =
+            self.client.update_item().table_name(&self.table).key(PK, s(current_definitions())).key(SK, s(sync));
         let update = match paused {
             true => update.update_expression("SET paused = :paused"),
-            false => update.update_expression("SET paused = :paused, resumed = :now").expression_attribute_values(":now", n(now.0)),
+            false => update
+                .update_expression("SET paused = :paused, resumed = :now")
+                .expression_attribute_values(":now", n(now.0)),
         };
-        let sent = update.condition_expression("attribute_exists(version)").expression_attribute_values(":paused", AttributeValue::Bool(paused)).send().await;
+        let sent = update
+            .condition_expression("attribute_exists(version)")
+            .expression_attribute_values(":paused", AttributeValue::Bool(paused))
+            .send()
+            .await;
         match sent {
             Ok(_) => Ok(true),
             Err(e) if e.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => Ok(false),
@@ -139,7 +159,8 @@ impl Definitions {
 
     /// Takes a sync out. Its versions stay for [`KEPT`], for runs that are going on. `false`: it was not there.
     pub async fn remove(&self, sync: &str, now: Millis) -> Result<bool, Fault> {
-        let delete = self.client.delete_item().table_name(&self.table).key(PK, s(current_definitions())).key(SK, s(sync));
+        let delete =
+            self.client.delete_item().table_name(&self.table).key(PK, s(current_definitions())).key(SK, s(sync));
         let deleted = delete.return_values(ReturnValue::AllOld).send().await.map_err(|e| self.fault("written", &e))?;
         self.retire(sync, None, now).await?;
         Ok(deleted.attributes.is_some_and(|old| !old.is_empty()))
@@ -148,7 +169,10 @@ impl Definitions {
     /// Gives every version but the active one its end, those that an interrupted apply left without one included.
     async fn retire(&self, sync: &str, active: Option<&str>, now: Millis) -> Result<(), Fault> {
         for item in self.query(&definition_versions(sync)).await? {
-            let Some(version) = text(&item, SK).filter(|version| Some(*version) != active && !item.contains_key("ttl")) else { continue };
+            let Some(version) = text(&item, SK).filter(|version| Some(*version) != active && !item.contains_key("ttl"))
+            else {
+                continue;
+            };
             // Checked in the same breath, so that no version gets an end that is being made active again.
             let replaced = ConditionCheck::builder()
                 .table_name(&self.table)
@@ -165,9 +189,14 @@ impl Definitions {
                 .expression_attribute_names("#definition", "definition")
                 .expression_attribute_names("#ttl", "ttl")
                 .expression_attribute_values(":end", n(now.plus(KEPT).0 / 1000));
-            let write =
-                self.client.transact_write_items().transact_items(TransactWriteItem::builder().condition_check(replaced.build().map_err(incomplete)?).build());
-            match write.transact_items(TransactWriteItem::builder().update(end.build().map_err(incomplete)?).build()).send().await {
+            let write = self.client.transact_write_items().transact_items(
+                TransactWriteItem::builder().condition_check(replaced.build().map_err(incomplete)?).build(),
+            );
+            match write
+                .transact_items(TransactWriteItem::builder().update(end.build().map_err(incomplete)?).build())
+                .send()
+                .await
+            {
                 Err(e) if !was_refused(&e) => return Err(self.fault("written", &e)),
                 _ => {}
             }
@@ -181,7 +210,8 @@ impl Definitions {
     }
 
     async fn query(&self, pk: &str) -> Result<Vec<DefinitionItem>, Fault> {
-        let query = self.client.query().table_name(&self.table).consistent_read(true).key_condition_expression("pk = :pk");
+        let query =
+            self.client.query().table_name(&self.table).consistent_read(true).key_condition_expression("pk = :pk");
         let mut pages = query.expression_attribute_values(":pk", s(pk)).into_paginator().items().send();
         let mut items = Vec::new();
         while let Some(item) = pages.next().await {
@@ -201,8 +231,12 @@ impl Definitions {
                 schedule: serde_json::from_str(text(item, "schedule")?).ok()?,
             })
         };
-        read()
-            .ok_or_else(|| self.corrupt(&format!("the current item of sync `{}` is of a form that this release does not read", text(item, SK).unwrap_or("?"))))
+        read().ok_or_else(|| {
+            self.corrupt(&format!(
+                "the current item of sync `{}` is of a form that this release does not read",
+                text(item, SK).unwrap_or("?")
+            ))
+        })
     }
 
     fn corrupt(&self, what: &str) -> Fault {
@@ -212,7 +246,10 @@ impl Definitions {
 
     fn fault<E: ProvideErrorMetadata, R>(&self, what: &str, error: &SdkError<E, R>) -> Fault {
         let failure = AwsFailure::of(error);
-        let fault = Fault::new(Code::StateUnusable, format!("Definitions in the table {} cannot be {what} ({failure}).", self.table));
+        let fault = Fault::new(
+            Code::StateUnusable,
+            format!("Definitions in the table {} cannot be {what} ({failure}).", self.table),
+        );
         match failure.kind {
             AwsFailureKind::Missing => fault.with_next("Deploy the stack again: its table is gone. Check the region too."),
             AwsFailureKind::Denied | AwsFailureKind::Key => {
@@ -225,7 +262,9 @@ impl Definitions {
 
 /// True when a condition of a transaction did not hold.
 fn was_refused<R>(error: &SdkError<TransactWriteItemsError, R>) -> bool {
-    let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error.as_service_error() else { return false };
+    let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error.as_service_error() else {
+        return false;
+    };
     canceled.cancellation_reasons().iter().any(|reason| reason.code() == Some("ConditionalCheckFailed"))
 }
 
@@ -250,5 +289,6 @@ fn number(item: &DefinitionItem, name: &str) -> Option<i64> {
 }
 
 fn json(value: &impl serde::Serialize) -> Result<String, Fault> {
-    serde_json::to_string(value).map_err(|e| Fault::new(Code::Internal, format!("A definition cannot be written down: {e}.")))
+    serde_json::to_string(value)
+        .map_err(|e| Fault::new(Code::Internal, format!("A definition cannot be written down: {e}.")))
 }

@@ -9,7 +9,16 @@ use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 const WORDS: usize = 400;
 /// AWS's words are shown for codes that end or begin like this: they name the principal, the action and the
 /// resource. Words of other errors may repeat what was sent.
-const SAFE: [&str; 8] = ["AccessDenied", "AuthorizationError", "KMS", "Kms", "UnrecognizedClient", "ExpiredToken", "InvalidClientTokenId", "InvalidSignature"];
+const SAFE: [&str; 8] = [
+    "AccessDenied",
+    "AuthorizationError",
+    "KMS",
+    "Kms",
+    "UnrecognizedClient",
+    "ExpiredToken",
+    "InvalidClientTokenId",
+    "InvalidSignature",
+];
 
 /// What kind of failure it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +56,9 @@ impl AwsFailure {
             SdkError::TimeoutError(_) => Self::silent("no answer in time"),
             SdkError::DispatchFailure(failure) if failure.is_timeout() => Self::silent("no connection in time"),
             SdkError::DispatchFailure(failure) if failure.is_io() => Self::silent("no connection"),
-            SdkError::DispatchFailure(_) => Self { kind: AwsFailureKind::Denied, code: "no usable credentials or endpoint".into(), words: None },
+            SdkError::DispatchFailure(_) => {
+                Self { kind: AwsFailureKind::Denied, code: "no usable credentials or endpoint".into(), words: None }
+            }
             SdkError::ResponseError(_) => Self::silent("an answer that cannot be read"),
             _ => Self { kind: AwsFailureKind::Other, code: "a request that could not be built".into(), words: None },
         }
@@ -127,9 +138,15 @@ mod tests {
 
     #[test]
     fn only_words_about_permissions_are_kept() {
-        let denied = AwsFailure::said(Some("AccessDeniedException"), Some("User u is not authorized to perform: sqs:SendMessage."));
+        let denied = AwsFailure::said(
+            Some("AccessDeniedException"),
+            Some("User u is not authorized to perform: sqs:SendMessage."),
+        );
         assert_eq!(denied.to_string(), "AccessDeniedException: User u is not authorized to perform: sqs:SendMessage");
-        let echo = AwsFailure::said(Some("InvalidParameterValue"), Some("Value planted-secret for parameter MessageBody is invalid"));
+        let echo = AwsFailure::said(
+            Some("InvalidParameterValue"),
+            Some("Value planted-secret for parameter MessageBody is invalid"),
+        );
         assert_eq!(echo.to_string(), "InvalidParameterValue");
     }
 }

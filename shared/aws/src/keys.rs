@@ -1,6 +1,25 @@
-//! Every key of the one table: `pk` and `sk`, both text. What lies under a key is said by the file that writes it.
+//! Every key of the one table: `pk` and `sk`, both text.
 //!
-//! Names of syncs and connections hold no `#`, so no key of one thing begins like that of another.
+//! Names of syncs and connections hold no `#`, so no key of one thing begins like that of another. Attributes have short
+//! names, because DynamoDB charges for their bytes; this is what they mean to one who looks at the table in the console:
+//!
+//! | `pk` | `sk` | what | attributes | written by | goes |
+//! |---|---|---|---|---|---|
+//! | `h#SYNC` | `h` | head | `d` JSON, `v` version, `g` generation, `lb` `le` bits and epoch of the buckets, `m` epoch that is being laid out, `n` token of the last writer | run (acquire, close), `state` | with the sync's state |
+//! | `h#SYNC` | `l` | epochs to remove | `x` set of names | rebucket | when they are removed |
+//! | `b#SYNC#BITS.EPOCH#BUCKET` | `b` | bucket | key hash: what was accepted; `!` and key hash: the last failure | commit | with the sync's state |
+//! | `m#SYNC#BITS.EPOCH` | `PAGE` | manifest page | `b` digests of 8 bytes, `v` version, `n` token | digests | with the sync's state |
+//! | `s#SYNC` | `RUN` | run | `d` JSON, `e` it is closed | run, close, notify | after 90 days |
+//! | `r#RUN` | `p` | how far a run is | `t` batches in all, `f` full pages, `k` those with records in doubt | settle | after 90 days |
+//! | `r#RUN` | `c#PAGE` | 64 batches | one packed cell each, `sync`, `at` last progress | claim, settle | after 90 days |
+//! | `r#RUN` | `t#BATCH#STAMP` | why records were not accepted | `d` JSON | settle | after 90 days |
+//! | `r#RUN` | `n#BATCH#STAMP#PART` | a large note of a claim | `b` bytes | claim | after 90 days |
+//! | `d#SYNC` | `RUN` | a run that may have left records in doubt | – | claim | when none is left, or after 90 days |
+//! | `x#SYNC` | `HASH` | dead letter | `d` JSON | record | after 180 days |
+//! | `y#SYNC` | `TIME#HASH` | its place in the order | – | record | after 180 days |
+//! | `l#CONNECTION` | `l` | limiter | `n` when the next slot is free, in microseconds | every request | – |
+//! | `definitions` | `SYNC` | the current definition of a sync | `version`, `applied`, `schedule`, `paused`, `resumed` | `apply`, `pause` | `delete` |
+//! | `definition#SYNC` | `VERSION` | a definition | JSON | `apply` | some time after it was replaced |
 
 /// The attribute of the partition key.
 pub const PK: &str = "pk";

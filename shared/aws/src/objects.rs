@@ -1,4 +1,5 @@
-//! Objects of the stack's bucket: write, read, remove, each with a fault that says what to do. Knows nothing of what is in them.
+//! Objects of the stack's bucket: write, read, remove, each with a fault that says what to do. Knows nothing of what is
+//! in them.
 
 use aws_sdk_s3::Client;
 use bytes::Bytes;
@@ -33,7 +34,9 @@ impl Objects {
             Err(e) => return Err(self.fault("read", "s3:GetObject", key, &AwsFailure::of(&e))),
         };
         let body = answer.body.collect().await;
-        body.map(|body| Some(body.into_bytes())).map_err(|_| self.fault("read", "s3:GetObject", key, &AwsFailure::said(Some("a body that ended early"), None)))
+        body.map(|body| Some(body.into_bytes())).map_err(|_| {
+            self.fault("read", "s3:GetObject", key, &AwsFailure::said(Some("a body that ended early"), None))
+        })
     }
 
     pub(crate) async fn remove(&self, key: &str) -> Result<(), Fault> {
@@ -45,11 +48,15 @@ impl Objects {
         let what = format!("The object {key} of bucket `{}` could not be {done} ({failure}).", self.bucket);
         let fault = Fault::new(Code::QueueUnusable, what);
         match failure.kind {
-            AwsFailureKind::Denied => {
-                fault.with_next(format!("Allow the function's role {permission} on the bucket's objects, or deploy the stack again, which does."))
+            AwsFailureKind::Denied => fault.with_next(format!(
+                "Allow the function's role {permission} on the bucket's objects, or deploy the stack again, which does."
+            )),
+            AwsFailureKind::Key => {
+                fault.with_next("Allow the function's role kms:Decrypt and kms:GenerateDataKey on the bucket's key.")
             }
-            AwsFailureKind::Key => fault.with_next("Allow the function's role kms:Decrypt and kms:GenerateDataKey on the bucket's key."),
-            AwsFailureKind::Missing => fault.with_next("Deploy the stack again: it makes the bucket. What was not delivered is planned again."),
+            AwsFailureKind::Missing => {
+                fault.with_next("Deploy the stack again: it makes the bucket. What was not delivered is planned again.")
+            }
             AwsFailureKind::Throttled | AwsFailureKind::Unreachable | AwsFailureKind::Other => fault,
         }
     }

@@ -38,10 +38,14 @@ impl PlanStore for S3PlanStore {
     }
 }
 
-/// Creates a bucket in the region of these clients; for emulators and tests, the stack makes its own. Fault: `QueueUnusable`.
+/// Creates a bucket in the region of these clients; for emulators and tests, the stack makes its own. Fault:
+/// `QueueUnusable`.
 pub async fn create_bucket(clients: &Clients, name: &str) -> Result<(), Fault> {
     let region = clients.config().region().map_or("us-east-1", |region| region.as_ref());
-    let place = CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::from(region)).build();
+    let place =
+        CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::from(region)).build();
     let create = clients.s3().create_bucket().bucket(name).create_bucket_configuration(place).send().await;
-    create.map(drop).map_err(|e| Fault::new(Code::QueueUnusable, format!("The bucket `{name}` cannot be created ({}).", AwsFailure::of(&e))))
+    create.map(drop).map_err(|e| {
+        Fault::new(Code::QueueUnusable, format!("The bucket `{name}` cannot be created ({}).", AwsFailure::of(&e)))
+    })
 }

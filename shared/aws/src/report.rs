@@ -14,12 +14,32 @@ pub async fn run_closed(metrics: &Metrics, store: &dyn StateStore, clock: &dyn C
     };
     metrics.run_closed(run, &sync.destination.connection, freshness);
     let t = &run.tally;
-    let (status, took_ms) = (format!("{:?}", run.status).to_lowercase(), run.ended.unwrap_or(run.progress).since(run.started).as_millis() as u64);
+    let (status, took_ms) = (
+        format!("{:?}", run.status).to_lowercase(),
+        run.ended.unwrap_or(run.progress).since(run.started).as_millis() as u64,
+    );
     match (&run.fault, run.status) {
         (Some(fault), _) => {
-            tracing::error!(sync = run.sync, run = run.id, status, code = fault.code.as_str(), next = fault.next_step(), took_ms, "{}", fault.what);
+            tracing::error!(
+                sync = run.sync,
+                run = run.id,
+                status,
+                code = fault.code.as_str(),
+                next = fault.next_step(),
+                took_ms,
+                "{}",
+                fault.what
+            );
         }
-        (None, Status::Complete) => tracing::info!(sync = run.sync, run = run.id, status, accepted = t.accepted(), skipped = t.skipped, took_ms, "run closed"),
+        (None, Status::Complete) => tracing::info!(
+            sync = run.sync,
+            run = run.id,
+            status,
+            accepted = t.accepted(),
+            skipped = t.skipped,
+            took_ms,
+            "run closed"
+        ),
         (None, _) => {
             let (rejected, exhausted, invalid) = (t.rejected, t.exhausted, run.counts.invalid);
             tracing::warn!(

@@ -40,7 +40,8 @@ impl AwsSecrets {
         self
     }
 
-    /// Forgets every value: the next one asked for is read anew. For after a refusal, when a secret may have been rotated.
+    /// Forgets every value: the next one asked for is read anew. For after a refusal, when a secret may have been
+    /// rotated.
     pub fn forget(&self) {
         self.cache().values.clear();
     }
@@ -61,12 +62,18 @@ impl AwsSecrets {
             }
             SecretPlace::Parameter(name) => {
                 let answer = self.clients.ssm().get_parameter().name(name).with_decryption(true).send().await;
-                answer.map_err(|e| refused(reference, place, &AwsFailure::of(&e)))?.parameter.and_then(|parameter| parameter.value)
+                answer
+                    .map_err(|e| refused(reference, place, &AwsFailure::of(&e)))?
+                    .parameter
+                    .and_then(|parameter| parameter.value)
             }
         };
         let text: Arc<str> = read
             .ok_or_else(|| {
-                fault(format!("{place}, which a connection refers to as {reference}, holds bytes and no text."), "Store it as text (a secret string).")
+                fault(
+                    format!("{place}, which a connection refers to as {reference}, holds bytes and no text."),
+                    "Store it as text (a secret string).",
+                )
             })?
             .into();
         self.cache().keep(place.clone(), Arc::clone(&text), Instant::now());
@@ -146,7 +153,8 @@ impl Cache {
 
 /// A field of a secret that is a JSON object, as text. The error says what is wrong and nothing of the value.
 fn pick(text: &str, field: &str) -> Result<String, String> {
-    let whole: Value = serde_json::from_str(text).map_err(|_| format!("is not a JSON object, so it has no field `{field}`"))?;
+    let whole: Value =
+        serde_json::from_str(text).map_err(|_| format!("is not a JSON object, so it has no field `{field}`"))?;
     let object = whole.as_object().ok_or_else(|| format!("is not a JSON object, so it has no field `{field}`"))?;
     match object.get(field) {
         None | Some(Value::Null) => Err(format!("has no field `{field}`")),
@@ -175,7 +183,9 @@ fn refused(reference: &Reference, place: &SecretPlace, failure: &AwsFailure) -> 
         ),
         (AwsFailureKind::Denied, _) => fault(
             format!("{whom} may not be read by this function ({failure})."),
-            format!("Allow the function's role {permission} on it: name it among the stack's secrets and deploy the stack again. Nothing was sent."),
+            format!(
+                "Allow the function's role {permission} on it: name it among the stack's secrets and deploy the stack again. Nothing was sent."
+            ),
         ),
         (AwsFailureKind::Key, _) => fault(
             format!("{whom} cannot be decrypted ({failure})."),
@@ -185,9 +195,10 @@ fn refused(reference: &Reference, place: &SecretPlace, failure: &AwsFailure) -> 
             format!("{whom} could not be read now ({failure})."),
             "Run again; if it stays so, check that the function reaches the service (a VPC needs an endpoint).",
         ),
-        (AwsFailureKind::Other, _) => {
-            fault(format!("{whom} cannot be read ({failure})."), "Look at it in the console: it may be marked for deletion. Nothing was sent.")
-        }
+        (AwsFailureKind::Other, _) => fault(
+            format!("{whom} cannot be read ({failure})."),
+            "Look at it in the console: it may be marked for deletion. Nothing was sent.",
+        ),
     }
 }
 
@@ -224,7 +235,10 @@ mod tests {
     #[test]
     fn names_lead_to_their_service() {
         assert!(matches!(SecretPlace::of("crm"), SecretPlace::Secret(_)));
-        assert!(matches!(SecretPlace::of("arn:aws:secretsmanager:eu-west-1:1:secret:crm-a1b2c3"), SecretPlace::Secret(_)));
+        assert!(matches!(
+            SecretPlace::of("arn:aws:secretsmanager:eu-west-1:1:secret:crm-a1b2c3"),
+            SecretPlace::Secret(_)
+        ));
         assert!(matches!(SecretPlace::of("/crm/token"), SecretPlace::Parameter(_)));
         assert!(matches!(SecretPlace::of("arn:aws:ssm:eu-west-1:1:parameter/crm/token"), SecretPlace::Parameter(_)));
     }
@@ -244,18 +258,47 @@ mod tests {
     fn a_refusal_names_the_reference_the_error_and_what_to_do() {
         let denied = Some("User u is not authorized to perform: secretsmanager:GetSecretValue on resource: crm");
         for (code, words, name, parts) in [
-            ("ResourceNotFoundException", None, "crm", ["does not exist", "aws secretsmanager create-secret --name crm", "ResourceNotFoundException"]),
-            ("ParameterNotFound", None, "/crm/token", ["does not exist", "aws ssm put-parameter --name /crm/token", "ParameterNotFound"]),
-            ("AccessDeniedException", denied, "crm", ["User u is not authorized", "secretsmanager:GetSecretValue on it", "AccessDeniedException"]),
-            ("AccessDeniedException", None, "/crm/token", ["may not be read", "ssm:GetParameter on it", "AccessDeniedException"]),
+            (
+                "ResourceNotFoundException",
+                None,
+                "crm",
+                ["does not exist", "aws secretsmanager create-secret --name crm", "ResourceNotFoundException"],
+            ),
+            (
+                "ParameterNotFound",
+                None,
+                "/crm/token",
+                ["does not exist", "aws ssm put-parameter --name /crm/token", "ParameterNotFound"],
+            ),
+            (
+                "AccessDeniedException",
+                denied,
+                "crm",
+                ["User u is not authorized", "secretsmanager:GetSecretValue on it", "AccessDeniedException"],
+            ),
+            (
+                "AccessDeniedException",
+                None,
+                "/crm/token",
+                ["may not be read", "ssm:GetParameter on it", "AccessDeniedException"],
+            ),
             ("DecryptionFailure", None, "crm", ["cannot be decrypted", "kms:Decrypt", "DecryptionFailure"]),
-            ("InvalidRequestException", None, "crm", ["cannot be read", "marked for deletion", "InvalidRequestException"]),
+            (
+                "InvalidRequestException",
+                None,
+                "crm",
+                ["cannot be read", "marked for deletion", "InvalidRequestException"],
+            ),
             ("ThrottlingException", None, "crm", ["could not be read now", "Run again", "ThrottlingException"]),
         ] {
-            let fault = refused(&reference(name, Some("token")), &SecretPlace::of(name), &AwsFailure::said(Some(code), words));
+            let fault =
+                refused(&reference(name, Some("token")), &SecretPlace::of(name), &AwsFailure::said(Some(code), words));
             let text = fault.to_string();
             assert_eq!(fault.code, Code::SecretMissing);
-            assert!(text.contains(&format!("${{secret:{name}#token}}")) && parts.iter().all(|part| text.contains(part)), "{text}");
+            assert!(
+                text.contains(&format!("${{secret:{name}#token}}")) && parts.iter().all(|part| text.contains(part)),
+                "{text}"
+            );
         }
     }
 }

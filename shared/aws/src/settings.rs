@@ -1,5 +1,5 @@
-//! The settings of the functions, typed, and the only place of this crate that reads the environment. Each is read once,
-//! at cold start; a wrong value is a fault that names the variable and what it must look like.
+//! The settings of the functions, typed, and the only place of this crate that reads the environment. Each is read
+//! once, at cold start; a wrong value is a fault that names the variable and what it must look like.
 
 use std::time::Duration;
 
@@ -51,8 +51,8 @@ pub struct ExtractorSettings {
     pub queue_prefix: String,
     /// SLUICEGATE_REQUESTS_PER_MESSAGE: requests whose records one message holds, 1 to 5. Default 5.
     pub requests_per_message: usize,
-    /// SLUICEGATE_FRESHNESS_SECONDS: how late the data of a sync may be by its schedule, where its own `alerts` do not say.
-    /// 0 or not set: any time.
+    /// SLUICEGATE_FRESHNESS_SECONDS: how late the data of a sync may be by its schedule, where its own `alerts` do not
+    /// say. 0 or not set: any time.
     pub lateness: Option<Duration>,
 }
 
@@ -83,20 +83,24 @@ impl CommonSettings {
         let stall = of.number("SLUICEGATE_STALL_SECONDS", 60, 7 * 86_400, 1800)?;
         let claim = of.number("SLUICEGATE_CLAIM_SECONDS", 1, LONGEST_CLAIM, 900)?;
         if stall < claim {
-            let what =
-                format!("SLUICEGATE_STALL_SECONDS is {stall} and SLUICEGATE_CLAIM_SECONDS {claim}: a run would be taken over while a writer is at work.");
+            let what = format!(
+                "SLUICEGATE_STALL_SECONDS is {stall} and SLUICEGATE_CLAIM_SECONDS {claim}: a run would be taken over while a writer is at work."
+            );
             return Err(Fault::new(Code::Internal, what).with_next("make the stall at least as long as the claim"));
         }
         Ok(Self {
             stack: of.needed("SLUICEGATE_STACK", "the stack's name")?,
             table: of.needed("SLUICEGATE_TABLE", "the name of the state's table")?,
             bucket: of.needed("SLUICEGATE_BUCKET", "the name of the stack's bucket")?,
-            max_message_bytes: of.number("SLUICEGATE_MAX_MESSAGE_BYTES", 4096, LARGEST_MESSAGE as u64, 262_144)? as usize,
+            max_message_bytes: of.number("SLUICEGATE_MAX_MESSAGE_BYTES", 4096, LARGEST_MESSAGE as u64, 262_144)?
+                as usize,
             stall: Duration::from_secs(stall),
             claim: Duration::from_secs(claim),
             spool_memory: of.number("SLUICEGATE_SPOOL_MEMORY_MB", 1, 10_240, 256)? as usize * 1024 * 1024,
             alert_topic: of.like("SLUICEGATE_ALERT_TOPIC", "the ARN of an SNS topic (`arn:aws:sns:…`)", is_topic)?,
-            log: of.like("SLUICEGATE_LOG", "a filter such as `info` or `engine=debug,info`", is_filter)?.unwrap_or_else(|| "info".into()),
+            log: of
+                .like("SLUICEGATE_LOG", "a filter such as `info` or `engine=debug,info`", is_filter)?
+                .unwrap_or_else(|| "info".into()),
             function: of.get("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default(),
         })
     }
@@ -130,7 +134,10 @@ impl WriterSettings {
     /// The same from anywhere.
     pub fn read(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Fault> {
         let of = Variables(variable);
-        let url = |name| of.like(name, "the URL of an SQS queue (`https://sqs.…`)", is_url)?.ok_or_else(|| missing(name, "the URL of an SQS queue"));
+        let url = |name| {
+            of.like(name, "the URL of an SQS queue (`https://sqs.…`)", is_url)?
+                .ok_or_else(|| missing(name, "the URL of an SQS queue"))
+        };
         Ok(Self {
             common: CommonSettings::read(variable)?,
             queue_url: url("SLUICEGATE_QUEUE_URL")?,
@@ -193,11 +200,19 @@ fn rate(text: &str) -> Result<RateLimit, Fault> {
 }
 
 fn missing(name: &str, about: &str) -> Fault {
-    Fault::new(Code::ConnectionInvalid, format!("The environment variable {name} of this function is not set: it must be {about}.")).with_next(next())
+    Fault::new(
+        Code::ConnectionInvalid,
+        format!("The environment variable {name} of this function is not set: it must be {about}."),
+    )
+    .with_next(next())
 }
 
 fn wrong(name: &str, value: &str, about: &str) -> Fault {
-    Fault::new(Code::ConnectionInvalid, format!("The environment variable {name} of this function is `{value}`: it must be {about}.")).with_next(next())
+    Fault::new(
+        Code::ConnectionInvalid,
+        format!("The environment variable {name} of this function is `{value}`: it must be {about}."),
+    )
+    .with_next(next())
 }
 
 fn next() -> &'static str {
@@ -233,17 +248,32 @@ mod tests {
     #[test]
     fn settings_are_read_with_their_defaults() {
         let (extractor, writer) = with("X", "").unwrap();
-        assert_eq!((extractor.queue_prefix.as_str(), extractor.requests_per_message, extractor.lateness), ("crm-", 5, None));
-        assert_eq!((writer.destination.as_str(), writer.rate), ("hubspot", Some(RateLimit { requests: 100, per: Span::seconds(10) })));
+        assert_eq!(
+            (extractor.queue_prefix.as_str(), extractor.requests_per_message, extractor.lateness),
+            ("crm-", 5, None)
+        );
+        assert_eq!(
+            (writer.destination.as_str(), writer.rate),
+            ("hubspot", Some(RateLimit { requests: 100, per: Span::seconds(10) }))
+        );
         let common = writer.common;
-        assert_eq!((common.stack.as_str(), common.table.as_str(), common.bucket.as_str()), ("crm", "crm-state", "crm-plans"));
+        assert_eq!(
+            (common.stack.as_str(), common.table.as_str(), common.bucket.as_str()),
+            ("crm", "crm-state", "crm-plans")
+        );
         assert_eq!((common.max_message_bytes, common.stall.as_secs(), common.claim.as_secs()), (262_144, 1800, 900));
-        assert_eq!((common.spool_memory, common.alert_topic, common.log.as_str()), (256 << 20, None, "engine=debug,info"));
+        assert_eq!(
+            (common.spool_memory, common.alert_topic, common.log.as_str()),
+            (256 << 20, None, "engine=debug,info")
+        );
     }
 
     #[test]
     fn a_value_that_is_set_counts() {
-        assert_eq!(with("SLUICEGATE_MAX_MESSAGE_BYTES", "1048576").unwrap().0.common.max_message_bytes, LARGEST_MESSAGE);
+        assert_eq!(
+            with("SLUICEGATE_MAX_MESSAGE_BYTES", "1048576").unwrap().0.common.max_message_bytes,
+            LARGEST_MESSAGE
+        );
         assert_eq!(with("SLUICEGATE_SPOOL_MEMORY_MB", "1").unwrap().0.common.spool_memory, 1 << 20);
         assert_eq!(with("SLUICEGATE_REQUESTS_PER_MESSAGE", "1").unwrap().0.requests_per_message, 1);
         assert_eq!(with("SLUICEGATE_RATE", "").unwrap().1.rate, None);

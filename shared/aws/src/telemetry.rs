@@ -1,7 +1,8 @@
 //! What a function says of itself: log records as lines of JSON, and metrics as lines of CloudWatch's embedded metric
 //! format, both on standard output, which Lambda sends to CloudWatch Logs. No call is made for either.
 //!
-//! Format: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
+//! Format:
+//! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
@@ -18,8 +19,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 /// The namespace of every metric.
 pub const NAMESPACE: &str = "Sluicegate";
 
-/// Targets that never log below `info`, whatever the filter says: at `debug` and `trace` they repeat requests, headers and
-/// bodies, and with them secrets and records.
+/// Targets that never log below `info`, whatever the filter says: at `debug` and `trace` they repeat requests, headers
+/// and bodies, and with them secrets and records.
 const QUIET: [&str; 8] = ["aws_", "h2", "hyper", "hyper_util", "lambda_runtime", "reqwest", "rustls", "tokio_postgres"];
 
 /// Logs as lines of JSON on standard output from here on. A second start in one process keeps the first.
@@ -92,7 +93,8 @@ impl Metrics {
         if let Some(freshness) = freshness {
             metrics.push(("Freshness", "Seconds", freshness.as_secs_f64()));
         }
-        let mut facts = vec![("Run", json!(run.id)), ("Status", json!(run.status)), ("Generation", json!(run.generation))];
+        let mut facts =
+            vec![("Run", json!(run.id)), ("Status", json!(run.status)), ("Generation", json!(run.generation))];
         facts.extend(run.fault.as_ref().map(|fault| ("Code", json!(fault.code))));
         self.write(&run.sync, destination, &metrics, &facts);
     }
@@ -104,7 +106,12 @@ impl Metrics {
 
     /// A message was handled: requests made, and times the destination asked to slow down.
     pub fn batch(&self, sync: &str, destination: &str, requests: u64, throttled: u64) {
-        self.write(sync, destination, &[("Requests", COUNT, requests as f64), ("Throttles", COUNT, throttled as f64)], &[]);
+        self.write(
+            sync,
+            destination,
+            &[("Requests", COUNT, requests as f64), ("Throttles", COUNT, throttled as f64)],
+            &[],
+        );
     }
 
     /// A look at a sync: how old its data are and whether that is too old, and what no run can tell.
@@ -138,8 +145,8 @@ impl Metrics {
     }
 }
 
-/// One line: what the metrics are, then dimensions, facts and values at the top level. The metrics are of the stack, and
-/// where they are of something in it, of that too.
+/// One line: what the metrics are, then dimensions, facts and values at the top level. The metrics are of the stack,
+/// and where they are of something in it, of that too.
 fn line(stack: &str, by: &[(&str, &str)], timestamp: u64, metrics: &[Metric], facts: &[(&str, Value)]) -> Value {
     let directives: Vec<_> = metrics.iter().map(|(name, unit, _)| json!({ "Name": name, "Unit": unit })).collect();
     let mut dimensions = vec![vec!["Stack"]];
@@ -225,13 +232,20 @@ mod tests {
         assert_eq!(directives[0]["Namespace"], "Sluicegate");
         assert_eq!(&directives[0]["Dimensions"], dimensions);
         for dimension in dimensions[0].as_array().unwrap().iter().map(|d| d.as_str().unwrap()) {
-            assert!(line[dimension].as_str().is_some_and(|value| !value.is_empty() && value.len() <= 1024), "{dimension} is a text at the top level");
+            assert!(
+                line[dimension].as_str().is_some_and(|value| !value.is_empty() && value.len() <= 1024),
+                "{dimension} is a text at the top level"
+            );
         }
         let metrics = directives[0]["Metrics"].as_array().unwrap();
         assert!((1..=100).contains(&metrics.len()));
         let read = metrics.iter().map(|metric| {
             let name = metric["Name"].as_str().unwrap();
-            (name.to_owned(), metric["Unit"].as_str().unwrap().to_owned(), line[name].as_f64().unwrap_or_else(|| panic!("{name} is a number at the top level")))
+            (
+                name.to_owned(),
+                metric["Unit"].as_str().unwrap().to_owned(),
+                line[name].as_f64().unwrap_or_else(|| panic!("{name} is a number at the top level")),
+            )
         });
         read.collect()
     }
@@ -243,7 +257,9 @@ mod tests {
         let lines = page.lines();
         assert_eq!(lines.len(), 1);
         let metrics = metrics_of(&lines[0]);
-        let value = |wanted: &str| metrics.iter().find(|(name, ..)| name == wanted).map(|(_, unit, value)| (unit.as_str(), *value));
+        let value = |wanted: &str| {
+            metrics.iter().find(|(name, ..)| name == wanted).map(|(_, unit, value)| (unit.as_str(), *value))
+        };
         for (name, value_of) in [
             ("RecordsAccepted", 9.0),
             ("RecordsRejected", 1.0),
@@ -258,8 +274,14 @@ mod tests {
         }
         assert_eq!(value("RunDuration"), Some(("Milliseconds", 2500.0)));
         assert_eq!(value("Freshness"), Some(("Seconds", 1.5)));
-        assert_eq!((&lines[0]["Sync"], &lines[0]["Destination"], &lines[0]["Status"]), (&json!("crm-contacts"), &json!("hubspot"), &json!("incomplete")));
-        assert_eq!((&lines[0]["Run"], &lines[0]["Code"]), (&json!("20260102T030405.678Z-12-5f3a9c1e"), &json!("destination_unauthorized")));
+        assert_eq!(
+            (&lines[0]["Sync"], &lines[0]["Destination"], &lines[0]["Status"]),
+            (&json!("crm-contacts"), &json!("hubspot"), &json!("incomplete"))
+        );
+        assert_eq!(
+            (&lines[0]["Run"], &lines[0]["Code"]),
+            (&json!("20260102T030405.678Z-12-5f3a9c1e"), &json!("destination_unauthorized"))
+        );
     }
 
     #[test]
@@ -281,14 +303,24 @@ mod tests {
         let page = Page::default();
         let metrics = Metrics::with_writer("crm", page.clone());
         let overdue = Some(domain::monitoring::health::Overdue { since: None, due: Millis(1) });
-        metrics.seen("s", "d", &SyncHealth { freshness_seconds: Some(90), freshness_missed: true, overdue, stalled: None });
+        metrics.seen(
+            "s",
+            "d",
+            &SyncHealth { freshness_seconds: Some(90), freshness_missed: true, overdue, stalled: None },
+        );
         metrics.seen("paused", "d", &SyncHealth::default());
         metrics.watched(2, 1);
         let lines = page.lines();
         let count = |name: &str, value| (name.to_owned(), COUNT.to_owned(), value);
         let expected = [count("FreshnessMissed", 1.0), count("RunsOverdue", 1.0), count("RunsStalled", 0.0)];
-        assert_eq!(metrics_of(&lines[0]), [&expected[..], &[("Freshness".to_owned(), "Seconds".to_owned(), 90.0)]].concat());
-        assert_eq!(metrics_of(&lines[1]), ["FreshnessMissed", "RunsOverdue", "RunsStalled"].map(|name| count(name, 0.0)));
+        assert_eq!(
+            metrics_of(&lines[0]),
+            [&expected[..], &[("Freshness".to_owned(), "Seconds".to_owned(), 90.0)]].concat()
+        );
+        assert_eq!(
+            metrics_of(&lines[1]),
+            ["FreshnessMissed", "RunsOverdue", "RunsStalled"].map(|name| count(name, 0.0))
+        );
         assert_eq!(metrics_by(&lines[2], &json!([["Stack"]])), [count("Watched", 2.0), count("WatchFaults", 1.0)]);
     }
 
@@ -304,7 +336,10 @@ mod tests {
         });
         let lines = page.lines();
         assert_eq!(lines.len(), 2, "{lines:?}");
-        assert_eq!((&lines[0]["message"], &lines[0]["sync"], &lines[0]["batch"]), (&json!("handled"), &json!("crm-contacts"), &json!(7)));
+        assert_eq!(
+            (&lines[0]["message"], &lines[0]["sync"], &lines[0]["batch"]),
+            (&json!("handled"), &json!("crm-contacts"), &json!(7))
+        );
         assert_eq!((&lines[0]["level"], &lines[1]["message"]), (&json!("DEBUG"), &json!("ours")));
         assert!(lines[0]["timestamp"].is_string());
     }

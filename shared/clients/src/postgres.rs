@@ -97,7 +97,12 @@ impl std::fmt::Debug for Connector {
 
 impl PostgresConfig {
     /// Resolves the references and reads the certificates. Does not connect. Relative paths begin at `folder`.
-    pub async fn resolve(&self, place: DatabasePlace, folder: &Path, secrets: &dyn SecretSource) -> Result<Connector, Fault> {
+    pub async fn resolve(
+        &self,
+        place: DatabasePlace,
+        folder: &Path,
+        secrets: &dyn SecretSource,
+    ) -> Result<Connector, Fault> {
         let host = match &self.host {
             Some(host) => host.resolve(secrets).await?,
             None => "127.0.0.1".to_owned(),
@@ -118,15 +123,33 @@ impl PostgresConfig {
         let tls = match self.tls {
             Tls::Disable => None,
             Tls::Require => Some(postgres_tls::unverified(&place)?),
-            Tls::VerifyFull => Some(postgres_tls::verified(&place, self.ca_file.as_ref().map(|file| folder.join(file))).await?),
+            Tls::VerifyFull => {
+                Some(postgres_tls::verified(&place, self.ca_file.as_ref().map(|file| folder.join(file))).await?)
+            }
         };
-        let address = if host.starts_with('/') { format!("{host}/.s.PGSQL.{}", self.port) } else { format!("{host}:{}", self.port) };
-        Ok(Connector { place, address, settings, tls, connect_timeout: self.connect_timeout.0, statement_timeout: self.statement_timeout.0 })
+        let address = if host.starts_with('/') {
+            format!("{host}/.s.PGSQL.{}", self.port)
+        } else {
+            format!("{host}:{}", self.port)
+        };
+        Ok(Connector {
+            place,
+            address,
+            settings,
+            tls,
+            connect_timeout: self.connect_timeout.0,
+            statement_timeout: self.statement_timeout.0,
+        })
     }
 }
 
 /// Resolves and connects in one go.
-pub async fn connect(place: DatabasePlace, config: &PostgresConfig, folder: &Path, secrets: &dyn SecretSource) -> Result<Connected, Fault> {
+pub async fn connect(
+    place: DatabasePlace,
+    config: &PostgresConfig,
+    folder: &Path,
+    secrets: &dyn SecretSource,
+) -> Result<Connected, Fault> {
     config.resolve(place, folder, secrets).await?.connect().await
 }
 
@@ -164,8 +187,14 @@ impl Connector {
             }
         };
         match tokio::time::timeout(self.connect_timeout, connecting).await {
-            Ok(connected) => connected.map(|(client, task)| Connected { client, task: Task(task), connector: self.clone() }),
-            Err(_) => Err(self.place.unreachable(format!("{} does not answer within {} (connect_timeout).", self.address, Span(self.connect_timeout)))),
+            Ok(connected) => {
+                connected.map(|(client, task)| Connected { client, task: Task(task), connector: self.clone() })
+            }
+            Err(_) => Err(self.place.unreachable(format!(
+                "{} does not answer within {} (connect_timeout).",
+                self.address,
+                Span(self.connect_timeout)
+            ))),
         }
     }
 
@@ -263,7 +292,8 @@ mod tests {
 
     #[test]
     fn defaults_are_careful() {
-        let config: PostgresConfig = serde_json::from_value(serde_json::json!({ "user": "u", "database": "d" })).unwrap();
+        let config: PostgresConfig =
+            serde_json::from_value(serde_json::json!({ "user": "u", "database": "d" })).unwrap();
         assert_eq!((config.host, config.port, config.tls), (None, 5432, Tls::VerifyFull));
         assert_eq!((config.connect_timeout, config.statement_timeout), (Span::seconds(10), Span::seconds(600)));
     }
@@ -271,7 +301,9 @@ mod tests {
     #[test]
     fn a_password_in_clear_and_an_unknown_key_are_refused() {
         let read = |v| serde_json::from_value::<PostgresConfig>(v).unwrap_err().to_string();
-        assert!(read(serde_json::json!({ "user": "u", "database": "d", "password": "p" })).contains("must be a reference"));
+        assert!(
+            read(serde_json::json!({ "user": "u", "database": "d", "password": "p" })).contains("must be a reference")
+        );
         assert!(read(serde_json::json!({ "user": "u", "database": "d", "sslmode": "require" })).contains("sslmode"));
     }
 

@@ -38,7 +38,10 @@ pub fn fault(context: &StatementContext<'_>, error: &tokio_postgres::Error) -> F
             Some(ErrorPosition::Original(at)) => Some((*at as usize).saturating_sub(1)),
             _ => None,
         };
-        return said(context, &ServerError { state: db.code().code(), message: db.message(), hint: db.hint(), position });
+        return said(
+            context,
+            &ServerError { state: db.code().code(), message: db.message(), hint: db.hint(), position },
+        );
     }
     let mut what = error.to_string();
     let mut cause = error.source();
@@ -79,12 +82,13 @@ fn said(context: &StatementContext<'_>, said: &ServerError<'_>) -> Fault {
     let message = message.trim_end_matches('.');
     let hint = said.hint.map(|hint| format!(" {hint}")).unwrap_or_default();
     match said.state {
-        "57014" if message.contains("timeout") => {
-            place.timeout(format!("a statement took longer than {} (statement_timeout).", Span(context.statement_timeout)))
-        }
+        "57014" if message.contains("timeout") => place
+            .timeout(format!("a statement took longer than {} (statement_timeout).", Span(context.statement_timeout))),
         "57014" => place.timeout(format!("the statement was cancelled: {message}.")),
         "42501" => place.denied(format!("access refused: {message}.")),
-        state if state.starts_with("28") || state == "3D000" => place.denied(format!("{address} refuses the login: {message}.{hint}")),
+        state if state.starts_with("28") || state == "3D000" => {
+            place.denied(format!("{address} refuses the login: {message}.{hint}"))
+        }
         // Connection exceptions, too many connections, shutting down or starting up.
         state if state.starts_with("08") || state.starts_with("53") || state.starts_with("57P") => {
             place.unreachable(format!("{address} does not serve us: {message}.{hint}"))
@@ -117,7 +121,8 @@ mod tests {
     fn of(state: &str, message: &str, position: Option<usize>) -> Fault {
         let place = DatabasePlace::warehouse("w");
         let sent = Some(SentSql { sql: "select\nnope", before: 5 });
-        let context = StatementContext { place: &place, address: "db:5432", statement_timeout: Duration::from_secs(600), sent };
+        let context =
+            StatementContext { place: &place, address: "db:5432", statement_timeout: Duration::from_secs(600), sent };
         said(&context, &ServerError { state, message, hint: None, position })
     }
 
@@ -149,10 +154,19 @@ mod tests {
     #[test]
     fn errors_before_the_server_answers_are_told_apart() {
         let place = DatabasePlace::destination("d");
-        let context = StatementContext { place: &place, address: "db:5432", statement_timeout: Duration::ZERO, sent: None };
+        let context =
+            StatementContext { place: &place, address: "db:5432", statement_timeout: Duration::ZERO, sent: None };
         for (what, code, part) in [
-            ("error connecting to server: Connection refused (os error 111)", Code::DestinationUnreachable, "does not answer"),
-            ("error performing TLS handshake: server does not support TLS", Code::DestinationUnreachable, "no encrypted connection"),
+            (
+                "error connecting to server: Connection refused (os error 111)",
+                Code::DestinationUnreachable,
+                "does not answer",
+            ),
+            (
+                "error performing TLS handshake: server does not support TLS",
+                Code::DestinationUnreachable,
+                "no encrypted connection",
+            ),
             ("invalid configuration: password missing", Code::DestinationUnauthorized, "logging in"),
             ("connection closed", Code::DestinationUnreachable, "broke"),
         ] {

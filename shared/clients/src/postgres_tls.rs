@@ -15,14 +15,19 @@ use crate::DatabasePlace;
 
 /// The server's certificate must be valid for its host: by the certificates of `ca_file`, else by the system's.
 pub(crate) async fn verified(place: &DatabasePlace, ca_file: Option<PathBuf>) -> Result<MakeRustlsConnect, Fault> {
-    let roots = tokio::task::spawn_blocking(move || roots(ca_file)).await.unwrap_or_else(|e| Err(e.to_string())).map_err(|what| place.invalid(what))?;
+    let roots = tokio::task::spawn_blocking(move || roots(ca_file))
+        .await
+        .unwrap_or_else(|e| Err(e.to_string()))
+        .map_err(|what| place.invalid(what))?;
     Ok(MakeRustlsConnect::new(builder(place)?.with_root_certificates(roots).with_no_client_auth()))
 }
 
 /// Encrypted, with whoever answers.
 pub(crate) fn unverified(place: &DatabasePlace) -> Result<MakeRustlsConnect, Fault> {
     let anyone = Arc::new(Anyone(ring::default_provider()));
-    Ok(MakeRustlsConnect::new(builder(place)?.dangerous().with_custom_certificate_verifier(anyone).with_no_client_auth()))
+    Ok(MakeRustlsConnect::new(
+        builder(place)?.dangerous().with_custom_certificate_verifier(anyone).with_no_client_auth(),
+    ))
 }
 
 fn builder(place: &DatabasePlace) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, Fault> {
@@ -35,7 +40,9 @@ fn roots(ca_file: Option<PathBuf>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     match ca_file {
         Some(file) => {
-            let wrong = |e: &dyn std::fmt::Display| format!("the certificates in `ca_file` {} cannot be read: {e}.", file.display());
+            let wrong = |e: &dyn std::fmt::Display| {
+                format!("the certificates in `ca_file` {} cannot be read: {e}.", file.display())
+            };
             for certificate in CertificateDer::pem_file_iter(&file).map_err(|e| wrong(&e))? {
                 roots.add(certificate.map_err(|e| wrong(&e))?).map_err(|e| wrong(&e))?;
             }
@@ -70,11 +77,21 @@ impl ServerCertVerifier for Anyone {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(&self, m: &[u8], c: &CertificateDer<'_>, s: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+    fn verify_tls12_signature(
+        &self,
+        m: &[u8],
+        c: &CertificateDer<'_>,
+        s: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
         verify_tls12_signature(m, c, s, &self.0.signature_verification_algorithms)
     }
 
-    fn verify_tls13_signature(&self, m: &[u8], c: &CertificateDer<'_>, s: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+    fn verify_tls13_signature(
+        &self,
+        m: &[u8],
+        c: &CertificateDer<'_>,
+        s: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
         verify_tls13_signature(m, c, s, &self.0.signature_verification_algorithms)
     }
 

@@ -46,16 +46,23 @@ impl SqliteConfig {
     /// The file, its path beginning at `folder` when it is relative. Does not open it.
     pub fn file(&self, place: DatabasePlace, folder: &Path) -> SqliteFile {
         let path = folder.join(&self.path);
-        SqliteFile { place, path: std::path::absolute(&path).unwrap_or(path), folder: folder.to_owned(), busy_timeout: self.busy_timeout }
+        SqliteFile {
+            place,
+            path: std::path::absolute(&path).unwrap_or(path),
+            folder: folder.to_owned(),
+            busy_timeout: self.busy_timeout,
+        }
     }
 }
 
 impl SqliteFile {
-    /// Which file that is, whatever links lead there. One within the folder of `connections.yaml` goes with the folder, so it is
-    /// named from there.
+    /// Which file that is, whatever links lead there. One within the folder of `connections.yaml` goes with the folder,
+    /// so it is named from there.
     pub fn identity(&self) -> String {
         let whole = std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
-        let within = std::fs::canonicalize(&self.folder).ok().and_then(|folder| whole.strip_prefix(folder).ok().map(Path::to_owned));
+        let within = std::fs::canonicalize(&self.folder)
+            .ok()
+            .and_then(|folder| whole.strip_prefix(folder).ok().map(Path::to_owned));
         within.unwrap_or(whole).display().to_string()
     }
 
@@ -76,7 +83,8 @@ impl SqliteFile {
             ));
         }
         let failed = |e: rusqlite::Error| self.fault(&e, None);
-        let connection = Connection::open_with_flags(&self.path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
+        let connection =
+            Connection::open_with_flags(&self.path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
         connection.busy_timeout(self.busy_timeout.0).map_err(failed)?;
         // Else a mistyped column in double quotes is taken for a text.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false).map_err(failed)?;
@@ -91,18 +99,29 @@ impl SqliteFile {
         let place = &self.place;
         let message = message(error);
         match error.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase) => place.unreachable(format!("{path} is not an SQLite database (or it is encrypted).")),
+            Some(ErrorCode::NotADatabase) => {
+                place.unreachable(format!("{path} is not an SQLite database (or it is encrypted)."))
+            }
             Some(ErrorCode::DatabaseCorrupt) => place.unreachable(format!("{path} is damaged: {message}.")),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => place
-                .unreachable(format!("another process holds {path} locked for longer than {} (busy_timeout).", self.busy_timeout))
+                .unreachable(format!(
+                    "another process holds {path} locked for longer than {} (busy_timeout).",
+                    self.busy_timeout
+                ))
                 .with_next("Wait until the other process is done, or raise busy_timeout of the connection."),
-            Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure | ErrorCode::DiskFull) => place.unreachable(format!("{path} cannot be used: {message}.")),
-            Some(ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => place.denied(format!("access to {path} refused: {message}.")),
+            Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure | ErrorCode::DiskFull) => {
+                place.unreachable(format!("{path} cannot be used: {message}."))
+            }
+            Some(ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => {
+                place.denied(format!("access to {path} refused: {message}."))
+            }
             Some(ErrorCode::ReadOnly) => match place.role {
                 Role::Warehouse => place.failed(format!("a model can only read: {message}.")),
                 Role::Destination => place.denied(format!("{path} cannot be written: {message}.")),
             },
-            Some(ErrorCode::OperationInterrupted) => Fault::new(Code::Interrupted, format!("{place}: the statement was stopped.")),
+            Some(ErrorCode::OperationInterrupted) => {
+                Fault::new(Code::Interrupted, format!("{place}: the statement was stopped."))
+            }
             _ => {
                 let position = match (sent, error) {
                     (Some(sent), rusqlite::Error::SqlInputError { sql, offset, .. }) => {
@@ -133,7 +152,8 @@ mod tests {
     use super::*;
 
     fn file(folder: &Path, name: &str) -> SqliteFile {
-        let config: SqliteConfig = serde_json::from_value(serde_json::json!({ "path": name, "busy_timeout": "1ms" })).unwrap();
+        let config: SqliteConfig =
+            serde_json::from_value(serde_json::json!({ "path": name, "busy_timeout": "1ms" })).unwrap();
         config.file(DatabasePlace::warehouse("w"), folder)
     }
 
@@ -153,7 +173,8 @@ mod tests {
     #[test]
     fn a_file_that_is_no_database_says_so() {
         let folder = folder();
-        std::fs::write(folder.path().join("text.db"), "hello, this is a text and not a database at all".repeat(50)).unwrap();
+        std::fs::write(folder.path().join("text.db"), "hello, this is a text and not a database at all".repeat(50))
+            .unwrap();
         let fault = file(folder.path(), "text.db").open_read_only().unwrap_err();
         assert!(fault.what.contains("not an SQLite database"), "{}", fault.what);
     }

@@ -40,13 +40,21 @@ pub fn find(name: &str) -> Option<&'static DestinationEntry> {
 
 /// Opens the connection of a sync's destination; relative paths begin at `folder`. Does not connect yet.
 /// Refuses a mode that the destination cannot honour.
-pub async fn open(sync: &Sync, connection: &Connection, folder: &Path, secrets: &dyn SecretSource) -> Result<Arc<dyn Destination>, Fault> {
+pub async fn open(
+    sync: &Sync,
+    connection: &Connection,
+    folder: &Path,
+    secrets: &dyn SecretSource,
+) -> Result<Arc<dyn Destination>, Fault> {
     let name = &sync.destination.connection;
     let known: Vec<&str> = REGISTRY.iter().map(|e| e.name).collect();
     let entry = find(&connection.kind).ok_or_else(|| unknown_kind(name, &connection.kind, "destination", &known))?;
     if let Err(reason) = (entry.modes)(sync.mode) {
         let modes: Vec<_> = Mode::ALL.iter().filter(|m| (entry.modes)(**m).is_ok()).map(|m| m.name()).collect();
-        let what = format!("Sync `{}` has mode {}, which a {} destination cannot honour: {reason}.", sync.name, sync.mode, entry.name);
+        let what = format!(
+            "Sync `{}` has mode {}, which a {} destination cannot honour: {reason}.",
+            sync.name, sync.mode, entry.name
+        );
         return Err(Fault::new(Code::SyncInvalid, what).with_next(format!("use one of {}", modes.join(", "))));
     }
     (entry.open)(OpenArgs { name, config: &connection.config, folder, secrets }, &sync.destination).await

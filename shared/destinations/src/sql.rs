@@ -62,7 +62,13 @@ impl Options {
 
     /// The limits of a database that takes `concurrency` writes at once.
     pub fn limits(&self, concurrency: usize) -> Limits {
-        Limits { batch_records: self.batch_size, batch_bytes: 4 * 1024 * 1024, concurrency, rate: None, first_pause: Duration::from_millis(200) }
+        Limits {
+            batch_records: self.batch_size,
+            batch_bytes: 4 * 1024 * 1024,
+            concurrency,
+            rate: None,
+            first_pause: Duration::from_millis(200),
+        }
     }
 }
 
@@ -94,7 +100,9 @@ impl ObjectName {
         };
         let mut parts = split(&target.object).ok_or_else(|| wrong("is not a table name"))?;
         match (parts.pop(), parts.pop(), parts.pop()) {
-            (Some(table), schema, None) if !table.is_empty() && schema.as_deref() != Some("") => Ok(Self { schema, table }),
+            (Some(table), schema, None) if !table.is_empty() && schema.as_deref() != Some("") => {
+                Ok(Self { schema, table })
+            }
             (Some(_), Some(_), Some(_)) => Err(wrong("has more than two parts")),
             _ => Err(wrong("does not name a table")),
         }
@@ -167,9 +175,17 @@ impl BatchOutcomes {
         let mut outcomes = vec![None; batch.records.len()];
         if batch.op != Op::Append {
             for (record, outcome) in batch.records.iter().zip(&mut outcomes) {
-                let without = batch.layout.fields().iter().zip(record.fields.cells()).find(|(field, cell)| field.identifier && cells::is_empty(cell));
+                let without = batch
+                    .layout
+                    .fields()
+                    .iter()
+                    .zip(record.fields.cells())
+                    .find(|(field, cell)| field.identifier && cells::is_empty(cell));
                 if let Some((field, _)) = without {
-                    *outcome = Some(Outcome::rejected("identifier_missing", format!("the identifier `{}` is empty, so no row can be found by it", field.name)));
+                    *outcome = Some(Outcome::rejected(
+                        "identifier_missing",
+                        format!("the identifier `{}` is empty, so no row can be found by it", field.name),
+                    ));
                 }
             }
         }
@@ -227,7 +243,13 @@ impl BatchOutcomes {
         let mut known: HashMap<Vec<usize>, usize> = HashMap::new();
         for record in self.open() {
             let Some(found) = batch.records.get(record) else { continue };
-            let fields: Vec<usize> = found.fields.values().enumerate().filter(|(_, v)| !matches!(v, Value::Missing)).map(|(i, _)| i).collect();
+            let fields: Vec<usize> = found
+                .fields
+                .values()
+                .enumerate()
+                .filter(|(_, v)| !matches!(v, Value::Missing))
+                .map(|(i, _)| i)
+                .collect();
             match known.get(&fields) {
                 Some(&at) => groups[at].records.push(record),
                 None => {
@@ -264,13 +286,20 @@ pub fn not_a_table(object: &ObjectName, what: &str) -> Finding {
 }
 
 /// Nothing makes the identifier unique: `uniques` are the column sets that are.
-pub fn identifier_not_unique(object: &ObjectName, need: PreflightRequest<'_>, uniques: &[Vec<String>]) -> Option<Finding> {
-    let identifiers: Vec<&str> = need.fields.iter().filter(|(_, identifier)| *identifier).map(|(name, _)| name.as_str()).collect();
+pub fn identifier_not_unique(
+    object: &ObjectName,
+    need: PreflightRequest<'_>,
+    uniques: &[Vec<String>],
+) -> Option<Finding> {
+    let identifiers: Vec<&str> =
+        need.fields.iter().filter(|(_, identifier)| *identifier).map(|(name, _)| name.as_str()).collect();
     if need.mode == Mode::Append || identifiers.is_empty() {
         return None;
     }
     let wanted: HashSet<&str> = identifiers.iter().copied().collect();
-    let covered = uniques.iter().any(|columns| columns.len() == wanted.len() && columns.iter().all(|c| wanted.contains(c.as_str())));
+    let covered = uniques
+        .iter()
+        .any(|columns| columns.len() == wanted.len() && columns.iter().all(|c| wanted.contains(c.as_str())));
     (!covered).then(|| {
         let names = identifiers.join(", ");
         Finding::error(
@@ -303,7 +332,11 @@ mod tests {
             (r#""q""x""#, None, "q\"x", r#""q""x""#),
         ] {
             let name = ObjectName::of(&target(text)).unwrap();
-            assert_eq!((name.schema.as_deref(), name.table.as_str(), name.sql().as_str()), (schema, table, sql), "{text}");
+            assert_eq!(
+                (name.schema.as_deref(), name.table.as_str(), name.sql().as_str()),
+                (schema, table, sql),
+                "{text}"
+            );
         }
         for bad in ["", "a.b.c", "a.", ".a", "\"a"] {
             assert_eq!(ObjectName::of(&target(bad)).unwrap_err().code, Code::SyncInvalid, "{bad}");
@@ -313,7 +346,11 @@ mod tests {
     #[test]
     fn options_are_refused_with_a_sentence() {
         assert_eq!(Options::of(&target("t")).unwrap(), Options { on_conflict: OnConflict::Reject, batch_size: 1_000 });
-        for (key, value) in [("batch_size", serde_json::json!(0)), ("on_conflict", serde_json::json!("replace")), ("nope", serde_json::json!(1))] {
+        for (key, value) in [
+            ("batch_size", serde_json::json!(0)),
+            ("on_conflict", serde_json::json!("replace")),
+            ("nope", serde_json::json!(1)),
+        ] {
             let mut target = target("t");
             target.options.insert(key.into(), value);
             assert_eq!(Options::of(&target).unwrap_err().code, Code::SyncInvalid, "{key}");
@@ -340,7 +377,15 @@ mod tests {
         .collect();
         let records: Vec<_> = bytes
             .iter()
-            .map(|b| BatchRecord { hash: KeyHash([0; 12]), checksum: 0, revision: 0, had_failure: false, record_id: None, key: Cells(&[]), fields: Cells(b) })
+            .map(|b| BatchRecord {
+                hash: KeyHash([0; 12]),
+                checksum: 0,
+                revision: 0,
+                had_failure: false,
+                record_id: None,
+                key: Cells(&[]),
+                fields: Cells(b),
+            })
             .collect();
         let batch = WriteBatch { sync: "s", op: Op::Upsert, layout: &layout, records: &records };
         let mut progress = BatchOutcomes::of(&batch);
@@ -354,7 +399,16 @@ mod tests {
                 other => panic!("{other:?}"),
             })
             .collect();
-        assert_eq!(codes, ["unknown_outcome", "duplicate_identifier", "unknown_outcome", "identifier_missing", "duplicate_identifier"]);
+        assert_eq!(
+            codes,
+            [
+                "unknown_outcome",
+                "duplicate_identifier",
+                "unknown_outcome",
+                "identifier_missing",
+                "duplicate_identifier"
+            ]
+        );
     }
 
     #[test]
@@ -363,7 +417,9 @@ mod tests {
         let fields = [("b".to_owned(), true), ("a".to_owned(), true), ("c".to_owned(), false)];
         let need = PreflightRequest { mode: Mode::Upsert, fields: &fields };
         assert!(identifier_not_unique(&object, need, &[vec!["a".into(), "b".into()]]).is_none());
-        let finding = identifier_not_unique(&object, need, &[vec!["a".into()], vec!["a".into(), "b".into(), "c".into()]]).unwrap();
+        let finding =
+            identifier_not_unique(&object, need, &[vec!["a".into()], vec!["a".into(), "b".into(), "c".into()]])
+                .unwrap();
         assert_eq!(finding.fix, r#"create unique index on "t" ("b", "a");"#);
         assert!(identifier_not_unique(&object, PreflightRequest { mode: Mode::Append, ..need }, &[]).is_none());
     }

@@ -88,7 +88,9 @@ impl Template {
                 "$operation" => TemplatePart::Operation,
                 "$id" => TemplatePart::Id,
                 "" => return Err("`{{}}` names nothing; write `{{field}}`".into()),
-                other if other.starts_with('$') => return Err(format!("`{{{{{other}}}}}` is not known; there are `$sync`, `$operation` and `$id`")),
+                other if other.starts_with('$') => {
+                    return Err(format!("`{{{{{other}}}}}` is not known; there are `$sync`, `$operation` and `$id`"));
+                }
                 field => TemplatePart::Field(field.to_owned()),
             });
             rest = &rest[end + 2..];
@@ -122,8 +124,10 @@ impl Template {
 
 /// The finding that a template names a field which the mapping does not have; `place` says where, as `the URL`.
 pub(crate) fn unknown_field(about: &str, place: &str, name: &str, fields: &[(String, bool)]) -> Finding {
-    let builtin = ["sync", "operation", "id"].into_iter().find(|b| b == &name).map(|b| format!("did you mean `{{{{${b}}}}}`?"));
+    let builtin =
+        ["sync", "operation", "id"].into_iter().find(|b| b == &name).map(|b| format!("did you mean `{{{{${b}}}}}`?"));
     let near = || nearest(name, fields.iter().map(|(f, _)| f.as_str())).map(|n| format!("did you mean `{n}`?"));
-    let fix = builtin.or_else(near).unwrap_or_else(|| format!("map a column to `{name}`, or take it out of the template"));
+    let fix =
+        builtin.or_else(near).unwrap_or_else(|| format!("map a column to `{name}`, or take it out of the template"));
     Finding::error(about, format!("{place} names `{{{{{name}}}}}` and no field of the mapping has that name"), fix)
 }

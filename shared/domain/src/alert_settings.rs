@@ -21,8 +21,8 @@ pub struct Alerts {
     /// Of which problems. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on: Option<Vec<Problem>>,
-    /// A run is partial enough to tell when more than this percentage of its records are rejected, exhausted, held after
-    /// a rejection, or invalid. Default 1; 0: any.
+    /// A run is partial enough to tell when more than this percentage of its records are rejected, exhausted, held
+    /// after a rejection, or invalid. Default 1; 0: any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partial_percent: Option<f64>,
     /// A rejected record may be held this long. Default 3 days.
@@ -199,15 +199,25 @@ impl Alerts {
     pub fn findings(&self, about: &str) -> Vec<Finding> {
         let mut out = Vec::new();
         if let Some(percent) = self.partial_percent.filter(|p| !(0.0..=100.0).contains(p)) {
-            out.push(Finding::error(format!("{about}.partial_percent"), format!("{percent} is not a percentage"), "use a number from 0 to 100"));
+            out.push(Finding::error(
+                format!("{about}.partial_percent"),
+                format!("{percent} is not a percentage"),
+                "use a number from 0 to 100",
+            ));
         }
         for (at, channel) in self.channels().iter().enumerate() {
             let Channel::Slack(slack) = channel else { continue };
             let about = format!("{about}.to[{at}].slack");
             match (&slack.webhook_url, &slack.token, &slack.channel) {
                 (Some(_), None, None) | (None, Some(_), Some(_)) => {}
-                (None, Some(_), None) => out.push(Finding::error(about, "a bot needs to know the channel", "add `channel: C0123456789`")),
-                _ => out.push(Finding::error(about, "it has neither or both of a webhook and a bot", "give `webhook_url`, or `token` and `channel`")),
+                (None, Some(_), None) => {
+                    out.push(Finding::error(about, "a bot needs to know the channel", "add `channel: C0123456789`"))
+                }
+                _ => out.push(Finding::error(
+                    about,
+                    "it has neither or both of a webhook and a bot",
+                    "give `webhook_url`, or `token` and `channel`",
+                )),
             }
         }
         out
@@ -254,7 +264,9 @@ mod tests {
         let one = of(json!({ "slack": { "webhook_url": "${env:HOOK}" } }));
         assert!(one.name().starts_with("slack-") && one.name() == one.name());
         assert_ne!(one.name(), of(json!({ "slack": { "webhook_url": "${env:OTHER}" } })).name());
-        let refused = serde_json::from_value::<Channel>(json!({ "slack": { "webhook_url": "planted-secret" } })).unwrap_err().to_string();
+        let refused = serde_json::from_value::<Channel>(json!({ "slack": { "webhook_url": "planted-secret" } }))
+            .unwrap_err()
+            .to_string();
         assert!(refused.contains("must be a reference") && !refused.contains("planted"), "{refused}");
     }
 
@@ -269,6 +281,10 @@ mod tests {
             let found = alerts(json).findings("alerts").iter().map(ToString::to_string).collect::<String>();
             assert!(found.contains(part), "`{part}` is not in: {found}");
         }
-        assert!(alerts(json!({ "to": [{ "slack": { "token": "${env:T}", "channel": "C1" } }] })).findings("alerts").is_empty());
+        assert!(
+            alerts(json!({ "to": [{ "slack": { "token": "${env:T}", "channel": "C1" } }] }))
+                .findings("alerts")
+                .is_empty()
+        );
     }
 }

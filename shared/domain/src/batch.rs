@@ -78,7 +78,7 @@ impl Message {
     }
 }
 
-/// Set when the state holds failure (a rejection, a skip, a dead letter) for this record, so that
+/// Set when the state holds a failure (a rejection, a skip, a dead letter) for this record, so that
 /// accepting it must also clear that.
 const FLAG_TROUBLE: u8 = 1;
 
@@ -94,7 +94,7 @@ pub struct BatchRecord<'a> {
     pub checksum: u64,
     /// Counts the accepted versions of this record; with hash and checksum it names this very change.
     pub revision: u16,
-    /// The state holds failure for it.
+    /// The state holds a failure of it.
     pub had_failure: bool,
     /// The destination's id for the record, where one is known.
     pub record_id: Option<&'a str>,
@@ -153,7 +153,15 @@ fn read_record<'a>(rest: &mut &'a [u8]) -> Option<BatchRecord<'a>> {
     let id = std::str::from_utf8(take(rest, id_len)?).ok()?;
     let key = Cells(take(rest, key_len)?);
     let fields = Cells(take(rest, fields_len)?);
-    Some(BatchRecord { hash, checksum, revision, had_failure: flags & FLAG_TROUBLE != 0, record_id: (!id.is_empty()).then_some(id), key, fields })
+    Some(BatchRecord {
+        hash,
+        checksum,
+        revision,
+        had_failure: flags & FLAG_TROUBLE != 0,
+        record_id: (!id.is_empty()).then_some(id),
+        key,
+        fields,
+    })
 }
 
 fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
@@ -219,7 +227,8 @@ mod tests {
             sample_below: 0,
             layout: Layout::new(vec![]),
         };
-        let messages: Vec<_> = (0..3).map(|n| Message { header: header(n), body: Bytes::from(vec![n as u8; n as usize * 10]) }).collect();
+        let messages: Vec<_> =
+            (0..3).map(|n| Message { header: header(n), body: Bytes::from(vec![n as u8; n as usize * 10]) }).collect();
         let mut part = Vec::new();
         messages.iter().for_each(|m| m.push_to(&mut part));
         assert_eq!(Message::read_all(&Bytes::from(part.clone())), Some(messages));
@@ -229,7 +238,15 @@ mod tests {
 
     #[test]
     fn the_stable_id_names_the_change_and_not_the_attempt() {
-        let record = BatchRecord { hash: KeyHash([1; 12]), checksum: 5, revision: 1, had_failure: false, record_id: None, key: Cells(&[]), fields: Cells(&[]) };
+        let record = BatchRecord {
+            hash: KeyHash([1; 12]),
+            checksum: 5,
+            revision: 1,
+            had_failure: false,
+            record_id: None,
+            key: Cells(&[]),
+            fields: Cells(&[]),
+        };
         let again = BatchRecord { had_failure: true, ..record };
         assert_eq!(record.stable_id("s"), again.stable_id("s"));
         let later = BatchRecord { revision: 3, ..record };

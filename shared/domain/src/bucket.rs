@@ -48,7 +48,7 @@ pub struct Accepted {
     pub record_id: Option<Box<str>>,
 }
 
-/// Why a record is failing.
+/// Why a delivery failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FailureKind {
@@ -90,7 +90,13 @@ const HOLD_UNKNOWN: Span = Span::seconds(1000 * 365 * 86_400);
 
 impl DeliveryFailure {
     /// The failure after one more failure at `now`: pauses double while the same version keeps failing.
-    pub fn after(previous: Option<&DeliveryFailure>, kind: FailureKind, checksum: u64, code: &str, now: Millis) -> DeliveryFailure {
+    pub fn after(
+        previous: Option<&DeliveryFailure>,
+        kind: FailureKind,
+        checksum: u64,
+        code: &str,
+        now: Millis,
+    ) -> DeliveryFailure {
         let same = previous.filter(|p| p.checksum == checksum && p.kind == kind);
         let failures = same.map_or(1, |p| p.failures.saturating_add(1));
         let pause = match kind {
@@ -99,7 +105,14 @@ impl DeliveryFailure {
             FailureKind::Rejected if code == UNKNOWN_OUTCOME => HOLD_UNKNOWN.0,
             _ => HOLD_FIRST.0.saturating_mul(1 << (failures - 1).min(16)).min(HOLD_MOST.0),
         };
-        DeliveryFailure { kind, checksum, code: code.to_owned(), first: same.map_or(now, |p| p.first), failures, next_retry: now.plus(pause) }
+        DeliveryFailure {
+            kind,
+            checksum,
+            code: code.to_owned(),
+            first: same.map_or(now, |p| p.first),
+            failures,
+            next_retry: now.plus(pause),
+        }
     }
 
     /// True when nobody knows whether the record arrived, and it must not arrive twice.
@@ -122,7 +135,7 @@ pub enum EntryWrite {
     Accepted {
         /// What it accepted.
         accepted: Accepted,
-        /// Also forget the failure the record was in.
+        /// Also forget its failure.
         clear_failure: bool,
     },
     /// The destination deleted it, or there is nothing left to remember.

@@ -115,7 +115,9 @@ pub fn cell_len(bytes: &[u8]) -> Option<usize> {
         INT | FLOAT | TIME | DATETIME | TIMESTAMP => 9,
         DATE => 5,
         UUID => 17,
-        DECIMAL | TEXT | BYTES | JSON | UNREADABLE => 5 + u32::from_le_bytes(bytes.get(1..5)?.try_into().ok()?) as usize,
+        DECIMAL | TEXT | BYTES | JSON | UNREADABLE => {
+            5 + u32::from_le_bytes(bytes.get(1..5)?.try_into().ok()?) as usize
+        }
         _ => return None,
     };
     (bytes.len() >= len).then_some(len)
@@ -244,8 +246,14 @@ mod tests {
 
     #[test]
     fn types_do_not_collide() {
-        let forms =
-            [one(Value::Int(1)), one(Value::Text("1")), one(Value::Bool(true)), one(Value::Decimal("1")), one(Value::Float(1.0)), one(Value::Json("1"))];
+        let forms = [
+            one(Value::Int(1)),
+            one(Value::Text("1")),
+            one(Value::Bool(true)),
+            one(Value::Decimal("1")),
+            one(Value::Float(1.0)),
+            one(Value::Json("1")),
+        ];
         for (i, a) in forms.iter().enumerate() {
             assert!(forms[i + 1..].iter().all(|b| a != b));
         }

@@ -46,7 +46,9 @@ pub fn decide(mode: Mode, wanted: Candidate, stored: Option<&StoredEntry>, now: 
     let held_for_good = |t: &DeliveryFailure| mode == Mode::Append && t.is_unknown() && t.holds(t.checksum, now);
     // A record that was absent is absent for updates only: every other mode creates it.
     let absent = |t: &DeliveryFailure| t.kind == FailureKind::Skipped && mode != Mode::Update;
-    let held = stored.and_then(|e| e.failure.as_ref()).is_some_and(|t| t.holds(wanted.checksum, now) && !absent(t) || held_for_good(t));
+    let held = stored
+        .and_then(|e| e.failure.as_ref())
+        .is_some_and(|t| t.holds(wanted.checksum, now) && !absent(t) || held_for_good(t));
     match (held, accepted) {
         (true, _) => Change::Held,
         (false, None) => Change::Added,
@@ -78,12 +80,12 @@ pub struct Counts {
     pub invalid: u64,
     /// Outside the rollout's share of keys.
     pub outside_rollout: u64,
-    /// Keys that are gone from the model and whose identifier a record of the model has: the key is spelt anew, and nothing
-    /// is deleted.
+    /// Keys that are gone from the model and whose identifier a record of the model has: the key is spelt anew, and
+    /// nothing is deleted.
     #[serde(default)]
     pub respelt: u64,
-    /// Records of a mirror that are gone from the model and cannot be deleted: they were sent before it was one, or under
-    /// another identifier.
+    /// Records of a mirror that are gone from the model and cannot be deleted: they were sent before it was one, or
+    /// under another identifier.
     #[serde(default)]
     pub undeletable: u64,
     /// Deletes that wait because some rows of the model have no key: which records those are nobody can tell.
@@ -118,7 +120,11 @@ mod tests {
             assert_eq!(decide_(mode, 1, Some(&stored(1))), Change::Unchanged);
             assert_eq!(decide_(mode, 2, Some(&stored(1))), Change::Changed);
         }
-        assert_eq!(decide_(Mode::Append, 2, Some(&stored(1))), Change::Unchanged, "append never touches a record again");
+        assert_eq!(
+            decide_(Mode::Append, 2, Some(&stored(1))),
+            Change::Unchanged,
+            "append never touches a record again"
+        );
         assert_eq!(decide_(Mode::Mirror, 1, Some(&stored(1))), Change::Unchanged);
     }
 
@@ -135,7 +141,8 @@ mod tests {
         let entry = StoredEntry { accepted: None, failure: Some(failure.clone()) };
         assert_eq!(decide_(Mode::Append, 6, Some(&entry)), Change::Held);
         assert_eq!(decide_(Mode::Upsert, 6, Some(&entry)), Change::Added);
-        let released = StoredEntry { accepted: None, failure: Some(DeliveryFailure { next_retry: Millis(0), ..failure }) };
+        let released =
+            StoredEntry { accepted: None, failure: Some(DeliveryFailure { next_retry: Millis(0), ..failure }) };
         assert_eq!(decide_(Mode::Append, 6, Some(&released)), Change::Added, "a person let it go");
     }
 
@@ -145,7 +152,10 @@ mod tests {
         let entry = StoredEntry { accepted: None, failure: Some(failure) };
         assert_eq!(decide_(Mode::Upsert, 5, Some(&entry)), Change::Held);
         assert_eq!(decide_(Mode::Upsert, 6, Some(&entry)), Change::Added);
-        assert_eq!(decide(Mode::Upsert, Candidate { checksum: 5, in_doubt: false }, Some(&entry), Millis(i64::MAX)), Change::Added);
+        assert_eq!(
+            decide(Mode::Upsert, Candidate { checksum: 5, in_doubt: false }, Some(&entry), Millis(i64::MAX)),
+            Change::Added
+        );
         assert!(!removes(Mode::Mirror, &entry), "what never arrived is not deleted");
     }
 }

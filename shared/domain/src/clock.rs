@@ -91,7 +91,9 @@ mod tests {
 
     #[test]
     fn spans_read_as_people_write_them() {
-        for (text, seconds) in [("15 minutes", 900), ("10s", 10), ("1h 30m", 5400), ("2 days", 172_800), ("1 hour", 3600)] {
+        for (text, seconds) in
+            [("15 minutes", 900), ("10s", 10), ("1h 30m", 5400), ("2 days", 172_800), ("1 hour", 3600)]
+        {
             assert_eq!(Span::parse(text), Ok(Span::seconds(seconds)), "{text}");
             assert_eq!(Span::parse(&Span::seconds(seconds).to_string()), Ok(Span::seconds(seconds)));
         }

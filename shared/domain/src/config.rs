@@ -73,7 +73,11 @@ fn pieces(text: &str) -> Result<Vec<SettingPiece<'_>>, String> {
                 Some((name, field)) => Reference::Secret { name: name.to_owned(), field: Some(field.to_owned()) },
                 None => Reference::Secret { name: name.to_owned(), field: None },
             },
-            _ => return Err(format!("`${{{inner}}}` is not a reference; write `${{env:NAME}}` or `${{secret:name#field}}`")),
+            _ => {
+                return Err(format!(
+                    "`${{{inner}}}` is not a reference; write `${{env:NAME}}` or `${{secret:name#field}}`"
+                ));
+            }
         };
         out.push(SettingPiece::Reference(reference));
         rest = &rest[end + 1..];
@@ -141,7 +145,10 @@ impl Secret {
         let setting = Setting::new(text)?;
         let has_reference = pieces(&setting.0).is_ok_and(|p| p.iter().any(|p| matches!(p, SettingPiece::Reference(_))));
         if !has_reference {
-            return Err("a secret must be a reference such as `${env:NAME}` or `${secret:name#field}`, never the secret itself".into());
+            return Err(
+                "a secret must be a reference such as `${env:NAME}` or `${secret:name#field}`, never the secret itself"
+                    .into(),
+            );
         }
         Ok(Self(setting))
     }

@@ -42,8 +42,10 @@ impl Connection {
 }
 
 fn out_of_reach(name: &str) -> Fault {
-    let what = format!("Connection `{name}` is an SQLite file on somebody's machine, which functions on AWS cannot reach.");
-    Fault::new(Code::ConnectionInvalid, what).with_next("use a database that they can reach, or run the sync on that machine: `sluice run`")
+    let what =
+        format!("Connection `{name}` is an SQLite file on somebody's machine, which functions on AWS cannot reach.");
+    Fault::new(Code::ConnectionInvalid, what)
+        .with_next("use a database that they can reach, or run the sync on that machine: `sluice run`")
 }
 
 /// The fault of a connection whose type nothing in `known` has. `what` is `warehouse` or `destination`.
@@ -55,5 +57,6 @@ pub fn unknown_kind(name: &str, kind: &str, what: &str, known: &[&str]) -> Fault
         Some(near) => format!("did you mean `type: {near}`?"),
         None => format!("use one of {}", known.join(", ")),
     };
-    Fault::new(Code::ConnectionInvalid, format!("Connection `{name}` has type `{kind}`, which is no {what}.")).with_next(next)
+    Fault::new(Code::ConnectionInvalid, format!("Connection `{name}` has type `{kind}`, which is no {what}."))
+        .with_next(next)
 }

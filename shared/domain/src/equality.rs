@@ -30,14 +30,16 @@ impl Equality {
         !matches!(self, Equality::Exact | Equality::IgnoresTrailingSpace | Equality::Number)
     }
 
-    /// A form of `text` that two values share when they are one there. For [`Equality::Destination`] two values may share it
-    /// that are not one: the destination has the last word.
+    /// A form of `text` that two values share when they are one there. For [`Equality::Destination`] two values may
+    /// share it that are not one: the destination has the last word.
     pub fn fold(self, text: &str) -> String {
         match self {
             Equality::Exact => text.to_owned(),
             Equality::IgnoresCase => text.to_lowercase(),
             Equality::IgnoresAsciiCase => text.to_ascii_lowercase(),
-            Equality::Number => canonical_decimal(text.trim()).map_or_else(|| text.to_owned(), |number| number.to_string()),
+            Equality::Number => {
+                canonical_decimal(text.trim()).map_or_else(|| text.to_owned(), |number| number.to_string())
+            }
             Equality::IgnoresTrailingSpace => text.trim_end_matches(' ').to_owned(),
             Equality::IgnoresCaseAndTrailingSpace => text.trim_end_matches(' ').to_lowercase(),
             // Letters and digits without their marks: accents, width, case and punctuation are what such rules ignore.

@@ -55,7 +55,8 @@ pub enum Code {
     StateUnusable,
     /// The queue cannot be read or written.
     QueueUnusable,
-    /// A message of the queue that is none of ours, or damaged, or whose body is gone: reading it again changes nothing.
+    /// A message of the queue that is none of ours, or damaged, or whose body is gone: reading it again changes
+    /// nothing.
     MessageUnreadable,
     /// The spool cannot be written or read.
     SpoolUnusable,
@@ -110,27 +111,53 @@ impl Code {
     /// What to do next when the fault itself does not say something better.
     pub fn next_step(self) -> &'static str {
         match self {
-            Code::ProjectUnreadable => "Run `sluice init` in an empty folder, or point --project at the folder that holds connections.yaml and syncs/.",
-            Code::SyncInvalid => "Correct the sync file; `sluice check` says when it is good, `sluice schema` prints what is allowed.",
+            Code::ProjectUnreadable => {
+                "Run `sluice init` in an empty folder, or point --project at the folder that holds connections.yaml and syncs/."
+            }
+            Code::SyncInvalid => {
+                "Correct the sync file; `sluice check` says when it is good, `sluice schema` prints what is allowed."
+            }
             Code::ConnectionInvalid => "Correct connections.yaml; `sluice check` says when it is good.",
             Code::SecretMissing => "Set the variable or create the secret, then run again. Nothing was sent.",
             Code::PreflightFailed => "Correct what the findings name; nothing was read or sent.",
-            Code::WarehouseUnreachable => "Check host, port and network of the warehouse connection, then run again. Nothing was sent.",
+            Code::WarehouseUnreachable => {
+                "Check host, port and network of the warehouse connection, then run again. Nothing was sent."
+            }
             Code::WarehouseDenied => "Check user, password and grants of the warehouse connection. Nothing was sent.",
-            Code::ModelFailed => "Run the model's SQL in the warehouse to see it fail, correct it, then run again. Nothing was sent.",
-            Code::ModelTimeout => "Make the model faster or raise statement_timeout of the connection. Nothing was sent.",
-            Code::DestinationUnreachable => "Check the destination's address and status page. What was not delivered is planned again by the next run.",
-            Code::DestinationUnauthorized => "Renew the credentials of the connection. What was not delivered is planned again by the next run.",
-            Code::DestinationMisconfigured => "Correct the connection or the sync's destination. What was not delivered is planned again by the next run.",
-            Code::DestinationLimit => "Run again when the destination's quota is back. What was not delivered is planned again by the next run.",
+            Code::ModelFailed => {
+                "Run the model's SQL in the warehouse to see it fail, correct it, then run again. Nothing was sent."
+            }
+            Code::ModelTimeout => {
+                "Make the model faster or raise statement_timeout of the connection. Nothing was sent."
+            }
+            Code::DestinationUnreachable => {
+                "Check the destination's address and status page. What was not delivered is planned again by the next run."
+            }
+            Code::DestinationUnauthorized => {
+                "Renew the credentials of the connection. What was not delivered is planned again by the next run."
+            }
+            Code::DestinationMisconfigured => {
+                "Correct the connection or the sync's destination. What was not delivered is planned again by the next run."
+            }
+            Code::DestinationLimit => {
+                "Run again when the destination's quota is back. What was not delivered is planned again by the next run."
+            }
             Code::RunActive => "Wait until it has ended; `sluice runs SYNC` shows it.",
             Code::AlreadyRun => "Nothing to do: the trigger was delivered twice, and its run exists.",
-            Code::Paused => "Let it run again with `sluice resume SYNC --stack STACK`. A tick missed meanwhile is not made up.",
-            Code::OutOfTime => "Read less in a run (a cursor, two syncs), or give the function more memory and time. Nothing was sent.",
-            Code::GuardTripped => "Look at it with `sluice plan SYNC`; if the change is meant, run again with --approve and the plan hash.",
+            Code::Paused => {
+                "Let it run again with `sluice resume SYNC --stack STACK`. A tick missed meanwhile is not made up."
+            }
+            Code::OutOfTime => {
+                "Read less in a run (a cursor, two syncs), or give the function more memory and time. Nothing was sent."
+            }
+            Code::GuardTripped => {
+                "Look at it with `sluice plan SYNC`; if the change is meant, run again with --approve and the plan hash."
+            }
             Code::PlanChanged => "Look at the new plan with `sluice plan SYNC` and approve its hash.",
             Code::Superseded => "Nothing to do: the newer run plans everything again.",
-            Code::StateUnusable => "Check that the state can be read and written (disk space, permissions), then run again; nothing is lost.",
+            Code::StateUnusable => {
+                "Check that the state can be read and written (disk space, permissions), then run again; nothing is lost."
+            }
             Code::QueueUnusable => "Run again: what was not delivered is planned again.",
             Code::MessageUnreadable => "Remove it: what was not delivered is planned again by the next run.",
             Code::SpoolUnusable => "Free some disk space in the temporary folder, then run again. Nothing was sent.",

@@ -105,7 +105,10 @@ mod tests {
 
     #[test]
     fn a_swap_of_two_letters_is_one_edit() {
-        assert_eq!((distance("cmr", "crm"), distance("eamil", "email"), distance("abc", "cab"), distance("", "ab")), (1, 1, 2, 2));
+        assert_eq!(
+            (distance("cmr", "crm"), distance("eamil", "email"), distance("abc", "cab"), distance("", "ab")),
+            (1, 1, 2, 2)
+        );
         assert_eq!(nearest("cmr", ["other", "crm"]), Some("crm"));
     }
 

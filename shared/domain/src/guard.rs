@@ -12,7 +12,8 @@ use crate::value::Type;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Guards {
-    /// Fewer records than this in a full read block the run; rows without a key are none. Default 1: an empty model deletes nothing.
+    /// Fewer records than this in a full read block the run; rows without a key are none. Default 1: an empty model
+    /// deletes nothing.
     pub min_rows: Option<u64>,
     /// More deletes than this block the run.
     pub max_deletes: Option<u64>,
@@ -24,8 +25,8 @@ pub struct Guards {
     pub max_change_percent: Option<f64>,
     /// More new records than this block the run.
     pub max_added: Option<u64>,
-    /// More new records than this percentage of the records accepted so far block the run. Default in mode append, where every
-    /// new record is sent once and for all: 100; elsewhere off.
+    /// More new records than this percentage of the records accepted so far block the run. Default in mode append,
+    /// where every new record is sent once and for all: 100; elsewhere off.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<f64>")]
     pub max_added_percent: Option<Option<f64>>,
@@ -97,9 +98,10 @@ pub fn check(guards: &Guards, e: &GuardInput<'_>) -> Vec<Tripped> {
     let mut trip = |guard: &str, why: String| tripped.push(Tripped { guard: guard.into(), why });
     if let Some(min) = guards.min_rows.filter(|min| e.full && e.records < *min) {
         match e.counts.rows {
-            rows if rows > e.records => {
-                trip("min_rows", format!("the model gave {rows} rows and {} of them have a key; at least {min} are expected", e.records))
-            }
+            rows if rows > e.records => trip(
+                "min_rows",
+                format!("the model gave {rows} rows and {} of them have a key; at least {min} are expected", e.records),
+            ),
             0 => trip("min_rows", format!("the model gave no rows at all; at least {min} are expected")),
             rows => trip("min_rows", format!("the model gave {rows} rows; at least {min} are expected")),
         }
@@ -110,7 +112,10 @@ pub fn check(guards: &Guards, e: &GuardInput<'_>) -> Vec<Tripped> {
         }
         let share = if e.known == 0 { 0.0 } else { count as f64 * 100.0 / e.known as f64 };
         if let Some(most) = percent.filter(|most| count > guards.percent_from && share > *most) {
-            trip(&format!("max_{name}_percent"), format!("{count} of {} records ({share:.1} %) would be {what}; at most {most} % may be", e.known));
+            trip(
+                &format!("max_{name}_percent"),
+                format!("{count} of {} records ({share:.1} %) would be {what}; at most {most} % may be", e.known),
+            );
         }
     };
     limit("deleted", "delete", e.counts.removed, guards.max_deletes, guards.max_delete_percent);
@@ -120,17 +125,29 @@ pub fn check(guards: &Guards, e: &GuardInput<'_>) -> Vec<Tripped> {
         trip("max_added", format!("{} records would be added; at most {most} may be", e.counts.added));
     }
     let share = if e.known == 0 { 0.0 } else { e.counts.added as f64 * 100.0 / e.known as f64 };
-    if let Some(most) = added_percent.filter(|most| e.delivered && e.counts.added > guards.percent_from && share > *most) {
+    if let Some(most) =
+        added_percent.filter(|most| e.delivered && e.counts.added > guards.percent_from && share > *most)
+    {
         let known = e.known;
-        trip("max_added_percent", format!("{} records would be added to {known} ({share:.1} %); at most {most} % may be", e.counts.added));
+        trip(
+            "max_added_percent",
+            format!("{} records would be added to {known} ({share:.1} %); at most {most} % may be", e.counts.added),
+        );
     }
     if e.mode == Mode::Append && e.known == 0 && e.counts.added > FIRST_APPEND && guards.max_added.is_none() {
-        trip("first_append", format!("{} records would be sent for the first time, once and for all: mode append cannot take them back", e.counts.added));
+        trip(
+            "first_append",
+            format!(
+                "{} records would be sent for the first time, once and for all: mode append cannot take them back",
+                e.counts.added
+            ),
+        );
     }
     if guards.column_drift {
         for now in e.columns {
             let before = e.last_columns.iter().find(|c| c.name == now.name);
-            if let Some(before) = before.filter(|b| b.kind != now.kind && b.kind != Type::Any && now.kind != Type::Any) {
+            if let Some(before) = before.filter(|b| b.kind != now.kind && b.kind != Type::Any && now.kind != Type::Any)
+            {
                 trip("column_drift", format!("column `{}` was {} and is now {}", now.name, before.kind, now.kind));
             }
         }
@@ -143,7 +160,16 @@ mod tests {
     use super::*;
 
     fn names(guards: &Guards, counts: Counts, known: u64, full: bool) -> Vec<String> {
-        let e = GuardInput { counts: &counts, known, delivered: true, mode: Mode::Upsert, records: counts.rows, full, columns: &[], last_columns: &[] };
+        let e = GuardInput {
+            counts: &counts,
+            known,
+            delivered: true,
+            mode: Mode::Upsert,
+            records: counts.rows,
+            full,
+            columns: &[],
+            last_columns: &[],
+        };
         check(guards, &e).into_iter().map(|t| t.guard).collect()
     }
 
@@ -164,34 +190,68 @@ mod tests {
     fn additions_are_guarded_where_they_cannot_be_taken_back() {
         let names = |guards: &Guards, mode, added, known| {
             let counts = Counts { rows: 50_000, added, ..Counts::default() };
-            let e = GuardInput { counts: &counts, known, delivered: known > 0, mode, records: 50_000, full: true, columns: &[], last_columns: &[] };
+            let e = GuardInput {
+                counts: &counts,
+                known,
+                delivered: known > 0,
+                mode,
+                records: 50_000,
+                full: true,
+                columns: &[],
+                last_columns: &[],
+            };
             check(guards, &e).into_iter().map(|t| t.guard).collect::<Vec<_>>()
         };
         let of = |json| serde_json::from_value::<Guards>(json).unwrap();
         let default = of(serde_json::json!({}));
         assert_eq!(names(&default, Mode::Append, 101, 100), ["max_added_percent"]);
-        assert!(names(&default, Mode::Append, 100, 100).is_empty() && names(&default, Mode::Upsert, 1000, 100).is_empty());
+        assert!(
+            names(&default, Mode::Append, 100, 100).is_empty() && names(&default, Mode::Upsert, 1000, 100).is_empty()
+        );
         assert!(names(&default, Mode::Append, 10, 1).is_empty(), "small tables are not blocked by percentages");
         assert_eq!(names(&default, Mode::Append, FIRST_APPEND + 1, 0), ["first_append"]);
         assert!(names(&of(serde_json::json!({ "max_added_percent": null })), Mode::Append, 101, 100).is_empty());
         let counts = Counts { rows: 500, added: 450, ..Counts::default() };
-        let broken_off =
-            GuardInput { counts: &counts, known: 50, delivered: false, mode: Mode::Append, records: 500, full: true, columns: &[], last_columns: &[] };
+        let broken_off = GuardInput {
+            counts: &counts,
+            known: 50,
+            delivered: false,
+            mode: Mode::Append,
+            records: 500,
+            full: true,
+            columns: &[],
+            last_columns: &[],
+        };
         assert!(check(&default, &broken_off).is_empty(), "a first run that was broken off goes on");
-        assert_eq!(names(&of(serde_json::json!({ "max_added_percent": 5, "max_added": 50 })), Mode::Upsert, 51, 100), ["max_added", "max_added_percent"]);
+        assert_eq!(
+            names(&of(serde_json::json!({ "max_added_percent": 5, "max_added": 50 })), Mode::Upsert, 51, 100),
+            ["max_added", "max_added_percent"]
+        );
     }
 
     #[test]
     fn rows_without_a_key_are_no_records() {
         let counts = Counts { rows: 8, removed: 8, ..Counts::default() };
-        let e = GuardInput { counts: &counts, known: 8, delivered: true, mode: Mode::Mirror, records: 0, full: true, columns: &[], last_columns: &[] };
+        let e = GuardInput {
+            counts: &counts,
+            known: 8,
+            delivered: true,
+            mode: Mode::Mirror,
+            records: 0,
+            full: true,
+            columns: &[],
+            last_columns: &[],
+        };
         assert_eq!(check(&Guards::default(), &e)[0].guard, "min_rows");
     }
 
     #[test]
     fn counts_are_absolute_limits() {
         let g = Guards { max_deletes: Some(2), max_changes: Some(1), min_rows: None, ..Guards::default() };
-        assert_eq!(names(&g, Counts { removed: 3, changed: 2, ..Counts::default() }, 1000, true), ["max_deletes", "max_changes"]);
+        assert_eq!(
+            names(&g, Counts { removed: 3, changed: 2, ..Counts::default() }, 1000, true),
+            ["max_deletes", "max_changes"]
+        );
     }
 
     #[test]

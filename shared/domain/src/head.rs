@@ -36,8 +36,8 @@ pub struct Head {
     /// What the entries of the state mean; `None` before the first run, and in the state of an earlier build.
     #[serde(default)]
     pub meaning: Option<Meaning>,
-    /// The next read must be a full one, cursor or not: something may differ in rows that an incremental read leaves out. The
-    /// generation in which that was found out: a full run of a later one clears it.
+    /// The next read must be a full one, cursor or not: something may differ in rows that an incremental read leaves
+    /// out. The generation in which that was found out: a full run of a later one clears it.
     #[serde(default)]
     pub must_read_full: Option<u64>,
     /// When refused records are looked at again, which an incremental read does not see.
@@ -57,10 +57,11 @@ pub struct ActiveRun {
 }
 
 impl Head {
-    /// True when a message of this run and generation may still be handled: a generation alone may come up again, where a
-    /// state was restored.
+    /// True when a message of this run and generation may still be handled: a generation alone may come up again, where
+    /// a state was restored.
     pub fn is_of(&self, run: &str, generation: u64) -> bool {
-        self.generation == generation && (generation == 0 || self.active.as_ref().is_some_and(|active| active.run == run))
+        self.generation == generation
+            && (generation == 0 || self.active.as_ref().is_some_and(|active| active.run == run))
     }
 }
 
@@ -105,18 +106,23 @@ mod tests {
     #[test]
     fn a_run_of_a_clock_that_was_ahead_does_not_block_for_as_long() {
         let stall = Duration::from_secs(60);
-        let ahead = Head { active: Some(ActiveRun { run: "r1".into(), since: Millis(31_536_000_000) }), ..Head::default() };
+        let ahead =
+            Head { active: Some(ActiveRun { run: "r1".into(), since: Millis(31_536_000_000) }), ..Head::default() };
         assert!(matches!(acquire(&ahead, "r2", Millis(5), None, stall), Acquire::Take { replaced: Some(_), .. }));
     }
 
     #[test]
     fn a_live_run_keeps_the_head_and_a_stalled_one_loses_it() {
         let stall = Duration::from_secs(60);
-        let Acquire::Take { head, replaced: None } = acquire(&Head::default(), "r1", Millis(0), None, stall) else { panic!("a free head is taken") };
+        let Acquire::Take { head, replaced: None } = acquire(&Head::default(), "r1", Millis(0), None, stall) else {
+            panic!("a free head is taken")
+        };
         assert_eq!(head.generation, 1);
         assert!(matches!(acquire(&head, "r2", Millis(59_999), None, stall), Acquire::Busy(a) if a.run == "r1"));
         assert!(matches!(acquire(&head, "r2", Millis(70_000), Some(Millis(20_000)), stall), Acquire::Busy(_)));
-        let Acquire::Take { head, replaced } = acquire(&head, "r2", Millis(60_000), None, stall) else { panic!("a stalled run loses it") };
+        let Acquire::Take { head, replaced } = acquire(&head, "r2", Millis(60_000), None, stall) else {
+            panic!("a stalled run loses it")
+        };
         assert_eq!((head.generation, replaced.as_deref()), (2, Some("r1")));
     }
 }

@@ -193,7 +193,11 @@ mod tests {
     fn notes_come_back() {
         let hash = KeyHash::of(b"7");
         let mut note = Vec::new();
-        let all = vec![InDoubt::Prefix(9), InDoubt::Job(Ticket("750-1".into()), Millis(-7)), InDoubt::Record(hash, 513, vec![1, 2, 3])];
+        let all = vec![
+            InDoubt::Prefix(9),
+            InDoubt::Job(Ticket("750-1".into()), Millis(-7)),
+            InDoubt::Record(hash, 513, vec![1, 2, 3]),
+        ];
         all.iter().for_each(|d| d.push_to(&mut note));
         assert_eq!(read(&note), all);
         assert_eq!(read(&note[..note.len() - 1]), all[..2]);

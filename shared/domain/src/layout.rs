@@ -77,7 +77,11 @@ impl Layout {
 
     /// The fields of `record` that are to be sent, by name: missing ones are left out.
     pub fn pairs<'a>(&'a self, record: Cells<'a>) -> impl Iterator<Item = (&'a str, Value<'a>)> {
-        self.fields.iter().zip(record.values()).filter(|(_, v)| !matches!(v, Value::Missing)).map(|(f, v)| (f.name.as_str(), v))
+        self.fields
+            .iter()
+            .zip(record.values())
+            .filter(|(_, v)| !matches!(v, Value::Missing))
+            .map(|(f, v)| (f.name.as_str(), v))
     }
 
     /// Appends `record` as a JSON object of the fields to be sent.

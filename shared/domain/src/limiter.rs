@@ -48,8 +48,8 @@ pub fn lease(state: LimiterState, limit: RateLimit, now_micros: i64, want: u32) 
     (LimiterState { next_slot_micros: first + spacing * i64::from(slots) }, lease)
 }
 
-/// When the next slot begins, in microseconds since 1970, if that can be so: neither a pause nor the turns of many writers are
-/// longer than this. What lies beyond was written by a clock that was ahead.
+/// When the next slot begins, in microseconds since 1970, if that can be so: neither a pause nor the turns of many
+/// writers are longer than this. What lies beyond was written by a clock that was ahead.
 pub fn believed(state: LimiterState, limit: RateLimit, now_micros: i64) -> i64 {
     let most = MAX_RETRY_AFTER + turns(limit);
     let most = now_micros.saturating_add(i64::try_from(most.as_micros()).unwrap_or(i64::MAX));
@@ -103,14 +103,16 @@ impl LeasedSlots {
     pub fn wants(&mut self, limit: RateLimit, now_micros: i64, paused_until_micros: i64, count: u32) -> Option<u32> {
         // A slot whose time is past is still a slot, but slots saved up would be a burst: those are lost.
         let earliest = now_micros - spacing(limit);
-        while let Some(start) = self.starts.front().copied().filter(|start| *start < earliest.max(paused_until_micros)) {
+        while let Some(start) = self.starts.front().copied().filter(|start| *start < earliest.max(paused_until_micros))
+        {
             self.starts.pop_front();
             self.lost += u32::from(start < earliest);
             if start < now_micros - IDLE {
                 *self = Self { starts: std::mem::take(&mut self.starts), ..Self::default() };
             }
         }
-        let missing = count.checked_sub(u32::try_from(self.starts.len()).unwrap_or(u32::MAX)).filter(|missing| *missing > 0)?;
+        let missing =
+            count.checked_sub(u32::try_from(self.starts.len()).unwrap_or(u32::MAX)).filter(|missing| *missing > 0)?;
         let lost = std::mem::take(&mut self.lost);
         if lost > 0 {
             (self.size, self.whole, self.learned) = (self.size.saturating_sub(lost), 0, true);
@@ -181,8 +183,9 @@ mod tests {
         }
     }
 
-    /// Processes on one limiter, by the clock of a simulation, each with so many requests at once that take so long: how
-    /// many started in a minute, the most within any ten seconds, how many leases it took, and how many slots were left.
+    /// Processes on one limiter, by the clock of a simulation, each with so many requests at once that take so long:
+    /// how many started in a minute, the most within any ten seconds, how many leases it took, and how many slots were
+    /// left.
     fn minute(processes: usize, at_once: usize, latency: i64) -> (usize, usize, usize, usize) {
         let limit = RateLimit { requests: 186, per: Span::seconds(10) };
         let (mut state, mut leases) = (LimiterState::default(), 0);
@@ -204,16 +207,31 @@ mod tests {
             free.push((start + latency, process));
         }
         starts.sort_unstable();
-        let most = starts.iter().enumerate().map(|(i, start)| starts[i..].iter().take_while(|s| **s < start + 10_000_000).count()).max();
-        (starts.iter().filter(|s| **s < 60_000_000).count(), most.unwrap_or_default(), leases, held.iter().map(|held| held.starts.len()).sum())
+        let most = starts
+            .iter()
+            .enumerate()
+            .map(|(i, start)| starts[i..].iter().take_while(|s| **s < start + 10_000_000).count())
+            .max();
+        (
+            starts.iter().filter(|s| **s < 60_000_000).count(),
+            most.unwrap_or_default(),
+            leases,
+            held.iter().map(|held| held.starts.len()).sum(),
+        )
     }
 
     #[test]
     fn many_processes_use_the_rate_and_no_slot_is_leased_for_nothing() {
         // 1,116 requests are allowed in a minute.
-        for (processes, at_once, latency) in
-            [(1, 1, 10_000), (1, 10, 300_000), (4, 1, 10_000), (8, 1, 10_000), (8, 1, 300_000), (10, 10, 300_000), (40, 1, 1_500_000)]
-        {
+        for (processes, at_once, latency) in [
+            (1, 1, 10_000),
+            (1, 10, 300_000),
+            (4, 1, 10_000),
+            (8, 1, 10_000),
+            (8, 1, 300_000),
+            (10, 10, 300_000),
+            (40, 1, 1_500_000),
+        ] {
             let (started, most, leases, left) = minute(processes, at_once, latency);
             assert!(started * 100 >= 1_116 * 95, "{processes} processes, {at_once} at once: {started} requests");
             // A slot may be used as late as the next begins, so one that was held back may share a window with them.
@@ -254,7 +272,13 @@ mod tests {
     fn a_slot_that_no_rule_has_put_so_far_ahead_is_not_believed() {
         let limit = RateLimit { requests: 5, per: Span::seconds(1) };
         let (now, minute) = (1_700_000_000_000_000, 60_000_000);
-        for (ahead, first) in [(10 * minute, now + 10 * minute), (120 * minute, now), (365 * 24 * 60 * minute, now), (i64::MAX - now, now), (-minute, now)] {
+        for (ahead, first) in [
+            (10 * minute, now + 10 * minute),
+            (120 * minute, now),
+            (365 * 24 * 60 * minute, now),
+            (i64::MAX - now, now),
+            (-minute, now),
+        ] {
             let (_, lease) = lease(LimiterState { next_slot_micros: now + ahead }, limit, now, 1);
             assert_eq!(lease.first_micros, first, "{ahead}");
         }

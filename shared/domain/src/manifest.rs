@@ -89,6 +89,10 @@ mod tests {
             d.finish()
         };
         let base = digest(1, 1, 0);
-        assert!([digest(2, 1, 0), digest(1, 2, 0), digest(1, 1, 1), BucketDigest::default().finish()].iter().all(|d| *d != base));
+        assert!(
+            [digest(2, 1, 0), digest(1, 2, 0), digest(1, 1, 1), BucketDigest::default().finish()]
+                .iter()
+                .all(|d| *d != base)
+        );
     }
 }

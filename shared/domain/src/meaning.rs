@@ -1,8 +1,8 @@
 //! What the state of a sync says, and of what: at which place, in which mode, under which key and identifier. What was
 //! learnt under one meaning is not taken for knowledge under another.
 //!
-//! Kept in the head, mixed into the digest of every bucket and into the plan's hash. A change of it blocks a run once, in
-//! words, and is taken over by the plan that a person approves.
+//! Kept in the head, mixed into the digest of every bucket and into the plan's hash. A change of it blocks a run once,
+//! in words, and is taken over by the plan that a person approves.
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
@@ -56,7 +56,11 @@ impl Meaning {
     pub fn shift(&self, before: &Meaning) -> Shift {
         let same_type = |a: Type, b: Type| a == b || a == Type::Any || b == Type::Any;
         let same_key = self.key.len() == before.key.len()
-            && self.key.iter().zip(&before.key).all(|(now, before)| now.name == before.name && same_type(now.kind, before.kind));
+            && self
+                .key
+                .iter()
+                .zip(&before.key)
+                .all(|(now, before)| now.name == before.name && same_type(now.kind, before.kind));
         Shift {
             place: self.place != before.place && !self.place.is_empty() && !before.place.is_empty(),
             mode: self.mode != before.mode,
@@ -65,8 +69,8 @@ impl Meaning {
         }
     }
 
-    /// What a person is told of a change, one sentence each with the ways on. `undeletable` records were sent before and can
-    /// no longer be deleted by a mirror.
+    /// What a person is told of a change, one sentence each with the ways on. `undeletable` records were sent before
+    /// and can no longer be deleted by a mirror.
     pub fn tell(&self, before: &Meaning, sync: &str, undeletable: u64) -> Vec<Tripped> {
         let shift = self.shift(before);
         let mut told = Vec::new();
@@ -83,18 +87,28 @@ impl Meaning {
         }
         if shift.mode {
             let left = match (self.mode, undeletable) {
-                (Mode::Mirror, 1..) => format!("; {undeletable} records that were sent before are gone from the model and can no longer be deleted there"),
+                (Mode::Mirror, 1..) => format!(
+                    "; {undeletable} records that were sent before are gone from the model and can no longer be deleted there"
+                ),
                 _ => String::new(),
             };
             tell(
                 "another_mode",
-                format!("the mode was {} and is now {}: what was accepted stays known, and only what differs is sent{left}", before.mode, self.mode),
+                format!(
+                    "the mode was {} and is now {}: what was accepted stays known, and only what differs is sent{left}",
+                    before.mode, self.mode
+                ),
             );
         }
         if shift.key {
-            let names = |key: &[Column]| key.iter().map(|c| format!("{} {}", c.name, c.kind)).collect::<Vec<_>>().join(", ");
-            let again = if self.mode == Mode::Append { ", and in mode append every record is sent once more" } else { "" };
-            tell("another_key", format!("the key was {} and is now {}: every key is new{again}", names(&before.key), names(&self.key)));
+            let names =
+                |key: &[Column]| key.iter().map(|c| format!("{} {}", c.name, c.kind)).collect::<Vec<_>>().join(", ");
+            let again =
+                if self.mode == Mode::Append { ", and in mode append every record is sent once more" } else { "" };
+            tell(
+                "another_key",
+                format!("the key was {} and is now {}: every key is new{again}", names(&before.key), names(&self.key)),
+            );
         }
         if shift.identifiers {
             tell(
@@ -135,6 +149,9 @@ mod tests {
             assert_eq!(told.iter().map(|t| t.guard.as_str()).collect::<Vec<_>>(), [guard]);
         }
         assert!(!key("id", Type::Any).shift(&meaning()).any(), "a column without a type may hold the same keys");
-        assert!(!Meaning { place: String::new(), ..meaning() }.shift(&meaning()).any() && !meaning().shift(&meaning()).any());
+        assert!(
+            !Meaning { place: String::new(), ..meaning() }.shift(&meaning()).any()
+                && !meaning().shift(&meaning()).any()
+        );
     }
 }

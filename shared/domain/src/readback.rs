@@ -1,5 +1,5 @@
-//! Reading back: which accepted records of a run are looked up in the destination, deleted ones too, when a value counts as
-//! landed, and the numbers of the report. Reading is the engine's.
+//! Reading back: which accepted records of a run are looked up in the destination, deleted ones too, when a value
+//! counts as landed, and the numbers of the report. Reading is the engine's.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,7 +39,8 @@ impl ReadbackSettings {
     /// What is wrong with it.
     pub fn findings(&self) -> Option<Finding> {
         let what = || format!("{} records to read back are more than a sample", self.sample);
-        (self.sample > MAX_SAMPLE).then(|| Finding::error("readback.sample", what(), format!("use a number from 0 to {MAX_SAMPLE}")))
+        (self.sample > MAX_SAMPLE)
+            .then(|| Finding::error("readback.sample", what(), format!("use a number from 0 to {MAX_SAMPLE}")))
     }
 
     /// The bound below which the turns of the sample are: of all `turns` the smallest, never more than the sample.
@@ -97,7 +98,9 @@ impl ReadbackResult {
         match differing {
             Some(fields) if fields.is_empty() => self.landed += 1,
             _ if self.differing.len() == MAX_DIFFERING => {}
-            fields => self.differing.push(Differing { key: key(), fields: fields.unwrap_or_default(), still_there: false }),
+            fields => {
+                self.differing.push(Differing { key: key(), fields: fields.unwrap_or_default(), still_there: false })
+            }
         }
     }
 
@@ -128,7 +131,8 @@ pub fn landed(sent: Value<'_>, there: Value<'_>) -> bool {
     match (sent, there) {
         (Value::Json(a), Value::Json(b) | Value::Text(b)) | (Value::Text(a), Value::Json(b)) => same_document(a, b),
         (Value::Float(_), _) | (_, Value::Float(_)) => match (number(sent), number(there)) {
-            // What the destination holds is a number of single precision, and no other of them is nearer to what was sent.
+            // What the destination holds is a number of single precision, and no other of them is nearer to what was
+            // sent.
             (Some(a), Some(b)) => a == b || f64::from(b as f32) == b && a as f32 == b as f32,
             _ => false,
         },
@@ -155,14 +159,24 @@ fn same_json(a: &serde_json::Value, b: &serde_json::Value) -> bool {
     match (a, b) {
         (Json::Number(a), Json::Number(b)) => a == b || a.as_f64() == b.as_f64(),
         (Json::Array(a), Json::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_json(a, b)),
-        (Json::Object(a), Json::Object(b)) => a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| same_json(a, b))),
+        (Json::Object(a), Json::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| same_json(a, b)))
+        }
         _ => a == b,
     }
 }
 
 /// The fields that the destination does not have as they are in the record, with both values: first ours.
-pub fn differing<'a>(layout: &'a Layout, record: Cells<'a>, there: Cells<'a>) -> impl Iterator<Item = (&'a Field, Value<'a>, Value<'a>)> {
-    let fields = layout.fields().iter().zip(record.values().zip(there.values())).map(|(field, (here, there))| (field, here, there));
+pub fn differing<'a>(
+    layout: &'a Layout,
+    record: Cells<'a>,
+    there: Cells<'a>,
+) -> impl Iterator<Item = (&'a Field, Value<'a>, Value<'a>)> {
+    let fields = layout
+        .fields()
+        .iter()
+        .zip(record.values().zip(there.values()))
+        .map(|(field, (here, there))| (field, here, there));
     fields.filter(|(_, here, there)| !matches!(here, Value::Missing) && !landed(*here, *there))
 }
 
@@ -174,7 +188,9 @@ mod tests {
     fn a_sample_is_stable_and_never_more_than_asked_for() {
         let of = |sample, turns: &[u32]| ReadbackSettings { sample }.below(turns.iter().copied());
         let turns = [70, 10, u32::MAX, 30, 50];
-        for (sample, below, chosen) in [(0, 10, 0), (2, 50, 2), (4, u64::from(u32::MAX), 4), (5, 1 << 32, 5), (9, 1 << 32, 5)] {
+        for (sample, below, chosen) in
+            [(0, 10, 0), (2, 50, 2), (4, u64::from(u32::MAX), 4), (5, 1 << 32, 5), (9, 1 << 32, 5)]
+        {
             assert_eq!(of(sample, &turns), below, "{sample}");
             assert_eq!(turns.iter().filter(|t| u64::from(**t) < below).count(), chosen, "{sample}");
         }
@@ -219,6 +235,9 @@ mod tests {
         let mut deleted = ReadbackResult::default();
         deleted.note_deleted(|| "3".into(), false);
         (0..20).for_each(|_| deleted.note_deleted(|| "4".into(), true));
-        assert_eq!((deleted.checked, deleted.landed, deleted.differing.len(), deleted.differing[0].still_there), (21, 1, MAX_DIFFERING, true));
+        assert_eq!(
+            (deleted.checked, deleted.landed, deleted.differing.len(), deleted.differing[0].still_there),
+            (21, 1, MAX_DIFFERING, true)
+        );
     }
 }

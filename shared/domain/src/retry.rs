@@ -27,8 +27,8 @@ const EPOCH_MILLIS: f64 = 1e12;
 /// Longer than anybody means, and short enough that the end of it is a date.
 const MAX_NAMED_PAUSE: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 
-/// Reads a `Retry-After` header (RFC 9110 §10.2.3): seconds, whole or not, or an HTTP date; and what some send instead, a
-/// point in time in seconds or milliseconds since 1970. `None` when it is none of these; a point in the past is zero.
+/// Reads a `Retry-After` header (RFC 9110 §10.2.3): seconds, whole or not, or an HTTP date; and what some send instead,
+/// a point in time in seconds or milliseconds since 1970. `None` when it is none of these; a point in the past is zero.
 /// `now` is best the time that the very answer tells (its `Date`): clocks differ.
 pub fn retry_after(header: &str, now: Millis) -> Option<Duration> {
     let header = header.trim();
@@ -106,7 +106,12 @@ mod tests {
         }
         // Whatever a peer sends, it can be reckoned with.
         for absurd in ["1e30", "1e300", "9223372036854775807", "340282366920938463463374607431768211455"] {
-            assert!(reset_in_seconds(absurd, now).is_some() && reset_at_epoch(absurd, now).is_some() && retry_after(absurd, now).is_some(), "{absurd}");
+            assert!(
+                reset_in_seconds(absurd, now).is_some()
+                    && reset_at_epoch(absurd, now).is_some()
+                    && retry_after(absurd, now).is_some(),
+                "{absurd}"
+            );
         }
     }
 }

@@ -33,7 +33,11 @@ const FULL_BYTES: usize = 256 * 1024;
 impl RowBatch {
     /// An empty batch for rows of `columns` cells.
     pub fn new(columns: usize) -> Self {
-        Self { columns, ends: Vec::with_capacity(columns * FULL_ROWS), bytes: Vec::with_capacity(FULL_BYTES + FULL_BYTES / 8) }
+        Self {
+            columns,
+            ends: Vec::with_capacity(columns * FULL_ROWS),
+            bytes: Vec::with_capacity(FULL_BYTES + FULL_BYTES / 8),
+        }
     }
 
     /// Appends the next cell of the current row. A row is whole after as many pushes as there are columns.
@@ -62,7 +66,11 @@ impl RowBatch {
         let width = self.columns.max(1);
         (0..self.len()).map(move |row| {
             let first = row * width;
-            RowRef { start: if first == 0 { 0 } else { self.ends[first - 1] }, ends: &self.ends[first..first + width], bytes: &self.bytes }
+            RowRef {
+                start: if first == 0 { 0 } else { self.ends[first - 1] },
+                ends: &self.ends[first..first + width],
+                bytes: &self.bytes,
+            }
         })
     }
 }

@@ -151,7 +151,10 @@ impl Tally {
             reason.count += 1;
         } else {
             let code = if self.reasons.len() < MAX_REASONS { code } else { "other" };
-            self.reasons.entry(code.to_owned()).or_insert_with(|| Reason { count: 0, detail: detail.to_owned(), key: key() }).count += 1;
+            self.reasons
+                .entry(code.to_owned())
+                .or_insert_with(|| Reason { count: 0, detail: detail.to_owned(), key: key() })
+                .count += 1;
         }
     }
 
@@ -171,8 +174,13 @@ impl Tally {
         self.retried += other.retried;
         self.read_back.add(&other.read_back);
         for (code, reason) in &other.reasons {
-            let code = if self.reasons.contains_key(code) || self.reasons.len() < MAX_REASONS { code.as_str() } else { "other" };
-            self.reasons.entry(code.to_owned()).or_insert_with(|| Reason { count: 0, ..reason.clone() }).count += reason.count;
+            let code = if self.reasons.contains_key(code) || self.reasons.len() < MAX_REASONS {
+                code.as_str()
+            } else {
+                "other"
+            };
+            self.reasons.entry(code.to_owned()).or_insert_with(|| Reason { count: 0, ..reason.clone() }).count +=
+                reason.count;
         }
     }
 }
@@ -273,7 +281,8 @@ pub struct OnSuccess {
 }
 
 impl Run {
-    /// The status of a delivered run from its numbers. `refused`: records that were refused by earlier runs and are held.
+    /// The status of a delivered run from its numbers. `refused`: records that were refused by earlier runs and are
+    /// held.
     pub fn delivered_status(counts: &Counts, tally: &Tally, refused: u64) -> Status {
         if tally.unsent > 0 {
             Status::Incomplete
@@ -285,8 +294,8 @@ impl Run {
     }
 
     /// True when the run leaves nothing behind that is still to arrive: every record to send was accepted, skipped,
-    /// rejected, held or invalid. Whoever is refused is told of apart, and a few of them do not make all the others old.
-    /// A record that was not sent, or ran out of attempts, is data that the destination should have and has not.
+    /// rejected, held or invalid. Whoever is refused is told of apart, and a few of them do not make all the others
+    /// old. A record that was not sent, or ran out of attempts, is data that the destination should have and has not.
     pub fn has_delivered(&self) -> bool {
         matches!(self.status, Status::Complete | Status::Partial) && self.tally.exhausted + self.tally.unsent == 0
     }
@@ -299,8 +308,8 @@ pub struct BatchState {
     pub attempts: u32,
     /// A bit for each record (in order, lowest bit first) that needs no more sending.
     pub settled: Vec<u8>,
-    /// A bit for each record that may have arrived unseen: a request or a job of it got no clear answer, and nothing has
-    /// been accepted since. Whatever else is said of it later, it stays in doubt.
+    /// A bit for each record that may have arrived unseen: a request or a job of it got no clear answer, and nothing
+    /// has been accepted since. Whatever else is said of it later, it stays in doubt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unseen: Vec<u8>,
     /// Nothing is left to send.
@@ -385,7 +394,15 @@ mod tests {
             });
             serde_json::from_value::<Run>(json).unwrap().has_delivered()
         };
-        let tally = |rejected, exhausted, unsent| Tally { sent: 9, created: 5, skipped: 1, rejected, exhausted, unsent, ..Tally::default() };
+        let tally = |rejected, exhausted, unsent| Tally {
+            sent: 9,
+            created: 5,
+            skipped: 1,
+            rejected,
+            exhausted,
+            unsent,
+            ..Tally::default()
+        };
         for (status, tally, delivered) in [
             (Status::Complete, tally(0, 0, 0), true),
             (Status::Partial, tally(3, 0, 0), true),

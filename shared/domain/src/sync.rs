@@ -97,7 +97,9 @@ impl Cursor {
     /// The settings, defaults filled in.
     pub fn settings(&self) -> CursorSettings {
         match self {
-            Cursor::Column(column) => CursorSettings { column: column.clone(), full_check: full_check_default(), lookback: None },
+            Cursor::Column(column) => {
+                CursorSettings { column: column.clone(), full_check: full_check_default(), lookback: None }
+            }
             Cursor::Detailed(settings) => settings.clone(),
         }
     }
@@ -277,7 +279,9 @@ impl Sync {
 
     /// What is wrong with the name, if it is none.
     pub fn name_finding(&self) -> Option<Finding> {
-        (!is_name(&self.name)).then(|| Finding::error("name", format!("`{}` is not a name", self.name), "use 1 to 64 letters, digits, `-` and `_`"))
+        (!is_name(&self.name)).then(|| {
+            Finding::error("name", format!("`{}` is not a name", self.name), "use 1 to 64 letters, digits, `-` and `_`")
+        })
     }
 
     /// What is wrong with the file on its own, before anything is connected to.
@@ -285,20 +289,37 @@ impl Sync {
         let mut out = Vec::new();
         out.extend(self.name_finding());
         if self.model.key.is_empty() {
-            out.push(Finding::error("model.key", "the model has no key", "name the column that identifies a row, such as `key: [id]`"));
+            out.push(Finding::error(
+                "model.key",
+                "the model has no key",
+                "name the column that identifies a row, such as `key: [id]`",
+            ));
         }
         if let Some(twice) = first_twice(self.model.key.iter()) {
-            out.push(Finding::error("model.key", format!("column `{twice}` is named twice"), "name every key column once"));
+            out.push(Finding::error(
+                "model.key",
+                format!("column `{twice}` is named twice"),
+                "name every key column once",
+            ));
         }
         if self.mapping.is_empty() {
-            out.push(Finding::error("mapping", "no field is mapped", "add at least one line `{ from: column, to: field }`"));
+            out.push(Finding::error(
+                "mapping",
+                "no field is mapped",
+                "add at least one line `{ from: column, to: field }`",
+            ));
         }
         if let Some(twice) = first_twice(self.mapping.iter().map(|m| &m.to)) {
             out.push(Finding::error("mapping", format!("field `{twice}` is mapped twice"), "keep one line for it"));
         }
         if self.identifiers().next().is_none() && self.mode != Mode::Append && !self.mapping.is_empty() {
             let columns: Vec<_> = self.mapping.iter().filter_map(|m| m.from.as_deref()).collect();
-            let guess = self.model.key.iter().find(|k| columns.contains(&k.as_str())).map_or("the field the destination finds records by", |k| k.as_str());
+            let guess = self
+                .model
+                .key
+                .iter()
+                .find(|k| columns.contains(&k.as_str()))
+                .map_or("the field the destination finds records by", |k| k.as_str());
             out.push(Finding::error(
                 "mapping",
                 format!("mode {} needs an identifier and no line has one", self.mode),
@@ -308,15 +329,29 @@ impl Sync {
         for line in &self.mapping {
             let about = format!("mapping: {} → {}", line.from.as_deref().unwrap_or("constant"), line.to);
             match (&line.from, &line.constant) {
-                (None, None) => out.push(Finding::error(&about, "the line has neither `from` nor `constant`", "name a column or give a constant")),
-                (Some(_), Some(_)) => out.push(Finding::error(&about, "the line has both `from` and `constant`", "keep one of them")),
+                (None, None) => out.push(Finding::error(
+                    &about,
+                    "the line has neither `from` nor `constant`",
+                    "name a column or give a constant",
+                )),
+                (Some(_), Some(_)) => {
+                    out.push(Finding::error(&about, "the line has both `from` and `constant`", "keep one of them"))
+                }
                 _ => {}
             }
             if line.identifier && line.nulls == Some(Nulls::Clear) {
-                out.push(Finding::error(&about, "an identifier cannot be cleared", "remove `nulls: clear`; a record with a null identifier is invalid"));
+                out.push(Finding::error(
+                    &about,
+                    "an identifier cannot be cleared",
+                    "remove `nulls: clear`; a record with a null identifier is invalid",
+                ));
             }
             if line.identifier && line.constant.is_some() {
-                out.push(Finding::error(&about, "an identifier cannot be a constant", "map a column that differs for every record"));
+                out.push(Finding::error(
+                    &about,
+                    "an identifier cannot be a constant",
+                    "map a column that differs for every record",
+                ));
             }
         }
         if self.mode == Mode::Mirror {
@@ -344,7 +379,11 @@ impl Sync {
             }
         }
         if !(0.0..=100.0).contains(&self.rollout.percent) {
-            out.push(Finding::error("rollout.percent", format!("{} is not a percentage", self.rollout.percent), "use a number from 0 to 100"));
+            out.push(Finding::error(
+                "rollout.percent",
+                format!("{} is not a percentage", self.rollout.percent),
+                "use a number from 0 to 100",
+            ));
         }
         out.extend(self.readback.findings());
         out.extend(self.alerts.findings("alerts"));
@@ -398,9 +437,15 @@ mod tests {
             (serde_json::json!({"name": "a b"}), "is not a name"),
             (serde_json::json!({"mapping": []}), "no field is mapped"),
             (serde_json::json!({"mapping": [{"from": "id", "to": "id"}]}), "add `identifier: true` to the line of id"),
-            (serde_json::json!({"mapping": [{"from": "id", "to": "x", "identifier": true}, {"from": "b", "to": "x"}]}), "mapped twice"),
+            (
+                serde_json::json!({"mapping": [{"from": "id", "to": "x", "identifier": true}, {"from": "b", "to": "x"}]}),
+                "mapped twice",
+            ),
             (serde_json::json!({"mapping": [{"to": "x", "identifier": true}]}), "neither `from` nor `constant`"),
-            (serde_json::json!({"mode": "mirror", "mapping": [{"from": "email", "to": "e", "identifier": true}]}), "must come from the key columns"),
+            (
+                serde_json::json!({"mode": "mirror", "mapping": [{"from": "email", "to": "e", "identifier": true}]}),
+                "must come from the key columns",
+            ),
             (serde_json::json!({"validate": [{"field": "emial"}]}), "did you mean `email`?"),
             (serde_json::json!({"rollout": {"percent": 101}}), "is not a percentage"),
             (serde_json::json!({"schedule": {"cron": "hourly"}}), "has not five fields"),

@@ -328,7 +328,8 @@ pub mod render {
         const CHUNK: usize = 16;
         let special = |b: &u8| (*b < 0x20) | (*b == b'"') | (*b == b'\\');
         let (chunks, _) = bytes.as_chunks::<CHUNK>();
-        let clean = chunks.iter().take_while(|chunk| !chunk.iter().fold(false, |any, b| any | special(b))).count() * CHUNK;
+        let clean =
+            chunks.iter().take_while(|chunk| !chunk.iter().fold(false, |any, b| any | special(b))).count() * CHUNK;
         bytes[clean..].iter().position(special).map(|at| clean + at)
     }
 }
@@ -390,9 +391,16 @@ mod tests {
 
     #[test]
     fn decimals_have_one_spelling() {
-        for (given, expected) in
-            [("1.00", "1"), ("-0.0", "0"), ("+05.250", "5.25"), (".5", "0.5"), ("7.", "7"), (".50", "0.5"), ("+.5", "0.5"), ("-12.5", "-12.5")]
-        {
+        for (given, expected) in [
+            ("1.00", "1"),
+            ("-0.0", "0"),
+            ("+05.250", "5.25"),
+            (".5", "0.5"),
+            ("7.", "7"),
+            (".50", "0.5"),
+            ("+.5", "0.5"),
+            ("-12.5", "-12.5"),
+        ] {
             assert_eq!(canonical_decimal(given).as_deref(), Some(expected), "{given}");
         }
         for bad in ["", "-", ".", "1e5", "1.2.3", "abc", "1 "] {
@@ -403,7 +411,9 @@ mod tests {
     #[test]
     fn json_strings_agree_with_serde_json() {
         let long = "a text of more than sixteen bytes \" and \n on, with the last one at the end of it \\";
-        for text in ["", "plain", "q\"b\\n\n\r\t\u{1}\u{1f}é🌊", "\u{7f}", "exactly sixteen.", "exactly sixteen.\"", long] {
+        for text in
+            ["", "plain", "q\"b\\n\n\r\t\u{1}\u{1f}é🌊", "\u{7f}", "exactly sixteen.", "exactly sixteen.\"", long]
+        {
             let mut out = Vec::new();
             render::json_string(&mut out, text);
             assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);

@@ -70,7 +70,8 @@ fn any_value() -> impl Strategy<Value = Owned> {
         any::<f64>().prop_map(Owned::Float),
         prop_oneof![Just(-0.0), Just(f64::NAN), Just(f64::INFINITY), Just(f64::NEG_INFINITY)].prop_map(Owned::Float),
         (any::<i64>(), "[0-9]{0,6}").prop_map(|(whole, fraction)| Owned::Decimal(format!("{whole}.{fraction}"))),
-        prop::collection::vec(prop::sample::select(&['0', '1', '9', '-', '+', '.', 'e'][..]), 0..6).prop_map(|c| Owned::Decimal(c.into_iter().collect())),
+        prop::collection::vec(prop::sample::select(&['0', '1', '9', '-', '+', '.', 'e'][..]), 0..6)
+            .prop_map(|c| Owned::Decimal(c.into_iter().collect())),
         any::<String>().prop_map(Owned::Text),
         any::<Vec<u8>>().prop_map(Owned::Bytes),
         any::<i32>().prop_map(Owned::Date),

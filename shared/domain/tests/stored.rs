@@ -1,4 +1,5 @@
-//! What an earlier build wrote down, of 29 November 2026, is still read: heads, runs, dead letters and messages outlive an update.
+//! What an earlier build wrote down, of 29 November 2026, is still read: heads, runs, dead letters and messages outlive
+//! an update.
 
 use domain::batch::BatchHeader;
 use domain::dead_letter::DeadLetter;

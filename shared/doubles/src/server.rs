@@ -52,8 +52,11 @@ impl DoubleRequest {
 
     /// The segments of the path, percent-decoded, empty ones left out.
     pub fn segments(&self) -> Vec<String> {
-        let decoded =
-            |text: &str| url::form_urlencoded::parse(format!("x={}", text.replace('+', "%2B")).as_bytes()).next().map(|(_, value)| value.into_owned());
+        let decoded = |text: &str| {
+            url::form_urlencoded::parse(format!("x={}", text.replace('+', "%2B")).as_bytes())
+                .next()
+                .map(|(_, value)| value.into_owned())
+        };
         self.path.split('/').filter(|part| !part.is_empty()).filter_map(decoded).collect()
     }
 }
@@ -81,7 +84,8 @@ impl DoubleReply {
 
     /// A JSON document.
     pub fn json(status: u16, body: &Value) -> Self {
-        Self { status, body: Bytes::from(body.to_string()), ..Self::default() }.with("content-type", "application/json;charset=utf-8")
+        Self { status, body: Bytes::from(body.to_string()), ..Self::default() }
+            .with("content-type", "application/json;charset=utf-8")
     }
 
     /// Text of this media type.
@@ -172,7 +176,10 @@ async fn accept(listener: tokio::net::TcpListener, service: Arc<dyn DoubleServic
     }
 }
 
-async fn respond(request: hyper::Request<Incoming>, service: Arc<dyn DoubleService>) -> io::Result<Response<Full<Bytes>>> {
+async fn respond(
+    request: hyper::Request<Incoming>,
+    service: Arc<dyn DoubleService>,
+) -> io::Result<Response<Full<Bytes>>> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let request = DoubleRequest {
@@ -180,7 +187,11 @@ async fn respond(request: hyper::Request<Incoming>, service: Arc<dyn DoubleServi
         method: head.method.to_string(),
         path: head.uri.path().to_owned(),
         query: head.uri.query().unwrap_or_default().to_owned(),
-        headers: head.headers.iter().map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())).collect(),
+        headers: head
+            .headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .collect(),
         body,
     };
     let reply = service.answer(&request);

@@ -24,9 +24,12 @@ impl SyncLock {
     /// is the fault `RunActive`, which names the holder.
     pub fn acquire(folder: &Path, sync: &str) -> Result<SyncLock, Fault> {
         let path = folder.join(format!("{sync}.lock"));
-        let unusable = |e: std::io::Error| Fault::new(Code::StateUnusable, format!("The lock file {} cannot be used: {e}.", path.display()));
+        let unusable = |e: std::io::Error| {
+            Fault::new(Code::StateUnusable, format!("The lock file {} cannot be used: {e}.", path.display()))
+        };
         std::fs::create_dir_all(folder).map_err(unusable)?;
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(unusable)?;
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(unusable)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

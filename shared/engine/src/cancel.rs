@@ -41,7 +41,11 @@ impl CancelToken {
 
     /// A fault once someone asked; for loops that check now and then.
     pub fn check(&self) -> Result<(), Fault> {
-        if self.is_cancelled() { Err(Fault::new(Code::Interrupted, "The run was stopped before it was done.")) } else { Ok(()) }
+        if self.is_cancelled() {
+            Err(Fault::new(Code::Interrupted, "The run was stopped before it was done."))
+        } else {
+            Ok(())
+        }
     }
 }
 

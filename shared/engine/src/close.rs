@@ -11,8 +11,8 @@ use domain::run::{Run, Status};
 
 use crate::Context;
 
-/// An invalid record may become a good one without changing (an option that is added there, a twin that goes): it is looked at
-/// again after this time.
+/// An invalid record may become a good one without changing (an option that is added there, a twin that goes): it is
+/// looked at again after this time.
 const INVALID_AGAIN: Duration = Duration::from_secs(6 * 3600);
 
 /// Tries to write a head that others write too.
@@ -35,7 +35,8 @@ pub async fn close_if_done(context: &Context, run: &str, progress: Progress) -> 
     }
     let Some(run) = context.store.run(&context.sync.name, run).await? else { return Ok(None) };
     // Whoever closed it may have ended before the head was free: then only that is left to do.
-    let half_closed = matches!(run.status, Status::Complete | Status::Partial) && is_active(context.store.as_ref(), &run).await?;
+    let half_closed =
+        matches!(run.status, Status::Complete | Status::Partial) && is_active(context.store.as_ref(), &run).await?;
     if run.status.is_closed() && !half_closed {
         return Ok(Some(Closed { run, now: false }));
     }
@@ -50,7 +51,8 @@ async fn close_delivered(context: &Context, mut run: Run, batches: Option<u32>) 
         run.status = Run::delivered_status(&run.counts, &run.tally, run.refused.held);
         put_closed(store, context.clock.as_ref(), &mut run).await?;
     }
-    // Refused records are looked at again when they are due, by a full read; what did not arrive is read again by the next.
+    // Refused records are looked at again when they are due, by a full read; what did not arrive is read again by the
+    // next.
     let all_sent_arrived = run.tally.exhausted + run.tally.unsent == 0;
     let ended = context.clock.now();
     let look_again = look_again(&run, ended);
@@ -81,7 +83,8 @@ async fn close_delivered(context: &Context, mut run: Run, batches: Option<u32>) 
     Ok(Closed { run, now })
 }
 
-/// When records that this run refused or met as refused are looked at again: those that an incremental read would not see.
+/// When records that this run refused or met as refused are looked at again: those that an incremental read would not
+/// see.
 fn look_again(run: &Run, now: Millis) -> Option<Millis> {
     let refused = (run.tally.rejected + run.tally.skipped > 0).then(|| now.plus(HOLD_FIRST.0));
     let invalid = (run.counts.invalid > 0).then(|| now.plus(INVALID_AGAIN));
@@ -106,11 +109,19 @@ pub async fn sum_up(context: &Context, mut run: Run) -> Result<Run, Fault> {
 
 /// Records that were planned and of which nothing is known.
 fn unaccounted(run: &Run) -> u64 {
-    run.counts.to_send().saturating_sub(run.tally.accepted() + run.tally.skipped + run.tally.rejected + run.tally.exhausted)
+    run.counts
+        .to_send()
+        .saturating_sub(run.tally.accepted() + run.tally.skipped + run.tally.rejected + run.tally.exhausted)
 }
 
 /// Closes a run that ends early: blocked, failed, incomplete. Its messages, should there be any, go stale.
-pub async fn close_early(store: &dyn StateStore, clock: &dyn Clock, mut run: Run, status: Status, fault: Option<Fault>) -> Result<Run, Fault> {
+pub async fn close_early(
+    store: &dyn StateStore,
+    clock: &dyn Clock,
+    mut run: Run,
+    status: Status,
+    fault: Option<Fault>,
+) -> Result<Run, Fault> {
     run.status = status;
     run.tally = store.tally(&run.id).await?;
     run.tally.unsent = if status == Status::Blocked { 0 } else { unaccounted(&run) };
@@ -140,5 +151,8 @@ async fn free_head(store: &dyn StateStore, run: &Run, change: impl Fn(&mut Head)
             return Ok(true);
         }
     }
-    Err(Fault::new(Code::StateUnusable, format!("The head of `{}` changed {MAX_ATTEMPTS} times while run {} was to be closed.", run.sync, run.id)))
+    Err(Fault::new(
+        Code::StateUnusable,
+        format!("The head of `{}` changed {MAX_ATTEMPTS} times while run {} was to be closed.", run.sync, run.id),
+    ))
 }

@@ -12,7 +12,7 @@ use domain::mode::{Mode, Op};
 use domain::ports::StateStore;
 
 use crate::digests;
-use crate::plan::diff::{Forget, UNKNOWN};
+use crate::plan::difference::{Forget, UNKNOWN};
 
 /// The write for a record that the destination accepted; `record_id` is what it calls the record.
 pub fn accepted(mode: Mode, header: &BatchHeader, record: &BatchRecord<'_>, record_id: Option<&str>) -> EntryWrite {
@@ -20,7 +20,8 @@ pub fn accepted(mode: Mode, header: &BatchHeader, record: &BatchRecord<'_>, reco
         return EntryWrite::Removed;
     }
     let record_id: Option<Box<str>> = record_id.or(record.record_id).map(Box::from);
-    // A mirror deletes by it; an update is made by the destination's id only as long as the identifier leads to that record.
+    // A mirror deletes by it; an update is made by the destination's id only as long as the identifier leads to that
+    // record.
     let keeps = mode == Mode::Mirror || mode == Mode::Update && record_id.is_some();
     let identifier = keeps.then(|| header.layout.identifier_cells(record.fields).into_boxed_slice());
     let accepted = Accepted { checksum: record.checksum, revision: record.revision, identifier, record_id };
@@ -37,9 +38,14 @@ pub fn perhaps_deleted(header: &BatchHeader, record: &BatchRecord<'_>) -> Accept
 /// truth. A writer that was overtaken meanwhile clears the digests of its buckets, so that the next run looks
 /// at them, and commits again if the buckets were laid out anew.
 ///
-/// A delete that comes late may have taken a record that a newer run has written since, or have come before it: nobody knows
-/// what is there, so the record stays known by its identifier, in a version that matches nothing (`deleted`).
-pub async fn commit(store: &dyn StateStore, header: &BatchHeader, writes: Vec<(KeyHash, EntryWrite)>, deleted: Vec<(KeyHash, Accepted)>) -> Result<(), Fault> {
+/// A delete that comes late may have taken a record that a newer run has written since, or have come before it: nobody
+/// knows what is there, so the record stays known by its identifier, in a version that matches nothing (`deleted`).
+pub async fn commit(
+    store: &dyn StateStore,
+    header: &BatchHeader,
+    writes: Vec<(KeyHash, EntryWrite)>,
+    deleted: Vec<(KeyHash, Accepted)>,
+) -> Result<(), Fault> {
     if writes.is_empty() {
         return Ok(());
     }
@@ -51,7 +57,9 @@ pub async fn commit(store: &dyn StateStore, header: &BatchHeader, writes: Vec<(K
             true => Vec::new(),
             false => writes.iter().filter(|(_, write)| !matches!(write, EntryWrite::Removed)).cloned().collect(),
         };
-        late.extend(deleted.into_iter().map(|(hash, accepted)| (hash, EntryWrite::Accepted { accepted, clear_failure: false })));
+        late.extend(
+            deleted.into_iter().map(|(hash, accepted)| (hash, EntryWrite::Accepted { accepted, clear_failure: false })),
+        );
         if !late.is_empty() {
             store.commit(&header.sync, bits, late).await?;
         }
@@ -78,10 +86,13 @@ pub async fn read_in_full(store: &dyn StateStore, sync: &str) -> Result<(), Faul
             return Ok(());
         }
     }
-    Err(Fault::new(Code::StateUnusable, format!("The head of `{sync}` changed {MAX_ATTEMPTS} times while a full read was to be asked for.")))
+    Err(Fault::new(
+        Code::StateUnusable,
+        format!("The head of `{sync}` changed {MAX_ATTEMPTS} times while a full read was to be asked for."),
+    ))
 }
 
-/// Forgets failure that is over without anything being sent, and the dead letters that tell of it.
+/// Forgets failures that are over without anything being sent, and the dead letters that tell of it.
 pub async fn forget(store: &dyn StateStore, sync: &str, bits: u8, records: &[(KeyHash, Forget)]) -> Result<(), Fault> {
     if records.is_empty() {
         return Ok(());
@@ -97,7 +108,12 @@ pub async fn forget(store: &dyn StateStore, sync: &str, bits: u8, records: &[(Ke
 
 /// Notes that the version which the destination has of these records is not known. After that their doubts can be
 /// forgotten: whatever becomes of the records in this run, the next version of them is sent.
-pub async fn mark_unknown(store: &dyn StateStore, sync: &str, bits: u8, records: &[(KeyHash, Accepted)]) -> Result<(), Fault> {
+pub async fn mark_unknown(
+    store: &dyn StateStore,
+    sync: &str,
+    bits: u8,
+    records: &[(KeyHash, Accepted)],
+) -> Result<(), Fault> {
     if records.is_empty() {
         return Ok(());
     }
@@ -114,34 +130,58 @@ pub async fn release(store: &dyn StateStore, sync: &str, hashes: &[KeyHash]) -> 
     let chosen: BTreeSet<&KeyHash> = hashes.iter().collect();
     let stored = store.buckets(sync, bits, &buckets).await?;
     let troubled = stored.into_iter().flat_map(|b| b.entries).filter(|(hash, _)| chosen.contains(hash));
-    let over = |(hash, entry): (KeyHash, StoredEntry)| Some((hash, EntryWrite::Failure(DeliveryFailure { next_retry: Millis(0), ..entry.failure? })));
+    let over = |(hash, entry): (KeyHash, StoredEntry)| {
+        Some((hash, EntryWrite::Failure(DeliveryFailure { next_retry: Millis(0), ..entry.failure? })))
+    };
     store.commit(sync, bits, troubled.filter_map(over).collect()).await?;
     digests::invalidate(store, sync, bits, &buckets).await?;
     read_in_full(store, sync).await
 }
 
-/// Has records sent by the next run, whatever was accepted before. What is appended is not sent again while it is known, so
-/// it is not known any more.
-pub async fn unlearn(store: &dyn StateStore, sync: &str, bits: u8, mode: Option<Mode>, entries: Vec<(KeyHash, StoredEntry)>) -> Result<(), Fault> {
+/// Has records sent by the next run, whatever was accepted before. What is appended is not sent again while it is
+/// known, so it is not known any more.
+pub async fn unlearn(
+    store: &dyn StateStore,
+    sync: &str,
+    bits: u8,
+    mode: Option<Mode>,
+    entries: Vec<(KeyHash, StoredEntry)>,
+) -> Result<(), Fault> {
     let mut writes = Vec::new();
     for (hash, StoredEntry { accepted, failure }) in entries {
         writes.extend(accepted.map(|accepted| match mode {
             Some(Mode::Append) => (hash, EntryWrite::Removed),
-            _ => (hash, EntryWrite::Accepted { accepted: Accepted { checksum: UNKNOWN, ..accepted }, clear_failure: false }),
+            _ => (
+                hash,
+                EntryWrite::Accepted { accepted: Accepted { checksum: UNKNOWN, ..accepted }, clear_failure: false },
+            ),
         }));
-        writes.extend(failure.map(|failure| (hash, EntryWrite::Failure(DeliveryFailure { next_retry: Millis(0), ..failure }))));
+        writes.extend(
+            failure.map(|failure| (hash, EntryWrite::Failure(DeliveryFailure { next_retry: Millis(0), ..failure }))),
+        );
     }
     store.commit(sync, bits, writes).await.map(drop)
 }
 
 /// Forgets all that is known of records.
-pub async fn remove(store: &dyn StateStore, sync: &str, bits: u8, entries: Vec<(KeyHash, StoredEntry)>) -> Result<(), Fault> {
-    let writes = entries.into_iter().flat_map(|(hash, _)| [(hash, EntryWrite::Removed), (hash, EntryWrite::ClearFailure)]);
+pub async fn remove(
+    store: &dyn StateStore,
+    sync: &str,
+    bits: u8,
+    entries: Vec<(KeyHash, StoredEntry)>,
+) -> Result<(), Fault> {
+    let writes =
+        entries.into_iter().flat_map(|(hash, _)| [(hash, EntryWrite::Removed), (hash, EntryWrite::ClearFailure)]);
     store.commit(sync, bits, writes.collect()).await.map(drop)
 }
 
 /// Writes what is known of records into the state of another name.
-pub async fn carry_over(store: &dyn StateStore, name: &str, bits: u8, entries: Vec<(KeyHash, StoredEntry)>) -> Result<(), Fault> {
+pub async fn carry_over(
+    store: &dyn StateStore,
+    name: &str,
+    bits: u8,
+    entries: Vec<(KeyHash, StoredEntry)>,
+) -> Result<(), Fault> {
     let writes = entries.into_iter().flat_map(|(hash, entry)| {
         let accepted = entry.accepted.map(|accepted| EntryWrite::Accepted { accepted, clear_failure: false });
         accepted.into_iter().chain(entry.failure.map(EntryWrite::Failure)).map(move |write| (hash, write))

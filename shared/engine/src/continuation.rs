@@ -16,7 +16,10 @@ use crate::started::{Continuation, Started};
 pub async fn resume(context: &Context, rest: &Continuation) -> Result<Started, Fault> {
     let sync = &context.sync.name;
     let Some(run) = context.store.run(sync, &rest.run).await? else {
-        return Err(Fault::new(Code::NotFound, format!("Run {} of sync `{sync}`, which was to be gone on with, is not known.", rest.run)));
+        return Err(Fault::new(
+            Code::NotFound,
+            format!("Run {} of sync `{sync}`, which was to be gone on with, is not known.", rest.run),
+        ));
     };
     if run.status.is_closed() || context.store.head(sync).await?.generation != rest.generation {
         return Ok(Started::Running(run));
@@ -60,7 +63,8 @@ fn time_is_over(context: &Context) -> bool {
 }
 
 async fn messages(context: &Context, run: &str, part: u32) -> Result<Vec<Message>, Fault> {
-    let gone = |what: &str| Fault::new(Code::QueueUnusable, format!("Part {part} of the stored plan of run {run} {what}."));
+    let gone =
+        |what: &str| Fault::new(Code::QueueUnusable, format!("Part {part} of the stored plan of run {run} {what}."));
     let store = context.plan_store.as_deref().ok_or_else(|| gone("cannot be read: this process has no shelf"))?;
     let bytes: Bytes = store.get(run, part).await?.ok_or_else(|| gone("is gone"))?;
     Message::read_all(&bytes).ok_or_else(|| gone("is damaged"))

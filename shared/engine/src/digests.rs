@@ -14,7 +14,14 @@ const MAX_ATTEMPTS: u32 = 20;
 
 /// Clears the digests of `touched` and notes those of `agreed`, page by page. `manifest` is as it was before
 /// the buckets were read: a page that someone wrote since keeps its digests and only loses the touched ones.
-pub async fn update(store: &dyn StateStore, sync: &str, bits: u8, manifest: &[ManifestPage], touched: &[u32], agreed: &[(u32, u64)]) -> Result<(), Fault> {
+pub async fn update(
+    store: &dyn StateStore,
+    sync: &str,
+    bits: u8,
+    manifest: &[ManifestPage],
+    touched: &[u32],
+    agreed: &[(u32, u64)],
+) -> Result<(), Fault> {
     let mut changes: BTreeMap<u32, Vec<(usize, u64)>> = BTreeMap::new();
     let cleared = touched.iter().map(|bucket| (*bucket, CLEARED));
     for (bucket, digest) in cleared.chain(agreed.iter().copied()) {
@@ -23,13 +30,14 @@ pub async fn update(store: &dyn StateStore, sync: &str, bits: u8, manifest: &[Ma
     }
     for (number, changes) in changes {
         let Some(mut page) = manifest.get(number as usize).cloned() else { continue };
-        // Written even where nothing changes: the raised version tells a plan that read this page before that it may no longer
-        // note what it found to agree.
+        // Written even where nothing changes: the raised version tells a plan that read this page before that it may no
+        // longer note what it found to agree.
         changes.iter().for_each(|(position, digest)| page.digests[*position] = *digest);
         let durable = changes.iter().any(|(_, digest)| *digest == CLEARED);
         if !store.put_page(sync, bits, &page, durable).await? {
             // Someone cleared digests here since: what we found to agree may no longer.
-            let positions: Vec<usize> = changes.iter().filter(|(_, digest)| *digest == CLEARED).map(|(position, _)| *position).collect();
+            let positions: Vec<usize> =
+                changes.iter().filter(|(_, digest)| *digest == CLEARED).map(|(position, _)| *position).collect();
             invalidate_positions(store, sync, bits, number, &positions).await?;
         }
     }
@@ -49,7 +57,13 @@ pub async fn invalidate(store: &dyn StateStore, sync: &str, bits: u8, buckets: &
     Ok(())
 }
 
-async fn invalidate_positions(store: &dyn StateStore, sync: &str, bits: u8, number: u32, positions: &[usize]) -> Result<(), Fault> {
+async fn invalidate_positions(
+    store: &dyn StateStore,
+    sync: &str,
+    bits: u8,
+    number: u32,
+    positions: &[usize],
+) -> Result<(), Fault> {
     if positions.is_empty() {
         return Ok(());
     }
@@ -60,5 +74,8 @@ async fn invalidate_positions(store: &dyn StateStore, sync: &str, bits: u8, numb
             return Ok(());
         }
     }
-    Err(Fault::new(Code::StateUnusable, format!("Page {number} of the manifest of `{sync}` changed {MAX_ATTEMPTS} times while it was to be cleared.")))
+    Err(Fault::new(
+        Code::StateUnusable,
+        format!("Page {number} of the manifest of `{sync}` changed {MAX_ATTEMPTS} times while it was to be cleared."),
+    ))
 }

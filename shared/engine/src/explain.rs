@@ -49,21 +49,28 @@ pub struct FieldDifference {
     pub here: String,
 }
 
-/// Explains the record whose key columns, as text, are `key` (in the order of the model's key), or whose key is shown as `shown`.
+/// Explains the record whose key columns, as text, are `key` (in the order of the model's key), or whose key is shown
+/// as `shown`.
 pub async fn explain(engine: &Engine, key: &[String], shown: &str) -> Result<Explained, Fault> {
     let (sync, store) = (&engine.sync, engine.store.as_ref());
     let wrong_count = || {
-        let what =
-            format!("The key of `{}` has {} columns ({}), and {} values were given.", sync.name, sync.model.key.len(), sync.model.key.join(", "), key.len());
-        Fault::new(Code::NotFound, what).with_next("give the values in this order, separated by commas, or as a JSON array")
+        let what = format!(
+            "The key of `{}` has {} columns ({}), and {} values were given.",
+            sync.name,
+            sync.model.key.len(),
+            sync.model.key.join(", "),
+            key.len()
+        );
+        Fault::new(Code::NotFound, what)
+            .with_next("give the values in this order, separated by commas, or as a JSON array")
     };
     let only = RowFilter::Key(sync.model.key.iter().cloned().zip(key.iter().cloned()).collect());
     let whole = key.len() == sync.model.key.len();
     let mut model = read(engine, whole.then_some(only)).await?;
     let mut place = model.entries.first().filter(|_| whole).map(|_| 0);
     if place.is_none() && (model.invalid == 0 || !whole) {
-        // A database writes some values otherwise than we do (1.50, times, bytes), and a value may hold a comma: then the key is
-        // looked for as we show it.
+        // A database writes some values otherwise than we do (1.50, times, bytes), and a value may hold a comma: then
+        // the key is looked for as we show it.
         if whole {
             model = read(engine, None).await?;
         }
@@ -72,12 +79,22 @@ pub async fn explain(engine: &Engine, key: &[String], shown: &str) -> Result<Exp
             return Err(wrong_count());
         }
     }
-    let mut out = Explained { hash: None, rows: model.rows, record: None, invalid: None, differs: None, stored: None, verdict: String::new() };
+    let mut out = Explained {
+        hash: None,
+        rows: model.rows,
+        record: None,
+        invalid: None,
+        differs: None,
+        stored: None,
+        verdict: String::new(),
+    };
     out.invalid = model.invalid_first.first().map(|i| i.why.clone());
     let Some(entry) = place.and_then(|at| model.entries.get(at)).copied() else {
         out.rows = 0;
         out.verdict = match sync.mode {
-            Mode::Mirror => "The model has no row with this key. If it was sent before, the next run deletes it.".into(),
+            Mode::Mirror => {
+                "The model has no row with this key. If it was sent before, the next run deletes it.".into()
+            }
             mode => format!("The model has no row with this key. In mode {mode} what was sent before stays as it is."),
         };
         return Ok(out);
@@ -86,18 +103,27 @@ pub async fn explain(engine: &Engine, key: &[String], shown: &str) -> Result<Exp
     out.hash = Some(entry.hash);
     let head = store.head(&sync.name).await?;
     let bucket = store.buckets(&sync.name, head.bucket_bits, &[entry.hash.bucket(head.bucket_bits)]).await?;
-    out.stored = bucket.into_iter().flat_map(|b| b.entries).find(|(hash, _)| *hash == entry.hash).map(|(_, stored)| stored);
+    out.stored =
+        bucket.into_iter().flat_map(|b| b.entries).find(|(hash, _)| *hash == entry.hash).map(|(_, stored)| stored);
     match entry.kind() {
-        EntryKind::Invalid => out.verdict = "The record is invalid: it is not sent, and what was sent before stays as it is.".into(),
-        EntryKind::Outside => out.verdict = format!("The key is outside the rollout of {} percent: it is not sent.", sync.rollout.percent),
+        EntryKind::Invalid => {
+            out.verdict = "The record is invalid: it is not sent, and what was sent before stays as it is.".into()
+        }
+        EntryKind::Outside => {
+            out.verdict = format!("The key is outside the rollout of {} percent: it is not sent.", sync.rollout.percent)
+        }
         _ => {
             let in_doubt = InDoubtSet::new(&store.in_doubt(&sync.name).await?.notes);
             let wanted = Candidate { checksum: entry.checksum, in_doubt: in_doubt.contains(&entry.hash) };
             let change = decide(sync.mode, wanted, out.stored.as_ref(), engine.clock.now());
             out.verdict = sentence(change, &wanted, out.stored.as_ref());
-            if let Some(cursor) = sync.model.cursor.as_ref().filter(|_| matches!(change, Change::Added | Change::Changed)) {
-                out.verdict +=
-                    &format!(" The sync reads by `{}`: a row that is older than the last read is seen by the next full one.", cursor.settings().column);
+            if let Some(cursor) =
+                sync.model.cursor.as_ref().filter(|_| matches!(change, Change::Added | Change::Changed))
+            {
+                out.verdict += &format!(
+                    " The sync reads by `{}`: a row that is older than the last read is seen by the next full one.",
+                    cursor.settings().column
+                );
             }
             let record = model.spool.read(&entry.hash, entry.offset(), entry.len as usize)?.to_vec();
             let (_, fields) = split(&record);
@@ -134,7 +160,9 @@ fn sentence(change: Change, wanted: &Candidate, stored: Option<&Stored>) -> Stri
     match change {
         Change::Unchanged => "The destination accepted exactly this version: nothing would be sent.".into(),
         Change::Held => {
-            let until = failure.map(|t| format!("{} ({}), held until {}", t.code, t.failures, t.next_retry)).unwrap_or_default();
+            let until = failure
+                .map(|t| format!("{} ({}), held until {}", t.code, t.failures, t.next_retry))
+                .unwrap_or_default();
             format!(
                 "The destination refused this version before: {until}. It is sent again then, or when the row changes, or after `sluice dead-letters retry`."
             )
@@ -149,21 +177,37 @@ fn sentence(change: Change, wanted: &Candidate, stored: Option<&Stored>) -> Stri
 
 /// For each spooled record the fields in which the destination differs from it; `None` for one that the
 /// destination does not have. `Ok(None)`: the destination cannot be read.
-pub async fn differences(engine: &Engine, layout: &Layout, records: &[Vec<u8>]) -> Result<Option<Vec<Option<Vec<FieldDifference>>>>, Fault> {
+pub async fn differences(
+    engine: &Engine,
+    layout: &Layout,
+    records: &[Vec<u8>],
+) -> Result<Option<Vec<Option<Vec<FieldDifference>>>>, Fault> {
     let identifiers: Vec<Vec<u8>> = records.iter().map(|r| layout.identifier_cells(split(r).1)).collect();
     let Some(there) = engine.destination.read(layout, &identifiers).await? else { return Ok(None) };
     let compare = |record: &Vec<u8>, there: Option<Vec<u8>>| {
         let (here, there) = (engine.destination.as_stored(layout, split(record).1), there?);
         let differing = differing(layout, Cells(&here), Cells(&there));
-        Some(differing.map(|(f, here, there)| FieldDifference { field: f.name.clone(), there: there.to_text().into(), here: here.to_text().into() }).collect())
+        Some(
+            differing
+                .map(|(f, here, there)| FieldDifference {
+                    field: f.name.clone(),
+                    there: there.to_text().into(),
+                    here: here.to_text().into(),
+                })
+                .collect(),
+        )
     };
-    let mut found: Vec<Option<Vec<FieldDifference>>> = records.iter().zip(there).map(|(record, there)| compare(record, there)).collect();
-    let differ: Vec<usize> = (0..found.len()).filter(|at| found[*at].as_ref().is_some_and(|fields| !fields.is_empty())).collect();
+    let mut found: Vec<Option<Vec<FieldDifference>>> =
+        records.iter().zip(there).map(|(record, there)| compare(record, there)).collect();
+    let differ: Vec<usize> =
+        (0..found.len()).filter(|at| found[*at].as_ref().is_some_and(|fields| !fields.is_empty())).collect();
     let asked: Vec<Vec<u8>> = differ.iter().map(|at| split(&records[*at]).1.bytes().to_vec()).collect();
     // Some values are only spelt otherwise there.
     let agrees = if asked.is_empty() { None } else { engine.destination.agrees(layout, &asked).await? };
     for (at, agrees) in differ.into_iter().zip(agrees.into_iter().flatten()) {
-        let same = |d: &FieldDifference| layout.fields().iter().zip(&agrees).any(|(field, same)| field.name == d.field && *same);
+        let same = |d: &FieldDifference| {
+            layout.fields().iter().zip(&agrees).any(|(field, same)| field.name == d.field && *same)
+        };
         found[at].iter_mut().for_each(|fields| fields.retain(|d| !same(d)));
     }
     Ok(Some(found))

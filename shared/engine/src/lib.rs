@@ -3,12 +3,13 @@
 //! One direction, two halves around the queue:
 //!
 //! ```text
-//! run ─► plan: acquire ─ prepare ─ extract ─ diff ─ guards │ digests ─ enqueue ─► queue ─► deliver: claim ─ send ─ record ─► commit ─► close
-//!                        nothing is written before this line │
+//! run ─► plan: acquire ─ prepare ─ extract ─ diff ─ guards ║ digests ─ enqueue ─► queue
+//!                            nothing is written before ════╝                        │
+//!        close ◄─ commit ◄─ deliver: claim ─ send ─ record ◄────────────────────────┘
 //! ```
 //!
-//! - [`run`] puts the first half in order; [`plan`] is what it does, [`started`] what is asked and answered, [`continuation`] how
-//!   a run goes on whose batches did not all fit into one process.
+//! - [`run`] puts the first half in order; [`plan`] is what it does, [`started`] what is asked and answered,
+//!   [`continuation`] how a run goes on whose batches did not all fit into one process.
 //! - [`deliver`] is the second half: one message, from fence to settling.
 //! - [`commit`] moves checksums, [`digests`] what vouches for them, [`close`] ends a run.
 //! - For people: [`report`] and [`explain`], [`state`] (show, resend, forget), [`notify`] (alerts), [`progress`].
@@ -95,8 +96,8 @@ pub struct Settings {
     pub claim: Duration,
     /// The rate that holds instead of the destination's own.
     pub rate: Option<RateLimit>,
-    /// A writer waits this long for a request slot; a message whose slot is further away goes back to the queue. So does
-    /// what is left of a message after this long.
+    /// A writer waits this long for a request slot; a message whose slot is further away goes back to the queue. So
+    /// does what is left of a message after this long.
     pub patience: Duration,
     /// Requests whose records one message holds, at most. More of them cost less; a writer that dies in the middle of a
     /// message leaves more that is sent again.

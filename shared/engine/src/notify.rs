@@ -1,8 +1,9 @@
-//! Tells people of a sync's problems after a run, and on AWS from time to time while none runs. What is told is decided in
-//! `domain::alert`; here it is looked up what was told before, told anew, and kept.
+//! Tells people of a sync's problems after a run, and on AWS from time to time while none runs. What is told is decided
+//! in `domain::alert`; here it is looked up what was told before, told anew, and kept.
 //!
-//! What was told is kept with the run and not in the head: telling takes a while, and a head that changes under the next
-//! run would end it. It is kept after it was told, so a process that ends in between tells it twice, never not at all.
+//! What was told is kept with the run and not in the head: telling takes a while, and a head that changes under the
+//! next run would end it. It is kept after it was told, so a process that ends in between tells it twice, never not at
+//! all.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -56,12 +57,16 @@ pub struct AlertContext<'a> {
 }
 
 impl AlertContext<'_> {
-    /// True when a watch has something to tell that nobody else is telling. Opens nobody: their secrets are asked for only
-    /// when there is something to say.
+    /// True when a watch has something to tell that nobody else is telling. Opens nobody: their secrets are asked for
+    /// only when there is something to say.
     pub fn has_news(&self, settings: &Alerts, stack: &str) -> bool {
         let settled = self.run.ended.is_some_and(|ended| self.now.since(ended) >= SETTLED_AFTER);
         let before = self.known_before();
-        settled && settings.channels().iter().any(|channel| self.decide(&before, &channel.name(), settings, Some(stack)).alert.is_some())
+        settled
+            && settings
+                .channels()
+                .iter()
+                .any(|channel| self.decide(&before, &channel.name(), settings, Some(stack)).alert.is_some())
     }
 
     /// By the name of who was told. The run itself, when it is told of again, knows best.
@@ -69,10 +74,25 @@ impl AlertContext<'_> {
         self.runs.iter().filter(|old| old.id <= self.run.id).find_map(|old| old.alerted.clone()).unwrap_or_default()
     }
 
-    fn decide(&self, before: &BTreeMap<String, Vec<KnownProblem>>, name: &str, settings: &Alerts, stack: Option<&str>) -> AlertDecision {
+    fn decide(
+        &self,
+        before: &BTreeMap<String, Vec<KnownProblem>>,
+        name: &str,
+        settings: &Alerts,
+        stack: Option<&str>,
+    ) -> AlertDecision {
         let before = before.get(name).map(Vec::as_slice).unwrap_or_default();
         let Self { run, head, seen, now, .. } = *self;
-        decide(&AlertInput { run, delivered: head.delivered, seen, records: head.records, before, settings, stack, now })
+        decide(&AlertInput {
+            run,
+            delivered: head.delivered,
+            seen,
+            records: head.records,
+            before,
+            settings,
+            stack,
+            now,
+        })
     }
 }
 
@@ -102,7 +122,8 @@ async fn alert_of(alerting: &Alerting, run: &Run, seen: Option<&SyncHealth>) {
 pub async fn replaced_by(store: &dyn StateStore, run: &Run) -> Option<Run> {
     let runs = store.runs(&run.sync, LOOK_BACK).await.ok()?;
     let before = runs.into_iter().find(|old| old.id < run.id && old.status != Status::Skipped)?;
-    let stalled = before.fault.as_ref().is_some_and(|fault| fault.code == Code::Stalled) && before.ended >= Some(run.started);
+    let stalled =
+        before.fault.as_ref().is_some_and(|fault| fault.code == Code::Stalled) && before.ended >= Some(run.started);
     (stalled && before.status == Status::Incomplete).then_some(before)
 }
 
@@ -115,7 +136,9 @@ async fn try_to_alert(alerting: &Alerting, run: &Run, seen: Option<&SyncHealth>)
     for notifier in &alerting.notifiers {
         let decision = known.decide(&before, notifier.name(), &alerting.settings, alerting.stack.as_deref());
         let told = match &decision.alert {
-            Some(alert) if !notify(notifier.as_ref(), alert).await => before.get(notifier.name()).cloned().unwrap_or_default(),
+            Some(alert) if !notify(notifier.as_ref(), alert).await => {
+                before.get(notifier.name()).cloned().unwrap_or_default()
+            }
             _ => decision.told,
         };
         if !told.is_empty() {

@@ -47,7 +47,7 @@ pub struct PlanReport {
     pub samples: Vec<Sample>,
     /// Warnings of preflight.
     pub findings: Vec<Finding>,
-    /// What the numbers do not say, a sentence each: keys that are spelt anew, deletes that wait, a cursor's failure.
+    /// What the numbers do not say, a sentence each: keys that are spelt anew, deletes that wait, rows that a cursor cannot place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
@@ -163,16 +163,25 @@ pub async fn explain(engine: &Engine, key: &str) -> Result<ExplainReport, Fault>
         invalid: explained.invalid,
         differs: explained.differs,
         verdict: explained.verdict,
-        stored: accepted.map(|a| AcceptedVersion { checksum: format!("{:016x}", a.checksum), revision: a.revision, record_id: a.record_id.map(Into::into) }),
+        stored: accepted.map(|a| AcceptedVersion {
+            checksum: format!("{:016x}", a.checksum),
+            revision: a.revision,
+            record_id: a.record_id.map(Into::into),
+        }),
         failure,
     })
 }
 
 fn key_values(sync: &Sync, key: &str) -> Result<Vec<String>, Fault> {
     if key.trim_start().starts_with('[') {
-        let values: Vec<serde_json::Value> = serde_json::from_str(key)
-            .map_err(|e| Fault::new(Code::NotFound, format!("The key `{key}` is no JSON array: {e}.")).with_next("write it as '[\"a\", 7]'"))?;
-        return Ok(values.into_iter().map(|v| v.as_str().map(str::to_owned).unwrap_or_else(|| v.to_string())).collect());
+        let values: Vec<serde_json::Value> = serde_json::from_str(key).map_err(|e| {
+            Fault::new(Code::NotFound, format!("The key `{key}` is no JSON array: {e}."))
+                .with_next("write it as '[\"a\", 7]'")
+        })?;
+        return Ok(values
+            .into_iter()
+            .map(|v| v.as_str().map(str::to_owned).unwrap_or_else(|| v.to_string()))
+            .collect());
     }
     if sync.model.key.len() == 1 {
         return Ok(vec![key.to_owned()]);
@@ -193,15 +202,35 @@ async fn samples(engine: &Engine, plan: &mut Plan) -> Result<Vec<Sample>, Fault>
         }
         let layout = &plan.model.layout;
         // A destination that does not answer now spoils the comparison, not the plan.
-        let compared = differences(engine, layout, &records).await.unwrap_or(None).unwrap_or_else(|| vec![None; records.len()]);
+        let compared =
+            differences(engine, layout, &records).await.unwrap_or(None).unwrap_or_else(|| vec![None; records.len()]);
         for (record, differs) in records.iter().zip(compared) {
             let (key, fields) = split(record);
-            let whole = || layout.pairs(fields).map(|(f, v)| FieldDifference { field: f.to_owned(), there: String::new(), here: v.to_text().into() }).collect();
-            out.push(Sample { change: change.to_owned(), key: display_key(key), compared: differs.is_some(), fields: differs.unwrap_or_else(whole) });
+            let whole = || {
+                layout
+                    .pairs(fields)
+                    .map(|(f, v)| FieldDifference {
+                        field: f.to_owned(),
+                        there: String::new(),
+                        here: v.to_text().into(),
+                    })
+                    .collect()
+            };
+            out.push(Sample {
+                change: change.to_owned(),
+                key: display_key(key),
+                compared: differs.is_some(),
+                fields: differs.unwrap_or_else(whole),
+            });
         }
     }
     for gone in plan.difference.removed.iter().take(SAMPLES) {
-        out.push(Sample { change: "removed".to_owned(), key: display_key(Cells(&gone.identifier)), compared: false, fields: vec![] });
+        out.push(Sample {
+            change: "removed".to_owned(),
+            key: display_key(Cells(&gone.identifier)),
+            compared: false,
+            fields: vec![],
+        });
     }
     Ok(out)
 }
@@ -240,7 +269,11 @@ mod tests {
         };
         let json = serde_json::to_value(&report).unwrap();
         // What `--json` promises: every part is there, an absent one as null.
-        assert!(json["failure"].is_null() && json.as_object().unwrap().contains_key("failure") && json["stored"]["record_id"].is_null());
+        assert!(
+            json["failure"].is_null()
+                && json.as_object().unwrap().contains_key("failure")
+                && json["stored"]["record_id"].is_null()
+        );
         assert_eq!(serde_json::from_value::<ExplainReport>(json).unwrap(), report);
         let refused = CheckReport::refused("crm", &Fault::new(Code::SecretMissing, "No."));
         assert!(!refused.ok && refused.findings[0].about == "secret_missing");

@@ -13,7 +13,7 @@ use crate::close::{close_early, close_if_done};
 use crate::deliver::{old_jobs, rate_limiter};
 use crate::plan::acquire::{acquire_head, close_replaced};
 use crate::plan::batcher::{BatchLimits, BatchPlan};
-use crate::plan::diff::Difference;
+use crate::plan::difference::Difference;
 use crate::plan::enqueue::{Enqueued, enqueue};
 use crate::plan::entries::ModelEntry;
 use crate::plan::{Plan, better_bits, plan};
@@ -61,7 +61,9 @@ async fn execute(engine: &Engine, request: &RunRequest, mut head: Head, mut run:
     }
     check_quota(engine, &plan)?;
     if let Some(paused) = paused(engine, &plan).await? {
-        return close_early(store, engine.clock.as_ref(), run, Status::Incomplete, Some(paused)).await.map(Started::Closed);
+        return close_early(store, engine.clock.as_ref(), run, Status::Incomplete, Some(paused))
+            .await
+            .map(Started::Closed);
     }
     check_fence(engine, &run).await?;
     if !plan.shift.place {
@@ -74,7 +76,15 @@ async fn execute(engine: &Engine, request: &RunRequest, mut head: Head, mut run:
     commit::mark_unknown(store, &sync.name, head.bucket_bits, &plan.difference.unknown).await?;
     meaning::name(store, &sync.name, head.bucket_bits, &mut plan).await?;
     meaning::take_over(engine, &mut head, &run, &plan).await?;
-    digests::update(store, &sync.name, head.bucket_bits, &plan.manifest, &plan.difference.dirty, &plan.difference.clean).await?;
+    digests::update(
+        store,
+        &sync.name,
+        head.bucket_bits,
+        &plan.manifest,
+        &plan.difference.dirty,
+        &plan.difference.clean,
+    )
+    .await?;
     // From here on the state itself says which versions nobody knows. Where a lock keeps others out, no writer is left.
     let gone = if engine.settings.stall.is_zero() { Millis(i64::MAX) } else { engine.clock.now() };
     if plan.full {
@@ -106,7 +116,8 @@ async fn execute(engine: &Engine, request: &RunRequest, mut head: Head, mut run:
             Ok(Started::closed(close_if_done(engine, &run.id, progress).await?, run))
         }
         Enqueued::Deferred { batches, parts } => {
-            let rest = Continuation { run: run.id.clone(), generation: run.generation, batches, parts, part: 0, skip: 0 };
+            let rest =
+                Continuation { run: run.id.clone(), generation: run.generation, batches, parts, part: 0, skip: 0 };
             Ok(Started::Deferred(run, rest))
         }
     }
@@ -141,12 +152,18 @@ async fn check_guards(engine: &Engine, request: &RunRequest, plan: &Plan, run: &
     let hash = &plan.difference.hash;
     let fault = match &request.approve {
         Some(approved) if approved == hash => return Ok(None),
-        Some(approved) => Fault::new(Code::PlanChanged, format!("Plan {approved} was approved, but the plan now is {hash}: nothing was sent.")),
+        Some(approved) => Fault::new(
+            Code::PlanChanged,
+            format!("Plan {approved} was approved, but the plan now is {hash}: nothing was sent."),
+        ),
         None if plan.tripped.is_empty() => return Ok(None),
         None => {
             let reasons: Vec<_> = plan.tripped.iter().map(|t| format!("\n  - {}: {}", t.guard, t.why)).collect();
             let what = format!("A guard of sync `{}` stopped the run; nothing was sent:{}", run.sync, reasons.concat());
-            let next = format!("look at it with `sluice plan {0}`; if the change is meant: `sluice run {0} --approve {hash}`", run.sync);
+            let next = format!(
+                "look at it with `sluice plan {0}`; if the change is meant: `sluice run {0} --approve {hash}`",
+                run.sync
+            );
             Fault::new(Code::GuardTripped, what).with_next(next)
         }
     };
@@ -160,7 +177,8 @@ const MAX_PAUSE_AT_START: Duration = Duration::from_secs(120);
 fn check_quota(engine: &Engine, plan: &Plan) -> Result<(), Fault> {
     match plan.findings.iter().find(|f| f.is_error()) {
         Some(finding) => {
-            Err(Fault::new(Code::DestinationLimit, format!("Sync `{}` sent nothing: {finding}.", engine.sync.name)).with_next(finding.fix.clone()))
+            Err(Fault::new(Code::DestinationLimit, format!("Sync `{}` sent nothing: {finding}.", engine.sync.name))
+                .with_next(finding.fix.clone()))
         }
         None => Ok(()),
     }
@@ -179,7 +197,9 @@ async fn paused(engine: &Engine, plan: &Plan) -> Result<Option<Fault>, Fault> {
     let turns = domain::limiter::turns(rate);
     // Further ahead than any pause: that is no pause but a clock that was ahead.
     match next.since(now) {
-        wait if wait > MAX_PAUSE_AT_START + turns && wait <= MAX_RETRY_AFTER + turns => Ok(Some(rate_limiter::paused(connection, next))),
+        wait if wait > MAX_PAUSE_AT_START + turns && wait <= MAX_RETRY_AFTER + turns => {
+            Ok(Some(rate_limiter::paused(connection, next)))
+        }
         _ => Ok(None),
     }
 }

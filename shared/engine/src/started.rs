@@ -19,8 +19,8 @@ pub struct RunRequest {
 /// How far the first half of a run came.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Started {
-    /// The run is closed, by this call: there was nothing to send, a guard tripped, or a fault ended it, which is then in
-    /// the run.
+    /// The run is closed, by this call: there was nothing to send, a guard tripped, or a fault ended it, which is then
+    /// in the run.
     Closed(Run),
     /// All is enqueued, or the run was ended elsewhere: writers close it, or have. This is the run as last seen.
     Running(Run),

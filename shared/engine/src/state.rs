@@ -1,8 +1,8 @@
-//! What a person may ask of a sync's state: to be shown, to have records sent anew, to be told that a place is the same, to be
-//! forgotten, to go by another name. Works on any store; nothing is sent.
+//! What a person may ask of a sync's state: to be shown, to have records sent anew, to be told that a place is the
+//! same, to be forgotten, to go by another name. Works on any store; nothing is sent.
 //!
-//! Each raises the generation first: a message that is still in a queue stays without effect, and a run that begins meanwhile
-//! is not in the way. While a run is active nothing is changed.
+//! Each raises the generation first: a message that is still in a queue stays without effect, and a run that begins
+//! meanwhile is not in the way. While a run is active nothing is changed.
 
 use domain::bucket::StoredEntry;
 use domain::clock::Millis;
@@ -13,7 +13,7 @@ use domain::meaning::Meaning;
 use domain::ports::StateStore;
 use serde::Serialize;
 
-use crate::plan::diff::UNKNOWN;
+use crate::plan::difference::UNKNOWN;
 use crate::{commit, digests};
 
 /// Buckets that are read at once.
@@ -111,7 +111,8 @@ pub async fn forget(store: &dyn StateStore, sync: &str) -> Result<u64, Fault> {
         commit::remove(store, sync, bits, entries).await
     })
     .await?;
-    let letters: Vec<KeyHash> = store.dead_letters(sync, LETTERS).await?.into_iter().map(|letter| letter.hash).collect();
+    let letters: Vec<KeyHash> =
+        store.dead_letters(sync, LETTERS).await?.into_iter().map(|letter| letter.hash).collect();
     store.remove_dead_letters(sync, &letters).await?;
     // Notes of writers are about what is forgotten.
     let noted = store.in_doubt(sync).await?;
@@ -124,14 +125,22 @@ pub async fn rename(store: &dyn StateStore, sync: &str, name: &str) -> Result<u6
     let there = store.head(name).await?;
     if there.meaning.is_some() || there.active.is_some() || there.last_full.is_some() || there.records > 0 {
         let what = format!("`{name}` has a state of its own, which would be lost.");
-        return Err(Fault::new(Code::StateUnusable, what).with_next(format!("`sluice state show {name}` shows it; `sluice state forget {name}` gives it up")));
+        return Err(Fault::new(Code::StateUnusable, what)
+            .with_next(format!("`sluice state show {name}` shows it; `sluice state forget {name}` gives it up")));
     }
     if !store.in_doubt(sync).await?.notes.is_empty() {
         let what = format!("A run of `{sync}` was cut off, and which records it had delivered is not known yet.");
-        return Err(Fault::new(Code::StateUnusable, what).with_next(format!("run `{sync}` once under its old name, then rename it")));
+        return Err(Fault::new(Code::StateUnusable, what)
+            .with_next(format!("run `{sync}` once under its old name, then rename it")));
     }
     let head = take(store, sync, |_| {}).await?;
-    let moved = Head { version: there.version, generation: there.generation + 1, active: None, last_full: None, ..head.clone() };
+    let moved = Head {
+        version: there.version,
+        generation: there.generation + 1,
+        active: None,
+        last_full: None,
+        ..head.clone()
+    };
     if !store.put_head(name, &Head { must_read_full: Some(moved.generation), ..moved }).await? {
         return Err(Fault::new(Code::RunActive, format!("The state of `{name}` is being written.")));
     }
@@ -157,13 +166,18 @@ fn fresh(head: &Head) -> Head {
 async fn take(store: &dyn StateStore, sync: &str, change: impl FnOnce(&mut Head)) -> Result<Head, Fault> {
     let mut head = store.head(sync).await?;
     if let Some(active) = &head.active {
-        let what = format!("Run {} of sync `{sync}` is active, or was cut off: its state is not changed now.", active.run);
-        return Err(Fault::new(Code::RunActive, what).with_next("wait until it is over; one that was cut off is closed by the next run"));
+        let what =
+            format!("Run {} of sync `{sync}` is active, or was cut off: its state is not changed now.", active.run);
+        return Err(Fault::new(Code::RunActive, what)
+            .with_next("wait until it is over; one that was cut off is closed by the next run"));
     }
     head.generation += 1;
     change(&mut head);
     if !store.put_head(sync, &head).await? {
-        return Err(Fault::new(Code::RunActive, format!("A run of sync `{sync}` began meanwhile; nothing was changed.")));
+        return Err(Fault::new(
+            Code::RunActive,
+            format!("A run of sync `{sync}` began meanwhile; nothing was changed."),
+        ));
     }
     head.version += 1;
     Ok(head)

@@ -26,7 +26,12 @@ pub fn find(name: &str) -> Option<&'static WarehouseEntry> {
 }
 
 /// Opens the connection `name`; relative paths begin at `folder`. Does not connect yet.
-pub async fn open(name: &str, connection: &Connection, folder: &Path, secrets: &dyn SecretSource) -> Result<Arc<dyn Warehouse>, Fault> {
+pub async fn open(
+    name: &str,
+    connection: &Connection,
+    folder: &Path,
+    secrets: &dyn SecretSource,
+) -> Result<Arc<dyn Warehouse>, Fault> {
     let known: Vec<&str> = REGISTRY.iter().map(|e| e.name).collect();
     let entry = find(&connection.kind).ok_or_else(|| unknown_kind(name, &connection.kind, "warehouse", &known))?;
     (entry.open)(OpenArgs { name, config: &connection.config, folder, secrets }).await

@@ -77,7 +77,9 @@ fn skip(sql: &str, at: usize, dialect: Dialect) -> usize {
         '\'' | '"' => quoted(rest, first, false),
         '`' if dialect == Dialect::Sqlite => quoted(rest, '`', false),
         '[' if dialect == Dialect::Sqlite => rest.find(']').map(|i| i + 1),
-        'e' | 'E' if dialect == Dialect::Postgres && rest[1..].starts_with('\'') => quoted(&rest[1..], '\'', true).map(|i| i + 1),
+        'e' | 'E' if dialect == Dialect::Postgres && rest[1..].starts_with('\'') => {
+            quoted(&rest[1..], '\'', true).map(|i| i + 1)
+        }
         '$' if dialect == Dialect::Postgres => dollar(rest),
         c if word(c) => Some(rest.find(|c| !word(c)).unwrap_or(rest.len())),
         c => Some(c.len_utf8()),
@@ -156,7 +158,11 @@ mod tests {
         for (sql, dialect, model) in [
             ("select 1", Sqlite, "select 1"),
             ("select 1 ; \n-- done;\n", Sqlite, "select 1 "),
-            ("-- first\n/* ; */ WITH a as (select ';') select * from a;", Sqlite, "-- first\n/* ; */ WITH a as (select ';') select * from a"),
+            (
+                "-- first\n/* ; */ WITH a as (select ';') select * from a;",
+                Sqlite,
+                "-- first\n/* ; */ WITH a as (select ';') select * from a",
+            ),
             ("select 'it''s;' -- end", Sqlite, "select 'it''s;' -- end"),
             ("select [a;b], `c;d`, \"e;f\" from t;;", Sqlite, "select [a;b], `c;d`, \"e;f\" from t"),
             ("select E'\\';', $$;$$, $x$;$$;$x$ from t;", Postgres, "select E'\\';', $$;$$, $x$;$$;$x$ from t"),

@@ -30,8 +30,12 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use crate::sql::{self, Dialect};
 
 /// SQLite, as the registry lists it.
-pub(crate) const ENTRY: WarehouseEntry =
-    WarehouseEntry { name: "sqlite", about: "an SQLite database file", open, schema: || schemars::schema_for!(SqliteConfig) };
+pub(crate) const ENTRY: WarehouseEntry = WarehouseEntry {
+    name: "sqlite",
+    about: "an SQLite database file",
+    open,
+    schema: || schemars::schema_for!(SqliteConfig),
+};
 
 /// Batches that wait for the reader.
 const MAX_BATCHES_AHEAD: usize = 4;
@@ -74,7 +78,10 @@ impl Warehouse for SqliteWarehouse {
 }
 
 /// Runs what blocks on a thread for such things.
-async fn blocking<T: Send + 'static>(place: &DatabasePlace, work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
+async fn blocking<T: Send + 'static>(
+    place: &DatabasePlace,
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(broken(place, &e.to_string())))
 }
 
@@ -86,7 +93,8 @@ fn describe(file: &SqliteFile, model: &str) -> Result<ModelSchema, Fault> {
     let model = sql::one_statement(model, Dialect::Sqlite).map_err(|why| file.place.failed(why))?;
     let connection = file.open_read_only()?;
     let statement = prepare(file, &connection, &sql::plain(model), model, 0)?;
-    let columns: Vec<_> = statement.column_names().map(|name| Column { name: name.to_owned(), kind: Type::Any }).collect();
+    let columns: Vec<_> =
+        statement.column_names().map(|name| Column { name: name.to_owned(), kind: Type::Any }).collect();
     Ok(ModelSchema { findings: sql::named_twice(&columns), columns, unreadable: Vec::new() })
 }
 
@@ -103,7 +111,9 @@ fn prepare<'c>(
         return Err(file.place.failed("a model can only read, and this SQL writes."));
     }
     if prepared.parameter_count() != parameters {
-        return Err(file.place.failed("the SQL has a parameter (`?`, `:name`, `@name` or `$name`), and a model has none; write the value itself."));
+        return Err(file.place.failed(
+            "the SQL has a parameter (`?`, `:name`, `@name` or `$name`), and a model has none; write the value itself.",
+        ));
     }
     Ok(prepared)
 }
@@ -130,13 +140,17 @@ fn read(file: &SqliteFile, connection: &Connection, query: &Query, sender: &Send
             match rows.next() {
                 Ok(Some(row)) => {
                     for column in 0..columns {
-                        batch.push(row.get_ref(column).map_or(Value::Unreadable("a value that SQLite does not give"), value));
+                        batch.push(
+                            row.get_ref(column).map_or(Value::Unreadable("a value that SQLite does not give"), value),
+                        );
                     }
                 }
                 Ok(None) => break Ok(()),
                 Err(e) => break Err(failed(e)),
             }
-            if batch.is_full() && sender.blocking_send(Sending::Rows(std::mem::replace(&mut batch, RowBatch::new(columns)))).is_err() {
+            if batch.is_full()
+                && sender.blocking_send(Sending::Rows(std::mem::replace(&mut batch, RowBatch::new(columns)))).is_err()
+            {
                 return Ok(());
             }
         }
@@ -168,14 +182,28 @@ fn statement(model: &str, only: Option<&RowFilter>) -> Result<(sql::Statement, V
                 Value::Float(v) => Owned::Real(v),
                 Value::Decimal(v) => v.parse().map_or_else(|_| Owned::Text(v.to_owned()), Owned::Real),
                 Value::Bytes(v) => Owned::Blob(v.to_vec()),
-                v @ (Value::Text(_) | Value::Date(_) | Value::Time(_) | Value::DateTime(_) | Value::Timestamp(_)) => Owned::Text(v.to_text().into_owned()),
-                v => return Err(format!("the cursor `{column}` cannot continue from a value of type {}.", v.type_name())),
+                v @ (Value::Text(_) | Value::Date(_) | Value::Time(_) | Value::DateTime(_) | Value::Timestamp(_)) => {
+                    Owned::Text(v.to_text().into_owned())
+                }
+                v => {
+                    return Err(format!(
+                        "the cursor `{column}` cannot continue from a value of type {}.",
+                        v.type_name()
+                    ));
+                }
             };
             Ok((sql::filtered(model, &format!("{0} >= ?1 or {0} is null", sql::identifier(column))), vec![from]))
         }
         Some(RowFilter::Key(key)) => {
-            let conditions: Vec<_> = key.iter().enumerate().map(|(i, (column, _))| format!("cast({} as text) = ?{}", sql::identifier(column), i + 1)).collect();
-            Ok((sql::filtered(model, &conditions.join(" and ")), key.iter().map(|(_, text)| Owned::Text(text.clone())).collect()))
+            let conditions: Vec<_> = key
+                .iter()
+                .enumerate()
+                .map(|(i, (column, _))| format!("cast({} as text) = ?{}", sql::identifier(column), i + 1))
+                .collect();
+            Ok((
+                sql::filtered(model, &conditions.join(" and ")),
+                key.iter().map(|(_, text)| Owned::Text(text.clone())).collect(),
+            ))
         }
     }
 }
@@ -230,7 +258,8 @@ mod tests {
     fn conditions_are_parameters() {
         let mut cell = Vec::new();
         cells::push(&mut cell, Value::Date(0));
-        let (statement, parameters) = statement("select 1", Some(&RowFilter::From { column: "d".into(), cell })).unwrap();
+        let (statement, parameters) =
+            statement("select 1", Some(&RowFilter::From { column: "d".into(), cell })).unwrap();
         assert!(statement.text.ends_with("where \"d\" >= ?1 or \"d\" is null"), "{}", statement.text);
         assert_eq!(parameters, [Owned::Text("1970-01-01".into())]);
     }
@@ -239,6 +268,10 @@ mod tests {
     fn a_cursor_without_a_value_is_refused() {
         let mut cell = Vec::new();
         cells::push(&mut cell, Value::Null);
-        assert!(statement("select 1", Some(&RowFilter::From { column: "d".into(), cell })).unwrap_err().contains("type null"));
+        assert!(
+            statement("select 1", Some(&RowFilter::From { column: "d".into(), cell }))
+                .unwrap_err()
+                .contains("type null")
+        );
     }
 }

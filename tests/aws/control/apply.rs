@@ -9,21 +9,41 @@ use crate::rig::Rig;
 async fn a_stack_gets_what_the_project_has() {
     let rig = Rig::start().await;
     rig.sync("crm", json!({ "schedule": { "every": "15 minutes" } }));
-    rig.sync("nightly", json!({ "schedule": { "cron": "30 6 * * 1-5", "timezone": "Europe/London", "flexible": "10 minutes" } }));
+    rig.sync(
+        "nightly",
+        json!({ "schedule": { "cron": "30 6 * * 1-5", "timezone": "Europe/London", "flexible": "10 minutes" } }),
+    );
     rig.sync("by-hand", json!({}));
     rig.sync("after-dbt", json!({ "schedule": { "on": { "source": "dbt", "detail_type": "run finished" } } }));
-    rig.sluice(&["apply", "--yes"]).said(0, &["create", "created crm", "created nightly", "every 15m", "on an event of dbt"]);
+    rig.sluice(&["apply", "--yes"])
+        .said(0, &["create", "created crm", "created nightly", "every 15m", "on an event of dbt"]);
 
     let applied = rig.applied().await;
-    assert_eq!(applied.iter().map(|(l, _)| l.sync.as_str()).collect::<Vec<_>>(), ["after-dbt", "by-hand", "crm", "nightly"]);
+    assert_eq!(
+        applied.iter().map(|(l, _)| l.sync.as_str()).collect::<Vec<_>>(),
+        ["after-dbt", "by-hand", "crm", "nightly"]
+    );
     let kept = |name: &str| applied.iter().find(|(l, _)| l.sync == name).unwrap().1.clone();
     assert!(kept("by-hand").is_none() && kept("after-dbt").is_none());
     let crm = kept("crm").unwrap();
-    assert_eq!((crm.timed.expression.as_str(), crm.timed.window_minutes, crm.enabled), ("rate(15 minutes)", None, true));
-    assert_eq!(serde_json::from_str::<serde_json::Value>(&crm.target.input).unwrap(), json!({ "sync": "crm", "tick": "<aws.scheduler.execution-id>" }));
-    assert!(crm.target.function.contains(":function:") && crm.target.role.contains(":role/") && crm.target.dead_letters.contains(":sqs:"));
+    assert_eq!(
+        (crm.timed.expression.as_str(), crm.timed.window_minutes, crm.enabled),
+        ("rate(15 minutes)", None, true)
+    );
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&crm.target.input).unwrap(),
+        json!({ "sync": "crm", "tick": "<aws.scheduler.execution-id>" })
+    );
+    assert!(
+        crm.target.function.contains(":function:")
+            && crm.target.role.contains(":role/")
+            && crm.target.dead_letters.contains(":sqs:")
+    );
     let nightly = kept("nightly").unwrap().timed;
-    assert_eq!((nightly.expression.as_str(), nightly.timezone.as_str(), nightly.window_minutes), ("cron(30 6 ? * 2-6 *)", "Europe/London", Some(10)));
+    assert_eq!(
+        (nightly.expression.as_str(), nightly.timezone.as_str(), nightly.window_minutes),
+        ("cron(30 6 ? * 2-6 *)", "Europe/London", Some(10))
+    );
 
     // What a function starts with is what the project says, secrets still as references.
     let active = rig.definitions.active("crm").await.unwrap().unwrap();
@@ -61,7 +81,11 @@ async fn every_part_that_changes_is_named_and_the_old_version_is_kept() {
     rig.sync("crm", json!({ "schedule": { "every": "2 hours" }, "mode": "append", "rollout": { "percent": 10.0 } }));
     let asked = rig.sluice(&["apply"]);
     asked.said(2, &["mode, schedule, rollout", "every 2h", "unchanged"]).failed(2, &["Add --yes"]);
-    assert_eq!(rig.schedule("crm").await, Some(("rate(1 hour)".into(), true)), "nothing is applied before someone says so");
+    assert_eq!(
+        rig.schedule("crm").await,
+        Some(("rate(1 hour)".into(), true)),
+        "nothing is applied before someone says so"
+    );
     let applied = rig.sluice(&["apply", "--yes", "--json"]).json();
     assert_eq!(applied["changes"][0]["parts"], json!(["mode", "schedule", "rollout"]));
     assert_eq!((&applied["applied"], &applied["changes"][1]["action"]), (&json!(true), &json!("unchanged")));
@@ -118,11 +142,23 @@ async fn one_file_that_is_not_valid_stops_the_whole_apply() {
         (json!({ "schedule": { "cron": "0 9 1 * 1" } }), vec!["`bad`", "cron means either", "leave one of the two"]),
         (json!({ "schedule": { "cron": "0 9 * * *", "timezone": "Mars/Base" } }), vec!["is not a time zone"]),
         (json!({ "destination": { "connection": "hok" } }), vec!["names the connection `hok`", "did you mean `hook`?"]),
-        (json!({ "destination": { "connection": "other" } }), vec!["has no queue and no writer", "add `other` to the destinations"]),
-        (json!({ "destination": { "connection": "file", "object": "customers" } }), vec!["`file` is an SQLite file", "cannot reach", "sluice run"]),
-        (json!({ "destination": { "connection": "crm", "object": "contacts", "options": { "asociations": [] } } }), vec!["destination.options", "asociations"]),
+        (
+            json!({ "destination": { "connection": "other" } }),
+            vec!["has no queue and no writer", "add `other` to the destinations"],
+        ),
+        (
+            json!({ "destination": { "connection": "file", "object": "customers" } }),
+            vec!["`file` is an SQLite file", "cannot reach", "sluice run"],
+        ),
+        (
+            json!({ "destination": { "connection": "crm", "object": "contacts", "options": { "asociations": [] } } }),
+            vec!["destination.options", "asociations"],
+        ),
         (json!({ "mode": "upsrt" }), vec!["bad.yaml", "did you mean `upsert`?"]),
-        (json!({ "mapping": [{ "from": "id", "to": "id", "identifier": true }], "mode": "update" }), vec!["`bad` has mode update"]),
+        (
+            json!({ "mapping": [{ "from": "id", "to": "id", "identifier": true }], "mode": "update" }),
+            vec!["`bad` has mode update"],
+        ),
     ] {
         rig.sync("bad", more);
         rig.sluice(&["apply", "--yes"]).failed(1, &parts);

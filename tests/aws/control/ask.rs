@@ -24,8 +24,10 @@ async fn the_extractor_is_asked_and_its_report_shown() {
     rig.sluice(&["check"]).said(0, &["✓ crm (on the stack control-", "is wide"]);
     assert_eq!(rig.sluice(&["check", "crm", "--json"]).json(), json!([check]));
     // The function's fault is the command's, and tells here what it was called with.
-    rig.sluice(&["explain", "crm", "7,EU"]).failed(1, &[r#"called with {"explain": "7,EU", "sync": "crm"}"#, "model_failed"]);
-    rig.sluice(&["trigger", "crm", "--full", "--approve", "abc123"]).said(0, &["A run of `crm` was asked for", "sluice runs crm --stack"]);
+    rig.sluice(&["explain", "crm", "7,EU"])
+        .failed(1, &[r#"called with {"explain": "7,EU", "sync": "crm"}"#, "model_failed"]);
+    rig.sluice(&["trigger", "crm", "--full", "--approve", "abc123"])
+        .said(0, &["A run of `crm` was asked for", "sluice runs crm --stack"]);
 }
 
 #[tokio::test]
@@ -34,7 +36,8 @@ async fn the_words_of_an_event_are_those_of_the_extractor() {
     let rig = Rig::start().await;
     rig.sync("crm", json!({}));
     rig.sluice(&["apply", "--yes"]).said(0, &[]);
-    rig.sluice(&["plan", "crm", "--full"]).failed(1, &[r#"called with {"dry_run": true, "full": true, "sync": "crm"}"#]);
+    rig.sluice(&["plan", "crm", "--full"])
+        .failed(1, &[r#"called with {"dry_run": true, "full": true, "sync": "crm"}"#]);
     rig.sluice(&["check", "crm"]).said(1, &["✗ crm", r#"{"check": true, "sync": "crm"}"#]);
 }
 
@@ -59,7 +62,8 @@ async fn names_that_nothing_has_are_answered_with_the_nearest() {
     let typo = rig.name.replacen("control", "contrl", 1);
     let near = format!("did you mean `{}", &rig.name[..12]);
     rig.sluice_on(Some(&typo), &["apply"]).failed(1, &["There is no stack", &typo, "of region eu-west-1", &near]);
-    rig.sluice_on(Some("q"), &["runs", "crm-contacts"]).failed(1, &["There is no stack `q`", "check AWS_REGION and AWS_PROFILE"]);
+    rig.sluice_on(Some("q"), &["runs", "crm-contacts"])
+        .failed(1, &["There is no stack `q`", "check AWS_REGION and AWS_PROFILE"]);
     rig.sluice_on(None, &["apply"]).failed(2, &["add --stack NAME"]);
     rig.sluice(&["run", "crm-contacts"]).failed(2, &["sluice trigger crm-contacts --stack"]);
     rig.sluice(&["schema"]).failed(2, &["leave --stack out"]);

@@ -88,7 +88,10 @@ async fn forward(request: Request<Incoming>, counts: Arc<Counts>) -> Result<Resp
         counts.writes.fetch_add(1, Ordering::SeqCst);
         if counts.left.fetch_sub(1, Ordering::SeqCst) <= 0 {
             let denied = r#"{"__type":"AccessDeniedException","message":"The gate is shut"}"#;
-            let answer = Response::builder().status(403).header("x-amzn-errortype", "AccessDeniedException").header("content-type", "application/json");
+            let answer = Response::builder()
+                .status(403)
+                .header("x-amzn-errortype", "AccessDeniedException")
+                .header("content-type", "application/json");
             return Ok(answer.body(Full::from(denied)).unwrap());
         }
     }
@@ -101,7 +104,11 @@ async fn forward(request: Request<Incoming>, counts: Arc<Counts>) -> Result<Resp
     }
     let answer = sent.send().await.unwrap();
     let mut response = Response::builder().status(answer.status());
-    for (name, value) in answer.headers().iter().filter(|(name, _)| *name != "transfer-encoding" && *name != "connection" && *name != "content-length") {
+    for (name, value) in answer
+        .headers()
+        .iter()
+        .filter(|(name, _)| *name != "transfer-encoding" && *name != "connection" && *name != "content-length")
+    {
         response = response.header(name, value);
     }
     Ok(response.body(Full::new(answer.bytes().await.unwrap())).unwrap())
@@ -110,6 +117,8 @@ async fn forward(request: Request<Incoming>, counts: Arc<Counts>) -> Result<Resp
 /// DynamoDB names what it does in a header, the scheduler in the method.
 fn is_write(request: &Request<Incoming>) -> bool {
     let target = request.headers().get("x-amz-target").and_then(|t| t.to_str().ok()).unwrap_or_default();
-    let written = ["PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems", "BatchWriteItem"].iter().any(|verb| target.ends_with(verb));
+    let written = ["PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems", "BatchWriteItem"]
+        .iter()
+        .any(|verb| target.ends_with(verb));
     written || request.uri().path().starts_with("/schedules/") && request.method() != "GET"
 }

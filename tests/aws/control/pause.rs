@@ -50,7 +50,10 @@ async fn a_pause_that_was_cut_off_holds_and_can_be_repeated() {
     rig.gate.allow(1);
     rig.sluice(&["pause", "crm"]).failed(1, &["AccessDenied"]);
     rig.gate.open();
-    assert!(rig.definitions.active("crm").await.unwrap().unwrap().paused, "the extractor refuses the ticks that still come");
+    assert!(
+        rig.definitions.active("crm").await.unwrap().unwrap().paused,
+        "the extractor refuses the ticks that still come"
+    );
     rig.sluice(&["pause", "crm"]).said(0, &["`crm` is paused ("]);
     assert_eq!(rig.schedule("crm").await, Some(("rate(1 hour)".into(), false)));
 }

@@ -42,7 +42,8 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// A stack with queues for `hook` and `crm`, and an empty project with the connections `warehouse`, `hook` and `other`.
+    /// A stack with queues for `hook` and `crm`, and an empty project with the connections `warehouse`, `hook` and
+    /// `other`.
     pub async fn start() -> Self {
         Self::with_reports(json!({})).await
     }
@@ -112,7 +113,11 @@ impl Rig {
         let mut command = Command::new(binary::sluice());
         command.arg("--project").arg(self.folder.path()).args(arguments);
         command.args(stack.into_iter().flat_map(|stack| ["--stack", stack]));
-        command.env_remove("RUST_LOG").env_remove("AWS_PROFILE").env("AWS_ENDPOINT_URL", &self.gate.url).env("AWS_REGION", "eu-west-1");
+        command
+            .env_remove("RUST_LOG")
+            .env_remove("AWS_PROFILE")
+            .env("AWS_ENDPOINT_URL", &self.gate.url)
+            .env("AWS_REGION", "eu-west-1");
         command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
         Said::of(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
     }
@@ -164,7 +169,8 @@ fn template(reports: &Value) -> Value {
         ("ScheduleDlq", attribute("Dlq", "Arn")),
         ("Destinations", json!("hook,crm")),
     ];
-    let outputs: serde_json::Map<String, Value> = outputs.into_iter().map(|(name, value)| (name.to_owned(), json!({ "Value": value }))).collect();
+    let outputs: serde_json::Map<String, Value> =
+        outputs.into_iter().map(|(name, value)| (name.to_owned(), json!({ "Value": value }))).collect();
     json!({
         "Resources": {
             "Table": { "Type": "AWS::DynamoDB::Table", "Properties": {

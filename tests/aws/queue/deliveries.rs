@@ -1,5 +1,5 @@
-//! Deliveries as SQS makes them, handled by the engine with real state: twice, in another order, after the batch was done,
-//! while another writer still works on it.
+//! Deliveries as SQS makes them, handled by the engine with real state: twice, in another order, after the batch was
+//! done, while another writer still works on it.
 
 use std::sync::{Arc, Mutex};
 
@@ -30,7 +30,13 @@ struct Recorder {
 #[async_trait]
 impl Destination for Recorder {
     fn limits(&self) -> Limits {
-        Limits { batch_records: 10, batch_bytes: 1 << 20, concurrency: 4, rate: None, first_pause: Duration::from_millis(1) }
+        Limits {
+            batch_records: 10,
+            batch_bytes: 1 << 20,
+            concurrency: 4,
+            rate: None,
+            first_pause: Duration::from_millis(1),
+        }
     }
 
     async fn preflight(&self, _: PreflightRequest<'_>) -> Result<DestinationSchema, Fault> {
@@ -40,7 +46,8 @@ impl Destination for Recorder {
     async fn write(&self, batch: &WriteBatch<'_>) -> Result<Vec<Outcome>, WriteError> {
         self.begun.add_permits(1);
         self.permits.acquire().await.unwrap().forget();
-        let text = |cells: Cells<'_>| cells.values().last().map(|value| value.to_text().into_owned()).unwrap_or_default();
+        let text =
+            |cells: Cells<'_>| cells.values().last().map(|value| value.to_text().into_owned()).unwrap_or_default();
         self.taken.lock().unwrap().extend(batch.records.iter().map(|record| text(record.fields)));
         Ok(batch.records.iter().map(|_| Outcome::accepted(Effect::Created)).collect())
     }
@@ -60,7 +67,12 @@ impl Rig {
         let store: Arc<dyn StateStore> = Arc::new(SqliteState::open(folder.path().join("state.db")).await.unwrap());
         let active = Some(ActiveRun { run: "r1".into(), since: Millis(0) });
         assert!(store.put_head("crm", &Head { generation: 3, active, ..Head::default() }).await.unwrap());
-        let queue = Arc::new(SqsQueue::new(&support::aws::clients().await, &support::aws::queue(visibility).await, &bucket().await, MESSAGE_BYTES));
+        let queue = Arc::new(SqsQueue::new(
+            &support::aws::clients().await,
+            &support::aws::queue(visibility).await,
+            &bucket().await,
+            MESSAGE_BYTES,
+        ));
         let permits = Semaphore::new(if open { 1_000 } else { 0 });
         let destination = Arc::new(Recorder { taken: Mutex::default(), begun: Semaphore::new(0), permits });
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -161,7 +173,9 @@ async fn a_message_that_comes_again_while_it_is_worked_on_waits() {
     // The visibility time passes while the destination thinks.
     let second = one(&rig.queue).await;
     assert_eq!(second.receives, 2);
-    let Ok(MessageResult::RetryAfter(wait)) = handle(&rig.context, &second.message).await else { panic!("the claim of the first writer holds") };
+    let Ok(MessageResult::RetryAfter(wait)) = handle(&rig.context, &second.message).await else {
+        panic!("the claim of the first writer holds")
+    };
     assert!(wait > Duration::ZERO && wait <= rig.context.settings.claim);
     // A second before it comes again, not the whole claim.
     rig.queue.delay(&second.receipt, wait.min(Duration::from_secs(1))).await.unwrap();

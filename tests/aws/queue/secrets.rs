@@ -32,7 +32,15 @@ async fn secrets_are_found_by_reference() {
     let clients = clients().await;
     let name = stored(r#"{"token":"planted-secret","port":5432}"#).await;
     let parameter = format!("/{}", support::aws::name("parameter"));
-    clients.ssm().put_parameter().name(&parameter).r#type("SecureString".into()).value("planted-parameter").send().await.unwrap();
+    clients
+        .ssm()
+        .put_parameter()
+        .name(&parameter)
+        .r#type("SecureString".into())
+        .value("planted-parameter")
+        .send()
+        .await
+        .unwrap();
     let secrets = AwsSecrets::new(&clients);
     assert_eq!(secrets.get(&reference(&name, Some("token"))).await.as_deref(), Ok("planted-secret"));
     assert_eq!(secrets.get(&reference(&name, Some("port"))).await.as_deref(), Ok("5432"));
@@ -47,9 +55,18 @@ async fn what_is_missing_names_the_reference_and_what_to_do() {
     let secrets = AwsSecrets::new(&clients().await);
     let name = stored(r#"{"token":"planted-secret"}"#).await;
     assert_says(&secrets.get(&reference(&name, Some("key"))).await.unwrap_err(), &[&name, "has no field `key`"]);
-    assert_says(&secrets.get(&reference("no-such-secret", None)).await.unwrap_err(), &["${secret:no-such-secret}", "does not exist", "create-secret"]);
-    assert_says(&secrets.get(&reference("/no/such", None)).await.unwrap_err(), &["${secret:/no/such}", "does not exist", "put-parameter"]);
-    assert_says(&secrets.get(&Reference::Env("SLUICEGATE_NO_SUCH".into())).await.unwrap_err(), &["SLUICEGATE_NO_SUCH", "is not set"]);
+    assert_says(
+        &secrets.get(&reference("no-such-secret", None)).await.unwrap_err(),
+        &["${secret:no-such-secret}", "does not exist", "create-secret"],
+    );
+    assert_says(
+        &secrets.get(&reference("/no/such", None)).await.unwrap_err(),
+        &["${secret:/no/such}", "does not exist", "put-parameter"],
+    );
+    assert_says(
+        &secrets.get(&Reference::Env("SLUICEGATE_NO_SUCH".into())).await.unwrap_err(),
+        &["SLUICEGATE_NO_SUCH", "is not set"],
+    );
 }
 
 #[tokio::test]
@@ -59,11 +76,21 @@ async fn who_is_denied_is_told_the_permission() {
     let secrets = AwsSecrets::new(&Clients::emulator(&proxy.url).await);
     let words = "User u is not authorized to perform: secretsmanager:GetSecretValue on resource: crm";
     proxy.plan("GetSecretValue", Harm::Refuse(400, "AccessDeniedException", words), 1);
-    assert_says(&secrets.get(&reference("crm", None)).await.unwrap_err(), &["${secret:crm}", "User u is not authorized", "secretsmanager:GetSecretValue"]);
+    assert_says(
+        &secrets.get(&reference("crm", None)).await.unwrap_err(),
+        &["${secret:crm}", "User u is not authorized", "secretsmanager:GetSecretValue"],
+    );
     proxy.plan("GetSecretValue", Harm::Refuse(400, "DecryptionFailure", "planted-secret"), 1);
     assert_says(&secrets.get(&reference("crm", None)).await.unwrap_err(), &["cannot be decrypted", "kms:Decrypt"]);
-    proxy.plan("GetParameter", Harm::Refuse(400, "AccessDeniedException", "User u is not authorized to perform: ssm:GetParameter"), 1);
-    assert_says(&secrets.get(&reference("/crm", None)).await.unwrap_err(), &["${secret:/crm}", "User u is not authorized", "ssm:GetParameter"]);
+    proxy.plan(
+        "GetParameter",
+        Harm::Refuse(400, "AccessDeniedException", "User u is not authorized to perform: ssm:GetParameter"),
+        1,
+    );
+    assert_says(
+        &secrets.get(&reference("/crm", None)).await.unwrap_err(),
+        &["${secret:/crm}", "User u is not authorized", "ssm:GetParameter"],
+    );
 }
 
 #[tokio::test]
@@ -74,7 +101,15 @@ async fn a_value_is_kept_until_it_is_forgotten() {
     let name = stored(r#"{"token":"planted-old","key":"planted-key"}"#).await;
     let token = reference(&name, Some("token"));
     assert_eq!(secrets.get(&token).await.as_deref(), Ok("planted-old"));
-    clients().await.secrets_manager().put_secret_value().secret_id(&name).secret_string(r#"{"token":"planted-new"}"#).send().await.unwrap();
+    clients()
+        .await
+        .secrets_manager()
+        .put_secret_value()
+        .secret_id(&name)
+        .secret_string(r#"{"token":"planted-new"}"#)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(secrets.get(&token).await.as_deref(), Ok("planted-old"));
     assert_eq!(secrets.get(&reference(&name, Some("key"))).await.as_deref(), Ok("planted-key"));
     assert_eq!(proxy.requests("GetSecretValue"), 1, "one read for all its fields");

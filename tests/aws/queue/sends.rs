@@ -95,10 +95,21 @@ async fn a_message_that_is_refused_is_a_fault_of_its_sender_only() {
 #[ignore = "needs the AWS emulator: ./tests/run"]
 async fn who_is_denied_is_told_the_permission() {
     let (queue, proxy) = harmed(VISIBILITY).await;
-    proxy.plan(SEND, Harm::Refuse(403, "AccessDeniedException", "User u is not authorized to perform: sqs:SendMessage on resource: q"), 1);
+    proxy.plan(
+        SEND,
+        Harm::Refuse(
+            403,
+            "AccessDeniedException",
+            "User u is not authorized to perform: sqs:SendMessage on resource: q",
+        ),
+        1,
+    );
     let fault = queue.send(message(1, &["a"])).await.unwrap_err();
     assert_eq!(fault.code, Code::QueueUnusable);
-    assert!(fault.what.contains("User u is not authorized") && fault.next_step().contains("sqs:SendMessage"), "{fault}");
+    assert!(
+        fault.what.contains("User u is not authorized") && fault.next_step().contains("sqs:SendMessage"),
+        "{fault}"
+    );
 }
 
 #[tokio::test]
@@ -107,10 +118,14 @@ async fn a_queue_that_is_missing_says_so() {
     let clients = clients().await;
     let fault = QueueUrls::new(&clients, "no-such-stack-").url("hubspot").await.unwrap_err();
     assert_eq!(fault.code, Code::QueueUnusable);
-    assert!(fault.what.contains("`no-such-stack-hubspot` does not exist") && fault.next_step().contains("Deploy the stack"), "{fault}");
+    assert!(
+        fault.what.contains("`no-such-stack-hubspot` does not exist") && fault.next_step().contains("Deploy the stack"),
+        "{fault}"
+    );
     let url = format!("{}-gone", queue(VISIBILITY).await);
     let gone = SqsQueue::new(&clients, &url, &bucket().await, MESSAGE_BYTES);
-    for fault in [gone.send(message(1, &["a"])).await.unwrap_err(), gone.receive(1, Duration::ZERO).await.unwrap_err()] {
+    for fault in [gone.send(message(1, &["a"])).await.unwrap_err(), gone.receive(1, Duration::ZERO).await.unwrap_err()]
+    {
         assert!(fault.what.contains("does not exist"), "{fault}");
     }
 }
@@ -168,7 +183,15 @@ async fn a_body_that_is_gone_and_a_text_that_is_not_ours_are_faults_and_are_set_
     let fault = read.read("planted-record").await.unwrap_err();
     assert!(fault.what.contains("not from Sluicegate") && !fault.what.contains("planted"), "{fault}");
     read.dead_letter_message(&dlq, "planted-record", &fault.what).await.unwrap();
-    let aside = clients.sqs().receive_message().queue_url(&dlq).wait_time_seconds(10).message_attribute_names("All").send().await.unwrap();
+    let aside = clients
+        .sqs()
+        .receive_message()
+        .queue_url(&dlq)
+        .wait_time_seconds(10)
+        .message_attribute_names("All")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(aside.messages()[0].body(), Some("planted-record"));
     let reason = aside.messages()[0].message_attributes().unwrap()[aws::queue::REASON].string_value().unwrap();
     assert_eq!(reason, fault.what);

@@ -25,7 +25,14 @@ async fn nothing_planted_is_said_anywhere() {
         (None, vec!["planted-record", large.as_str()]),
         (Some(Harm::FailEntry(0, "InternalError", false)), vec!["planted-record"]),
         (Some(Harm::FailEntry(0, "InvalidMessageContents", true)), vec!["planted-record"]),
-        (Some(Harm::Refuse(400, "InvalidParameterValue", "Value planted-record for parameter MessageBody is invalid")), vec!["planted-record"]),
+        (
+            Some(Harm::Refuse(
+                400,
+                "InvalidParameterValue",
+                "Value planted-record for parameter MessageBody is invalid",
+            )),
+            vec!["planted-record"],
+        ),
     ] {
         if let Some(harm) = harm {
             proxy.plan("SendMessageBatch", harm, 1);
@@ -39,13 +46,24 @@ async fn nothing_planted_is_said_anywhere() {
     let rig = Rig::new(Duration::from_secs(60), true).await;
     handle(&rig.context, &received.message).await.unwrap();
     faults.extend(handle(&rig.context, &damaged).await.err());
-    for text in ["planted-record", "sluicegate/1\n{\"sync\": \"planted-record\"}\nplanted-record", "sluicegate/1\n{}\ns3:batches/none:7"] {
+    for text in [
+        "planted-record",
+        "sluicegate/1\n{\"sync\": \"planted-record\"}\nplanted-record",
+        "sluicegate/1\n{}\ns3:batches/none:7",
+    ] {
         faults.extend(queue.read(text).await.err());
     }
 
     let clients = support::aws::clients().await;
     let name = support::aws::name("secret");
-    clients.secrets_manager().create_secret().name(&name).secret_string(r#"{"token":"planted-secret"}"#).send().await.unwrap();
+    clients
+        .secrets_manager()
+        .create_secret()
+        .name(&name)
+        .secret_string(r#"{"token":"planted-secret"}"#)
+        .send()
+        .await
+        .unwrap();
     let secrets = AwsSecrets::new(&Clients::emulator(&proxy.url).await);
     let reference = |field: &str| Reference::Secret { name: name.clone(), field: Some(field.into()) };
     assert_eq!(secrets.get(&reference("token")).await.as_deref(), Ok("planted-secret"));

@@ -36,7 +36,8 @@ async fn topic() -> String {
 /// A queue that gets what the topic is told.
 async fn subscribed(topic: &str) -> String {
     let (clients, url) = (clients().await, queue(LONG).await);
-    let told = clients.sqs().get_queue_attributes().queue_url(&url).attribute_names("QueueArn".into()).send().await.unwrap();
+    let told =
+        clients.sqs().get_queue_attributes().queue_url(&url).attribute_names("QueueArn".into()).send().await.unwrap();
     let arn = told.attributes.unwrap().remove(&"QueueArn".into()).unwrap();
     clients.sns().subscribe().topic_arn(topic).protocol("sqs").endpoint(arn).send().await.unwrap();
     url
@@ -46,7 +47,15 @@ async fn subscribed(topic: &str) -> String {
 async fn envelope(url: &str) -> Value {
     let received = clients().await.sqs().receive_message().queue_url(url).wait_time_seconds(10).send().await.unwrap();
     let message = &received.messages()[0];
-    clients().await.sqs().delete_message().queue_url(url).receipt_handle(message.receipt_handle().unwrap()).send().await.unwrap();
+    clients()
+        .await
+        .sqs()
+        .delete_message()
+        .queue_url(url)
+        .receipt_handle(message.receipt_handle().unwrap())
+        .send()
+        .await
+        .unwrap();
     serde_json::from_str(message.body().unwrap()).unwrap()
 }
 
@@ -78,10 +87,19 @@ async fn an_alert_comes_out_of_the_topic_with_what_a_subscription_filters_by() {
     for (to, own) in [(json!({ "sns": {} }), Some(topic.clone())), (json!({ "sns": { "topic": topic } }), None)] {
         let (project, settings) = (Project::webhook(3), settings(to));
         let notifiers = channels(&settings, &clients().await, own).await;
-        let alerting = Alerting { store: project.store().await, clock: Arc::new(SystemClock), settings, notifiers, stack: Some("prod".into()) };
+        let alerting = Alerting {
+            store: project.store().await,
+            clock: Arc::new(SystemClock),
+            settings,
+            notifiers,
+            stack: Some("prod".into()),
+        };
         alert(&alerting, &refused(&project).await).await;
         let told = envelope(&inbox).await;
-        assert_eq!((&told["TopicArn"], &told["Subject"]), (&json!(topic), &json!("Sync crm: failed (destination_unauthorized)")));
+        assert_eq!(
+            (&told["TopicArn"], &told["Subject"]),
+            (&json!(topic), &json!("Sync crm: failed (destination_unauthorized)"))
+        );
         let text = told["Message"].as_str().unwrap();
         assert!(text.contains("refuses the credentials") && text.contains("sluice runs crm --stack prod"), "{text}");
         let attribute = |told: &Value, name: &str| told["MessageAttributes"][name]["Value"].as_str().map(str::to_owned);
@@ -130,7 +148,10 @@ async fn a_topic_that_is_gone_or_denied_says_what_to_do() {
         proxy.plan("Publish", Harm::Refuse(403, code, words), 1);
         let fault = told(&behind).await;
         assert_eq!(fault.code, expected, "{fault}");
-        assert!(fault.what.contains(code) && fault.what.contains(&topic) && fault.next_step().contains(next), "{fault}");
+        assert!(
+            fault.what.contains(code) && fault.what.contains(&topic) && fault.next_step().contains(next),
+            "{fault}"
+        );
         assert_eq!(
             fault.what.contains("not authorized to perform: SNS:Publish"),
             code != "InvalidParameter",

@@ -51,7 +51,8 @@ pub enum Keep {
 
 /// The destinations that have a fixture, in the registry's order.
 pub fn names() -> Vec<&'static str> {
-    // A new destination: one name here, an arm in `open`, a `Keep` with its arm in `held`, one test in `destinations.rs`.
+    // A new destination: one name here, an arm in `open`, a `Keep` with its arm in `held`, one test in
+    // `destinations.rs`.
     vec!["hubspot", "postgres", "salesforce", "slack", "sqlite", "webhook"]
 }
 
@@ -82,26 +83,42 @@ pub async fn postgres(sql: &str, options: Value) -> Fixture {
 pub async fn sqlite(sql: &str, options: Value) -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     rusqlite::Connection::open(folder.path().join("app.db")).unwrap().execute_batch(sql).unwrap();
-    let destination = opened("sqlite", folder.path(), &json!({ "path": "app.db", "busy_timeout": "50ms" }), "t", options).await;
+    let destination =
+        opened("sqlite", folder.path(), &json!({ "path": "app.db", "busy_timeout": "50ms" }), "t", options).await;
     fixture("sqlite", destination, Keep::Sqlite(folder))
 }
 
 /// An object in an org.
 async fn salesforce() -> Fixture {
-    let fields = vec![ObjectField::number("id__c", 18, 0).external(), ObjectField::text("email__c", 80), ObjectField::number("n__c", 18, 0)];
-    let double = SalesforceDouble::start(Org::new(vec![SObject::new("Thing__c", "a00", fields).with_rule("n__c", json!(13_000), "n is refused")])).unwrap();
+    let fields = vec![
+        ObjectField::number("id__c", 18, 0).external(),
+        ObjectField::text("email__c", 80),
+        ObjectField::number("n__c", 18, 0),
+    ];
+    let double = SalesforceDouble::start(Org::new(vec![SObject::new("Thing__c", "a00", fields).with_rule(
+        "n__c",
+        json!(13_000),
+        "n is refused",
+    )]))
+    .unwrap();
     let auth = json!({ "client_credentials": { "client_id": "client", "client_secret": "${env:PLANTED}" } });
     let config = json!({ "domain": double.url(), "auth": auth, "allow_private": true });
     let destination = opened("salesforce", Path::new("."), &config, "Thing__c", json!({})).await;
     let stores = |text: &str| Some(text.trim().to_owned()).filter(|t| !t.is_empty());
-    Fixture { names: ["id__c", "email__c", "n__c"], stores, ..fixture("salesforce", destination, Keep::Salesforce(double)) }
+    Fixture {
+        names: ["id__c", "email__c", "n__c"],
+        stores,
+        ..fixture("salesforce", destination, Keep::Salesforce(double))
+    }
 }
 
 /// A webhook to a double that says of each record whether it took it.
 async fn webhook() -> Fixture {
     let double = Double::start();
     double.answer(Behaviour::ResultsOf(Arc::new(|records| {
-        let result = |bad: bool| if bad { json!({ "status": "failed", "error": "n is refused" }) } else { json!({ "status": "ok" }) };
+        let result = |bad: bool| {
+            if bad { json!({ "status": "failed", "error": "n is refused" }) } else { json!({ "status": "ok" }) }
+        };
         records.iter().map(|r| result(r.fields["n"] == 13_000)).collect()
     })));
     let config = json!({ "url": double.url(), "allow_private": true });
@@ -129,10 +146,17 @@ async fn slack() -> Fixture {
     let slack = SlackDouble::start();
     slack.refuse_text("|13000", "invalid_blocks");
     let config = json!({ "webhook_url": "${env:SLACK}", "allow_private": true });
-    let target = Target { connection: "team".into(), object: String::new(), options: json!({ "text": TEXT }).as_object().unwrap().clone() };
+    let target = Target {
+        connection: "team".into(),
+        object: String::new(),
+        options: json!({ "text": TEXT }).as_object().unwrap().clone(),
+    };
     let entry = destinations::find("slack").unwrap();
     let secrets = OneSecret(slack.hook());
-    let destination = (entry.open)(OpenArgs { name: "team", config: &config, folder: Path::new("."), secrets: &secrets }, &target).await.unwrap();
+    let destination =
+        (entry.open)(OpenArgs { name: "team", config: &config, folder: Path::new("."), secrets: &secrets }, &target)
+            .await
+            .unwrap();
     Fixture { can_be_read: false, ..fixture("slack", destination, Keep::Slack(slack)) }
 }
 
@@ -196,7 +220,8 @@ fn fixture(name: &str, destination: Arc<dyn Destination>, keep: Keep) -> Fixture
 
 /// A destination of this kind for `object`.
 pub async fn opened(name: &str, folder: &Path, config: &Value, object: &str, options: Value) -> Arc<dyn Destination> {
-    let target = Target { connection: "product".into(), object: object.into(), options: options.as_object().unwrap().clone() };
+    let target =
+        Target { connection: "product".into(), object: object.into(), options: options.as_object().unwrap().clone() };
     let entry = destinations::find(name).unwrap();
     (entry.open)(OpenArgs { name: "product", config, folder, secrets: &Planted }, &target).await.unwrap()
 }
@@ -230,11 +255,22 @@ impl Fixture {
     pub async fn held(&self) -> Vec<Held> {
         const ALL: &str = "select id, email, n from t order by id";
         match &self.keep {
-            Keep::Postgres(database) => database.client.query(ALL, &[]).await.unwrap().iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect(),
+            Keep::Postgres(database) => database
+                .client
+                .query(ALL, &[])
+                .await
+                .unwrap()
+                .iter()
+                .map(|row| (row.get(0), row.get(1), row.get(2)))
+                .collect(),
             Keep::Sqlite(_) => {
                 let connection = self.sqlite();
                 let mut statement = connection.prepare(ALL).unwrap();
-                statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap().map(Result::unwrap).collect()
+                statement
+                    .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                    .unwrap()
+                    .map(Result::unwrap)
+                    .collect()
             }
             Keep::Webhook(double) => merged(double),
             Keep::HubSpot(double) => {
@@ -249,7 +285,11 @@ impl Fixture {
             Keep::Salesforce(double) => {
                 let mut org = double.org();
                 let held = |r: &SObjectRecord| {
-                    (r["id__c"].as_i64().unwrap(), r.get("email__c").map(|e| e.as_str().unwrap().to_owned()), r.get("n__c").and_then(Value::as_i64))
+                    (
+                        r["id__c"].as_i64().unwrap(),
+                        r.get("email__c").map(|e| e.as_str().unwrap().to_owned()),
+                        r.get("n__c").and_then(Value::as_i64),
+                    )
                 };
                 let mut all: Vec<Held> = org.object("Thing__c").records().values().map(held).collect();
                 all.sort_by_key(|(id, ..)| *id);

@@ -93,7 +93,11 @@ async fn every_kind_of_error_lands_on_its_record() {
 #[tokio::test]
 #[ignore = "needs PostgreSQL: ./tests/run"]
 async fn an_upsert_without_a_required_column_says_so() {
-    let fixture = postgres("create table t (id int primary key, must text not null, n int); insert into t values (1, 'x', 1)", json!({})).await;
+    let fixture = postgres(
+        "create table t (id int primary key, must text not null, n int); insert into t values (1, 'x', 1)",
+        json!({}),
+    )
+    .await;
     let fields = [("id", Type::Int, true), ("n", Type::Int, false)];
     let schema = preflight(&fixture, Mode::Upsert, &[("id", true), ("n", false)]).await;
     assert!(schema.fields.unwrap().iter().any(|f| f.name == "must" && f.required && f.not_null));
@@ -113,7 +117,10 @@ async fn a_closed_connection_is_replaced() {
     let fields = [("id", Type::Int, true)];
     let kill = "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
     for id in 1..=3 {
-        assert!(accepted(&write(&*fixture.destination, Op::Upsert, &fields, &[vec![Value::Int(id)]]).await.unwrap()[0], Effect::Created));
+        assert!(accepted(
+            &write(&*fixture.destination, Op::Upsert, &fields, &[vec![Value::Int(id)]]).await.unwrap()[0],
+            Effect::Created
+        ));
         fixture.database().client.query(kill, &[]).await.unwrap();
     }
     // Closed in the middle of a statement that waits for a lock: the batch comes to nothing, the next one works.
@@ -134,14 +141,33 @@ async fn a_closed_connection_is_replaced() {
 async fn identifiers_compare_as_the_database_compares_them() {
     let fixture =
         postgres("create extension citext; create table t (email citext primary key, name citext); insert into t values ('Ada@x.com', 'ada')", json!({})).await;
-    assert_eq!(preflight(&fixture, Mode::Upsert, &[("email", true), ("name", false)]).await.equality("email"), Equality::IgnoresCase);
+    assert_eq!(
+        preflight(&fixture, Mode::Upsert, &[("email", true), ("name", false)]).await.equality("email"),
+        Equality::IgnoresCase
+    );
     let fields = [("email", Type::Text, true), ("name", Type::Text, false)];
     let record = |email: &'static str, name: &'static str| vec![Value::Text(email), Value::Text(name)];
-    let outcomes = write(&*fixture.destination, Op::Upsert, &fields, &[record("b@x.com", "b"), record("ADA@X.COM", "Ada")]).await.unwrap();
+    let outcomes =
+        write(&*fixture.destination, Op::Upsert, &fields, &[record("b@x.com", "b"), record("ADA@X.COM", "Ada")])
+            .await
+            .unwrap();
     assert!(accepted(&outcomes[0], Effect::Created) && accepted(&outcomes[1], Effect::Updated), "{outcomes:?}");
-    let name: String = fixture.database().client.query_one("select name::text from t where email = 'ada@x.com'", &[]).await.unwrap().get(0);
+    let name: String = fixture
+        .database()
+        .client
+        .query_one("select name::text from t where email = 'ada@x.com'", &[])
+        .await
+        .unwrap()
+        .get(0);
     assert_eq!(name, "Ada", "a change of case is a change");
-    let outcomes = write(&*fixture.destination, Op::Upsert, &fields, &[record("c@x.com", "1"), record("d@x.com", "d"), record("C@x.com", "2")]).await.unwrap();
+    let outcomes = write(
+        &*fixture.destination,
+        Op::Upsert,
+        &fields,
+        &[record("c@x.com", "1"), record("d@x.com", "d"), record("C@x.com", "2")],
+    )
+    .await
+    .unwrap();
     assert_eq!((rejected(&outcomes[0]).0, rejected(&outcomes[2]).0), ("duplicate_identifier", "duplicate_identifier"));
     assert!(accepted(&outcomes[1], Effect::Created));
 }
@@ -240,19 +266,32 @@ async fn preflight_tells_what_the_table_is_like() {
     let fields = schema.fields.unwrap();
     let field = |name: &str| fields.iter().find(|f| f.name == name).unwrap();
     assert!(field("id").read_only && field("g").read_only && !field("v").read_only);
-    assert_eq!((field("v").max_length, field("n").precision, field("s").range), (Some(9), Some((6, 2)), Some((-32_768, 32_767))));
+    assert_eq!(
+        (field("v").max_length, field("n").precision, field("s").range),
+        (Some(9), Some((6, 2)), Some((-32_768, 32_767)))
+    );
     assert_eq!(field("e").one_of, Some(vec!["lead".into(), "customer".into()]));
     assert!(field("dom").required && field("dom").max_length == Some(3));
     assert_eq!((field("a").kind, field("e").kind), (Some(Type::Json), Some(Type::Text)));
     let said: Vec<_> = schema.findings.iter().map(|f| (f.about.as_str(), f.fix.as_str())).collect();
-    assert_eq!(said, [("object public.t", r#"create unique index on "public"."t" ("code");"#), ("field r", "leave the field out of the mapping")]);
+    assert_eq!(
+        said,
+        [
+            ("object public.t", r#"create unique index on "public"."t" ("code");"#),
+            ("field r", "leave the field out of the mapping")
+        ]
+    );
     let update = preflight(&fixture, Mode::Update, &[("id", true), ("v", false)]).await;
     assert_eq!(update.findings, []);
     assert!(!update.fields.unwrap().iter().any(|f| f.name == "id" && f.read_only), "to find by it is not to write it");
     let config = fixture.database().connection_config();
     for (object, part) in [("public.w", "a view"), ("public.slaes", "no such table"), ("slaes", "no such table")] {
         let other = opened("postgres", std::path::Path::new("."), &config, object, json!({})).await;
-        let findings = other.preflight(PreflightRequest { mode: Mode::Append, fields: &[("id".into(), false)] }).await.unwrap().findings;
+        let findings = other
+            .preflight(PreflightRequest { mode: Mode::Append, fields: &[("id".into(), false)] })
+            .await
+            .unwrap()
+            .findings;
         assert!(findings.len() == 1 && findings[0].what.contains(part), "{findings:?}");
         assert!(part != "no such table" || findings[0].fix.contains("sales"), "{findings:?}");
     }
@@ -263,15 +302,29 @@ async fn preflight_tells_what_the_table_is_like() {
 async fn lacking_privileges_are_named() {
     let fixture = postgres("create table t (id int primary key, n int)", json!({})).await;
     let role = format!("role_{}", fixture.database().name);
-    fixture.database().client.batch_execute(&format!("create role {role} login; grant select, insert on t to {role}")).await.unwrap();
+    fixture
+        .database()
+        .client
+        .batch_execute(&format!("create role {role} login; grant select, insert on t to {role}"))
+        .await
+        .unwrap();
     let mut config = fixture.database().connection_config();
     config["user"] = json!(role);
     let limited = opened("postgres", std::path::Path::new("."), &config, "t", json!({})).await;
     let fields = [("id".to_owned(), true), ("n".to_owned(), false)];
     let findings = limited.preflight(PreflightRequest { mode: Mode::Mirror, fields: &fields }).await.unwrap().findings;
-    assert_eq!(findings.iter().map(|f| f.fix.clone()).collect::<Vec<_>>(), [format!("grant update, delete on \"public\".\"t\" to \"{role}\";")]);
+    assert_eq!(
+        findings.iter().map(|f| f.fix.clone()).collect::<Vec<_>>(),
+        [format!("grant update, delete on \"public\".\"t\" to \"{role}\";")]
+    );
     assert_eq!(limited.preflight(PreflightRequest { mode: Mode::Append, fields: &fields }).await.unwrap().findings, []);
-    let written = write(&*limited, Op::Upsert, &[("id", Type::Int, true), ("n", Type::Int, false)], &[vec![Value::Int(1), Value::Int(1)]]).await;
+    let written = write(
+        &*limited,
+        Op::Upsert,
+        &[("id", Type::Int, true), ("n", Type::Int, false)],
+        &[vec![Value::Int(1), Value::Int(1)]],
+    )
+    .await;
     assert!(matches!(written, Err(WriteError::Misconfigured { .. })), "{written:?}");
     drop(limited);
     fixture.database().client.batch_execute(&format!("drop owned by {role}; drop role {role}")).await.unwrap();

@@ -39,7 +39,9 @@ async fn every_kind_of_error_lands_on_its_record() {
         ("v", Value::Text("trig"), "raise_exception"),
         ("i", Value::Decimal("123456789012345678901"), "numeric_value_out_of_range"),
     ];
-    let good = |id: i64| vec![Value::Int(id), Value::Null, Value::Text("good"), Value::Null, Value::Null, Value::Null, Value::Null];
+    let good = |id: i64| {
+        vec![Value::Int(id), Value::Null, Value::Text("good"), Value::Null, Value::Null, Value::Null, Value::Null]
+    };
     let mut records = Vec::new();
     for (at, (field, value, _)) in cases.iter().enumerate() {
         let id = 2 * at as i64;
@@ -54,7 +56,10 @@ async fn every_kind_of_error_lands_on_its_record() {
             assert_eq!(rejected(&pair[1]).0, *code, "{op}");
             assert!(!rejected(&pair[1]).1.contains("secret"));
         }
-        let left = fixture.sqlite().query_row("select count(*) from t where id = 1000", [], |row| row.get::<_, i64>(0)).unwrap();
+        let left = fixture
+            .sqlite()
+            .query_row("select count(*) from t where id = 1000", [], |row| row.get::<_, i64>(0))
+            .unwrap();
         assert_eq!(left, 1, "the table's own `on conflict replace` does not destroy a row");
         fixture.sqlite().execute("delete from t where id < 1000", []).unwrap();
     }
@@ -69,7 +74,10 @@ async fn a_locked_database_is_unavailable_and_then_not() {
     let written = write(&*fixture.destination, Op::Upsert, &fields, &[vec![Value::Int(1)]]).await;
     assert!(matches!(written, Err(WriteError::Unavailable { .. })), "{written:?}");
     other.execute_batch("rollback").unwrap();
-    assert!(accepted(&write(&*fixture.destination, Op::Upsert, &fields, &[vec![Value::Int(1)]]).await.unwrap()[0], Effect::Created));
+    assert!(accepted(
+        &write(&*fixture.destination, Op::Upsert, &fields, &[vec![Value::Int(1)]]).await.unwrap()[0],
+        Effect::Created
+    ));
 }
 
 #[tokio::test]
@@ -84,7 +92,10 @@ async fn identifiers_compare_as_their_index_compares_them() {
     let schema = fixture.destination.preflight(PreflightRequest { mode: Mode::Mirror, fields: &need }).await.unwrap();
     assert!(schema.equality("email") == Equality::IgnoresAsciiCase && schema.findings.is_empty(), "{schema:?}");
     let record = |email: &'static str, name: &'static str| vec![Value::Text(email), Value::Text(name)];
-    let outcomes = write(&*fixture.destination, Op::Upsert, &fields, &[record("ADA", "Ada"), record("b", "1"), record("B", "2")]).await.unwrap();
+    let outcomes =
+        write(&*fixture.destination, Op::Upsert, &fields, &[record("ADA", "Ada"), record("b", "1"), record("B", "2")])
+            .await
+            .unwrap();
     assert!(accepted(&outcomes[0], Effect::Updated), "{outcomes:?}");
     assert_eq!((rejected(&outcomes[1]).0, rejected(&outcomes[2]).0), ("duplicate_identifier", "duplicate_identifier"));
     let name: String = fixture.sqlite().query_row("select name from t", [], |row| row.get(0)).unwrap();
@@ -95,7 +106,10 @@ async fn identifiers_compare_as_their_index_compares_them() {
 async fn an_append_that_meets_its_own_rows_does_as_it_is_told() {
     let table = "create table t (id integer primary key, email text, n int); insert into t (id) values (1)";
     let records = [vec![Value::Int(1)], vec![Value::Int(2)]];
-    let outcomes = write(&*sqlite(table, json!({})).await.destination, Op::Append, &[("id", Type::Int, true)], &records).await.unwrap();
+    let outcomes =
+        write(&*sqlite(table, json!({})).await.destination, Op::Append, &[("id", Type::Int, true)], &records)
+            .await
+            .unwrap();
     assert_eq!(rejected(&outcomes[0]).0, "unique_violation");
     let fixture = sqlite(table, json!({ "on_conflict": "skip" })).await;
     let outcomes = write(&*fixture.destination, Op::Append, &[("id", Type::Int, true)], &records).await.unwrap();
@@ -113,15 +127,27 @@ async fn preflight_tells_what_the_table_is_like() {
     .await;
     let fields = [("a".to_owned(), true)];
     let schema = fixture.destination.preflight(PreflightRequest { mode: Mode::Upsert, fields: &fields }).await.unwrap();
-    assert_eq!(schema.findings.iter().map(|f| f.fix.as_str()).collect::<Vec<_>>(), [r#"create unique index on "t" ("a");"#]);
+    assert_eq!(
+        schema.findings.iter().map(|f| f.fix.as_str()).collect::<Vec<_>>(),
+        [r#"create unique index on "t" ("a");"#]
+    );
     let known = schema.fields.unwrap();
     let flags: Vec<_> = known.iter().map(|f| (f.name.as_str(), f.kind, f.required, f.read_only)).collect();
     let text = Some(Type::Text);
-    assert_eq!(flags, [("a", text, true, false), ("b", Some(Type::Float), false, false), ("c", text, false, false), ("g", text, false, true)]);
+    assert_eq!(
+        flags,
+        [
+            ("a", text, true, false),
+            ("b", Some(Type::Float), false, false),
+            ("c", text, false, false),
+            ("g", text, false, true)
+        ]
+    );
     let path = fixture.sqlite().path().unwrap().to_owned();
     for (object, part) in [("w", "a view"), ("custmers", "did you mean `customers`?")] {
         let other = opened("sqlite", std::path::Path::new("/"), &json!({ "path": path }), object, json!({})).await;
-        let findings = other.preflight(PreflightRequest { mode: Mode::Append, fields: &fields }).await.unwrap().findings;
+        let findings =
+            other.preflight(PreflightRequest { mode: Mode::Append, fields: &fields }).await.unwrap().findings;
         assert!(findings.len() == 1 && findings[0].to_string().contains(part), "{findings:?}");
     }
 }

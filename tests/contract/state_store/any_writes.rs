@@ -26,13 +26,25 @@ fn model(entries: &mut BTreeMap<KeyHash, StoredEntry>, hash: KeyHash, write: &En
 
 fn any_write() -> impl Strategy<Value = EntryWrite> {
     let identifier = proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40));
-    let accepted = (any::<u64>(), any::<u16>(), identifier, proptest::option::of("\\PC{0,12}")).prop_map(|(checksum, revision, identifier, record_id)| {
-        Accepted { checksum, revision, identifier: identifier.map(Into::into), record_id: record_id.map(Into::into) }
-    });
+    let accepted = (any::<u64>(), any::<u16>(), identifier, proptest::option::of("\\PC{0,12}")).prop_map(
+        |(checksum, revision, identifier, record_id)| Accepted {
+            checksum,
+            revision,
+            identifier: identifier.map(Into::into),
+            record_id: record_id.map(Into::into),
+        },
+    );
     let kind = proptest::sample::select(vec![FailureKind::Rejected, FailureKind::Skipped, FailureKind::Exhausted]);
-    let failure = (kind, any::<u64>(), "\\PC{0,12}", any::<i64>(), any::<u32>(), any::<i64>()).prop_map(|(kind, checksum, code, first, failures, retry)| {
-        DeliveryFailure { kind, checksum, code, first: Millis(first), failures, next_retry: Millis(retry) }
-    });
+    let failure = (kind, any::<u64>(), "\\PC{0,12}", any::<i64>(), any::<u32>(), any::<i64>()).prop_map(
+        |(kind, checksum, code, first, failures, retry)| DeliveryFailure {
+            kind,
+            checksum,
+            code,
+            first: Millis(first),
+            failures,
+            next_retry: Millis(retry),
+        },
+    );
     prop_oneof![
         3 => (accepted, any::<bool>()).prop_map(|(accepted, clear_failure)| EntryWrite::Accepted { accepted, clear_failure }),
         2 => failure.prop_map(EntryWrite::Failure),
@@ -55,7 +67,10 @@ fn comes_to_the_same(stores: &[(&str, fn() -> Task<Opened>)], bits: u8, batches:
             let mut expected = BTreeMap::new();
             for batch in batches {
                 batch.iter().for_each(|(n, write)| model(&mut expected, hash(*n), write));
-                store.commit("s", bits, batch.iter().map(|(n, write)| (hash(*n), write.clone())).collect()).await.unwrap();
+                store
+                    .commit("s", bits, batch.iter().map(|(n, write)| (hash(*n), write.clone())).collect())
+                    .await
+                    .unwrap();
             }
             assert_eq!(entries(&store, "s", bits).await, expected, "{name}");
         });

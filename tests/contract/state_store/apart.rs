@@ -24,7 +24,10 @@ pub(super) async fn dead_letters_are_replaced_listed_and_removed(store: Store) {
         attempts: 5,
         record: serde_json::json!({ "email": "a@example.com", "score": 1.5 }),
     };
-    store.put_dead_letters(vec![letter("s", 1, 10), letter("s", 2, 20), letter("s", 3, 15), letter("t", 1, 5)]).await.unwrap();
+    store
+        .put_dead_letters(vec![letter("s", 1, 10), letter("s", 2, 20), letter("s", 3, 15), letter("t", 1, 5)])
+        .await
+        .unwrap();
     store.put_dead_letters(vec![letter("s", 1, 30)]).await.unwrap();
     assert_eq!(store.dead_letters("s", 9).await.unwrap(), [letter("s", 1, 30), letter("s", 2, 20), letter("s", 3, 15)]);
     assert_eq!(store.dead_letters("s", 1).await.unwrap(), [letter("s", 1, 30)]);
@@ -57,11 +60,23 @@ pub(super) async fn leases_never_exceed_the_rate(store: Store) {
 pub(super) async fn a_pause_moves_every_lease(store: Store) {
     store.pause("crm", Millis(5_000)).await.unwrap();
     store.pause("crm", Millis(4_000)).await.unwrap();
-    assert_eq!(store.lease("crm", RATE, 1_000_000, 2).await.unwrap().first_micros, 5_000_000, "a shorter pause does not end a longer one");
+    assert_eq!(
+        store.lease("crm", RATE, 1_000_000, 2).await.unwrap().first_micros,
+        5_000_000,
+        "a shorter pause does not end a longer one"
+    );
     assert_eq!(store.lease("crm", RATE, 1_000_000, 1).await.unwrap().first_micros, 5_200_000);
-    assert_eq!(store.lease("other", RATE, 1_000_000, 1).await.unwrap().first_micros, 1_000_000, "of another connection");
+    assert_eq!(
+        store.lease("other", RATE, 1_000_000, 1).await.unwrap().first_micros,
+        1_000_000,
+        "of another connection"
+    );
     assert_eq!(store.limiter("crm").await.unwrap().next_slot_micros, 5_300_000);
     store.lift("crm").await.unwrap();
     assert_eq!(store.limiter("crm").await.unwrap().next_slot_micros, 0);
-    assert_eq!(store.lease("crm", RATE, 1_000_000, 1).await.unwrap().first_micros, 1_000_000, "a pause that was lifted is over");
+    assert_eq!(
+        store.lease("crm", RATE, 1_000_000, 1).await.unwrap().first_micros,
+        1_000_000,
+        "a pause that was lifted is over"
+    );
 }

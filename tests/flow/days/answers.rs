@@ -41,7 +41,11 @@ async fn slowing_down_costs_no_attempt() {
         let project = Project::webhook(10);
         project.double.answer_next(7, Behaviour::retry_after(429, after.clone()));
         let run = project.run().await;
-        assert_eq!((run.status, run.tally.accepted(), run.tally.throttled, run.tally.requests), (Status::Complete, 10, 7, 8), "{after:?}");
+        assert_eq!(
+            (run.status, run.tally.accepted(), run.tally.throttled, run.tally.requests),
+            (Status::Complete, 10, 7, 8),
+            "{after:?}"
+        );
         assert_balances(&run);
         assert_eq!(project.double.count(), 8);
         project.assert_arrived();
@@ -70,7 +74,10 @@ fn a_pause_of_hours_ends_the_run() {
     let mut project = Project::webhook(20);
     project.connections["there"]["concurrency"] = serde_json::json!(1);
     project.double.answer(Behaviour::retry_after(429, RetryAfter::Seconds(7200.0)));
-    project.sluice(&["run", "crm"]).failed(1, &["[destination_limit]", "used up until", "quota is back"]).said(1, &["incomplete", "20 were not delivered"]);
+    project
+        .sluice(&["run", "crm"])
+        .failed(1, &["[destination_limit]", "used up until", "quota is back"])
+        .said(1, &["incomplete", "20 were not delivered"]);
     project.double.recover();
     project.sluice(&["run", "crm"]).said(0, &["complete"]);
     project.assert_arrived();
@@ -87,6 +94,9 @@ fn a_pause_of_hours_is_remembered_with_the_rate() {
     project.double.recover();
     project.double.forget();
     let asked = project.double.count();
-    project.sluice(&["run", "crm"]).failed(1, &["[destination_limit]", "is paused until", "Run again after that"]).said(1, &["20 were not delivered"]);
+    project
+        .sluice(&["run", "crm"])
+        .failed(1, &["[destination_limit]", "is paused until", "Run again after that"])
+        .said(1, &["20 were not delivered"]);
     assert_eq!(project.double.count(), asked, "nothing is asked of a destination that is paused");
 }

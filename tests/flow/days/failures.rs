@@ -28,7 +28,12 @@ async fn a_failure_that_passes_is_made_good_in_the_same_run() {
         let project = Project::webhook(20);
         project.double.answer_next(2, failure);
         let run = project.run().await;
-        assert_eq!((run.status, run.tally.accepted(), run.tally.sent), (Status::Complete, 20, 20), "{name}: {:?}", run.tally);
+        assert_eq!(
+            (run.status, run.tally.accepted(), run.tally.sent),
+            (Status::Complete, 20, 20),
+            "{name}: {:?}",
+            run.tally
+        );
         assert_balances(&run);
         project.assert_arrived();
     }
@@ -43,7 +48,12 @@ async fn a_failure_that_stays_is_given_up_after_five_attempts() {
         project.double.answer(failure);
         let run = project.run().await;
         let exhausted = if lone { 2 } else { 20 };
-        assert_eq!((run.status, run.tally.exhausted, run.tally.accepted()), (Status::Partial, exhausted, 20 - exhausted), "{name}: {:?}", run.tally);
+        assert_eq!(
+            (run.status, run.tally.exhausted, run.tally.accepted()),
+            (Status::Partial, exhausted, 20 - exhausted),
+            "{name}: {:?}",
+            run.tally
+        );
         assert_eq!(project.double.count(), 10, "{name}: five attempts for each batch");
         assert_balances(&run);
         let letters = project.store().await.dead_letters("crm", 100).await.unwrap();
@@ -62,7 +72,9 @@ async fn a_failure_that_stays_is_given_up_after_five_attempts() {
 fn the_binary_tells_that_attempts_ran_out() {
     let project = Project::webhook(20);
     project.double.answer(Behaviour::message(500, "the database is down"));
-    project.sluice(&["run", "crm"]).said(3, &["partial", "20 × unavailable", "500", "the database is down", "dead-letters list crm"]);
+    project
+        .sluice(&["run", "crm"])
+        .said(3, &["partial", "20 × unavailable", "500", "the database is down", "dead-letters list crm"]);
     project.double.recover();
     project.sluice(&["run", "crm"]).said(0, &["complete"]);
     project.assert_arrived();

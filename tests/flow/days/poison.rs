@@ -1,5 +1,5 @@
-//! Answers about one record that look like answers about everything, answers about everything that look like one about a
-//! record, and answers that would keep a writer busy for ever.
+//! Answers about one record that look like answers about everything, answers about everything that look like one about
+//! a record, and answers that would keep a writer busy for ever.
 
 use std::time::Duration;
 
@@ -20,12 +20,22 @@ async fn a_status_that_is_about_everything_is_found_to_be_about_one_record() {
             let refused = keys.len() as u64;
             project.double.answer(Behaviour::RefuseKeys(status, keys.iter().map(u32::to_string).collect()));
             let run = project.run().await;
-            assert_eq!((run.status, run.tally.accepted(), run.tally.rejected), (Status::Partial, 100 - refused, refused), "{status} {keys:?} {:?}", run.fault);
+            assert_eq!(
+                (run.status, run.tally.accepted(), run.tally.rejected),
+                (Status::Partial, 100 - refused, refused),
+                "{status} {keys:?} {:?}",
+                run.fault
+            );
             assert_balances(&run);
-            let mut letters: Vec<String> = project.store().await.dead_letters("crm", 9).await.unwrap().into_iter().map(|l| l.key).collect();
+            let mut letters: Vec<String> =
+                project.store().await.dead_letters("crm", 9).await.unwrap().into_iter().map(|l| l.key).collect();
             letters.sort();
             assert_eq!(letters, keys.iter().map(u32::to_string).collect::<Vec<_>>(), "{status}");
-            assert_eq!((project.run().await.tally.requests, project.there().len() as u64), (0, 100 - refused), "{status}: and it blocks nothing");
+            assert_eq!(
+                (project.run().await.tally.requests, project.there().len() as u64),
+                (0, 100 - refused),
+                "{status}: and it blocks nothing"
+            );
         }
     }
 }
@@ -52,7 +62,12 @@ async fn no_word_of_a_destination_makes_a_record_wait_for_ever() {
         project.sync()["destination"]["options"]["results"]["retry"] = json!([word]);
         project.double.answer(Behaviour::fail_keys([7], word));
         let run = project.run().await;
-        assert_eq!((run.status, run.tally.accepted(), run.tally.exhausted), (Status::Partial, 9, 1), "{word}: {:?}", run.fault);
+        assert_eq!(
+            (run.status, run.tally.accepted(), run.tally.exhausted),
+            (Status::Partial, 9, 1),
+            "{word}: {:?}",
+            run.fault
+        );
         assert_eq!(run.tally.reasons.keys().collect::<Vec<_>>(), [word], "the reason is the destination's own");
     }
 }
@@ -79,7 +94,10 @@ async fn a_destination_that_refuses_everything_for_one_reason_is_not_asked_ten_t
     let project = Project::webhook(2_000);
     project.double.answer(Behaviour::message(400, "the header api-version is missing"));
     let run = project.run().await;
-    assert_eq!((run.status, run.fault.as_ref().map(|f| f.code)), (Status::Failed, Some(Code::DestinationMisconfigured)));
+    assert_eq!(
+        (run.status, run.fault.as_ref().map(|f| f.code)),
+        (Status::Failed, Some(Code::DestinationMisconfigured))
+    );
     let what = run.fault.unwrap().what;
     assert!(what.contains("100 requests in a row") && what.contains("api-version is missing"), "{what}");
     assert!(project.double.count() < 150, "{} requests", project.double.count());
@@ -93,13 +111,23 @@ async fn a_destination_that_refuses_everything_for_one_reason_is_not_asked_ten_t
 #[test]
 fn an_absurd_pause_is_short_and_can_be_lifted() {
     let epoch = RetryAfter::Seconds(4_070_908_800.0);
-    for after in [RetryAfter::Date(Duration::from_secs(72 * 366 * 86_400)), epoch, RetryAfter::Seconds(1e11), RetryAfter::Seconds(86_400.0)] {
+    for after in [
+        RetryAfter::Date(Duration::from_secs(72 * 366 * 86_400)),
+        epoch,
+        RetryAfter::Seconds(1e11),
+        RetryAfter::Seconds(86_400.0),
+    ] {
         let mut project = Project::webhook(20);
         project.connections["there"]["concurrency"] = json!(1);
         project.connections["there"]["rate"] = json!({ "requests": 1000, "per": "1 second" });
         project.double.answer_next(1, Behaviour::retry_after(429, after));
-        project.sluice(&["run", "crm"]).failed(1, &["used up until 2", "sluice limits lift there"]).said(1, &["incomplete"]);
-        project.sluice(&["run", "crm"]).failed(1, &["Connection `there` is paused until 20", "sluice limits lift there"]);
+        project
+            .sluice(&["run", "crm"])
+            .failed(1, &["used up until 2", "sluice limits lift there"])
+            .said(1, &["incomplete"]);
+        project
+            .sluice(&["run", "crm"])
+            .failed(1, &["Connection `there` is paused until 20", "sluice limits lift there"]);
         let shown = project.sluice(&["--json", "limits", "show", "there"]).json();
         let latest = SystemClock.now().plus(Duration::from_secs(15 * 60)).to_string();
         assert!(shown["paused_until"].as_str().unwrap() <= latest.as_str(), "{shown} is later than {latest}");

@@ -12,10 +12,17 @@ async fn one_bad_record_in_a_refused_batch_is_found() {
     project.connections["there"]["batch_size"] = json!(64);
     project.double.answer(Behaviour::refuse_keys([37]));
     let run = project.run().await;
-    assert_eq!((run.status, run.tally.accepted(), run.tally.rejected, run.tally.exhausted), (Status::Partial, 63, 1, 0));
+    assert_eq!(
+        (run.status, run.tally.accepted(), run.tally.rejected, run.tally.exhausted),
+        (Status::Partial, 63, 1, 0)
+    );
     assert_balances(&run);
     // 2 · log2 64, the first request, and no more.
-    assert!(run.tally.requests <= 2 * 6 + 2 && project.double.count() == run.tally.requests, "{} requests", run.tally.requests);
+    assert!(
+        run.tally.requests <= 2 * 6 + 2 && project.double.count() == run.tally.requests,
+        "{} requests",
+        run.tally.requests
+    );
     assert_eq!(run.tally.reasons["bad_record"].count, 1);
     let there = project.there();
     assert!(there.len() == 63 && !there.contains_key("37"));
@@ -35,7 +42,10 @@ fn the_binary_tells_which_and_ends_with_3() {
     let mut project = Project::webhook(64);
     project.connections["there"]["batch_size"] = json!(64);
     project.double.answer(Behaviour::refuse_keys([37]));
-    project.sluice(&["run", "crm"]).said(3, &["partial", "1 × bad_record", "a record is not valid", "first: key 37", "sluice dead-letters list crm"]);
+    project.sluice(&["run", "crm"]).said(
+        3,
+        &["partial", "1 × bad_record", "a record is not valid", "first: key 37", "sluice dead-letters list crm"],
+    );
     project.sluice(&["dead-letters", "list", "crm"]).said(0, &["37", "bad_record"]);
 }
 
@@ -87,7 +97,14 @@ async fn a_record_to_be_sent_again_is_sent_again() {
     let run = project.run().await;
     assert_eq!((run.status, run.tally.accepted(), run.tally.requests, run.tally.retried), (Status::Complete, 10, 3, 1));
     assert_balances(&run);
-    let times = |key: u64| project.double.requests().iter().filter(|r| r.json()["records"].as_array().unwrap().iter().any(|r| r["key"] == key)).count();
+    let times = |key: u64| {
+        project
+            .double
+            .requests()
+            .iter()
+            .filter(|r| r.json()["records"].as_array().unwrap().iter().any(|r| r["key"] == key))
+            .count()
+    };
     assert_eq!((times(5), times(6)), (3, 1), "the others are not sent again");
     project.assert_arrived();
 }

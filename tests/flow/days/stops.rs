@@ -24,7 +24,12 @@ async fn the_run_stops_and_the_next_one_delivers() {
         project.double.answer(Behaviour::message(status, "not like this"));
         let run = project.run().await;
         assert_eq!((run.status, run.fault.as_ref().map(|f| f.code)), (Status::Failed, Some(code)), "{status}");
-        assert_eq!((run.tally.accepted(), run.tally.rejected, run.tally.unsent), (50, 0, 150), "{status}: {:?}", run.tally);
+        assert_eq!(
+            (run.tally.accepted(), run.tally.rejected, run.tally.unsent),
+            (50, 0, 150),
+            "{status}: {:?}",
+            run.tally
+        );
         // Some records are tried alone, in case it was one of them; then nobody asks again.
         assert!((7..=20).contains(&project.double.count()), "{status}: {} requests", project.double.count());
         project.double.recover();

@@ -20,7 +20,11 @@ async fn only_new_rows_are_read() {
     let run = project.run().await;
     assert_eq!((run.status, run.full, run.counts.rows), (Status::Complete, true, 20));
     let run = project.run().await;
-    assert_eq!((run.full, run.counts.rows, run.tally.requests), (false, 1, 0), "from the last value on, that one included");
+    assert_eq!(
+        (run.full, run.counts.rows, run.tally.requests),
+        (false, 1, 0),
+        "from the last value on, that one included"
+    );
     project.add_rows(21, 23);
     project.warehouse("update customers set name = 'New', n = 50.5 where id = 7");
     // A change that the cursor does not show is not seen.
@@ -65,8 +69,8 @@ async fn the_cursor_does_not_pass_a_record_that_failed() {
     project.assert_arrived();
 }
 
-/// A record that is refused for ever must not keep the cursor where it is: what is new is read as before, and the refused one
-/// is looked at again when it is due.
+/// A record that is refused for ever must not keep the cursor where it is: what is new is read as before, and the
+/// refused one is looked at again when it is due.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_held_record_is_passed_by_and_looked_at_again_when_it_is_due() {
     let mut project = with_cursor();

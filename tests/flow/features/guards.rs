@@ -11,8 +11,11 @@ fn blocked_then_approved(project: &Project, guard: &str, part: &str) {
     planned.said(4, &[guard, part, "If this is meant: sluice run crm --approve "]);
     let hash = planned.out.split("--approve ").nth(1).unwrap().trim().to_owned();
     let said = project.sluice(&["run", "crm"]);
-    said.said(4, &["blocked"]).failed(4, &["[guard_tripped]", "nothing was sent", guard, part, &format!("--approve {hash}")]);
-    project.sluice(&["run", "crm", "--approve", "0123456789abcdef"]).failed(4, &["[plan_changed]", "Plan 0123456789abcdef was approved", &hash]);
+    said.said(4, &["blocked"])
+        .failed(4, &["[guard_tripped]", "nothing was sent", guard, part, &format!("--approve {hash}")]);
+    project
+        .sluice(&["run", "crm", "--approve", "0123456789abcdef"])
+        .failed(4, &["[plan_changed]", "Plan 0123456789abcdef was approved", &hash]);
     assert_eq!((project.there(), project.double.count()), (before, count), "nothing was sent");
     project.sluice(&["run", "crm", "--approve", &hash]).said(0, &["complete"]);
     project.sluice(&["run", "crm", "--approve", &hash]).failed(4, &["[plan_changed]"]);
@@ -56,7 +59,11 @@ fn too_many_deletes() {
 fn too_large_a_share_of_deletes() {
     let project = delivered(100);
     project.warehouse("delete from customers where id <= 11");
-    blocked_then_approved(&project, "max_delete_percent", "11 of 100 records (11.0 %) would be deleted; at most 5 % may be");
+    blocked_then_approved(
+        &project,
+        "max_delete_percent",
+        "11 of 100 records (11.0 %) would be deleted; at most 5 % may be",
+    );
     project.assert_arrived();
 }
 

@@ -67,7 +67,9 @@ async fn dead_letters_are_listed_exported_and_sent_again() {
     assert_eq!((exported.code, lines.len()), (0, 2));
     let seventh = lines.iter().find(|l| l["key"] == "7").unwrap();
     assert_eq!((&seventh["record"]["email"], &seventh["code"]), (&"c7@h.test".into(), &"invalid".into()));
-    project.sluice(&["dead-letters", "retry", "crm", "9"]).failed(1, &["[not_found]", "no dead letter with the key `9`", "dead-letters list crm"]);
+    project
+        .sluice(&["dead-letters", "retry", "crm", "9"])
+        .failed(1, &["[not_found]", "no dead letter with the key `9`", "dead-letters list crm"]);
     project.sluice(&["dead-letters", "retry", "crm", "7"]).said(0, &["1 record(s) will be sent again"]);
     project.double.recover();
     let run = project.run().await;

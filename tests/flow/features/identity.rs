@@ -31,7 +31,9 @@ fn names(project: &Project) -> Vec<(String, String)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_is_spelt_anew_deletes_nothing() {
     // By a transform, and by the destination's own comparison.
-    for (transform, collation) in [(Some("lowercase"), "binary"), (None, "nocase"), (Some("trim"), "binary"), (None, "rtrim")] {
+    for (transform, collation) in
+        [(Some("lowercase"), "binary"), (None, "nocase"), (Some("trim"), "binary"), (None, "rtrim")]
+    {
         let project = people(transform, collation);
         project.warehouse("insert into people values ('Ada@h.test', 'Ada'), ('bob@h.test', 'Bob')");
         assert_eq!(project.run().await.tally.accepted(), 2, "{transform:?} {collation}");
@@ -41,9 +43,17 @@ async fn a_key_that_is_spelt_anew_deletes_nothing() {
         let plan = project.sluice(&["plan", "crm"]);
         plan.said(0, &["keys spelt anew: 1"]);
         let run = project.run().await;
-        assert_eq!((run.status, run.counts.respelt, run.tally.deleted), (Status::Complete, 1, 0), "{transform:?} {collation}: {run:?}");
+        assert_eq!(
+            (run.status, run.counts.respelt, run.tally.deleted),
+            (Status::Complete, 1, 0),
+            "{transform:?} {collation}: {run:?}"
+        );
         let there = names(&project);
-        assert_eq!((there.len(), there.iter().any(|(_, name)| name == "Ada L.")), (2, true), "{transform:?} {collation}: {there:?}");
+        assert_eq!(
+            (there.len(), there.iter().any(|(_, name)| name == "Ada L.")),
+            (2, true),
+            "{transform:?} {collation}: {there:?}"
+        );
         assert_eq!(project.run().await.tally.requests, 0, "{transform:?} {collation}");
         // And the record is deleted when it really goes.
         project.warehouse("delete from people where name = 'Ada L.'");
@@ -63,7 +73,11 @@ async fn a_key_that_is_spelt_anew_and_back_again_arrives_both_times() {
             project.warehouse(&format!("update people set email = '{email}', name = '{name}' where name like 'Ada%'"));
             let run = project.run().await;
             assert_eq!((run.status, run.tally.accepted()), (Status::Complete, 1), "{mode}: {run:?}");
-            assert!(names(&project).contains(&("ada@h.test".into(), name.into())), "{mode} {name}: {:?}", names(&project));
+            assert!(
+                names(&project).contains(&("ada@h.test".into(), name.into())),
+                "{mode} {name}: {:?}",
+                names(&project)
+            );
         }
         assert_eq!(project.run().await.tally.requests, 0, "{mode}");
     }
@@ -80,12 +94,20 @@ async fn two_keys_of_one_record_are_refused_wherever_batches_are_cut() {
              insert into people select 'p' || value || '@h.test', 'P' from json_each('[1,2,3,4,5,6,7]')"
         ));
         let run = project.run().await;
-        assert_eq!((run.status, run.tally.accepted(), run.counts.invalid), (Status::Partial, 7, 2), "{collation}: {run:?}");
+        assert_eq!(
+            (run.status, run.tally.accepted(), run.counts.invalid),
+            (Status::Partial, 7, 2),
+            "{collation}: {run:?}"
+        );
         assert_eq!(names(&project).len(), 7, "{collation}: neither was sent");
         // One of them goes: the other is the record.
         project.warehouse("delete from people where name = 'Twin'");
         let run = project.run().await;
-        assert_eq!((run.status, run.tally.created, run.tally.deleted), (Status::Complete, 1, 0), "{collation}: {run:?}");
+        assert_eq!(
+            (run.status, run.tally.created, run.tally.deleted),
+            (Status::Complete, 1, 0),
+            "{collation}: {run:?}"
+        );
         // The twin comes: the row that both are is left as it is.
         project.warehouse(&format!("insert into people values ('{twin}', 'Twin')"));
         let run = project.run().await;
@@ -100,7 +122,11 @@ async fn rows_without_a_key_hold_the_deletes() {
     assert_eq!(project.run().await.tally.accepted(), 3);
     project.warehouse("update people set email = null where email = 'a'; delete from people where email = 'b'");
     let run = project.run().await;
-    assert_eq!((run.tally.deleted, run.counts.deletes_held, names(&project).len()), (0, 2, 3), "which of them went, nobody can tell: {run:?}");
+    assert_eq!(
+        (run.tally.deleted, run.counts.deletes_held, names(&project).len()),
+        (0, 2, 3),
+        "which of them went, nobody can tell: {run:?}"
+    );
     assert!(run.notes.iter().any(|note| note.contains("2 deletes wait")), "{:?}", run.notes);
     project.warehouse("update people set email = 'a' where email is null");
     assert_eq!((project.run().await.tally.deleted, names(&project).len()), (1, 2));

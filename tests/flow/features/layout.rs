@@ -13,7 +13,10 @@ async fn from_a_thousand_records_to_a_hundred_thousand() {
     project.add_rows(1001, 100_000);
     project.warehouse("update customers set name = 'Changed' where id in (1, 500)");
     let run = project.run().await;
-    assert_eq!((run.status, run.counts.added, run.counts.changed, run.counts.unchanged), (Status::Complete, 99_000, 2, 998));
+    assert_eq!(
+        (run.status, run.counts.added, run.counts.changed, run.counts.unchanged),
+        (Status::Complete, 99_000, 2, 998)
+    );
     assert_balances(&run);
     let more = project.store().await.head("crm").await.unwrap().bucket_bits;
     assert!(bits == 4 && more == 11, "{bits} → {more}");
@@ -35,7 +38,10 @@ async fn a_rollout_grows_and_lowering_it_deletes_nothing() {
         let run = project.run().await;
         let there = project.there();
         assert_eq!((run.status, run.counts.removed, run.counts.changed), (Status::Complete, 0, 0));
-        assert_eq!((run.counts.added, run.counts.outside_rollout), ((there.len() - before.len()) as u64, 400 - there.len() as u64));
+        assert_eq!(
+            (run.counts.added, run.counts.outside_rollout),
+            ((there.len() - before.len()) as u64, 400 - there.len() as u64)
+        );
         assert!(before.keys().all(|k| there.contains_key(k)), "who takes part keeps taking part");
         // A share of hashes, with room for chance.
         assert!((there.len() as i64 - 4 * percent).abs() < 60, "{percent} %: {}", there.len());

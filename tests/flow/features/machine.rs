@@ -23,7 +23,10 @@ fn every_command_prints_json() {
     assert_eq!((code, &plan["counts"]["added"], plan["samples"].as_array().unwrap().len()), (0, &json!(20), 5));
     assert_eq!(json_of(&project, &["runs", "crm"]), (0, json!([])));
     let (code, run) = json_of(&project, &["run", "crm"]);
-    assert_eq!((code, &run["status"], &run["tally"]["rejected"], &run["plan_hash"]), (3, &json!("partial"), &json!(1), &plan["plan_hash"]));
+    assert_eq!(
+        (code, &run["status"], &run["tally"]["rejected"], &run["plan_hash"]),
+        (3, &json!("partial"), &json!(1), &plan["plan_hash"])
+    );
     let (code, runs) = json_of(&project, &["runs", "crm"]);
     assert_eq!((code, &runs[0]["id"]), (0, &run["id"]));
     let (code, explained) = json_of(&project, &["explain", "crm", "7"]);
@@ -40,7 +43,11 @@ fn every_command_prints_json() {
     assert!(code == 0 && schema["additionalProperties"]["anyOf"].as_array().unwrap().len() > 1);
     let empty = tempfile::tempdir().unwrap();
     let mut init = std::process::Command::new(support::binary::sluice());
-    init.args(["--json", "--project"]).arg(empty.path()).arg("init").stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    init.args(["--json", "--project"])
+        .arg(empty.path())
+        .arg("init")
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
     assert_eq!(Said::of(init.spawn().unwrap()).json()["sync"], "example-customers");
 }
 
@@ -51,7 +58,10 @@ fn faults_are_json_too() {
     assert_eq!((code, &missing["error"]["code"]), (1, &json!("not_found")));
     project.line("email")["from"] = json!("emial");
     let (code, refused) = json_of(&project, &["run", "crm"]);
-    assert!(code == 1 && refused["fault"]["what"].as_str().unwrap().contains("`emial`"), "a run that ended says why: {refused}");
+    assert!(
+        code == 1 && refused["fault"]["what"].as_str().unwrap().contains("`emial`"),
+        "a run that ended says why: {refused}"
+    );
 }
 
 #[test]
@@ -71,5 +81,7 @@ fn exit_codes() {
     project.double.recover();
     project.sluice(&["run", "crm"]).said(0, &["complete"]);
     project.assert_arrived();
-    project.sluice(&["runs", "crm"]).said(0, &["complete", "partial", "blocked", "failed", "guard_tripped", "destination_unauthorized"]);
+    project
+        .sluice(&["runs", "crm"])
+        .said(0, &["complete", "partial", "blocked", "failed", "guard_tripped", "destination_unauthorized"]);
 }

@@ -16,7 +16,10 @@ async fn a_changed_mapping_sends_everything_again_once_approved() {
     project.run().await;
     project.line("name")["transform"] = json!(["uppercase"]);
     let blocked = project.run().await;
-    assert_eq!((blocked.status, blocked.counts.changed, blocked.tripped[0].guard.as_str()), (Status::Blocked, 30, "max_change_percent"));
+    assert_eq!(
+        (blocked.status, blocked.counts.changed, blocked.tripped[0].guard.as_str()),
+        (Status::Blocked, 30, "max_change_percent")
+    );
     let run = project.approve(blocked.plan_hash.as_deref().unwrap()).await;
     assert_eq!((run.status, run.tally.accepted()), (Status::Complete, 30));
     assert_eq!(project.there()["7"]["name"], "CUSTOMER 7");
@@ -84,7 +87,11 @@ async fn a_column_that_changes_its_type_blocks_the_run() {
     assert_eq!(run("email", Type::Text).await.status, Status::Complete);
     let blocked = run("email", Type::Int).await;
     assert_eq!(blocked.status, Status::Blocked);
-    assert!(blocked.tripped.iter().any(|t| t.guard == "column_drift" && t.why == "column `email` was text and is now int"), "{:?}", blocked.tripped);
+    assert!(
+        blocked.tripped.iter().any(|t| t.guard == "column_drift" && t.why == "column `email` was text and is now int"),
+        "{:?}",
+        blocked.tripped
+    );
     assert_eq!(blocked.tally.requests, 0);
     assert_eq!(run("email", Type::Text).await.status, Status::Complete, "back to what it was");
     project.assert_arrived();

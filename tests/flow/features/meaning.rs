@@ -1,4 +1,5 @@
-//! What the state says is about one place, one mode, one key and one identifier. An edit of these asks once and loses nothing.
+//! What the state says is about one place, one mode, one key and one identifier. An edit of these asks once and loses
+//! nothing.
 
 use domain::fault::Code;
 use domain::run::{Run, Status};
@@ -16,7 +17,11 @@ async fn mirror() -> Project {
 
 #[track_caller]
 fn asked(run: &Run, guards: &[&str]) -> String {
-    assert_eq!((run.status, run.fault.as_ref().map(|f| f.code)), (Status::Blocked, Some(Code::GuardTripped)), "{run:?}");
+    assert_eq!(
+        (run.status, run.fault.as_ref().map(|f| f.code)),
+        (Status::Blocked, Some(Code::GuardTripped)),
+        "{run:?}"
+    );
     assert_eq!(run.tripped.iter().map(|t| t.guard.as_str()).collect::<Vec<_>>(), guards, "{run:?}");
     run.plan_hash.clone().unwrap()
 }
@@ -39,14 +44,26 @@ async fn another_place_asks_and_then_gets_everything() {
     for _ in 0..2 {
         let run = project.run().await;
         asked(&run, &["another_place"]);
-        assert!(run.tripped[0].why.contains("product.db") && run.tripped[0].why.contains("other.db"), "{}", run.tripped[0].why);
+        assert!(
+            run.tripped[0].why.contains("product.db") && run.tripped[0].why.contains("other.db"),
+            "{}",
+            run.tripped[0].why
+        );
         assert_eq!(count(&project, "other.db"), 0, "nothing is sent unasked");
     }
     project.warehouse("delete from customers where id = 3");
     let hash = asked(&project.run().await, &["another_place"]);
     let run = project.approve(&hash).await;
-    assert_eq!((run.status, run.counts.added, run.counts.removed), (Status::Complete, 9, 0), "nothing of the old place is deleted at the new one");
-    assert_eq!((count(&project, "other.db"), count(&project, "product.db")), (9, 10), "and the old place is left as it is");
+    assert_eq!(
+        (run.status, run.counts.added, run.counts.removed),
+        (Status::Complete, 9, 0),
+        "nothing of the old place is deleted at the new one"
+    );
+    assert_eq!(
+        (count(&project, "other.db"), count(&project, "product.db")),
+        (9, 10),
+        "and the old place is left as it is"
+    );
     assert_eq!(project.run().await.tally.requests, 0);
     project.warehouse("delete from customers where id = 4");
     assert_eq!((project.run().await.tally.deleted, count(&project, "other.db")), (1, 8));
@@ -97,7 +114,11 @@ async fn a_mode_that_is_switched_carries_over_what_is_known() {
         assert!(run.tripped[0].why.contains("2 records that were sent before are gone"), "{}", run.tripped[0].why);
         assert_eq!(run.counts.undeletable, 2);
         let run = project.approve(&hash).await;
-        assert_eq!((run.status, run.tally.sent, run.counts.undeletable), (Status::Complete, 0, 2), "nothing is sent for it");
+        assert_eq!(
+            (run.status, run.tally.sent, run.counts.undeletable),
+            (Status::Complete, 0, 2),
+            "nothing is sent for it"
+        );
         // From now on it is a mirror.
         project.warehouse("delete from customers where id = 5; update customers set name = 'New' where id = 6");
         let run = project.run().await;
@@ -127,10 +148,18 @@ async fn another_key_or_identifier_asks_and_deletes_nothing() {
     let run = project.run().await;
     assert_ne!(asked(&run, &["another_key", "another_identifier"]), hash, "another plan, another hash");
     let run = project.approve(&run.plan_hash.unwrap()).await;
-    assert_eq!((run.status, run.tally.deleted, project.there().len()), (Status::Complete, 0, 10), "an identifier that is not known deletes nothing: {run:?}");
+    assert_eq!(
+        (run.status, run.tally.deleted, project.there().len()),
+        (Status::Complete, 0, 10),
+        "an identifier that is not known deletes nothing: {run:?}"
+    );
     assert_eq!(project.run().await.tally.requests, 0);
     project.warehouse("delete from customers where id = 8");
-    assert_eq!((project.run().await.tally.deleted, project.there().len()), (1, 9), "what was sent by it can be deleted by it");
+    assert_eq!(
+        (project.run().await.tally.deleted, project.there().len()),
+        (1, 9),
+        "what was sent by it can be deleted by it"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -145,7 +174,10 @@ async fn a_state_is_shown_sent_anew_forgotten_and_renamed() {
     assert_eq!(project.run().await.tally.requests, 0);
     project.sluice(&["state", "resend", "crm", "3", "4"]).said(0, &["2 record(s) will be sent", "sluice run crm"]);
     assert_eq!(project.run().await.tally.updated, 2);
-    assert_eq!((&project.there()["3"]["name"], &project.there()["5"]["name"]), (&json!("Customer 3"), &json!("Changed by a person")));
+    assert_eq!(
+        (&project.there()["3"]["name"], &project.there()["5"]["name"]),
+        (&json!("Customer 3"), &json!("Changed by a person"))
+    );
     project.sluice(&["state", "resend", "crm", "99"]).failed(1, &["no row with the key `99`"]);
     project.sluice(&["state", "resend", "crm"]).failed(2, &["Add --yes"]);
     project.sluice(&["state", "resend", "crm", "--yes"]).said(0, &["10 record(s)"]);

@@ -41,7 +41,11 @@ async fn a_message_holds_several_requests_and_no_request_is_smaller() {
     for (requests, batches) in [(1, 10), (3, 4), (5, 2), (9, 2)] {
         let project = project();
         let run = run(&engine(&project, requests).await).await;
-        assert_eq!((run.status, run.tally.accepted(), run.batches), (Status::Complete, 95, Some(batches)), "{requests}");
+        assert_eq!(
+            (run.status, run.tally.accepted(), run.batches),
+            (Status::Complete, 95, Some(batches)),
+            "{requests}"
+        );
         assert_eq!((run.tally.requests, project.double.count()), (10, 10), "{requests}");
         project.assert_arrived();
     }
@@ -105,7 +109,12 @@ async fn a_batch_that_is_refused_whole_comes_to_an_end_however_little_time_there
     let mut engine = engine(&project, 5).await;
     engine.context.settings.patience = Duration::ZERO;
     let run = run(&engine).await;
-    assert_eq!((run.status, run.tally.rejected, run.tally.accepted(), run.tally.exhausted), (Status::Partial, 30, 65, 0), "{:?}", run.tally);
+    assert_eq!(
+        (run.status, run.tally.rejected, run.tally.accepted(), run.tally.exhausted),
+        (Status::Partial, 30, 65, 0),
+        "{:?}",
+        run.tally
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -23,7 +23,10 @@ async fn upsert_creates_updates_and_never_deletes() {
     let run = project.run().await;
     assert_eq!((run.counts.removed, run.tally.requests), (0, 0));
     assert_eq!(project.there().len(), 11);
-    assert_eq!((&project.there()["2"]["name"], &project.there()["1000"]["name"]), (&json!("Customer 2"), &json!("Old")));
+    assert_eq!(
+        (&project.there()["2"]["name"], &project.there()["1000"]["name"]),
+        (&json!("Customer 2"), &json!("Old"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -62,7 +65,11 @@ async fn append_sends_once() {
     assert_eq!((run.status, run.counts.added, run.counts.changed, run.counts.removed), (Status::Complete, 3, 0, 0));
     let mut keys: Vec<_> = project.double.deliveries().into_iter().map(|d| (d.key, d.operation)).collect();
     keys.sort_unstable();
-    assert_eq!(keys, ["21", "22", "7"].map(|k| (k.to_owned(), "append".to_owned())), "what was accepted is never touched again");
+    assert_eq!(
+        keys,
+        ["21", "22", "7"].map(|k| (k.to_owned(), "append".to_owned())),
+        "what was accepted is never touched again"
+    );
     assert_eq!(project.run().await.tally.requests, 0);
 }
 

@@ -19,9 +19,15 @@ async fn two_syncs_at_once_keep_one_rate() {
     // not know of each other would be over it.
     project.double.quota(Quota::new(30, Duration::from_secs(1), RetryAfter::Seconds(1.0)));
     let store = project.store().await;
-    let (first, second) = (project.engine_on("crm", store.clone()).await.unwrap(), project.engine_on("other", store).await.unwrap());
+    let (first, second) =
+        (project.engine_on("crm", store.clone()).await.unwrap(), project.engine_on("other", store).await.unwrap());
     let (a, b) = (request(), request());
-    let both = async { tokio::join!(tokio::spawn(async move { drive::run(&first, &a).await }), tokio::spawn(async move { drive::run(&second, &b).await })) };
+    let both = async {
+        tokio::join!(
+            tokio::spawn(async move { drive::run(&first, &a).await }),
+            tokio::spawn(async move { drive::run(&second, &b).await })
+        )
+    };
     let (a, b) = tokio::time::timeout(Duration::from_secs(120), both).await.expect("both end");
     for run in [a.unwrap().unwrap(), b.unwrap().unwrap()] {
         assert_eq!((run.status, run.tally.accepted(), run.tally.throttled), (Status::Complete, 250, 0));

@@ -1,5 +1,5 @@
-//! Reading accepted records back: a destination that lies is found out, whatever the lie; one that does not is believed;
-//! and it costs no more than the sample.
+//! Reading accepted records back: a destination that lies is found out, whatever the lie; one that does not is
+//! believed; and it costs no more than the sample.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -47,7 +47,11 @@ impl Destination for Counted {
 /// A run in batches of ten, with the calls and the records that were read.
 async fn run(project: &Project) -> (Run, usize, usize) {
     let mut engine = project.engine().await.unwrap();
-    let counted = Arc::new(Counted { inner: engine.context.destination.clone(), calls: AtomicUsize::new(0), records: AtomicUsize::new(0) });
+    let counted = Arc::new(Counted {
+        inner: engine.context.destination.clone(),
+        calls: AtomicUsize::new(0),
+        records: AtomicUsize::new(0),
+    });
     engine.context.destination = counted.clone();
     let run = drive::run(&engine, &request()).await.unwrap();
     assert_balances(&run);
@@ -65,7 +69,11 @@ async fn an_honest_destination_has_all_of_the_sample_and_is_asked_for_no_more() 
     assert_eq!((idle.tally.sent, idle.tally.read_back.checked, calls), (0, 0, 0), "nothing sent, nothing read");
     project.add_rows(96, 99);
     let (few, _, records) = run(&project).await;
-    assert_eq!((few.tally.read_back.checked, few.tally.read_back.landed, records), (4, 4, 4), "fewer than the sample: all of them");
+    assert_eq!(
+        (few.tally.read_back.checked, few.tally.read_back.landed, records),
+        (4, 4, 4),
+        "fewer than the sample: all of them"
+    );
     project.sync()["readback"] = json!({ "sample": 0 });
     project.add_rows(100, 120);
     let (off, calls, _) = run(&project).await;
@@ -90,7 +98,8 @@ async fn found_out(lie: &str, fields: &[&str]) {
 
 #[tokio::test]
 async fn a_destination_that_accepts_and_does_not_store_is_found_out() {
-    found_out("create trigger lie after insert on customers begin delete from customers where id = new.id; end", &[]).await;
+    found_out("create trigger lie after insert on customers begin delete from customers where id = new.id; end", &[])
+        .await;
 }
 
 #[tokio::test]
@@ -127,13 +136,19 @@ async fn a_delete_that_did_not_take_place_is_found_out() {
     project.warehouse("delete from customers where id <= 8; update customers set name = 'other' where id >= 58");
     let (told, _, records) = run(&project).await;
     let read_back = &told.tally.read_back;
-    assert_eq!((told.tally.deleted, read_back.checked, read_back.landed, records), (4, 7, 4, 7), "of one sample with what was written");
+    assert_eq!(
+        (told.tally.deleted, read_back.checked, read_back.landed, records),
+        (4, 7, 4, 7),
+        "of one sample with what was written"
+    );
     let mut there: Vec<_> = read_back.differing.iter().map(|d| (d.key.as_str(), d.still_there)).collect();
     there.sort_unstable();
     assert_eq!(there, [("5", true), ("6", true), ("7", true)]);
     project.warehouse("delete from customers where id <= 9");
     project.product("drop trigger lie; create trigger lie after delete on customers begin insert into customers (id) values (old.id); end");
-    project.sluice(&["run", "crm"]).said(0, &["read back: 0 of 1 sampled records landed", "accepted, but key 9 was deleted and is still there"]);
+    project
+        .sluice(&["run", "crm"])
+        .said(0, &["read back: 0 of 1 sampled records landed", "accepted, but key 9 was deleted and is still there"]);
 }
 
 /// The sample is a share of keys: of the same plan it is the same, wherever the batches are cut.
@@ -141,8 +156,10 @@ async fn a_delete_that_did_not_take_place_is_found_out() {
 async fn the_same_keys_are_looked_at_in_every_run() {
     let keys = async || {
         let project = Project::table(60);
-        project.product("create trigger lie after insert on customers begin delete from customers where id = new.id; end");
-        let mut keys: Vec<String> = run(&project).await.0.tally.read_back.differing.into_iter().map(|d| d.key).collect();
+        project
+            .product("create trigger lie after insert on customers begin delete from customers where id = new.id; end");
+        let mut keys: Vec<String> =
+            run(&project).await.0.tally.read_back.differing.into_iter().map(|d| d.key).collect();
         keys.sort();
         keys
     };
@@ -154,7 +171,9 @@ async fn what_is_rejected_is_not_read_and_a_webhook_cannot_be() {
     let mut project = Project::table(40);
     project.sync()["mode"] = json!("mirror");
     project.sync()["readback"] = json!({ "sample": 100 });
-    project.product("create trigger refuse before insert on customers when new.id <= 5 begin select raise(abort, 'no'); end");
+    project.product(
+        "create trigger refuse before insert on customers when new.id <= 5 begin select raise(abort, 'no'); end",
+    );
     let (first, ..) = run(&project).await;
     assert_eq!((first.tally.rejected, first.tally.read_back.checked, first.tally.read_back.landed), (5, 35, 35));
     let (hook, calls, _) = run(&Project::webhook(20)).await;
@@ -166,8 +185,14 @@ fn the_report_says_what_landed_and_what_differs() {
     let project = Project::table(30);
     project.product("create trigger lie after insert on customers begin update customers set name = 'planted-value' where id = new.id; end");
     let said = project.sluice(&["run", "crm"]);
-    said.said(0, &["read back: 0 of 10 sampled records landed as they were sent", "differs in name", "sluice explain crm KEY"]);
+    said.said(
+        0,
+        &["read back: 0 of 10 sampled records landed as they were sent", "differs in name", "sluice explain crm KEY"],
+    );
     assert!(!said.out.contains("planted"), "which field, not which value: {}", said.out);
     let json = project.sluice(&["--json", "runs", "crm"]).json();
-    assert_eq!((&json[0]["tally"]["read_back"]["checked"], &json[0]["tally"]["read_back"]["landed"]), (&json!(10), &json!(0)));
+    assert_eq!(
+        (&json[0]["tally"]["read_back"]["checked"], &json[0]["tally"]["read_back"]["landed"]),
+        (&json!(10), &json!(0))
+    );
 }

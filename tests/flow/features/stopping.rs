@@ -53,7 +53,8 @@ fn a_signal_ends_a_run_whose_queue_is_full() {
     project.assert_arrived();
 }
 
-/// The system kills a process some time after it has asked it to end: a destination that does not answer is not waited for.
+/// The system kills a process some time after it has asked it to end: a destination that does not answer is not waited
+/// for.
 #[test]
 fn a_destination_that_does_not_answer_does_not_hold_the_end() {
     let mut project = Project::webhook(20);

@@ -28,7 +28,9 @@ fn yaml_that_cannot_be_read() {
     project.write("syncs/crm.yaml", "name: crm\nmodel: { warehouse: here\nmode: upsert\n");
     refused_then_good(&project, &["[sync_invalid]", "crm.yaml is not valid", "line "]);
     project.write("connections.yaml", "here: [\n");
-    project.sluice_as_saved(&["run", "crm"]).failed(1, &["[connection_invalid]", "connections.yaml is not valid", "sluice check"]);
+    project
+        .sluice_as_saved(&["run", "crm"])
+        .failed(1, &["[connection_invalid]", "connections.yaml is not valid", "sluice check"]);
     project.sluice(&["run", "crm"]).said(0, &["complete"]);
 }
 
@@ -59,9 +61,15 @@ fn a_missing_part() {
 #[test]
 fn an_unknown_connection() {
     let project = broken("\"connection\":\"there\"", "\"connection\":\"their\"");
-    refused_then_good(&project, &["[connection_invalid]", "destination.connection of sync `crm`", "`their`", "did you mean `there`?"]);
+    refused_then_good(
+        &project,
+        &["[connection_invalid]", "destination.connection of sync `crm`", "`their`", "did you mean `there`?"],
+    );
     let project = broken("\"warehouse\":\"here\"", "\"warehouse\":\"snowflake-prod\"");
-    refused_then_good(&project, &["[connection_invalid]", "model.warehouse of sync `crm`", "connections.yaml has here, there"]);
+    refused_then_good(
+        &project,
+        &["[connection_invalid]", "model.warehouse of sync `crm`", "connections.yaml has here, there"],
+    );
 }
 
 #[test]
@@ -73,7 +81,9 @@ fn a_connection_of_an_unknown_kind() {
     refused_then_good(&project, &["[connection_invalid]", "type `webhok`", "did you mean `type: webhook`?"]);
     connections["there"].as_object_mut().unwrap().remove("type");
     project.write("connections.yaml", &connections.to_string());
-    project.sluice_as_saved(&["run", "crm"]).failed(1, &["[connection_invalid]", "connection `there` has no `type`", "webhook"]);
+    project
+        .sluice_as_saved(&["run", "crm"])
+        .failed(1, &["[connection_invalid]", "connection `there` has no `type`", "webhook"]);
 }
 
 #[test]

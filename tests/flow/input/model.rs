@@ -10,13 +10,20 @@ fn a_column_that_the_model_lacks() {
     let mut project = Project::webhook(3);
     let good = project.syncs[0].clone();
     project.line("email")["from"] = json!("emial");
-    project.sluice(&["run", "crm"]).failed(1, &["[preflight_failed]", "emial → email", "no column `emial`", "did you mean `email`?", " next: "]);
+    project
+        .sluice(&["run", "crm"])
+        .failed(1, &["[preflight_failed]", "emial → email", "no column `emial`", "did you mean `email`?", " next: "]);
     project.syncs[0] = good.clone();
     project.sync()["model"]["key"] = json!(["idd"]);
-    project.sluice(&["run", "crm"]).failed(1, &["[preflight_failed]", "model.key", "no column `idd`", "did you mean `id`?"]);
+    project
+        .sluice(&["run", "crm"])
+        .failed(1, &["[preflight_failed]", "model.key", "no column `idd`", "did you mean `id`?"]);
     project.syncs[0] = good.clone();
     project.sync()["model"]["cursor"] = json!("updated_at");
-    project.sluice(&["run", "crm"]).failed(1, &["[preflight_failed]", "model.cursor", "no column `updated_at`", "the model has id, email, name, n"]);
+    project.sluice(&["run", "crm"]).failed(
+        1,
+        &["[preflight_failed]", "model.cursor", "no column `updated_at`", "the model has id, email, name, n"],
+    );
     project.sluice(&["check", "crm"]).said(1, &["✗ crm", "model.cursor"]);
     assert_eq!(project.double.count(), 0);
     project.syncs[0] = good;
@@ -63,7 +70,9 @@ async fn a_model_that_fails_half_way_sends_nothing() {
     let good = project.syncs[0].clone();
     project.warehouse("update customers set name = 'changed' where id < 100");
     // abs() of the smallest integer overflows, at the last row only.
-    project.sync()["model"]["sql"] = json!("select id, email, name, case when id = 5000 then abs(-9223372036854775807 - 1) else n end as n from customers");
+    project.sync()["model"]["sql"] = json!(
+        "select id, email, name, case when id = 5000 then abs(-9223372036854775807 - 1) else n end as n from customers"
+    );
     let fault = project.try_run().await.unwrap().fault.unwrap();
     assert_eq!(fault.code, Code::ModelFailed);
     assert!(fault.what.contains("here") && fault.next_step().contains("Nothing was sent"), "{fault}");
@@ -80,7 +89,8 @@ fn a_warehouse_that_is_not_there_or_no_database() {
     let mut project = Project::webhook(3);
     project.connections["here"]["path"] = json!("wherehouse.db");
     project.sluice(&["run", "crm"]).failed(1, &["[warehouse_unreachable]", "wherehouse.db", "correct `path`"]);
-    project.write("text.db", "this is no database, but it is long enough to be looked at as if it were one, page by page");
+    project
+        .write("text.db", "this is no database, but it is long enough to be looked at as if it were one, page by page");
     project.connections["here"]["path"] = json!("text.db");
     project.sluice(&["run", "crm"]).failed(1, &["text.db", " next: "]);
     project.connections["here"]["path"] = json!("warehouse.db");
@@ -98,10 +108,10 @@ async fn a_model_that_takes_too_long() {
     let (host, port) = place.split_once(':').expect("host:port");
     let port: u16 = port.parse().unwrap();
     let good = project.syncs[0].clone();
-    project.connections["slow"] =
-        json!({ "type": "postgres", "host": host, "port": port, "database": database, "user": user, "tls": "disable", "statement_timeout": "200ms" });
+    project.connections["slow"] = json!({ "type": "postgres", "host": host, "port": port, "database": database, "user": user, "tls": "disable", "statement_timeout": "200ms" });
     project.sync()["model"]["warehouse"] = json!("slow");
-    project.sync()["model"]["sql"] = json!("select 1 as id, 'a@h.test' as email, 'A' as name, 1 as n from pg_sleep(60)");
+    project.sync()["model"]["sql"] =
+        json!("select 1 as id, 'a@h.test' as email, 'A' as name, 1 as n from pg_sleep(60)");
     let said = project.sluice(&["run", "crm"]);
     said.failed(1, &["[model_timeout]", "slow", "statement_timeout"]);
     assert_eq!(project.double.count(), 0);

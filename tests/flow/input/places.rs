@@ -54,7 +54,9 @@ fn a_destination_table_or_column_that_is_not_there() {
     project.sluice(&["run", "crm"]).failed(1, &["[preflight_failed]", "custmers"]);
     project.sync()["destination"]["object"] = json!("customers");
     project.line("name")["to"] = json!("nmae");
-    project.sluice(&["run", "crm"]).failed(1, &["[preflight_failed]", "name → nmae", "the destination has: id, email, name, n"]);
+    project
+        .sluice(&["run", "crm"])
+        .failed(1, &["[preflight_failed]", "name → nmae", "the destination has: id, email, name, n"]);
     project.line("nmae")["to"] = json!("name");
     project.sluice(&["run", "crm"]).said(0, &["complete"]);
     project.assert_arrived();
@@ -64,7 +66,12 @@ fn a_destination_table_or_column_that_is_not_there() {
 fn a_mode_that_the_destination_cannot_honour() {
     let mut project = Project::webhook(3);
     project.sync()["mode"] = json!("update");
-    let parts = ["[sync_invalid]", "mode update", "cannot be asked whether a record exists", "use one of upsert, append, mirror"];
+    let parts = [
+        "[sync_invalid]",
+        "mode update",
+        "cannot be asked whether a record exists",
+        "use one of upsert, append, mirror",
+    ];
     project.sluice(&["run", "crm"]).failed(1, &parts);
     assert_eq!(project.double.count(), 0);
     project.sync()["mode"] = json!("upsert");
@@ -81,7 +88,9 @@ fn a_second_run_while_one_is_active() {
     while project.double.count() == 0 {
         std::thread::sleep(Duration::from_millis(5));
     }
-    project.sluice(&["run", "crm"]).failed(1, &["[run_active]", "A run of `crm`", &format!("process {id}"), "Wait until it has ended"]);
+    project
+        .sluice(&["run", "crm"])
+        .failed(1, &["[run_active]", "A run of `crm`", &format!("process {id}"), "Wait until it has ended"]);
     project.sluice(&["dead-letters", "retry", "crm"]).failed(1, &["[run_active]"]);
     project.sluice(&["plan", "crm"]).said(0, &["nothing was sent or written"]);
     Said::of(first).said(0, &["complete"]);
@@ -101,7 +110,9 @@ fn a_proxy_of_the_environment_is_used_and_told_of() {
     project.connections["there"]["retry_pause"] = json!("1ms");
     let run = |command: &str, variables: &[(&str, &str)]| {
         let mut command = project.command(&[command, "crm"]);
-        for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"] {
+        for name in
+            ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"]
+        {
             command.env_remove(name);
         }
         command.envs(variables.iter().copied());
@@ -109,7 +120,8 @@ fn a_proxy_of_the_environment_is_used_and_told_of() {
     };
     run("check", &[]).said(1, &["api.partner.invalid cannot be resolved"]);
     run("check", &[("HTTP_PROXY", &proxy)]).said(0, &[]);
-    run("run", &[("HTTP_PROXY", &proxy), ("NO_PROXY", "partner.invalid")]).failed(1, &["api.partner.invalid cannot be resolved"]);
+    run("run", &[("HTTP_PROXY", &proxy), ("NO_PROXY", "partner.invalid")])
+        .failed(1, &["api.partner.invalid cannot be resolved"]);
     assert_eq!(project.double.count(), 0);
     project.double.answer(Behaviour::message(503, "planted-word says no"));
     let said = run("run", &[("http_proxy", &proxy)]);
@@ -118,9 +130,11 @@ fn a_proxy_of_the_environment_is_used_and_told_of() {
     project.double.forget();
     run("run", &[("all_proxy", &proxy)]).said(0, &["complete"]);
     let sent = project.double.requests();
-    let seen = sent.iter().map(|request| (request.header("host"), request.header("proxy-authorization"))).collect::<Vec<_>>();
+    let seen =
+        sent.iter().map(|request| (request.header("host"), request.header("proxy-authorization"))).collect::<Vec<_>>();
     assert_eq!(seen, [(Some("api.partner.invalid"), Some("Basic dXNlcjpwbGFudGVkLXdvcmQ="))]);
-    run("run", &[("HTTP_PROXY", "socks5://p")]).failed(1, &["HTTP_PROXY is not the address of an HTTP proxy", "http://HOST:PORT"]);
+    run("run", &[("HTTP_PROXY", "socks5://p")])
+        .failed(1, &["HTTP_PROXY is not the address of an HTTP proxy", "http://HOST:PORT"]);
     let closed = run("plan", &[("HTTP_PROXY", "http://127.0.0.1:1")]);
     closed.said(0, &[]);
 }

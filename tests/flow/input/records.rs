@@ -8,7 +8,8 @@ use support::project::{Project, assert_balances};
 fn with_rows(sql: &str) -> Project {
     let mut project = Project::webhook(20);
     project.warehouse(&format!("create table more (id, email text, name text, n); {sql}"));
-    project.sync()["model"]["sql"] = json!("select id, email, name, n from customers union all select id, email, name, n from more");
+    project.sync()["model"]["sql"] =
+        json!("select id, email, name, n from customers union all select id, email, name, n from more");
     project
 }
 
@@ -30,7 +31,9 @@ async fn duplicate_keys_are_never_sent_and_their_state_is_left_alone() {
     project.run().await;
     project.assert_arrived();
     let before = project.there();
-    project.warehouse("insert into more values (7, 'other@h.test', 'Other', 7), (21, 'a@h.test', 'A', 1), (21, 'b@h.test', 'B', 2)");
+    project.warehouse(
+        "insert into more values (7, 'other@h.test', 'Other', 7), (21, 'a@h.test', 'A', 1), (21, 'b@h.test', 'B', 2)",
+    );
     let run = project.run().await;
     assert_eq!((run.status, run.counts.invalid, run.counts.removed, run.counts.to_send()), (Status::Partial, 4, 0, 0));
     let keys: Vec<_> = run.invalid.iter().map(|i| (i.key.as_str(), i.why.rule.as_str())).collect();

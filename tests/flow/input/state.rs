@@ -5,9 +5,10 @@ use support::project::Project;
 
 #[test]
 fn a_state_that_is_gone_or_empty_is_no_first_run() {
-    for (what, lose) in
-        [("is gone", (|file| std::fs::remove_file(file)) as fn(&std::path::Path) -> std::io::Result<()>), ("is empty", |file| std::fs::write(file, ""))]
-    {
+    for (what, lose) in [
+        ("is gone", (|file| std::fs::remove_file(file)) as fn(&std::path::Path) -> std::io::Result<()>),
+        ("is empty", |file| std::fs::write(file, "")),
+    ] {
         let project = Project::webhook(5);
         project.sluice(&["run", "crm"]).said(0, &["complete"]);
         let (file, made) = (project.path(".sluice/state.db"), project.path(".sluice/state.made"));

@@ -34,7 +34,9 @@ impl Warehouse for Broken {
 async fn rows_that_were_not_read_are_not_deleted() {
     let panics: fn() -> _ = || panic!("a decoder that meets what it does not know");
     let fails: fn() -> _ = || Err(Fault::new(Code::WarehouseUnreachable, "The connection was lost."));
-    for (end, code, words) in [(panics, Code::Internal, "broke off after 14 rows"), (fails, Code::WarehouseUnreachable, "was lost")] {
+    for (end, code, words) in
+        [(panics, Code::Internal, "broke off after 14 rows"), (fails, Code::WarehouseUnreachable, "was lost")]
+    {
         let mut project = Project::webhook(20);
         project.sync()["mode"] = json!("mirror");
         project.run().await;

@@ -8,7 +8,12 @@ use support::project::{Project, assert_balances};
 async fn one_is_invalid(project: &Project, harm: &str, field: &str, rule: &str, mend: &str) -> Run {
     project.warehouse(harm);
     let run = project.run().await;
-    assert_eq!((run.status, run.counts.invalid, run.counts.added, run.tally.accepted()), (Status::Partial, 1, 19, 19), "{:?}", run.invalid);
+    assert_eq!(
+        (run.status, run.counts.invalid, run.counts.added, run.tally.accepted()),
+        (Status::Partial, 1, 19, 19),
+        "{:?}",
+        run.invalid
+    );
     assert_balances(&run);
     let why = &run.invalid[0];
     assert_eq!((why.key.as_str(), why.why.field.as_str()), ("7", field), "{why:?}");
@@ -27,7 +32,9 @@ async fn one_is_invalid(project: &Project, harm: &str, field: &str, rule: &str, 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_text_too_long_for_the_column() {
     let project = Project::table(20);
-    project.product("drop table customers; create table customers (id integer primary key, email varchar(20), name text, n real)");
+    project.product(
+        "drop table customers; create table customers (id integer primary key, email varchar(20), name text, n real)",
+    );
     // SQLite itself does not mind the length: the declared one is what the product's authors meant.
     project.warehouse("update customers set email = 'a-very-long-address-indeed@h.test' where id = 7");
     let run = project.run().await;
@@ -65,14 +72,25 @@ async fn a_value_that_fails_validation() {
         "update customers set email = 'ok@h.test' where id = 7",
     )
     .await;
-    assert!(!run.invalid[0].why.got.contains("not an address"), "a record's value is not repeated: {:?}", run.invalid[0]);
+    assert!(
+        !run.invalid[0].why.got.contains("not an address"),
+        "a record's value is not repeated: {:?}",
+        run.invalid[0]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn numbers_that_are_none() {
     for number in ["9e999", "-9e999"] {
         let project = Project::webhook(20);
-        one_is_invalid(&project, &format!("update customers set n = {number} where id = 7"), "n", "", "update customers set n = 1.5 where id = 7").await;
+        one_is_invalid(
+            &project,
+            &format!("update customers set n = {number} where id = 7"),
+            "n",
+            "",
+            "update customers set n = 1.5 where id = 7",
+        )
+        .await;
     }
 }
 
@@ -87,7 +105,14 @@ async fn text_that_is_not_utf8() {
 async fn a_record_larger_than_a_message() {
     let project = Project::webhook(20);
     let harm = "update customers set name = printf('%.*c', 2000000, 'x') where id = 7";
-    let run = one_is_invalid(&project, harm, "record", "must fit into one message", "update customers set name = 'small' where id = 7").await;
+    let run = one_is_invalid(
+        &project,
+        harm,
+        "record",
+        "must fit into one message",
+        "update customers set name = 'small' where id = 7",
+    )
+    .await;
     assert!(run.invalid[0].why.got.ends_with("bytes") && run.invalid[0].why.got.len() < 20, "{:?}", run.invalid[0]);
 }
 
@@ -121,13 +146,21 @@ async fn a_record_that_becomes_invalid_is_left_alone() {
 async fn a_text_is_not_turned_into_a_number() {
     for declared in ["string", "numeric", "decimal(10, 2)"] {
         let project = Project::table(0);
-        project.warehouse("drop table customers; create table customers (id integer primary key, email text, name text, n text)");
+        project.warehouse(
+            "drop table customers; create table customers (id integer primary key, email text, name text, n text)",
+        );
         project.warehouse(
             "insert into customers (id, n) values (1, '008'), (2, '1.10'), (3, '12345678901234567890'), (4, 'eight'), (5, '8'), (6, ' 8'), (7, '1e3')",
         );
-        project.product(&format!("drop table customers; create table customers (id integer primary key, email text, name text, n {declared})"));
+        project.product(&format!(
+            "drop table customers; create table customers (id integer primary key, email text, name text, n {declared})"
+        ));
         let run = project.run().await;
-        let there: Vec<String> = project.there().values().map(|r| r["n"].as_str().map_or_else(|| r["n"].to_string(), str::to_owned)).collect();
+        let there: Vec<String> = project
+            .there()
+            .values()
+            .map(|r| r["n"].as_str().map_or_else(|| r["n"].to_string(), str::to_owned))
+            .collect();
         assert_eq!(there, ["eight", "8"], "{declared}: {run:#?}");
         assert_eq!(run.tally.read_back.checked, run.tally.read_back.landed, "{declared}: {:?}", run.tally.read_back);
         assert!(run.tally.reasons["numeric_value_out_of_range"].detail.contains("declare it as TEXT"), "{declared}");
@@ -147,7 +180,9 @@ async fn a_table_may_be_as_wide_as_sqlite_takes_it() {
     let names: Vec<String> = (0..1_500).map(|n| format!("c{n}")).collect();
     let mut project = Project::table(0);
     let columns = names.join(", ");
-    project.warehouse(&format!("create table wide (id integer primary key, {columns}); insert into wide (id, c0, c1499) values (1, 'a', 'b')"));
+    project.warehouse(&format!(
+        "create table wide (id integer primary key, {columns}); insert into wide (id, c0, c1499) values (1, 'a', 'b')"
+    ));
     project.product(&format!("create table wide (id integer primary key, {columns})"));
     project.sync()["model"]["sql"] = json!("select * from wide");
     project.sync()["destination"]["object"] = json!("wide");
@@ -176,7 +211,11 @@ async fn a_unique_value_moves_and_is_swapped() {
     ] {
         project.warehouse(change);
         let run = project.run().await;
-        assert_eq!((run.status, run.tally.rejected, run.tally.exhausted), (domain::run::Status::Complete, 0, 0), "{change}: {run:#?}");
+        assert_eq!(
+            (run.status, run.tally.rejected, run.tally.exhausted),
+            (domain::run::Status::Complete, 0, 0),
+            "{change}: {run:#?}"
+        );
         project.assert_arrived();
     }
 }

@@ -27,7 +27,12 @@ async fn every_record_has_exactly_one_outcome() {
     let run = project.run().await;
     let of = |digit: u32| (1..=95u32).filter(|id| id % 10 == digit).count() as u64;
     assert_eq!(run.status, Status::Partial);
-    assert_eq!((run.tally.sent, run.tally.rejected, run.tally.exhausted), (95, of(1), of(2) + of(3) + of(4)), "{:?}", run.tally);
+    assert_eq!(
+        (run.tally.sent, run.tally.rejected, run.tally.exhausted),
+        (95, of(1), of(2) + of(3) + of(4)),
+        "{:?}",
+        run.tally
+    );
     assert_balances(&run);
     assert_eq!(run.tally.reasons["too_odd"].count, of(1));
     let reasons: u64 = run.tally.reasons.values().map(|r| r.count).sum();
@@ -36,7 +41,14 @@ async fn every_record_has_exactly_one_outcome() {
     let store = project.store().await;
     let bits = store.head("crm").await.unwrap().bucket_bits;
     let all: Vec<u32> = (0..1 << bits).collect();
-    let accepted = store.buckets("crm", bits, &all).await.unwrap().iter().flat_map(|b| &b.entries).filter(|(_, e)| e.accepted.is_some()).count();
+    let accepted = store
+        .buckets("crm", bits, &all)
+        .await
+        .unwrap()
+        .iter()
+        .flat_map(|b| &b.entries)
+        .filter(|(_, e)| e.accepted.is_some())
+        .count();
     assert_eq!(accepted as u64, run.tally.accepted());
     project.double.recover();
     project.sluice(&["dead-letters", "retry", "crm"]).said(0, &["will be sent again"]);

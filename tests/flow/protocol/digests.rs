@@ -19,7 +19,10 @@ async fn watched(project: &Project) -> (Run, Vec<Event>) {
 }
 
 fn pages(events: &[Event]) -> Vec<(usize, bool)> {
-    events.iter().filter_map(|e| if let Event::Page { noted, durable } = e { Some((*noted, *durable)) } else { None }).collect()
+    events
+        .iter()
+        .filter_map(|e| if let Event::Page { noted, durable } = e { Some((*noted, *durable)) } else { None })
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -28,10 +31,18 @@ async fn digests_are_cleared_before_the_first_message_and_noted_by_a_later_run()
     let project = Project::webhook(1000);
     let (run, events) = watched(&project).await;
     assert_eq!(run.status, Status::Complete);
-    assert!(pages(&events).iter().all(|(noted, _)| *noted == 0), "the run that delivers vouches for nothing: {:?}", pages(&events));
+    assert!(
+        pages(&events).iter().all(|(noted, _)| *noted == 0),
+        "the run that delivers vouches for nothing: {:?}",
+        pages(&events)
+    );
 
     let (run, events) = watched(&project).await;
-    assert_eq!((run.counts.unchanged, pages(&events)), (1000, vec![(16, false)]), "the run that finds nothing to do notes the digests");
+    assert_eq!(
+        (run.counts.unchanged, pages(&events)),
+        (1000, vec![(16, false)]),
+        "the run that finds nothing to do notes the digests"
+    );
 
     project.warehouse("update customers set name = 'Ada' where id = 7");
     let (run, events) = watched(&project).await;

@@ -28,7 +28,8 @@ async fn a_message_of_an_older_generation_is_dropped() {
     let (there, count) = (project.there(), project.double.count());
     for message in old {
         // As redelivered, and as one that nobody ever claimed.
-        let unclaimed = Message { header: BatchHeader { number: 99, ..message.header.clone() }, body: message.body.clone() };
+        let unclaimed =
+            Message { header: BatchHeader { number: 99, ..message.header.clone() }, body: message.body.clone() };
         for message in [&message, &unclaimed] {
             assert_eq!(handle(&engine.context, message).await.unwrap(), MessageResult::Stale);
         }
@@ -58,7 +59,8 @@ async fn a_live_run_keeps_the_sync_and_a_stalled_one_loses_it() {
     let mut engine = project.engine().await.unwrap();
     engine.context.settings = Settings { stall: Duration::from_secs(600), ..engine.settings.clone() };
     let now = engine.clock.now();
-    let active = Head { generation: 5, active: Some(ActiveRun { run: "another".into(), since: now }), ..Head::default() };
+    let active =
+        Head { generation: 5, active: Some(ActiveRun { run: "another".into(), since: now }), ..Head::default() };
     assert!(engine.store.put_head("crm", &active).await.unwrap());
     let fault = drive::run(&engine, &request()).await.unwrap_err();
     assert!(fault.code == Code::RunActive && fault.what.contains("another"), "{fault}");

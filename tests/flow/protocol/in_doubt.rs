@@ -62,7 +62,8 @@ async fn a_delete_that_arrived_unseen_is_made_good_when_the_record_comes_back() 
         project.sync()["mode"] = json!("mirror");
         project.run().await;
         project.run().await;
-        project.warehouse("create table kept as select * from customers where id = 7; delete from customers where id = 7");
+        project
+            .warehouse("create table kept as select * from customers where id = 7; delete from customers where id = 7");
         cut_off(&project).await;
         assert!(!project.there().contains_key("7"), "it is gone there");
         project.warehouse("insert into customers select * from kept");

@@ -34,7 +34,10 @@ async fn a_slow_destination_does_not_block_another_sync() {
     other["destination"]["connection"] = json!("slow");
     project.syncs.push(other);
     let store = project.store().await;
-    let (first, second) = (project.engine_on("slow", store.clone()).await.unwrap(), project.engine_on("crm", store.clone()).await.unwrap());
+    let (first, second) = (
+        project.engine_on("slow", store.clone()).await.unwrap(),
+        project.engine_on("crm", store.clone()).await.unwrap(),
+    );
     let hanging = tokio::spawn(async move { drive::run(&first, &request()).await });
     while slow.count() == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -64,10 +67,15 @@ async fn a_failing_destination_does_not_block_another_sync() {
     other["destination"]["connection"] = json!("failing");
     project.syncs.push(other);
     let store = project.store().await;
-    let (first, second) = (project.engine_on("failing", store.clone()).await.unwrap(), project.engine_on("crm", store).await.unwrap());
+    let (first, second) =
+        (project.engine_on("failing", store.clone()).await.unwrap(), project.engine_on("crm", store).await.unwrap());
     let (request, again) = (request(), request());
-    let both =
-        async { tokio::join!(tokio::spawn(async move { drive::run(&first, &request).await }), tokio::spawn(async move { drive::run(&second, &again).await })) };
+    let both = async {
+        tokio::join!(
+            tokio::spawn(async move { drive::run(&first, &request).await }),
+            tokio::spawn(async move { drive::run(&second, &again).await })
+        )
+    };
     let (bad, good) = tokio::time::timeout(Duration::from_secs(120), both).await.expect("both end");
     assert_eq!(bad.unwrap().unwrap().status, Status::Failed);
     assert_eq!(good.unwrap().unwrap().status, Status::Complete);

@@ -38,7 +38,8 @@ async fn a_tick_delivered_twice_makes_one_run() {
 async fn a_run_that_failed_before_it_began_is_in_the_history_and_holds_nothing() {
     let project = Project::webhook(10);
     let engine = project.engine().await.unwrap();
-    let (store, clock, trigger) = (engine.store.as_ref(), engine.clock.as_ref(), Trigger::Schedule { tick: "t1".into() });
+    let (store, clock, trigger) =
+        (engine.store.as_ref(), engine.clock.as_ref(), Trigger::Schedule { tick: "t1".into() });
     let fault = Fault::new(Code::SecretMissing, "The secret is gone.");
     let run = failed(store, clock, &engine.sync, &trigger, fault.clone()).await.unwrap();
     assert_eq!((run.status, run.fault), (Status::Failed, Some(fault.clone())));
@@ -55,10 +56,14 @@ async fn a_closed_run_is_told_by_the_message_that_closed_it_and_by_no_other() {
     let deliveries = engine.queue.receive(10, Duration::from_secs(5)).await.unwrap();
     assert_eq!(deliveries.len(), 2);
     assert_eq!(handle(&engine.context, &deliveries[0].message).await.unwrap(), MessageResult::Done);
-    assert!(matches!(handle(&engine.context, &deliveries[1].message).await.unwrap(), MessageResult::RunClosed(Some(run)) if run.status == Status::Complete));
+    assert!(
+        matches!(handle(&engine.context, &deliveries[1].message).await.unwrap(), MessageResult::RunClosed(Some(run)) if run.status == Status::Complete)
+    );
     assert_eq!(handle(&engine.context, &deliveries[1].message).await.unwrap(), MessageResult::Stale);
     // A run with nothing to send is closed by the extractor.
-    assert!(matches!(start(&engine, &request()).await.unwrap(), Started::Closed(run) if run.status == Status::Complete));
+    assert!(
+        matches!(start(&engine, &request()).await.unwrap(), Started::Closed(run) if run.status == Status::Complete)
+    );
 }
 
 /// The writer of the last batch ends when everything is settled, and its message comes again.
@@ -77,9 +82,16 @@ async fn a_run_whose_last_writer_ended_is_closed_by_whoever_gets_its_message() {
         handle(&other.context, &deliveries[1].message).await.unwrap_err();
         assert!(engine.store.head("crm").await.unwrap().active.is_some(), "{dies_at}");
         let again = handle(&engine.context, &deliveries[1].message).await.unwrap();
-        assert!(matches!(&again, MessageResult::RunClosed(Some(run)) if (run.status, run.tally.accepted()) == (Status::Complete, 20)), "{dies_at}: {again:?}");
+        assert!(
+            matches!(&again, MessageResult::RunClosed(Some(run)) if (run.status, run.tally.accepted()) == (Status::Complete, 20)),
+            "{dies_at}: {again:?}"
+        );
         assert!(engine.store.head("crm").await.unwrap().active.is_none(), "{dies_at}");
-        assert_eq!(handle(&engine.context, &deliveries[1].message).await.unwrap(), MessageResult::Stale, "{dies_at}: told once");
+        assert_eq!(
+            handle(&engine.context, &deliveries[1].message).await.unwrap(),
+            MessageResult::Stale,
+            "{dies_at}: told once"
+        );
         assert_eq!(project.double.count(), 2, "{dies_at}: nothing is sent again");
     }
 }
@@ -98,7 +110,8 @@ async fn a_tick_whose_run_never_began_is_not_lost() {
     let run = drive::run(&engine, &tick).await.unwrap();
     assert_eq!((run.status, run.tally.accepted()), (Status::Complete, 20));
     // Both may have begun in one millisecond: then either is the newer one.
-    let mut runs: Vec<String> = engine.store.runs("crm", 10).await.unwrap().iter().map(|run| format!("{:?}", run.status)).collect();
+    let mut runs: Vec<String> =
+        engine.store.runs("crm", 10).await.unwrap().iter().map(|run| format!("{:?}", run.status)).collect();
     runs.sort();
     assert_eq!(runs, ["Complete", "Skipped"]);
     assert_eq!(drive::run(&engine, &tick).await.unwrap_err().code, Code::AlreadyRun);
@@ -142,7 +155,8 @@ async fn credentials_that_were_replaced_are_read_anew_once() {
         let mut engine = project.engine().await.unwrap();
         let good = Arc::clone(&engine.destination);
         let bad: Arc<dyn Destination> = Arc::new(Locked(Arc::clone(&good)));
-        let renew = Arc::new(Renewing { with: Some(if mended { good } else { Arc::clone(&bad) }), times: AtomicUsize::new(0) });
+        let renew =
+            Arc::new(Renewing { with: Some(if mended { good } else { Arc::clone(&bad) }), times: AtomicUsize::new(0) });
         engine.context.destination = bad;
         engine.context.renew = Some(renew.clone());
         let run = drive::run(&engine, &request()).await.unwrap();
@@ -161,18 +175,23 @@ async fn a_message_whose_slot_is_far_away_goes_back_without_using_up_an_attempt(
     let project = Project::webhook(20);
     let mut engine = project.engine().await.unwrap();
     let rate = RateLimit { requests: 1, per: domain::clock::Span::seconds(300) };
-    engine.context.slots = Arc::new(RateLimiter::new("there", Some(rate), Arc::clone(&engine.store), Arc::clone(&engine.clock)));
+    engine.context.slots =
+        Arc::new(RateLimiter::new("there", Some(rate), Arc::clone(&engine.store), Arc::clone(&engine.clock)));
     engine.context.settings.rate = Some(rate);
     engine.context.settings.patience = Duration::from_secs(1);
     start(&engine, &request()).await.unwrap();
     let deliveries = engine.queue.receive(10, Duration::from_secs(5)).await.unwrap();
     assert_eq!(handle(&engine.context, &deliveries[0].message).await.unwrap(), MessageResult::Done);
     for _ in 0..8 {
-        let MessageResult::RetryAfter(pause) = handle(&engine.context, &deliveries[1].message).await.unwrap() else { panic!("its slot is minutes away") };
+        let MessageResult::RetryAfter(pause) = handle(&engine.context, &deliveries[1].message).await.unwrap() else {
+            panic!("its slot is minutes away")
+        };
         assert!((200..=300).contains(&pause.as_secs()), "{pause:?}");
     }
     assert_eq!(project.double.count(), 1);
     project.later(Duration::from_secs(301));
-    assert!(matches!(handle(&engine.context, &deliveries[1].message).await.unwrap(), MessageResult::RunClosed(Some(run)) if run.status == Status::Complete));
+    assert!(
+        matches!(handle(&engine.context, &deliveries[1].message).await.unwrap(), MessageResult::RunClosed(Some(run)) if run.status == Status::Complete)
+    );
     project.assert_arrived();
 }

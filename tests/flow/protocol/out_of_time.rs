@@ -137,7 +137,9 @@ impl House {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plan_too_long_for_one_process_is_enqueued_by_several() {
     let mut rig = rig(1200).await;
-    let Started::Deferred(run, mut rest) = start(&rig.engine, &request()).await.unwrap() else { panic!("thirty minutes do not fit into ten") };
+    let Started::Deferred(run, mut rest) = start(&rig.engine, &request()).await.unwrap() else {
+        panic!("thirty minutes do not fit into ten")
+    };
     assert!(rig.hand.now() < rig.engine.settings.deadline.unwrap().ends, "it was not cut off");
     assert_eq!((run.status, rest.batches, rest.part), (Status::Running, 120, 0));
     let mut processes = 1;
@@ -170,7 +172,9 @@ async fn a_plan_too_long_for_one_process_is_enqueued_by_several() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rest_of_a_plan_enqueued_twice_is_delivered_once() {
     let mut rig = rig(480).await;
-    let Started::Deferred(_, rest) = start(&rig.engine, &request()).await.unwrap() else { panic!("twelve minutes do not fit into ten") };
+    let Started::Deferred(_, rest) = start(&rig.engine, &request()).await.unwrap() else {
+        panic!("twelve minutes do not fit into ten")
+    };
     for _ in 0..2 {
         rig.new_life();
         assert!(matches!(resume(&rig.engine.context, &rest).await.unwrap(), Started::Running(_)));
@@ -181,19 +185,26 @@ async fn the_rest_of_a_plan_enqueued_twice_is_delivered_once() {
     assert_eq!(rig.project.double.count(), 48);
     // And once more after all is over, as a retry would.
     rig.new_life();
-    assert!(matches!(resume(&rig.engine.context, &rest).await.unwrap(), Started::Running(run) if run.status == Status::Complete));
+    assert!(
+        matches!(resume(&rig.engine.context, &rest).await.unwrap(), Started::Running(run) if run.status == Status::Complete)
+    );
     assert!(rig.deliver().await.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stored_plan_that_is_gone_fails_the_run_and_the_next_sends_what_is_missing() {
     let mut rig = rig(480).await;
-    let Started::Deferred(_, rest) = start(&rig.engine, &request()).await.unwrap() else { panic!("twelve minutes do not fit into ten") };
+    let Started::Deferred(_, rest) = start(&rig.engine, &request()).await.unwrap() else {
+        panic!("twelve minutes do not fit into ten")
+    };
     rig.plan_store.0.lock().unwrap().clear();
     rig.new_life();
     let Started::Closed(run) = resume(&rig.engine.context, &rest).await.unwrap() else { panic!("it cannot go on") };
     let fault = run.fault.unwrap();
-    assert!(run.status == Status::Failed && fault.code == Code::QueueUnusable && fault.what.contains("is gone"), "{fault}");
+    assert!(
+        run.status == Status::Failed && fault.code == Code::QueueUnusable && fault.what.contains("is gone"),
+        "{fault}"
+    );
     assert_eq!(rig.deliver().await, None, "its messages are stale");
     rig.engine.context.settings.deadline = None;
     assert!(matches!(start(&rig.engine, &request()).await.unwrap(), Started::Running(_)));

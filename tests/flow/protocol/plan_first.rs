@@ -41,7 +41,13 @@ fn a_plan_writes_nothing_before_the_first_run() {
     for project in [Project::webhook(30), Project::table(30)] {
         project.save();
         let before = files(project.folder());
-        for arguments in [&["plan", "crm"][..], &["check"], &["explain", "crm", "7"], &["runs", "crm"], &["dead-letters", "list", "crm"]] {
+        for arguments in [
+            &["plan", "crm"][..],
+            &["check"],
+            &["explain", "crm", "7"],
+            &["runs", "crm"],
+            &["dead-letters", "list", "crm"],
+        ] {
             assert_eq!(project.sluice_as_saved(arguments).code, 0, "{arguments:?}");
             assert_same(&before, &files(project.folder()));
         }
@@ -56,7 +62,13 @@ fn a_plan_writes_nothing_between_runs() {
         project.sluice(&["run", "crm"]).said(0, &["complete"]);
         project.warehouse("update customers set name = 'Ada' where id = 7");
         let (before, count) = (files(project.folder()), project.double.count());
-        for arguments in [&["plan", "crm"][..], &["check"], &["explain", "crm", "7"], &["runs", "crm"], &["dead-letters", "list", "crm"]] {
+        for arguments in [
+            &["plan", "crm"][..],
+            &["check"],
+            &["explain", "crm", "7"],
+            &["runs", "crm"],
+            &["dead-letters", "list", "crm"],
+        ] {
             assert_eq!(project.sluice_as_saved(arguments).code, 0, "{arguments:?}");
             assert_same(&before, &files(project.folder()));
         }

@@ -35,7 +35,8 @@ pub enum Behaviour {
     ResultsOf(ResultsFn),
     /// 200; records with these keys (JSON text) get this status and are not taken, all others are.
     FailKeys(HashSet<String>, String),
-    /// This status when the request holds a record with one of these keys (then none is taken), else as [`Behaviour::Ok`].
+    /// This status when the request holds a record with one of these keys (then none is taken), else as
+    /// [`Behaviour::Ok`].
     RefuseKeys(u16, HashSet<String>),
     /// 200; all records are taken, and the last result is left out.
     TooFewResults,
@@ -56,7 +57,11 @@ impl Behaviour {
 
     /// This status with a `Retry-After`.
     pub fn retry_after(code: u16, after: RetryAfter) -> Self {
-        Behaviour::Status(code, after.header().map(|v| ("retry-after".to_owned(), v)).into_iter().collect(), String::new())
+        Behaviour::Status(
+            code,
+            after.header().map(|v| ("retry-after".to_owned(), v)).into_iter().collect(),
+            String::new(),
+        )
     }
 
     /// 200; records with these keys fail with this status.
@@ -105,7 +110,8 @@ fn http_date(at: SystemTime) -> String {
     let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() as i64;
     // ISO 8601 from the product's own rendering: YYYY-MM-DDTHH:MM:SS.
     let iso = domain::value::render::datetime(seconds * 1_000_000);
-    let month = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"][iso[5..7].parse::<usize>().unwrap_or(1) - 1];
+    let month = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+        [iso[5..7].parse::<usize>().unwrap_or(1) - 1];
     let day = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][(seconds / 86_400 % 7) as usize];
     format!("{day}, {} {month} {} {} GMT", &iso[8..10], &iso[..4], &iso[11..19])
 }

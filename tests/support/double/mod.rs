@@ -48,7 +48,10 @@ impl Double {
         let shared = Arc::new(Shared::new(count_only));
         let (stop, stopped) = oneshot::channel();
         let serving = shared.clone();
-        let thread = std::thread::Builder::new().name("double".into()).spawn(move || serve::run(listener, serving, stopped)).expect("a thread");
+        let thread = std::thread::Builder::new()
+            .name("double".into())
+            .spawn(move || serve::run(listener, serving, stopped))
+            .expect("a thread");
         Self { address, shared, stop: Some(stop), thread: Some(thread) }
     }
 
@@ -176,7 +179,8 @@ impl Double {
         let records = self.records();
         let missing: Vec<_> = expected.keys().filter(|k| !records.contains_key(*k)).take(5).collect();
         let extra: Vec<_> = records.keys().filter(|k| !expected.contains_key(*k)).take(5).collect();
-        let different: Vec<_> = expected.iter().filter(|(k, v)| records.get(*k).is_some_and(|r| r != *v)).take(5).collect();
+        let different: Vec<_> =
+            expected.iter().filter(|(k, v)| records.get(*k).is_some_and(|r| r != *v)).take(5).collect();
         assert!(
             missing.is_empty() && extra.is_empty() && different.is_empty(),
             "the destination has {} of {} records; missing {missing:?}, extra {extra:?}, different {different:?} (the first of each)",

@@ -45,7 +45,10 @@ async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>) {
         let shared = shared.clone();
         tokio::spawn(async move {
             let service = service_fn(|request| handle(request, shared.clone()));
-            let _ = hyper::server::conn::http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(socket), service).await;
+            let _ = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .serve_connection(TokioIo::new(socket), service)
+                .await;
         });
     }
 }
@@ -63,7 +66,8 @@ async fn handle(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Answe
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     count(&shared, body.len() as u64);
     let records = records(&body);
-    let headers = head.headers.iter().map(|(n, v)| (n.to_string(), String::from_utf8_lossy(v.as_bytes()).into_owned())).collect();
+    let headers =
+        head.headers.iter().map(|(n, v)| (n.to_string(), String::from_utf8_lossy(v.as_bytes()).into_owned())).collect();
     let path = head.uri.path_and_query().map_or("/".to_owned(), ToString::to_string);
     let recorded = Recorded { at: Instant::now(), method: head.method.to_string(), path, headers, body };
     let (decision, delay) = {
@@ -72,7 +76,8 @@ async fn handle(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Answe
         state.requests.push(recorded);
         let over = state.quota.as_mut().and_then(|quota| quota.take(at));
         state.violations += usize::from(over.is_some());
-        let refused = state.required.as_ref().is_some_and(|(name, value)| header(state.requests.last(), name) != Some(value));
+        let refused =
+            state.required.as_ref().is_some_and(|(name, value)| header(state.requests.last(), name) != Some(value));
         let behaviour = over.or_else(|| refused.then(|| Behaviour::status(401))).unwrap_or_else(|| state.script.next());
         (decide(&behaviour, records, &mut state), state.script.delay)
     };
@@ -122,7 +127,8 @@ fn decide(behaviour: &Behaviour, records: Vec<Delivered>, state: &mut State) -> 
         Behaviour::Html(code) => text(
             *code,
             &[("content-type".into(), "text/html".into())],
-            "<!doctype html><html><head><title>Sign in</title></head><body><h1>Please sign in</h1></body></html>".into(),
+            "<!doctype html><html><head><title>Sign in</title></head><body><h1>Please sign in</h1></body></html>"
+                .into(),
         ),
         Behaviour::Reset => return Decision::Cut,
         Behaviour::ResetAfter => {
@@ -141,7 +147,8 @@ fn decide(behaviour: &Behaviour, records: Vec<Delivered>, state: &mut State) -> 
         Behaviour::Results(list) => take_some(list.clone(), records, state),
         Behaviour::ResultsOf(make) => take_some(make(&records), records, state),
         Behaviour::FailKeys(keys, status) => {
-            let list = records.iter().map(|r| result(&r.id, if keys.contains(&r.key) { status } else { "ok" })).collect();
+            let list =
+                records.iter().map(|r| result(&r.id, if keys.contains(&r.key) { status } else { "ok" })).collect();
             take_some(list, records, state)
         }
         Behaviour::RefuseKeys(status, keys) if records.iter().any(|r| keys.contains(&r.key)) => {
@@ -169,13 +176,18 @@ fn decide(behaviour: &Behaviour, records: Vec<Delivered>, state: &mut State) -> 
 
 /// Takes the records whose result, by position, is `ok`.
 fn take_some(list: Vec<Value>, records: Vec<Delivered>, state: &mut State) -> Answer {
-    let taken: Vec<_> = records.into_iter().zip(&list).filter(|(_, r)| r["status"] == "ok").map(|(record, _)| record).collect();
+    let taken: Vec<_> =
+        records.into_iter().zip(&list).filter(|(_, r)| r["status"] == "ok").map(|(record, _)| record).collect();
     state.take(taken);
     results(list)
 }
 
 fn result(id: &str, status: &str) -> Value {
-    if status == "ok" { json!({"id": id, "status": "ok"}) } else { json!({"id": id, "status": status, "error": format!("the record is {status}")}) }
+    if status == "ok" {
+        json!({"id": id, "status": "ok"})
+    } else {
+        json!({"id": id, "status": status, "error": format!("the record is {status}")})
+    }
 }
 
 fn results(list: Vec<Value>) -> Answer {

@@ -108,6 +108,7 @@ pub(super) fn records(body: &[u8]) -> Vec<Delivered> {
         fields: Value,
     }
     let Ok(body) = serde_json::from_slice::<Body>(body) else { return Vec::new() };
-    let of = |r: Record| Delivered { id: r.id, key: r.key.to_string(), operation: body.operation.clone(), fields: r.fields };
+    let of =
+        |r: Record| Delivered { id: r.id, key: r.key.to_string(), operation: body.operation.clone(), fields: r.fields };
     body.records.into_iter().map(of).collect()
 }

@@ -8,14 +8,22 @@ use super::*;
 /// One request on a connection of its own; the whole answer as text.
 fn send(double: &Double, body: &str) -> String {
     let mut socket = TcpStream::connect(double.address).unwrap();
-    write!(socket, "POST /x?y=1 HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+    write!(
+        socket,
+        "POST /x?y=1 HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
     let mut answer = Vec::new();
     let _ = socket.read_to_end(&mut answer);
     String::from_utf8(answer).unwrap()
 }
 
 fn body(operation: &str, keys: &[u32]) -> String {
-    let records: Vec<_> = keys.iter().map(|k| serde_json::json!({"id": format!("{operation}-{k}"), "key": k, "fields": {"n": k}})).collect();
+    let records: Vec<_> = keys
+        .iter()
+        .map(|k| serde_json::json!({"id": format!("{operation}-{k}"), "key": k, "fields": {"n": k}}))
+        .collect();
     serde_json::json!({"sync": "s", "operation": operation, "records": records}).to_string()
 }
 

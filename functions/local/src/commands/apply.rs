@@ -15,10 +15,18 @@ use crate::remote::apply::{ApplyStep, decide, perform};
 use crate::remote::changes::{ApplyAction, StackChange};
 
 /// Runs the command.
-pub async fn run(project: &Project, remote: &Remote, only: &[String], prune: bool, yes: bool, out: &Out) -> Result<ExitCode, Fault> {
+pub async fn run(
+    project: &Project,
+    remote: &Remote,
+    only: &[String],
+    prune: bool,
+    yes: bool,
+    out: &Out,
+) -> Result<ExitCode, Fault> {
     let steps = decide(project, remote, only, prune).await?;
     show(&steps, out);
-    let to_do: Vec<&ApplyStep> = steps.iter().filter(|s| !matches!(s.change.action, ApplyAction::Unchanged | ApplyAction::Left)).collect();
+    let to_do: Vec<&ApplyStep> =
+        steps.iter().filter(|s| !matches!(s.change.action, ApplyAction::Unchanged | ApplyAction::Left)).collect();
     let stack = &remote.stack.name;
     if to_do.is_empty() {
         report(&steps, false, out);
@@ -57,7 +65,12 @@ fn show(steps: &[ApplyStep], out: &Out) {
             ApplyAction::Left => "not in the project (--prune removes it)",
             ApplyAction::Unchanged => "unchanged",
         };
-        vec![sync.clone(), what.to_owned(), parts.join(", "), format!("{schedule}{}", if *paused { " (paused)" } else { "" })]
+        vec![
+            sync.clone(),
+            what.to_owned(),
+            parts.join(", "),
+            format!("{schedule}{}", if *paused { " (paused)" } else { "" }),
+        ]
     };
     out.table(&["sync", "what", "parts", "schedule"], steps.iter().map(row).collect());
 }

@@ -28,7 +28,12 @@ pub async fn run(project: &Project, what: &DeadLettersCommand, out: &Out) -> Res
 }
 
 /// The command on this state; `command` is what would make the next run.
-pub async fn on(store: &dyn StateStore, what: &DeadLettersCommand, command: &str, out: &Out) -> Result<ExitCode, Fault> {
+pub async fn on(
+    store: &dyn StateStore,
+    what: &DeadLettersCommand,
+    command: &str,
+    out: &Out,
+) -> Result<ExitCode, Fault> {
     match what {
         DeadLettersCommand::List { sync, limit } => {
             let letters = store.dead_letters(sync, *limit).await?;
@@ -36,8 +41,20 @@ pub async fn on(store: &dyn StateStore, what: &DeadLettersCommand, command: &str
             if letters.is_empty() {
                 out.line(format!("`{sync}` has no dead letters."));
             }
-            let row = |l: &DeadLetter| vec![l.key.clone(), l.op.to_string(), l.code.clone(), l.detail.clone(), when(l.at), l.attempts.to_string()];
-            out.table(&["key", "to", "code", "what the destination said", "at (UTC)", "attempts"], letters.iter().map(row).collect());
+            let row = |l: &DeadLetter| {
+                vec![
+                    l.key.clone(),
+                    l.op.to_string(),
+                    l.code.clone(),
+                    l.detail.clone(),
+                    when(l.at),
+                    l.attempts.to_string(),
+                ]
+            };
+            out.table(
+                &["key", "to", "code", "what the destination said", "at (UTC)", "attempts"],
+                letters.iter().map(row).collect(),
+            );
         }
         DeadLettersCommand::Export { sync } => {
             let lines = Out::new(true);
@@ -59,6 +76,9 @@ async fn retry(store: &dyn StateStore, name: &str, keys: &[String], command: &st
     let chosen: Vec<_> = letters.iter().filter(|l| keys.is_empty() || keys.contains(&l.key)).map(|l| l.hash).collect();
     release(store, name, &chosen).await?;
     out.value(&serde_json::json!({ "sync": name, "released": chosen.len() }));
-    out.line(format!("{} record(s) will be sent again, from their current rows, by the next run: {command}", chosen.len()));
+    out.line(format!(
+        "{} record(s) will be sent again, from their current rows, by the next run: {command}",
+        chosen.len()
+    ));
     Ok(())
 }

@@ -22,8 +22,9 @@ pub async fn run(remote: &Remote, sync: &str, with_state: bool, yes: bool, out: 
         return Err(remote.unknown(sync).await?);
     }
     if with_state && !yes {
-        let question =
-            format!("This forgets every record that `{sync}` has delivered from the stack `{stack}`; if it is applied again, it sends all of them again.");
+        let question = format!(
+            "This forgets every record that `{sync}` has delivered from the stack `{stack}`; if it is applied again, it sends all of them again."
+        );
         match confirm(&question, sync, out) {
             Confirmation::Yes => {}
             Confirmation::No => {
@@ -57,7 +58,12 @@ pub async fn run(remote: &Remote, sync: &str, with_state: bool, yes: bool, out: 
 async fn fence(store: &dyn StateStore, sync: &str) -> Result<(), Fault> {
     loop {
         let head = store.head(sync).await?;
-        let fresh = Head { version: head.version, generation: head.generation + 1, bucket_bits: head.bucket_bits, ..Head::default() };
+        let fresh = Head {
+            version: head.version,
+            generation: head.generation + 1,
+            bucket_bits: head.bucket_bits,
+            ..Head::default()
+        };
         if store.put_head(sync, &fresh).await? {
             return Ok(());
         }
@@ -74,7 +80,8 @@ mod tests {
     async fn a_fenced_sync_begins_anew_in_a_higher_generation() {
         let folder = tempfile::tempdir().unwrap();
         let store = embedded::SqliteState::open(folder.path().join("state.db")).await.unwrap();
-        let head = Head { generation: 7, records: 100, cursor: Some("c".into()), sync_version: "v".into(), ..Head::default() };
+        let head =
+            Head { generation: 7, records: 100, cursor: Some("c".into()), sync_version: "v".into(), ..Head::default() };
         assert!(store.put_head("crm", &head).await.unwrap());
         fence(&store, "crm").await.unwrap();
         let head = store.head("crm").await.unwrap();

@@ -36,14 +36,26 @@ pub fn show(e: &ExplainReport, out: &Out) -> ExitCode {
         ),
         None => "never accepted".into(),
     };
-    let failure =
-        e.failure.as_ref().map_or_else(|| "none".into(), |t| format!("{:?} {} × since {}: {}", t.kind, t.failures, when(t.first), t.code).to_lowercase());
+    let failure = e.failure.as_ref().map_or_else(
+        || "none".into(),
+        |t| format!("{:?} {} × since {}: {}", t.kind, t.failures, when(t.first), t.code).to_lowercase(),
+    );
     let there = match &e.differs {
         None => "not compared: it cannot be read, or has no such record".into(),
         Some(fields) if fields.is_empty() => "the same as the model".into(),
-        Some(fields) => fields.iter().map(|d| format!("{}: has {}, model {}", d.field, d.there, d.here)).collect::<Vec<_>>().join("\n"),
+        Some(fields) => fields
+            .iter()
+            .map(|d| format!("{}: has {}, model {}", d.field, d.there, d.here))
+            .collect::<Vec<_>>()
+            .join("\n"),
     };
-    let rows = [("model now", model), ("state", state), ("last failure", failure), ("destination", there), ("next run", e.verdict.clone())];
+    let rows = [
+        ("model now", model),
+        ("state", state),
+        ("last failure", failure),
+        ("destination", there),
+        ("next run", e.verdict.clone()),
+    ];
     out.table(&["", &e.key], rows.into_iter().map(|(a, b)| vec![a.to_owned(), b]).collect());
     ExitCode::from(exit::OK)
 }

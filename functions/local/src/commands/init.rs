@@ -68,17 +68,24 @@ pub fn run(folder: &Path, out: &Out) -> Result<ExitCode, Fault> {
 
 /// Writes the example. Never over something that is there.
 pub fn write_example(folder: &Path) -> Result<(), Fault> {
-    let failed = |path: &Path, e: &dyn std::fmt::Display| Fault::new(Code::ProjectUnreadable, format!("{} cannot be written: {e}.", path.display()));
+    let failed = |path: &Path, e: &dyn std::fmt::Display| {
+        Fault::new(Code::ProjectUnreadable, format!("{} cannot be written: {e}.", path.display()))
+    };
     let syncs = folder.join("syncs");
     for name in ["connections.yaml", "syncs", "example-warehouse.db", "example-product.db"] {
         let path = folder.join(name);
         if path.exists() {
-            return Err(Fault::new(Code::ProjectUnreadable, format!("{} is there already; nothing was written.", path.display()))
-                .with_next("run `sluice init` in an empty folder"));
+            return Err(Fault::new(
+                Code::ProjectUnreadable,
+                format!("{} is there already; nothing was written.", path.display()),
+            )
+            .with_next("run `sluice init` in an empty folder"));
         }
     }
     std::fs::create_dir_all(&syncs).map_err(|e| failed(&syncs, &e))?;
-    for (name, text) in [("connections.yaml", CONNECTIONS), ("syncs/example-customers.yaml", SYNC), (".gitignore", ".sluice/\n")] {
+    for (name, text) in
+        [("connections.yaml", CONNECTIONS), ("syncs/example-customers.yaml", SYNC), (".gitignore", ".sluice/\n")]
+    {
         let path = folder.join(name);
         if !path.exists() {
             std::fs::write(&path, text).map_err(|e| failed(&path, &e))?;

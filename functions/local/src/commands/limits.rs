@@ -43,7 +43,9 @@ pub async fn on(store: &dyn StateStore, what: &LimitsCommand, out: &Out) -> Resu
     out.value(&json!({ "connection": connection, "paused_until": waits.then_some(&text), "lifted": lifts && waits }));
     out.line(match (waits, lifts) {
         (false, _) => format!("Connection `{connection}` is not paused."),
-        (true, false) => format!("Connection `{connection}` sends nothing before {text}. To send now: sluice limits lift {connection}"),
+        (true, false) => format!(
+            "Connection `{connection}` sends nothing before {text}. To send now: sluice limits lift {connection}"
+        ),
         (true, true) => format!("Connection `{connection}` was paused until {text}; the next run sends at once."),
     });
     Ok(ExitCode::from(exit::OK))

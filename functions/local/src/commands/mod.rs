@@ -33,8 +33,12 @@ pub use init::write_example;
 /// Runs the command of the command line.
 pub async fn run(cli: &Cli, out: &Out) -> Result<ExitCode, Fault> {
     match (&cli.command, &cli.stack) {
-        (Command::Init | Command::Schema { .. } | Command::Demo { .. }, Some(_)) => usage("this command knows no stack: leave --stack out"),
-        (Command::Run { sync, .. }, Some(stack)) => usage(&format!("`run` runs on this machine; on AWS: sluice trigger {sync} --stack {stack}")),
+        (Command::Init | Command::Schema { .. } | Command::Demo { .. }, Some(_)) => {
+            usage("this command knows no stack: leave --stack out")
+        }
+        (Command::Run { sync, .. }, Some(stack)) => {
+            usage(&format!("`run` runs on this machine; on AWS: sluice trigger {sync} --stack {stack}"))
+        }
         (_, Some(stack)) => stack::run(cli, &Remote::open(stack).await?, out).await,
         (_, None) => here(cli, out).await,
     }
@@ -54,7 +58,11 @@ async fn here(cli: &Cli, out: &Out) -> Result<ExitCode, Fault> {
         Command::Limits(what) => limits::run(&project()?, what, out).await,
         Command::Schema { connections } => schema::run(*connections),
         Command::Demo { keep, destination } => crate::demo::run(keep.as_deref(), *destination, out).await,
-        Command::Apply { .. } | Command::Pause { .. } | Command::Resume { .. } | Command::Trigger { .. } | Command::Delete { .. } => {
+        Command::Apply { .. }
+        | Command::Pause { .. }
+        | Command::Resume { .. }
+        | Command::Trigger { .. }
+        | Command::Delete { .. } => {
             usage("this command is about a stack on AWS: add --stack NAME (on this machine it is `sluice run`)")
         }
     }

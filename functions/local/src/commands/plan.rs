@@ -28,7 +28,16 @@ pub async fn run(project: &Project, sync: &str, full: bool, out: &Out) -> Result
 pub fn show(plan: &PlanReport, command: &str, out: &Out) -> ExitCode {
     let (counts, hash) = (&plan.counts, &plan.plan_hash);
     out.value(plan);
-    let numbers = [counts.rows, counts.added, counts.changed, counts.removed, counts.unchanged, counts.held, counts.invalid, plan.requests];
+    let numbers = [
+        counts.rows,
+        counts.added,
+        counts.changed,
+        counts.removed,
+        counts.unchanged,
+        counts.held,
+        counts.invalid,
+        plan.requests,
+    ];
     let head = ["rows", "added", "changed", "removed", "unchanged", "held", "invalid", "requests"];
     out.table(&head, vec![numbers.iter().map(|n| thousands(*n)).collect()]);
     out.findings(&plan.findings);
@@ -38,12 +47,23 @@ pub fn show(plan: &PlanReport, command: &str, out: &Out) -> ExitCode {
             true => format!("{}: {} → {}", d.field, shown(&d.there), shown(&d.here)),
             false => format!("{}: {}", d.field, shown(&d.here)),
         };
-        rows.push(vec![sample.change.clone(), sample.key.clone(), sample.fields.iter().map(arrow).collect::<Vec<_>>().join("\n")]);
+        rows.push(vec![
+            sample.change.clone(),
+            sample.key.clone(),
+            sample.fields.iter().map(arrow).collect::<Vec<_>>().join("\n"),
+        ]);
     }
     out.table(&["change", "key", "fields that will be sent"], rows);
-    let invalid = plan.invalid.iter().take(SAMPLES).map(|i| vec![i.key.clone(), i.why.field.clone(), i.why.rule.clone(), i.why.got.clone()]);
+    let invalid = plan
+        .invalid
+        .iter()
+        .take(SAMPLES)
+        .map(|i| vec![i.key.clone(), i.why.field.clone(), i.why.rule.clone(), i.why.got.clone()]);
     out.table(&["invalid key", "field", "rule", "got"], invalid.collect());
-    out.table(&["guard", "why the run would be blocked"], plan.tripped.iter().map(|t| vec![t.guard.clone(), t.why.clone()]).collect());
+    out.table(
+        &["guard", "why the run would be blocked"],
+        plan.tripped.iter().map(|t| vec![t.guard.clone(), t.why.clone()]).collect(),
+    );
     plan.notes.iter().for_each(|note| out.line(format!("  {note}")));
     out.line(format!("plan hash {hash}; nothing was sent or written."));
     match plan.tripped.is_empty() {

@@ -15,7 +15,13 @@ use crate::session::run_sync;
 use crate::signal::stop_on_signal;
 
 /// Runs the command.
-pub async fn run(project: &Project, sync: &str, approve: Option<String>, full: bool, out: &Out) -> Result<ExitCode, Fault> {
+pub async fn run(
+    project: &Project,
+    sync: &str,
+    approve: Option<String>,
+    full: bool,
+    out: &Out,
+) -> Result<ExitCode, Fault> {
     let sync = project.sync(sync)?;
     let request = RunRequest { trigger: Trigger::Manual, approve, full };
     let stop = CancelToken::default();

@@ -12,7 +12,8 @@ use crate::output::Out;
 /// Runs the command. The schema is JSON in either form of output.
 pub fn run(connections: bool) -> Result<ExitCode, Fault> {
     let schema = if connections { connections_schema() } else { schemars::schema_for!(Sync).to_value() };
-    let text = serde_json::to_string_pretty(&schema).map_err(|e| Fault::new(Code::Internal, format!("The schema cannot be printed: {e}.")))?;
+    let text = serde_json::to_string_pretty(&schema)
+        .map_err(|e| Fault::new(Code::Internal, format!("The schema cannot be printed: {e}.")))?;
     Out::new(false).line(text);
     Ok(ExitCode::from(exit::OK))
 }

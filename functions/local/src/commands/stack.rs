@@ -16,15 +16,20 @@ use crate::remote::{Remote, state};
 pub async fn run(cli: &Cli, remote: &Remote, out: &Out) -> Result<ExitCode, Fault> {
     let trigger = |sync: &str| format!("sluice trigger {sync} --stack {}", remote.stack.name);
     match &cli.command {
-        Command::Apply { syncs, yes, prune } => apply::run(&Project::load(&cli.project)?, remote, syncs, *prune, *yes, out).await,
+        Command::Apply { syncs, yes, prune } => {
+            apply::run(&Project::load(&cli.project)?, remote, syncs, *prune, *yes, out).await
+        }
         Command::Pause { sync } => pause::run(remote, sync, true, out).await,
         Command::Resume { sync } => pause::run(remote, sync, false, out).await,
-        Command::Trigger { sync, approve, full, wait } => trigger::run(remote, sync, approve.as_deref(), *full, *wait, out).await,
+        Command::Trigger { sync, approve, full, wait } => {
+            trigger::run(remote, sync, approve.as_deref(), *full, *wait, out).await
+        }
         Command::Delete { sync, state, yes } => delete::run(remote, sync, *state, *yes, out).await,
         Command::Check { sync } => check_all(remote, sync.as_deref(), out).await,
         Command::Plan { sync, full } => {
             remote.active(sync).await?;
-            let report: PlanReport = remote.ask(&json!({ "sync": sync, "dry_run": true, "full": full }), "plan").await?;
+            let report: PlanReport =
+                remote.ask(&json!({ "sync": sync, "dry_run": true, "full": full }), "plan").await?;
             Ok(plan::show(&report, &trigger(sync), out))
         }
         Command::Explain { sync, key } => {
@@ -65,7 +70,9 @@ pub async fn run(cli: &Cli, remote: &Remote, out: &Out) -> Result<ExitCode, Faul
 
 /// A sync that was deleted still has runs and letters to look at; one that never was has not.
 async fn known(remote: &Remote, sync: &str) -> Result<(), Fault> {
-    if remote.definitions.list().await?.iter().any(|l| l.sync == sync) || !state(remote).await?.runs(sync, 1).await?.is_empty() {
+    if remote.definitions.list().await?.iter().any(|l| l.sync == sync)
+        || !state(remote).await?.runs(sync, 1).await?.is_empty()
+    {
         return Ok(());
     }
     Err(remote.unknown(sync).await?)

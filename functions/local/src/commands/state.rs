@@ -51,7 +51,13 @@ pub async fn run(project: &Project, what: &StateCommand, out: &Out) -> Result<Ex
 }
 
 /// The command on this state. `hashes` are those of the keys of the command; `command` is what would make the next run.
-pub async fn on(store: &dyn StateStore, what: &StateCommand, hashes: &[KeyHash], command: &str, out: &Out) -> Result<ExitCode, Fault> {
+pub async fn on(
+    store: &dyn StateStore,
+    what: &StateCommand,
+    hashes: &[KeyHash],
+    command: &str,
+    out: &Out,
+) -> Result<ExitCode, Fault> {
     let ok = Ok(ExitCode::from(exit::OK));
     match what {
         StateCommand::Show { sync } => show(&state::show(store, sync).await?, out),
@@ -68,12 +74,15 @@ pub async fn on(store: &dyn StateStore, what: &StateCommand, hashes: &[KeyHash],
         StateCommand::SamePlace { sync } => {
             state::same_place(store, sync).await?;
             out.value(&json!({ "sync": sync, "same_place": true }));
-            out.line(format!("What is known of `{sync}` is taken to be of the place that its next run finds: {command}"));
+            out.line(format!(
+                "What is known of `{sync}` is taken to be of the place that its next run finds: {command}"
+            ));
             ok
         }
         StateCommand::Forget { sync, yes } => {
-            let question =
-                format!("This forgets every record that `{sync}` has delivered: the next run sends all of them, and deletes none that was sent before.");
+            let question = format!(
+                "This forgets every record that `{sync}` has delivered: the next run sends all of them, and deletes none that was sent before."
+            );
             if !yes && !agreed(&question, sync, out) {
                 return Ok(ExitCode::from(exit::USAGE));
             }
@@ -98,7 +107,11 @@ pub fn no_row(sync: &str, key: &str) -> Fault {
 }
 
 fn plain(sync: &str) -> Result<&str, Fault> {
-    if is_name(sync) { Ok(sync) } else { Err(Fault::new(Code::NotFound, format!("`{sync}` is not the name of a sync."))) }
+    if is_name(sync) {
+        Ok(sync)
+    } else {
+        Err(Fault::new(Code::NotFound, format!("`{sync}` is not the name of a sync.")))
+    }
 }
 
 fn agreed(question: &str, sync: &str, out: &Out) -> bool {
@@ -123,7 +136,8 @@ fn show(report: &StateReport, out: &Out) -> Result<ExitCode, Fault> {
         rows.push(("of a version that nobody knows", thousands(report.unknown)));
     }
     if let Some(meaning) = &report.meaning {
-        let key = meaning.key.iter().map(|column| format!("{} {}", column.name, column.kind)).collect::<Vec<_>>().join(", ");
+        let key =
+            meaning.key.iter().map(|column| format!("{} {}", column.name, column.kind)).collect::<Vec<_>>().join(", ");
         rows.push(("place", if meaning.place.is_empty() { "not known".into() } else { meaning.place.clone() }));
         rows.push(("mode", meaning.mode.to_string()));
         rows.push(("key", key));

@@ -14,7 +14,14 @@ use crate::remote::{Remote, state};
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Runs the command.
-pub async fn run(remote: &Remote, sync: &str, approve: Option<&str>, full: bool, wait: bool, out: &Out) -> Result<ExitCode, Fault> {
+pub async fn run(
+    remote: &Remote,
+    sync: &str,
+    approve: Option<&str>,
+    full: bool,
+    wait: bool,
+    out: &Out,
+) -> Result<ExitCode, Fault> {
     remote.active(sync).await?;
     let mut event = serde_json::json!({ "sync": sync });
     if full {

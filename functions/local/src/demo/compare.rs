@@ -18,7 +18,8 @@ pub type SeenRecords = BTreeMap<i64, Value>;
 
 /// What the model's rows should become: those that can be delivered.
 pub fn model(warehouse: &Path) -> Result<SeenRecords, Fault> {
-    let sql = "select id, lower(trim(email)), first_name, lower(plan), lifetime_value, signed_up, profile from customers
+    let sql =
+        "select id, lower(trim(email)), first_name, lower(plan), lifetime_value, signed_up, profile from customers
                where id in (select id from customers group by id having count(*) = 1)";
     let mut rows = read(warehouse, sql)?;
     rows.retain(|id, _| !BAD_EMAILS.iter().any(|(bad, _)| bad == id));
@@ -73,13 +74,24 @@ fn without_nulls(fields: Map<String, Value>) -> Value {
 pub fn same(place: &str, wanted: &SeenRecords, there: &SeenRecords) -> Result<(), Fault> {
     let missing: Vec<_> = wanted.keys().filter(|id| !there.contains_key(id)).collect();
     let extra: Vec<_> = there.keys().filter(|id| !wanted.contains_key(id)).collect();
-    let different: Vec<_> = wanted.iter().filter(|(id, record)| there.get(id).is_some_and(|found| found != *record)).map(|(id, _)| id).collect();
-    let told = [("missing", missing), ("too many", extra), ("different", different)].into_iter().filter(|(_, ids)| !ids.is_empty());
-    let told: Vec<_> = told.map(|(what, ids)| format!("{} {what} (first: key {})", thousands(ids.len() as u64), ids[0])).collect();
+    let different: Vec<_> = wanted
+        .iter()
+        .filter(|(id, record)| there.get(id).is_some_and(|found| found != *record))
+        .map(|(id, _)| id)
+        .collect();
+    let told = [("missing", missing), ("too many", extra), ("different", different)]
+        .into_iter()
+        .filter(|(_, ids)| !ids.is_empty());
+    let told: Vec<_> =
+        told.map(|(what, ids)| format!("{} {what} (first: key {})", thousands(ids.len() as u64), ids[0])).collect();
     if told.is_empty() {
         return Ok(());
     }
-    Err(not_as_shown(format!("{place} does not equal the model: of {} records {}", thousands(wanted.len() as u64), told.join(", "))))
+    Err(not_as_shown(format!(
+        "{place} does not equal the model: of {} records {}",
+        thousands(wanted.len() as u64),
+        told.join(", ")
+    )))
 }
 
 /// Holds a run's status and numbers against what the demo is about to say of them.
@@ -87,15 +99,23 @@ pub fn came_out(run: &Run, status: Status, numbers: &[(&str, u64, u64)]) -> Resu
     if let (Status::Failed | Status::Incomplete, Some(fault)) = (run.status, &run.fault) {
         return Err(fault.clone());
     }
-    let mut wrong: Vec<_> =
-        numbers.iter().filter(|(_, got, wanted)| got != wanted).map(|(name, got, wanted)| format!("{name} is {got} instead of {wanted}")).collect();
+    let mut wrong: Vec<_> = numbers
+        .iter()
+        .filter(|(_, got, wanted)| got != wanted)
+        .map(|(name, got, wanted)| format!("{name} is {got} instead of {wanted}"))
+        .collect();
     if run.status != status {
         wrong.push(format!("its status is {:?} instead of {status:?}", run.status).to_lowercase());
     }
-    if wrong.is_empty() { Ok(()) } else { Err(not_as_shown(format!("the run of `{}` came out differently: {}", run.sync, wrong.join(", ")))) }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(not_as_shown(format!("the run of `{}` came out differently: {}", run.sync, wrong.join(", "))))
+    }
 }
 
 /// A fault of the demo itself: it claims nothing that is not so.
 fn not_as_shown(what: String) -> Fault {
-    Fault::new(Code::Internal, format!("The demo did not go as it should: {what}.")).with_next("run it again with --keep DIR and -v, and report what it says")
+    Fault::new(Code::Internal, format!("The demo did not go as it should: {what}."))
+        .with_next("run it again with --keep DIR and -v, and report what it says")
 }

@@ -45,7 +45,9 @@ struct EndpointRecord {
 impl Endpoint {
     /// Starts on a free port of this machine.
     pub async fn start() -> Result<Self, Fault> {
-        let failed = |e: std::io::Error| Fault::new(Code::Internal, format!("The demo's HTTP endpoint cannot listen on 127.0.0.1: {e}."));
+        let failed = |e: std::io::Error| {
+            Fault::new(Code::Internal, format!("The demo's HTTP endpoint cannot listen on 127.0.0.1: {e}."))
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let records = Arc::new(Mutex::new(EndpointRecords::new()));
@@ -89,7 +91,10 @@ async fn accept(listener: TcpListener, records: Arc<Mutex<EndpointRecords>>) {
     }
 }
 
-async fn respond(request: Request<Incoming>, records: Arc<Mutex<EndpointRecords>>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+async fn respond(
+    request: Request<Incoming>,
+    records: Arc<Mutex<EndpointRecords>>,
+) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let bytes = request.into_body().collect().await?.to_bytes();
     let (status, answer) = match serde_json::from_slice::<EndpointBody>(&bytes) {
         Ok(body) => {

@@ -46,7 +46,8 @@ pub async fn run(keep: Option<&Path>, destination: Option<DemoDestination>, out:
     let endpoint = Endpoint::start().await?;
     let (keep, url) = (keep.map(Path::to_owned), endpoint.url());
     let kept = keep.is_some();
-    let folder = blocking(move || Folder::make(keep.as_deref()).and_then(|folder| folder.write(&url).map(|()| folder))).await?;
+    let folder =
+        blocking(move || Folder::make(keep.as_deref()).and_then(|folder| folder.write(&url).map(|()| folder))).await?;
     let project = Project::load(&folder.path)?;
     let demo = Demo { out, stop, endpoint, folder, project };
     demo.open();
@@ -76,7 +77,9 @@ struct Ends {
 impl Demo<'_> {
     fn open(&self) {
         let (rows, url, folder) = (thousands(ROWS), self.endpoint.url(), self.folder.path.display().to_string());
-        self.out.value(&json!({ "step": "project", "folder": folder, "endpoint": url, "rows": ROWS, "syncs": [CRM, PRODUCT] }));
+        self.out.value(
+            &json!({ "step": "project", "folder": folder, "endpoint": url, "rows": ROWS, "syncs": [CRM, PRODUCT] }),
+        );
         self.out.line(format!(
             "A warehouse of {rows} customers (accents, emoji, nulls, decimals, dates, nested JSON) and two syncs:\n\
              \x20 {CRM:17}  upsert, to an HTTP endpoint: {url}\n\
@@ -92,9 +95,17 @@ impl Demo<'_> {
         came_out(
             &crm,
             Status::Partial,
-            &[&counts(&crm)[..], &[("accepted", crm.tally.accepted(), VALID - REFUSED), ("rejected", crm.tally.rejected, REFUSED)]].concat(),
+            &[
+                &counts(&crm)[..],
+                &[("accepted", crm.tally.accepted(), VALID - REFUSED), ("rejected", crm.tally.rejected, REFUSED)],
+            ]
+            .concat(),
         )?;
-        came_out(&product, Status::Partial, &[&counts(&product)[..], &[("accepted", product.tally.accepted(), VALID)]].concat())?;
+        came_out(
+            &product,
+            Status::Partial,
+            &[&counts(&product)[..], &[("accepted", product.tally.accepted(), VALID)]].concat(),
+        )?;
         let ends = self.ends().await?;
         same("The endpoint", &compare::taken_by_endpoint(&ends.model), &ends.endpoint)?;
         same("The product database", &ends.model, &ends.product)?;
@@ -132,8 +143,16 @@ impl Demo<'_> {
                 ("held", c.held, held),
             ]
         };
-        came_out(&crm, Status::Partial, &[&counts(&crm, rest - REFUSED, 0, REFUSED)[..], &[("accepted", crm.tally.accepted(), changed)]].concat())?;
-        came_out(&product, Status::Partial, &[&counts(&product, rest, gone, 0)[..], &[("accepted", product.tally.accepted(), changed + gone)]].concat())?;
+        came_out(
+            &crm,
+            Status::Partial,
+            &[&counts(&crm, rest - REFUSED, 0, REFUSED)[..], &[("accepted", crm.tally.accepted(), changed)]].concat(),
+        )?;
+        came_out(
+            &product,
+            Status::Partial,
+            &[&counts(&product, rest, gone, 0)[..], &[("accepted", product.tally.accepted(), changed + gone)]].concat(),
+        )?;
         let mut ends = self.ends().await?;
         // An upsert deletes nothing: what left the model stays at the endpoint as it was.
         let stay = deleted.iter().filter(|id| ends.endpoint.contains_key(id)).count();
@@ -170,7 +189,9 @@ impl Demo<'_> {
         same("The endpoint", &before.endpoint, &ends.endpoint)?;
         same("The product database", &before.product, &ends.product)?;
         self.tell("guard", &crm, &product, &ends);
-        let tripped = [&crm, &product].into_iter().flat_map(|run| run.tripped.iter().map(|t| vec![run.sync.clone(), t.guard.clone(), t.why.clone()]));
+        let tripped = [&crm, &product]
+            .into_iter()
+            .flat_map(|run| run.tripped.iter().map(|t| vec![run.sync.clone(), t.guard.clone(), t.why.clone()]));
         self.out.table(&["sync", "guard", "why it stopped the run"], tripped.collect());
         self.out.line(format!(
             "✓ Both runs were blocked: the table shows what was planned, and nothing of it was sent.\n\
@@ -196,7 +217,14 @@ impl Demo<'_> {
 
     async fn ends(&self) -> Result<Ends, Fault> {
         let (warehouse, product, records) = (self.folder.warehouse(), self.folder.product(), self.endpoint.records());
-        blocking(move || Ok(Ends { model: compare::model(&warehouse)?, endpoint: compare::endpoint(records), product: compare::product(&product)? })).await
+        blocking(move || {
+            Ok(Ends {
+                model: compare::model(&warehouse)?,
+                endpoint: compare::endpoint(records),
+                product: compare::product(&product)?,
+            })
+        })
+        .await
     }
 
     /// Prints what happened, once it is known to be as it should.
@@ -208,5 +236,7 @@ impl Demo<'_> {
 
 /// Runs `work` where blocking is allowed.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(Fault::new(Code::Internal, format!("A thread of the demo ended: {e}."))))
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|e| Err(Fault::new(Code::Internal, format!("A thread of the demo ended: {e}."))))
 }

@@ -21,16 +21,27 @@ pub fn print(kept: Option<&Path>, plan_hash: &str, out: &Out) {
         (format!("{sluice} dead-letters list {CRM}"), "the records that the endpoint rejected"),
         (format!("{sluice} runs {CRM}"), "the runs of a sync"),
         (format!("{sluice} plan {PRODUCT}"), "what an empty model would delete, and why it may not"),
-        (format!("{sluice} run {PRODUCT} --approve {plan_hash}"), "delete all of it after all: this plan, and no other"),
+        (
+            format!("{sluice} run {PRODUCT} --approve {plan_hash}"),
+            "delete all of it after all: this plan, and no other",
+        ),
     ];
     let restored = [
-        (format!("sqlite3 {} 'insert into customers select * from customers_before'", quoted(&folder.join("warehouse.db"))), "bring the rows back"),
+        (
+            format!(
+                "sqlite3 {} 'insert into customers select * from customers_before'",
+                quoted(&folder.join("warehouse.db"))
+            ),
+            "bring the rows back",
+        ),
         (format!("{sluice} run {PRODUCT}"), "what is missing in the product is sent again"),
         (format!("{sluice} explain {CRM} {rejected}"), "why a rejected record is held"),
     ];
     let all: Vec<&String> = commands.iter().chain(&restored).map(|(command, _)| command).collect();
     out.value(&json!({ "step": "next", "folder": folder.display().to_string(), "commands": all }));
-    out.line(format!("The project is kept in {shown}. Its HTTP endpoint ended with the demo; all of this works without it:"));
+    out.line(format!(
+        "The project is kept in {shown}. Its HTTP endpoint ended with the demo; all of this works without it:"
+    ));
     print_all(&commands, out);
     out.line("With the rows back in the model:");
     print_all(&restored, out);

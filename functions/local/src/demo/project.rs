@@ -102,13 +102,15 @@ impl Folder {
     pub fn make(keep: Option<&Path>) -> Result<Self, Fault> {
         let Some(path) = keep else {
             let folder = tempfile::Builder::new().prefix("sluice-demo").tempdir();
-            let folder = folder.map_err(|e| Fault::new(Code::ProjectUnreadable, format!("A temporary folder cannot be made: {e}.")))?;
+            let folder = folder
+                .map_err(|e| Fault::new(Code::ProjectUnreadable, format!("A temporary folder cannot be made: {e}.")))?;
             return Ok(Self { path: folder.path().to_owned(), _temporary: Some(folder) });
         };
         std::fs::create_dir_all(path).map_err(|e| unwritable(path, &e))?;
         if std::fs::read_dir(path).map_err(|e| unwritable(path, &e))?.next().is_some() {
             let what = format!("{} is not empty; the demo writes over nothing.", path.display());
-            return Err(Fault::new(Code::ProjectUnreadable, what).with_next("name an empty folder, or one that is not there yet"));
+            return Err(Fault::new(Code::ProjectUnreadable, what)
+                .with_next("name an empty folder, or one that is not there yet"));
         }
         Ok(Self { path: path.to_owned(), _temporary: None })
     }
@@ -125,8 +127,12 @@ impl Folder {
 
     /// Writes a project with one sync, to the service of this connection: its files, and the warehouse.
     pub fn write_service(&self, connection: &str, sync: &str) -> Result<(), Fault> {
-        let warehouse = "# Where rows come from and where records go.\nwarehouse:\n  type: sqlite\n  path: warehouse.db\n";
-        self.write_files(&[("connections.yaml", format!("{warehouse}{connection}")), ("syncs/crm-contacts.yaml", sync.to_owned())])?;
+        let warehouse =
+            "# Where rows come from and where records go.\nwarehouse:\n  type: sqlite\n  path: warehouse.db\n";
+        self.write_files(&[
+            ("connections.yaml", format!("{warehouse}{connection}")),
+            ("syncs/crm-contacts.yaml", sync.to_owned()),
+        ])?;
         made(self.warehouse(), sample::fill)
     }
 
@@ -159,5 +165,6 @@ fn made(path: PathBuf, make: fn(&mut Connection) -> rusqlite::Result<()>) -> Res
 }
 
 fn unwritable(path: &Path, error: &dyn std::fmt::Display) -> Fault {
-    Fault::new(Code::ProjectUnreadable, format!("{} cannot be written: {error}.", path.display())).with_next("name another folder with --keep")
+    Fault::new(Code::ProjectUnreadable, format!("{} cannot be written: {error}.", path.display()))
+        .with_next("name another folder with --keep")
 }

@@ -16,8 +16,14 @@ pub const CHANGED: usize = 200;
 /// Rows that the demo deletes.
 pub const DELETED: usize = 20;
 /// Rows whose email is none.
-pub const BAD_EMAILS: [(i64, &str); 6] =
-    [(42, "not an address"), (1_812, "zoë@"), (3_333, "@example.com"), (6_006, "two@signs@example.com"), (8_128, "n/a"), (9_001, "space in@example.com")];
+pub const BAD_EMAILS: [(i64, &str); 6] = [
+    (42, "not an address"),
+    (1_812, "zoë@"),
+    (3_333, "@example.com"),
+    (6_006, "two@signs@example.com"),
+    (8_128, "n/a"),
+    (9_001, "space in@example.com"),
+];
 /// Rows that the endpoint refuses.
 pub const BLOCKED: [i64; 7] = [613, 1_024, 2_718, 3_142, 5_772, 7_777, 9_241];
 /// This row has no key …
@@ -28,10 +34,34 @@ const DUPLICATE_KEY: i64 = 7_000;
 pub const INVALID: u64 = BAD_EMAILS.len() as u64 + 1 + 2;
 
 const SEED: u64 = 20_260_102;
-const FIRST_NAMES: [&str; 16] =
-    ["Ada", "Zoë", "José", "Chloé", "Łukasz", "Søren", "Ngọc", "美咲", "Олег", "Amélie", "Jürgen", "Siân", "Fátima", "Noah 🚀", "李", "Renée"];
-const CITIES: [(&str, &str); 8] =
-    [("Zürich", "CH"), ("São Paulo", "BR"), ("Kraków", "PL"), ("東京", "JP"), ("London", "GB"), ("Malmö", "SE"), ("Đà Nẵng", "VN"), ("Québec", "CA")];
+const FIRST_NAMES: [&str; 16] = [
+    "Ada",
+    "Zoë",
+    "José",
+    "Chloé",
+    "Łukasz",
+    "Søren",
+    "Ngọc",
+    "美咲",
+    "Олег",
+    "Amélie",
+    "Jürgen",
+    "Siân",
+    "Fátima",
+    "Noah 🚀",
+    "李",
+    "Renée",
+];
+const CITIES: [(&str, &str); 8] = [
+    ("Zürich", "CH"),
+    ("São Paulo", "BR"),
+    ("Kraków", "PL"),
+    ("東京", "JP"),
+    ("London", "GB"),
+    ("Malmö", "SE"),
+    ("Đà Nẵng", "VN"),
+    ("Québec", "CA"),
+];
 const TAGS: [&str; 6] = ["newsletter", "β-tester", "vip ⭐", "quote \" inside", "back\\slash", "trial"];
 
 /// Makes the table and its rows. It has no unique constraint, as tables of a warehouse have none.
@@ -44,7 +74,8 @@ pub fn fill(connection: &mut Connection) -> rusqlite::Result<()> {
     )?;
     let mut rng = Rng::with_seed(SEED);
     {
-        let mut insert = transaction.prepare("insert into customers values (?1, ?2, ?3, ?4, ?5, ?6, ?7, '2026-01-01T02:00:00Z')")?;
+        let mut insert =
+            transaction.prepare("insert into customers values (?1, ?2, ?3, ?4, ?5, ?6, ?7, '2026-01-01T02:00:00Z')")?;
         for number in 1..=ROWS as i64 {
             let id = match number {
                 NULL_KEY => None,
@@ -55,7 +86,15 @@ pub fn fill(connection: &mut Connection) -> rusqlite::Result<()> {
             let plan = ["Free", "Free", "Pro", "Team"][rng.usize(..4)];
             let value = (rng.u8(..20) > 0).then(|| f64::from(rng.u32(..5_000_000)) / 100.0);
             let signed_up = format!("{}-{:02}-{:02}", rng.u16(2015..2026), rng.u8(1..=12), rng.u8(1..=28));
-            insert.execute(params![id, email(number, &mut rng), first_name, plan, value, signed_up, profile(&mut rng)])?;
+            insert.execute(params![
+                id,
+                email(number, &mut rng),
+                first_name,
+                plan,
+                value,
+                signed_up,
+                profile(&mut rng)
+            ])?;
         }
     }
     transaction.commit()
@@ -83,12 +122,14 @@ fn profile(rng: &mut Rng) -> String {
     serde_json::json!({ "address": { "city": city, "country": country }, "tags": tags, "usage": { "logins": logins, "trial": rng.bool() } }).to_string()
 }
 
-/// What happens overnight: some customers change, some are deleted, the row without a key goes, and every row is loaded anew. Gives the keys
-/// of the deleted.
+/// What happens overnight: some customers change, some are deleted, the row without a key goes, and every row is loaded
+/// anew. Gives the keys of the deleted.
 pub fn change(warehouse: &Path) -> Result<Vec<i64>, Fault> {
     let mut rng = Rng::with_seed(SEED + 1);
     let bad = |row: &i64| BAD_EMAILS.iter().any(|(bad, _)| bad == row) || BLOCKED.contains(row);
-    let mut rows: Vec<i64> = (1..=ROWS as i64).filter(|row| !bad(row) && ![NULL_KEY, DUPLICATE_KEY, DUPLICATE_KEY - 1].contains(row)).collect();
+    let mut rows: Vec<i64> = (1..=ROWS as i64)
+        .filter(|row| !bad(row) && ![NULL_KEY, DUPLICATE_KEY, DUPLICATE_KEY - 1].contains(row))
+        .collect();
     rng.shuffle(&mut rows);
     let (changed, rest) = rows.split_at(CHANGED);
     let deleted = rest[..DELETED].to_vec();
@@ -96,7 +137,8 @@ pub fn change(warehouse: &Path) -> Result<Vec<i64>, Fault> {
         let transaction = connection.transaction()?;
         transaction.execute("update customers set loaded_at = '2026-01-02T02:00:00Z'", [])?;
         for id in changed {
-            let upgrade = "update customers set plan = case plan when 'Free' then 'Pro' when 'Pro' then 'Team' else 'Free' end,
+            let upgrade =
+                "update customers set plan = case plan when 'Free' then 'Pro' when 'Pro' then 'Team' else 'Free' end,
                              lifetime_value = round(coalesce(lifetime_value, 0) + 10.25, 2) where id = ?1";
             transaction.execute(upgrade, [id])?;
         }
@@ -113,10 +155,16 @@ pub fn change(warehouse: &Path) -> Result<Vec<i64>, Fault> {
 
 /// What must not happen overnight: the table is empty. Its rows stay in `customers_before`.
 pub fn empty(warehouse: &Path) -> Result<(), Fault> {
-    at(warehouse, |connection| connection.execute_batch("begin; create table customers_before as select * from customers; delete from customers; commit;"))
+    at(warehouse, |connection| {
+        connection.execute_batch(
+            "begin; create table customers_before as select * from customers; delete from customers; commit;",
+        )
+    })
 }
 
 fn at<T>(warehouse: &Path, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T, Fault> {
     let done = Connection::open(warehouse).and_then(|mut connection| work(&mut connection));
-    done.map_err(|e| Fault::new(Code::Internal, format!("The demo's warehouse {} cannot be changed: {e}.", warehouse.display())))
+    done.map_err(|e| {
+        Fault::new(Code::Internal, format!("The demo's warehouse {} cannot be changed: {e}.", warehouse.display()))
+    })
 }

@@ -39,7 +39,8 @@ struct Ready {
 pub async fn decide(project: &Project, remote: &Remote, only: &[String], prune: bool) -> Result<Vec<ApplyStep>, Fault> {
     let listed = remote.definitions.list().await?;
     let scheduled = remote.schedules.names().await?;
-    let there: BTreeSet<&str> = listed.iter().map(|l| l.sync.as_str()).chain(scheduled.iter().map(String::as_str)).collect();
+    let there: BTreeSet<&str> =
+        listed.iter().map(|l| l.sync.as_str()).chain(scheduled.iter().map(String::as_str)).collect();
     let ours: BTreeSet<&str> = project.syncs().iter().map(|f| f.name()).collect();
     for name in only {
         if !ours.contains(name.as_str()) && !there.contains(name.as_str()) {
@@ -49,7 +50,15 @@ pub async fn decide(project: &Project, remote: &Remote, only: &[String], prune: 
     let chosen = |name: &str| only.is_empty() || only.iter().any(|o| o == name);
     let mut ready = Vec::new();
     for file in project.syncs().iter().filter(|f| chosen(f.name())) {
-        ready.push(validate(project, file.sync.as_ref().map_err(Clone::clone)?, &remote.stack.name, &remote.stack.destinations).await?);
+        ready.push(
+            validate(
+                project,
+                file.sync.as_ref().map_err(Clone::clone)?,
+                &remote.stack.name,
+                &remote.stack.destinations,
+            )
+            .await?,
+        );
     }
     let mut steps = Vec::new();
     for Ready { definition, timed } in ready {
@@ -76,10 +85,17 @@ pub async fn decide(project: &Project, remote: &Remote, only: &[String], prune: 
         steps.push(ApplyStep { change, definition: write.then_some(definition), schedule });
     }
     for name in there.into_iter().filter(|name| !ours.contains(name) && chosen(name)) {
-        let (action, schedule) = if prune { (ApplyAction::Remove, ScheduleStep::Remove) } else { (ApplyAction::Left, ScheduleStep::Keep) };
+        let (action, schedule) =
+            if prune { (ApplyAction::Remove, ScheduleStep::Remove) } else { (ApplyAction::Left, ScheduleStep::Keep) };
         let current = listed.iter().find(|l| l.sync == name);
         let words = current.map_or_else(|| "a schedule without a sync".to_owned(), |l| l.schedule.in_words());
-        let change = StackChange { sync: name.to_owned(), action, parts: vec![], schedule: words, paused: current.is_some_and(|c| c.paused) };
+        let change = StackChange {
+            sync: name.to_owned(),
+            action,
+            parts: vec![],
+            schedule: words,
+            paused: current.is_some_and(|c| c.paused),
+        };
         steps.push(ApplyStep { change, definition: None, schedule });
     }
     Ok(steps)
@@ -107,7 +123,8 @@ pub async fn perform(remote: &Remote, step: &ApplyStep, now: Millis) -> Result<(
 /// All that can be known to be wrong with a sync on this machine, where its secrets are not.
 async fn validate(project: &Project, sync: &Sync, stack: &str, queues: &[String]) -> Result<Ready, Fault> {
     let name = &sync.name;
-    let timed = sync.schedule.timed().map_err(|finding| Fault::new(Code::SyncInvalid, format!("Sync `{name}`: {finding}.")));
+    let timed =
+        sync.schedule.timed().map_err(|finding| Fault::new(Code::SyncInvalid, format!("Sync `{name}`: {finding}.")));
     let errors: Vec<String> = sync.findings().iter().filter(|f| f.is_error()).map(|f| format!("\n  - {f}")).collect();
     if !errors.is_empty() {
         return Err(Fault::new(Code::SyncInvalid, format!("Sync `{name}` is not valid:{}", errors.concat())));
@@ -129,15 +146,30 @@ async fn validate(project: &Project, sync: &Sync, stack: &str, queues: &[String]
         return Err(fault);
     }
     if !queues.contains(connection) {
-        let what = format!("Sync `{name}` writes to the connection `{connection}`, for which the stack `{stack}` has no queue and no writer.");
+        let what = format!(
+            "Sync `{name}` writes to the connection `{connection}`, for which the stack `{stack}` has no queue and no writer."
+        );
         let next = match nearest(connection, queues.iter().map(String::as_str)) {
-            Some(near) => format!("did you mean `{near}`? Else add `{connection}` to the destinations of the stack and deploy it"),
-            None => format!("add `{connection}` to the destinations of the stack and deploy it; it has {}", queues.join(", ")),
+            Some(near) => {
+                format!("did you mean `{near}`? Else add `{connection}` to the destinations of the stack and deploy it")
+            }
+            None => format!(
+                "add `{connection}` to the destinations of the stack and deploy it; it has {}",
+                queues.join(", ")
+            ),
         };
         return Err(Fault::new(Code::ConnectionInvalid, what).with_next(next));
     }
     let alerts = project.alerts(sync);
-    Ok(Ready { definition: Definition { sync: sync.clone(), warehouse: warehouse.clone(), destination: destination.clone(), alerts }, timed })
+    Ok(Ready {
+        definition: Definition {
+            sync: sync.clone(),
+            warehouse: warehouse.clone(),
+            destination: destination.clone(),
+            alerts,
+        },
+        timed,
+    })
 }
 
 /// The secrets of a stack are for its functions. A connection that gets as far as asking for one has read its settings.

@@ -73,7 +73,8 @@ pub fn parts(old: &Definition, new: &Definition) -> Vec<String> {
         ("readback", a.readback != b.readback),
         ("alerts", old.alerts != new.alerts),
     ];
-    let mut parts: Vec<String> = differs.iter().filter(|(_, differs)| *differs).map(|(name, _)| (*name).to_owned()).collect();
+    let mut parts: Vec<String> =
+        differs.iter().filter(|(_, differs)| *differs).map(|(name, _)| (*name).to_owned()).collect();
     // Whatever a later release adds to the sync file is a change too.
     if parts.is_empty() && old != new {
         parts.push("definition".into());
@@ -126,7 +127,14 @@ mod tests {
         let kept = |enabled| Kept {
             timed: Timed { expression: "rate(1 hour)".into(), timezone: "UTC".into(), window_minutes: None },
             enabled,
-            target: Call { function: "f".into(), role: "r".into(), input: "{}".into(), retries: 1, age: 60, dead_letters: "d".into() },
+            target: Call {
+                function: "f".into(),
+                role: "r".into(),
+                input: "{}".into(),
+                retries: 1,
+                age: 60,
+                dead_letters: "d".into(),
+            },
         };
         assert_eq!(schedule_step(None, None), ScheduleStep::Keep);
         assert_eq!(schedule_step(Some(&kept(true)), Some(kept(true))), ScheduleStep::Keep);

@@ -35,7 +35,13 @@ impl Remote {
         let clients = Clients::new().await;
         let stack = Stack::read(&clients, name).await?;
         let definitions = Definitions::new(&clients, &stack.table);
-        Ok(Self { definitions, schedules: Schedules::new(&clients, &stack), functions: Functions::new(&clients), clients, stack })
+        Ok(Self {
+            definitions,
+            schedules: Schedules::new(&clients, &stack),
+            functions: Functions::new(&clients),
+            clients,
+            stack,
+        })
     }
 
     /// The active definition of a sync that is applied.
@@ -53,9 +59,14 @@ impl Remote {
         let next = match nearest(sync, names.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None if names.is_empty() => format!("apply the project first: sluice apply --stack {}", self.stack.name),
-            None => format!("the stack has {}; `sluice apply --stack {}` adds what the project has", names.join(", "), self.stack.name),
+            None => format!(
+                "the stack has {}; `sluice apply --stack {}` adds what the project has",
+                names.join(", "),
+                self.stack.name
+            ),
         };
-        Ok(Fault::new(Code::NotFound, format!("No sync `{sync}` is applied to the stack `{}`.", self.stack.name)).with_next(next))
+        Ok(Fault::new(Code::NotFound, format!("No sync `{sync}` is applied to the stack `{}`.", self.stack.name))
+            .with_next(next))
     }
 
     /// Asks the extractor and waits for `part` of its answer.
@@ -77,8 +88,10 @@ pub async fn state(remote: &Remote) -> Result<Arc<dyn StateStore>, Fault> {
 /// One part of an answer, or the fault it holds.
 fn read_answer<T: DeserializeOwned>(function: &str, mut answer: Value, part: &str) -> Result<T, Fault> {
     let other = || {
-        let what = format!("The function {function} answered without `{part}`: it is of another release than this command.");
-        Fault::new(Code::Internal, what).with_next("deploy the stack again from this release, or use the command of the release that is deployed")
+        let what =
+            format!("The function {function} answered without `{part}`: it is of another release than this command.");
+        Fault::new(Code::Internal, what)
+            .with_next("deploy the stack again from this release, or use the command of the release that is deployed")
     };
     let mut take = |name: &str| answer.get_mut(name).map(Value::take).filter(|value| !value.is_null());
     if let Some(fault) = take("fault").or_else(|| take("skipped")) {
@@ -97,7 +110,12 @@ mod tests {
         assert_eq!(read(serde_json::json!({ "plan": [1, 2], "fault": null })).unwrap(), [1, 2]);
         let fault = Fault::new(Code::ModelFailed, "It fails.").with_next("mend it");
         assert_eq!(read(serde_json::json!({ "fault": fault })).unwrap_err(), fault);
-        for answer in [serde_json::json!({ "check": [] }), serde_json::json!({ "plan": "x" }), serde_json::json!({ "fault": 7 }), serde_json::json!(null)] {
+        for answer in [
+            serde_json::json!({ "check": [] }),
+            serde_json::json!({ "plan": "x" }),
+            serde_json::json!({ "fault": 7 }),
+            serde_json::json!(null),
+        ] {
             assert!(read(answer).unwrap_err().next_step().contains("deploy the stack again"));
         }
     }

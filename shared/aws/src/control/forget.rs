@@ -14,8 +14,8 @@ const BATCH: usize = 25;
 
 type TableKey = HashMap<String, AttributeValue>;
 
-/// Removes every item of a sync's records, and says how many there were. Digests go before the buckets they speak of, so
-/// that an interrupted call leaves nothing that would be believed. Heads and the history of runs stay.
+/// Removes every item of a sync's records, and says how many there were. Digests go before the buckets they speak of,
+/// so that an interrupted call leaves nothing that would be believed. Heads and the history of runs stay.
 pub async fn records(clients: &Clients, table: &str, sync: &str) -> Result<u64, Fault> {
     let client = clients.dynamodb();
     let parts = state_partitions(sync);
@@ -44,15 +44,22 @@ pub async fn records(clients: &Clients, table: &str, sync: &str) -> Result<u64, 
 /// Removes some items; those that DynamoDB had no room for are tried again.
 async fn remove(client: &aws_sdk_dynamodb::Client, table: &str, keys: &[TableKey]) -> Result<(), Fault> {
     let request = |key: &TableKey| {
-        let only: TableKey = key.iter().filter(|(name, _)| *name == PK || *name == SK).map(|(n, v)| (n.clone(), v.clone())).collect();
+        let only: TableKey =
+            key.iter().filter(|(name, _)| *name == PK || *name == SK).map(|(n, v)| (n.clone(), v.clone())).collect();
         let delete = DeleteRequest::builder().set_key(Some(only)).build();
         delete.map(|delete| WriteRequest::builder().delete_request(delete).build())
     };
     let requests: Result<Vec<_>, _> = keys.iter().map(request).collect();
-    let mut left = requests.map_err(|e| Fault::new(Code::Internal, format!("A write to the table cannot be described: {e}.")))?;
+    let mut left =
+        requests.map_err(|e| Fault::new(Code::Internal, format!("A write to the table cannot be described: {e}.")))?;
     let mut pause = std::time::Duration::from_millis(100);
     while !left.is_empty() {
-        let sent = client.batch_write_item().request_items(table, left).send().await.map_err(|e| fault(table, &AwsFailure::of(&e)))?;
+        let sent = client
+            .batch_write_item()
+            .request_items(table, left)
+            .send()
+            .await
+            .map_err(|e| fault(table, &AwsFailure::of(&e)))?;
         left = sent.unprocessed_items.and_then(|mut of| of.remove(table)).unwrap_or_default();
         if !left.is_empty() {
             tokio::time::sleep(pause).await;
@@ -81,14 +88,26 @@ mod tests {
         let client = clients.dynamodb();
         let table = format!("forget-{}", std::process::id());
         let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
-        let text = |name: &str| AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build().unwrap();
+        let text = |name: &str| {
+            AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build().unwrap()
+        };
         let create = client.create_table().table_name(&table).billing_mode(BillingMode::PayPerRequest);
         let create = create.key_schema(key(PK, KeyType::Hash)).key_schema(key(SK, KeyType::Range));
         create.attribute_definitions(text(PK)).attribute_definitions(text(SK)).send().await.unwrap();
         let stay = ["h#crm", "s#crm", "b#crm2#7#1", "x#crm2", "b#cr#7#1", "definitions", "definition#crm"];
-        let go: Vec<String> = (0..60).map(|n| format!("b#crm#7#{n:x}")).chain(["m#crm#7", "d#crm", "x#crm", "y#crm"].map(String::from)).collect();
+        let go: Vec<String> = (0..60)
+            .map(|n| format!("b#crm#7#{n:x}"))
+            .chain(["m#crm#7", "d#crm", "x#crm", "y#crm"].map(String::from))
+            .collect();
         for pk in stay.iter().map(|pk| (*pk).to_owned()).chain(go.iter().cloned()) {
-            client.put_item().table_name(&table).item(PK, AttributeValue::S(pk)).item(SK, AttributeValue::S("k".into())).send().await.unwrap();
+            client
+                .put_item()
+                .table_name(&table)
+                .item(PK, AttributeValue::S(pk))
+                .item(SK, AttributeValue::S("k".into()))
+                .send()
+                .await
+                .unwrap();
         }
         assert_eq!(records(&clients, &table, "crm").await.unwrap(), go.len() as u64);
         assert_eq!(records(&clients, &table, "crm").await.unwrap(), 0);

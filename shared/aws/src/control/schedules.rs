@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use aws_sdk_scheduler::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_scheduler::operation::get_schedule::GetScheduleOutput;
-use aws_sdk_scheduler::types::{DeadLetterConfig, FlexibleTimeWindow, FlexibleTimeWindowMode, RetryPolicy, ScheduleState, Target};
+use aws_sdk_scheduler::types::{
+    DeadLetterConfig, FlexibleTimeWindow, FlexibleTimeWindowMode, RetryPolicy, ScheduleState, Target,
+};
 use domain::fault::{Code, Fault};
 use domain::schedule::Timed;
 
@@ -72,8 +74,14 @@ impl Schedules {
     pub fn wanted(&self, sync: &str, timed: &Timed, enabled: bool) -> Kept {
         // The scheduler replaces the word in brackets by an id of its own for every tick.
         let input = serde_json::json!({ "sync": sync, "tick": "<aws.scheduler.execution-id>" }).to_string();
-        let target =
-            Call { function: self.extractor.clone(), role: self.role.clone(), input, retries: RETRIES, age: TICK_AGE, dead_letters: self.dead_letters.clone() };
+        let target = Call {
+            function: self.extractor.clone(),
+            role: self.role.clone(),
+            input,
+            retries: RETRIES,
+            age: TICK_AGE,
+            dead_letters: self.dead_letters.clone(),
+        };
         Kept { timed: timed.clone(), enabled, target }
     }
 
@@ -100,15 +108,25 @@ impl Schedules {
     pub async fn put(&self, sync: &str, schedule: &Kept) -> Result<(), Fault> {
         let (target, window) = (target(&schedule.target)?, window(&schedule.timed)?);
         let state = if schedule.enabled { ScheduleState::Enabled } else { ScheduleState::Disabled };
-        let update = self.client.update_schedule().group_name(&self.group).name(sync).state(state.clone()).target(target.clone());
-        let update = update.schedule_expression(&schedule.timed.expression).schedule_expression_timezone(&schedule.timed.timezone);
+        let update = self
+            .client
+            .update_schedule()
+            .group_name(&self.group)
+            .name(sync)
+            .state(state.clone())
+            .target(target.clone());
+        let update = update
+            .schedule_expression(&schedule.timed.expression)
+            .schedule_expression_timezone(&schedule.timed.timezone);
         match update.flexible_time_window(window.clone()).send().await {
             Ok(_) => return Ok(()),
             Err(e) if e.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => {}
             Err(e) => return Err(self.fault("written", &e)),
         }
         let create = self.client.create_schedule().group_name(&self.group).name(sync).state(state).target(target);
-        let create = create.schedule_expression(&schedule.timed.expression).schedule_expression_timezone(&schedule.timed.timezone);
+        let create = create
+            .schedule_expression(&schedule.timed.expression)
+            .schedule_expression_timezone(&schedule.timed.timezone);
         create.flexible_time_window(window).send().await.map(drop).map_err(|e| self.fault("written", &e))
     }
 
@@ -124,8 +142,16 @@ impl Schedules {
     fn fault<E: ProvideErrorMetadata, R>(&self, what: &str, error: &SdkError<E, R>) -> Fault {
         let failure = AwsFailure::of(error);
         // What the scheduler finds wrong with an expression is about nothing but the sync file.
-        let words = error.code().filter(|code| *code == "ValidationException").and(error.message()).map(|words| format!(": {words}")).unwrap_or_default();
-        let fault = Fault::new(Code::StateUnusable, format!("Schedules of the group {} cannot be {what} ({failure}{words}).", self.group));
+        let words = error
+            .code()
+            .filter(|code| *code == "ValidationException")
+            .and(error.message())
+            .map(|words| format!(": {words}"))
+            .unwrap_or_default();
+        let fault = Fault::new(
+            Code::StateUnusable,
+            format!("Schedules of the group {} cannot be {what} ({failure}{words}).", self.group),
+        );
         match failure.kind {
             AwsFailureKind::Missing => fault.with_next("Deploy the stack again: its schedule group is gone."),
             AwsFailureKind::Denied | AwsFailureKind::Key => fault.with_next(
@@ -137,7 +163,8 @@ impl Schedules {
 }
 
 fn target(call: &Call) -> Result<Target, Fault> {
-    let policy = RetryPolicy::builder().maximum_retry_attempts(call.retries).maximum_event_age_in_seconds(call.age).build();
+    let policy =
+        RetryPolicy::builder().maximum_retry_attempts(call.retries).maximum_event_age_in_seconds(call.age).build();
     let target = Target::builder().arn(&call.function).role_arn(&call.role).input(&call.input).retry_policy(policy);
     target.dead_letter_config(DeadLetterConfig::builder().arn(&call.dead_letters).build()).build().map_err(incomplete)
 }
@@ -157,7 +184,10 @@ fn incomplete(e: impl std::fmt::Display) -> Fault {
 
 fn kept(schedule: &GetScheduleOutput) -> Kept {
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
-    let window = schedule.flexible_time_window().filter(|w| *w.mode() == FlexibleTimeWindowMode::Flexible).and_then(|w| w.maximum_window_in_minutes());
+    let window = schedule
+        .flexible_time_window()
+        .filter(|w| *w.mode() == FlexibleTimeWindowMode::Flexible)
+        .and_then(|w| w.maximum_window_in_minutes());
     let target = schedule.target();
     let policy = target.and_then(Target::retry_policy);
     Kept {

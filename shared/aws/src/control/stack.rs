@@ -38,14 +38,18 @@ impl Stack {
     /// Reads a stack. Faults: `NotFound` when there is none of this name, or none that is ready.
     pub async fn read(clients: &Clients, name: &str) -> Result<Self, Fault> {
         let client = clients.cloudformation();
-        let region = clients.config().region().map_or_else(|| "of no region (set AWS_REGION)".to_owned(), |r| format!("of region {r}"));
+        let region = clients
+            .config()
+            .region()
+            .map_or_else(|| "of no region (set AWS_REGION)".to_owned(), |r| format!("of region {r}"));
         let described = match client.describe_stacks().stack_name(name).send().await {
             Ok(described) => described,
             Err(e) => {
                 let missing = e.message().is_some_and(|words| words.contains("does not exist"));
                 let failure = AwsFailure::of(&e);
                 return Err(if missing || failure.kind == AwsFailureKind::Missing {
-                    let what = format!("There is no stack `{name}` in the account {region} that the credentials lead to.");
+                    let what =
+                        format!("There is no stack `{name}` in the account {region} that the credentials lead to.");
                     Fault::new(Code::NotFound, what).with_next(self::near(&client, name).await)
                 } else {
                     unreadable(name, &region, &failure)
@@ -55,7 +59,8 @@ impl Stack {
         let missing = || Fault::new(Code::NotFound, format!("CloudFormation describes no stack `{name}`."));
         let stack = described.stacks().first().ok_or_else(missing)?;
         let status = stack.stack_status().map_or("unknown", |s| s.as_str());
-        let outputs: Vec<(&str, &str)> = stack.outputs().iter().filter_map(|o| Some((o.output_key()?, o.output_value()?))).collect();
+        let outputs: Vec<(&str, &str)> =
+            stack.outputs().iter().filter_map(|o| Some((o.output_key()?, o.output_value()?))).collect();
         Self::of(name, status, &outputs)
     }
 
@@ -73,7 +78,12 @@ impl Stack {
             scheduler_role: need("SchedulerRole")?,
             schedule_group: need("ScheduleGroup")?,
             schedule_dlq: need("ScheduleDlq")?,
-            destinations: need("Destinations")?.split(',').map(str::trim).filter(|d| !d.is_empty()).map(str::to_owned).collect(),
+            destinations: need("Destinations")?
+                .split(',')
+                .map(str::trim)
+                .filter(|d| !d.is_empty())
+                .map(str::to_owned)
+                .collect(),
             alert_topic: get("AlertTopic"),
         })
     }
@@ -82,14 +92,18 @@ impl Stack {
 fn without(name: &str, status: &str, key: &str) -> Fault {
     if status.starts_with("ROLLBACK") || status.ends_with("_FAILED") || status.starts_with("DELETE") {
         let what = format!("Stack `{name}` is in the state {status}: it was not deployed, or is being removed.");
-        return Fault::new(Code::NotFound, what).with_next("Look at its events in CloudFormation, mend the cause, and deploy it again.");
+        return Fault::new(Code::NotFound, what)
+            .with_next("Look at its events in CloudFormation, mend the cause, and deploy it again.");
     }
     if !status.ends_with("_COMPLETE") || status == "REVIEW_IN_PROGRESS" {
         return Fault::new(Code::NotFound, format!("Stack `{name}` is not deployed yet: it is in the state {status}."))
             .with_next(format!("wait for it: aws cloudformation wait stack-create-complete --stack-name {name}"));
     }
-    Fault::new(Code::NotFound, format!("Stack `{name}` has no output `{key}`: it is not a Sluicegate stack, or one of an older release."))
-        .with_next("check --stack, or deploy the stack again from this release")
+    Fault::new(
+        Code::NotFound,
+        format!("Stack `{name}` has no output `{key}`: it is not a Sluicegate stack, or one of an older release."),
+    )
+    .with_next("check --stack, or deploy the stack again from this release")
 }
 
 fn unreadable(name: &str, region: &str, failure: &AwsFailure) -> Fault {
@@ -98,8 +112,12 @@ fn unreadable(name: &str, region: &str, failure: &AwsFailure) -> Fault {
         AwsFailureKind::Denied | AwsFailureKind::Key => {
             fault.with_next("Sign in (aws sso login, AWS_PROFILE), and allow the caller cloudformation:DescribeStacks.")
         }
-        AwsFailureKind::Unreachable => fault.with_next("Check the network, AWS_REGION and AWS_ENDPOINT_URL, then run again."),
-        AwsFailureKind::Missing | AwsFailureKind::Throttled | AwsFailureKind::Other => fault.with_next("Check AWS_REGION and AWS_PROFILE, then run again."),
+        AwsFailureKind::Unreachable => {
+            fault.with_next("Check the network, AWS_REGION and AWS_ENDPOINT_URL, then run again.")
+        }
+        AwsFailureKind::Missing | AwsFailureKind::Throttled | AwsFailureKind::Other => {
+            fault.with_next("Check AWS_REGION and AWS_PROFILE, then run again.")
+        }
     }
 }
 
@@ -139,7 +157,10 @@ mod tests {
     #[test]
     fn outputs_become_names() {
         let stack = Stack::of("crm", "UPDATE_COMPLETE", &OUTPUTS).unwrap();
-        assert_eq!((stack.table.as_str(), stack.destinations, stack.alert_topic), ("t", vec!["hubspot".to_owned(), "product".to_owned()], None));
+        assert_eq!(
+            (stack.table.as_str(), stack.destinations, stack.alert_topic),
+            ("t", vec!["hubspot".to_owned(), "product".to_owned()], None)
+        );
     }
 
     #[test]
@@ -155,6 +176,8 @@ mod tests {
             assert!(fault.what.contains(part), "{status}: {fault}");
         }
         assert_eq!(advice("cmr", &["crm", "other"]), "did you mean `crm`?");
-        assert!(advice("zzz", &["crm"]).contains("stacks there are crm") && advice("zzz", &[]).contains("infra/README.md"));
+        assert!(
+            advice("zzz", &["crm"]).contains("stacks there are crm") && advice("zzz", &[]).contains("infra/README.md")
+        );
     }
 }

@@ -30,7 +30,8 @@ pub(super) fn body_gone(key: &str) -> Fault {
     let what = format!(
         "The body of a batch, the object {key} of the stack's bucket, is not there: it was removed after its batch was done, or by the bucket's lifecycle rule."
     );
-    Fault::new(Code::MessageUnreadable, what).with_next("Remove the message: if its batch was not delivered, the next run plans it again.")
+    Fault::new(Code::MessageUnreadable, what)
+        .with_next("Remove the message: if its batch was not delivered, the next run plans it again.")
 }
 
 /// The fault of a message that is none of ours, or damaged.

@@ -23,7 +23,8 @@ use crate::Clients;
 use crate::failure::{AwsFailure, AwsFailureKind};
 use crate::objects::Objects;
 
-/// Most bytes of a batch's body. What a message does not hold goes through the bucket; this bounds what a writer holds in memory.
+/// Most bytes of a batch's body. What a message does not hold goes through the bucket; this bounds what a writer holds
+/// in memory.
 pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 /// Most messages that SQS hands out at once.
 const RECEIVED: usize = 10;
@@ -49,13 +50,18 @@ impl SqsQueue {
     /// The queue of this URL. Bodies that make a message's text larger than `max_message_bytes` go into `bucket`.
     pub fn new(clients: &Clients, url: &str, bucket: &str, max_message_bytes: usize) -> Self {
         // A receive that waits takes longer than any other call may.
-        let timeouts = TimeoutConfig::builder().connect_timeout(Duration::from_secs(3)).operation_attempt_timeout(LONG_POLL + Duration::from_secs(10)).build();
-        let client = Client::from_conf(aws_sdk_sqs::config::Builder::from(clients.config()).timeout_config(timeouts).build());
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(3))
+            .operation_attempt_timeout(LONG_POLL + Duration::from_secs(10))
+            .build();
+        let client =
+            Client::from_conf(aws_sdk_sqs::config::Builder::from(clients.config()).timeout_config(timeouts).build());
         let sender = Sender::new(clients.sqs(), url, max_message_bytes);
         Self { client, url: url.to_owned(), sender, objects: Objects::new(clients, bucket), max_message_bytes }
     }
 
-    /// The message of a text that SQS delivered. Fault `QueueUnusable`: it is none of ours or damaged, or its body is gone.
+    /// The message of a text that SQS delivered. Fault `QueueUnusable`: it is none of ours or damaged, or its body is
+    /// gone.
     pub async fn read(&self, body: &str) -> Result<Message, Fault> {
         match text::read(body).map_err(|why| errors::message(&why))? {
             text::Read::Whole(message) => Ok(message),
@@ -86,7 +92,10 @@ impl SqsQueue {
             let value = value.map_err(|_| Fault::new(Code::Internal, "A message attribute could not be built."))?;
             send = send.message_attributes(REASON, value);
         }
-        send.send().await.map(drop).map_err(|e| errors::queue(dlq_url, "sent to", "sqs:SendMessage", &AwsFailure::of(&e)))
+        send.send()
+            .await
+            .map(drop)
+            .map_err(|e| errors::queue(dlq_url, "sent to", "sqs:SendMessage", &AwsFailure::of(&e)))
     }
 
     async fn remove(&self, key: &str) {
@@ -96,18 +105,37 @@ impl SqsQueue {
     }
 
     async fn receive_once(&self, most: usize, wait: u64) -> Result<Vec<Delivery>, Fault> {
-        let call = self.client.receive_message().queue_url(&self.url).max_number_of_messages(most.clamp(1, RECEIVED) as i32).wait_time_seconds(wait as i32);
+        let call = self
+            .client
+            .receive_message()
+            .queue_url(&self.url)
+            .max_number_of_messages(most.clamp(1, RECEIVED) as i32)
+            .wait_time_seconds(wait as i32);
         let call = call.message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount);
-        let answer = call.send().await.map_err(|e| errors::queue(&self.url, "read", "sqs:ReceiveMessage", &AwsFailure::of(&e)))?;
+        let answer = call
+            .send()
+            .await
+            .map_err(|e| errors::queue(&self.url, "read", "sqs:ReceiveMessage", &AwsFailure::of(&e)))?;
         let mut out = Vec::new();
         for received in answer.messages.unwrap_or_default() {
             let (body, handle) = (received.body.unwrap_or_default(), received.receipt_handle.unwrap_or_default());
-            let receives = received.attributes.as_ref().and_then(|a| a.get(&MessageSystemAttributeName::ApproximateReceiveCount)?.parse().ok()).unwrap_or(1);
+            let receives = received
+                .attributes
+                .as_ref()
+                .and_then(|a| a.get(&MessageSystemAttributeName::ApproximateReceiveCount)?.parse().ok())
+                .unwrap_or(1);
             match self.read(&body).await {
                 Ok(message) => out.push(Delivery { message, receipt: Self::receipt(&handle, &body), receives }),
-                // It comes again, and ends in the dead letter queue by the redrive policy; its neighbours are delivered.
+                // It comes again, and ends in the dead letter queue by the redrive policy; its neighbours are
+                // delivered.
                 Err(fault) => {
-                    tracing::error!(queue = errors::name(&self.url), receives, what = fault.what, next = fault.next_step(), "a message cannot be read")
+                    tracing::error!(
+                        queue = errors::name(&self.url),
+                        receives,
+                        what = fault.what,
+                        next = fault.next_step(),
+                        "a message cannot be read"
+                    )
                 }
             }
         }
@@ -123,7 +151,9 @@ fn parts(receipt: &Receipt) -> (&str, Option<&str>) {
 /// True when SQS says that a receipt is no longer good: its message is gone, or was received again since.
 fn is_old(failure: &AwsFailure) -> bool {
     failure.kind == AwsFailureKind::Other
-        && ["ReceiptHandleIsInvalid", "MessageNotInflight", "InvalidParameterValue"].iter().any(|code| failure.code.contains(code))
+        && ["ReceiptHandleIsInvalid", "MessageNotInflight", "InvalidParameterValue"]
+            .iter()
+            .any(|code| failure.code.contains(code))
 }
 
 #[async_trait]
@@ -145,7 +175,8 @@ impl BatchQueue for SqsQueue {
         if body.len() > MAX_BODY_BYTES {
             return Err(errors::too_large(header.number, body.len(), MAX_BODY_BYTES));
         }
-        let head = text::head(&header).map_err(|why| Fault::new(Code::Internal, format!("Batch {} cannot be sent: {why}.", header.number)))?;
+        let head = text::head(&header)
+            .map_err(|why| Fault::new(Code::Internal, format!("Batch {} cannot be sent: {why}.", header.number)))?;
         if text::size(&head, body.len()) <= self.max_message_bytes {
             return self.sender.send(text::whole(head, &body)).await;
         }
@@ -173,17 +204,34 @@ impl BatchQueue for SqsQueue {
 
     async fn delay(&self, receipt: &Receipt, delay: Duration) -> Result<(), Fault> {
         let seconds = delay.min(LONGEST_DELAY).as_millis().div_ceil(1000) as i32;
-        let call = self.client.change_message_visibility().queue_url(&self.url).receipt_handle(parts(receipt).0).visibility_timeout(seconds);
+        let call = self
+            .client
+            .change_message_visibility()
+            .queue_url(&self.url)
+            .receipt_handle(parts(receipt).0)
+            .visibility_timeout(seconds);
         match call.send().await.map_err(|e| AwsFailure::of(&e)) {
-            Err(failure) if !is_old(&failure) => Err(errors::queue(&self.url, "changed", "sqs:ChangeMessageVisibility", &failure)),
+            Err(failure) if !is_old(&failure) => {
+                Err(errors::queue(&self.url, "changed", "sqs:ChangeMessageVisibility", &failure))
+            }
             _ => Ok(()),
         }
     }
 
     async fn done(&self, receipt: &Receipt) -> Result<(), Fault> {
         let (handle, key) = parts(receipt);
-        match self.client.delete_message().queue_url(&self.url).receipt_handle(handle).send().await.map_err(|e| AwsFailure::of(&e)) {
-            Err(failure) if !is_old(&failure) => return Err(errors::queue(&self.url, "written", "sqs:DeleteMessage", &failure)),
+        match self
+            .client
+            .delete_message()
+            .queue_url(&self.url)
+            .receipt_handle(handle)
+            .send()
+            .await
+            .map_err(|e| AwsFailure::of(&e))
+        {
+            Err(failure) if !is_old(&failure) => {
+                return Err(errors::queue(&self.url, "written", "sqs:DeleteMessage", &failure));
+            }
             _ => {}
         }
         // Done is the batch and not this delivery: another delivery of it needs no body any more.

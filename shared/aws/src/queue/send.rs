@@ -1,5 +1,5 @@
-//! Sends messages together that are asked to be sent at the same time: one request for up to ten of them. Each caller is
-//! told of its own message only, and not before that is in the queue.
+//! Sends messages together that are asked to be sent at the same time: one request for up to ten of them. Each caller
+//! is told of its own message only, and not before that is in the queue.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -76,7 +76,9 @@ impl Sender {
             // On its own, because who began it may stop waiting while others still do.
             tokio::spawn(Arc::clone(&self.shared).send_all());
         }
-        answer.await.unwrap_or_else(|_| Err(Fault::new(Code::QueueUnusable, "The sending of a message was interrupted.")))
+        answer
+            .await
+            .unwrap_or_else(|_| Err(Fault::new(Code::QueueUnusable, "The sending of a message was interrupted.")))
     }
 }
 
@@ -107,15 +109,26 @@ impl SenderState {
     /// Sends in one request, and what SQS could not take in further ones.
     async fn send_together(&self, mut letters: Vec<PendingSend>) {
         while !letters.is_empty() {
-            let entries = letters.iter().enumerate().map(|(id, letter)| Entry::builder().id(id.to_string()).message_body(&letter.text).build());
+            let entries = letters
+                .iter()
+                .enumerate()
+                .map(|(id, letter)| Entry::builder().id(id.to_string()).message_body(&letter.text).build());
             let entries = match entries.collect::<Result<Vec<_>, _>>() {
                 Ok(entries) => entries,
-                Err(_) => return tell_all(letters, &Fault::new(Code::Internal, "A request to SQS could not be built.")),
+                Err(_) => {
+                    return tell_all(letters, &Fault::new(Code::Internal, "A request to SQS could not be built."));
+                }
             };
-            let answer = match self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries)).send().await {
-                Ok(answer) => answer,
-                Err(e) => return tell_all(letters, &errors::queue(&self.url, "sent to", PERMISSION, &AwsFailure::of(&e))),
-            };
+            let answer =
+                match self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries)).send().await {
+                    Ok(answer) => answer,
+                    Err(e) => {
+                        return tell_all(
+                            letters,
+                            &errors::queue(&self.url, "sent to", PERMISSION, &AwsFailure::of(&e)),
+                        );
+                    }
+                };
             let sent = |id: &str| answer.successful.iter().any(|entry| entry.id == id);
             let mut again = Vec::new();
             for (id, mut letter) in letters.into_iter().enumerate() {
@@ -123,11 +136,13 @@ impl SenderState {
                 letter.attempts += 1;
                 let failed = answer.failed.iter().find(|entry| entry.id == id);
                 let failure = failed.map(|entry| AwsFailure::said(Some(&entry.code), entry.message.as_deref()));
-                let ours = failed.is_some_and(|entry| entry.sender_fault) && failure.as_ref().is_some_and(|failure| failure.kind != AwsFailureKind::Throttled);
+                let ours = failed.is_some_and(|entry| entry.sender_fault)
+                    && failure.as_ref().is_some_and(|failure| failure.kind != AwsFailureKind::Throttled);
                 if sent(&id) {
                     let _ = letter.done.send(Ok(()));
                 } else if ours || letter.attempts >= ATTEMPTS {
-                    let failure = failure.unwrap_or_else(|| AwsFailure::said(Some("no answer about this message"), None));
+                    let failure =
+                        failure.unwrap_or_else(|| AwsFailure::said(Some("no answer about this message"), None));
                     let _ = letter.done.send(Err(errors::queue(&self.url, "sent to", PERMISSION, &failure)));
                 } else {
                     // One that the answer does not mention may be in the queue: twice is allowed, never is not.
@@ -175,7 +190,10 @@ mod tests {
     use super::*;
 
     fn waiting(sizes: &[usize]) -> SendBuffer {
-        let letters: VecDeque<_> = sizes.iter().map(|size| PendingSend { text: "x".repeat(*size), attempts: 0, done: oneshot::channel().0 }).collect();
+        let letters: VecDeque<_> = sizes
+            .iter()
+            .map(|size| PendingSend { text: "x".repeat(*size), attempts: 0, done: oneshot::channel().0 })
+            .collect();
         SendBuffer { bytes: sizes.iter().sum(), letters, requests: 0 }
     }
 

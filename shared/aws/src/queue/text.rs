@@ -82,7 +82,8 @@ pub(super) fn read(text: &str) -> Result<Read, String> {
     }
     let (Some(header), Some(body)) = (lines.next(), lines.next()) else { return Err("it is cut off".into()) };
     // The error of the parser repeats what it read.
-    let header: BatchHeader = serde_json::from_str(header).map_err(|e| format!("its header cannot be read (line {} column {} of it)", e.line(), e.column()))?;
+    let header: BatchHeader = serde_json::from_str(header)
+        .map_err(|e| format!("its header cannot be read (line {} column {} of it)", e.line(), e.column()))?;
     if !body.starts_with(ELSEWHERE) {
         let body = STANDARD_NO_PAD.decode(body).map_err(|_| "its body is damaged".to_owned())?;
         return Ok(Read::Whole(Message { header, body: body.into() }));
@@ -147,7 +148,10 @@ mod tests {
             ("{\"planted-record\": 1}\n\n".into(), "not from Sluicegate"),
             ("sluicegate/2\nplanted-record\n".into(), "newer version"),
             ("sluicegate/1\n{}".into(), "cut off"),
-            ("sluicegate/1\n{\"sync\": \"planted-record\", \"records\": \"planted-record\"}\n".into(), "header cannot be read"),
+            (
+                "sluicegate/1\n{\"sync\": \"planted-record\", \"records\": \"planted-record\"}\n".into(),
+                "header cannot be read",
+            ),
             (format!("{head}planted-record!"), "body is damaged"),
             (format!("{head}s3:plans/planted-record:7"), "place of its body"),
             (format!("{head}s3:batches/../plans/planted-record:7"), "place of its body"),

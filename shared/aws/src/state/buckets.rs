@@ -24,14 +24,21 @@ impl DynamoState {
         let found = self.bucket_items(sync, &layout, numbers).await?;
         let read = |number: &u32| match found.get(number) {
             None => Ok(Bucket { number: *number, entries: Vec::new() }),
-            Some(item) => entry::read(*number, item).ok_or_else(|| self.table.corrupt(format!("Bucket {number} of `{sync}`"))),
+            Some(item) => {
+                entry::read(*number, item).ok_or_else(|| self.table.corrupt(format!("Bucket {number} of `{sync}`")))
+            }
         };
         numbers.iter().map(read).collect()
     }
 
     /// Those of these buckets that are there, as items. Strongly consistent: a run that saw an older state could take
     /// a record for delivered that is not.
-    pub(super) async fn bucket_items(&self, sync: &str, layout: &str, numbers: &[u32]) -> Result<HashMap<u32, Item>, Fault> {
+    pub(super) async fn bucket_items(
+        &self,
+        sync: &str,
+        layout: &str,
+        numbers: &[u32],
+    ) -> Result<HashMap<u32, Item>, Fault> {
         let mut asked: HashMap<String, u32> = HashMap::with_capacity(numbers.len());
         for number in numbers {
             asked.insert(keys::bucket(sync, layout, *number).pk, *number);
@@ -41,9 +48,14 @@ impl DynamoState {
         Ok(items.into_iter().filter_map(|item| Some((*asked.get(get_text(&item, PK)?)?, item))).collect())
     }
 
-    /// Commits, and returns the generation as it is afterwards. A layout that was replaced meanwhile has the writes made
-    /// again in the one that replaced it, and one that is being replaced in the one that is to come.
-    pub(super) async fn write_entries(&self, sync: &str, bits: u8, writes: &[(KeyHash, EntryWrite)]) -> Result<u64, Fault> {
+    /// Commits, and returns the generation as it is afterwards. A layout that was replaced meanwhile has the writes
+    /// made again in the one that replaced it, and one that is being replaced in the one that is to come.
+    pub(super) async fn write_entries(
+        &self,
+        sync: &str,
+        bits: u8,
+        writes: &[(KeyHash, EntryWrite)],
+    ) -> Result<u64, Fault> {
         let mut layout = match self.known_layout(sync) {
             Some(layout) => layout.name(bits),
             None => self.stored_head(sync).await?.layout.name(bits),
@@ -66,13 +78,24 @@ impl DynamoState {
     }
 
     /// Changes attributes of buckets, blindly.
-    pub(super) async fn write_actions(&self, sync: &str, layout: &str, buckets: &BTreeMap<u32, Actions>) -> Result<(), Fault> {
+    pub(super) async fn write_actions(
+        &self,
+        sync: &str,
+        layout: &str,
+        buckets: &BTreeMap<u32, Actions>,
+    ) -> Result<(), Fault> {
         let mut updates = Vec::new();
         for (number, actions) in buckets {
             let actions: Vec<_> = actions.iter().collect();
-            updates.extend(actions.chunks(ACTIONS_AT_ONCE).map(|part| self.update_of(&keys::bucket(sync, layout, *number), part)));
+            updates.extend(
+                actions.chunks(ACTIONS_AT_ONCE).map(|part| self.update_of(&keys::bucket(sync, layout, *number), part)),
+            );
         }
-        stream::iter(updates).map(|update| self.table.write_blindly(update)).buffer_unordered(CONCURRENT).try_for_each(|_| async { Ok(()) }).await
+        stream::iter(updates)
+            .map(|update| self.table.write_blindly(update))
+            .buffer_unordered(CONCURRENT)
+            .try_for_each(|_| async { Ok(()) })
+            .await
     }
 
     fn update_of(&self, bucket: &Key, actions: &[(&String, &Option<Vec<u8>>)]) -> UpdateItemFluentBuilder {
@@ -88,7 +111,9 @@ impl DynamoState {
                 None => remove.push(format!("#{at}")),
             }
         }
-        let clause = |word: &str, parts: Vec<String>| if parts.is_empty() { String::new() } else { format!("{word} {} ", parts.join(",")) };
+        let clause = |word: &str, parts: Vec<String>| {
+            if parts.is_empty() { String::new() } else { format!("{word} {} ", parts.join(",")) }
+        };
         request.update_expression(format!("{}{}", clause("SET", set), clause("REMOVE", remove)))
     }
 }

@@ -56,7 +56,11 @@ impl Counters {
 
     pub(super) fn now(&self) -> Consumed {
         let units = |halves: &AtomicU64| halves.load(Ordering::Relaxed) as f64 / 2.0;
-        Consumed { read_units: units(&self.read_halves), write_units: units(&self.write_halves), requests: self.requests.load(Ordering::Relaxed) }
+        Consumed {
+            read_units: units(&self.read_halves),
+            write_units: units(&self.write_halves),
+            requests: self.requests.load(Ordering::Relaxed),
+        }
     }
 }
 

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
-use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TableStatus, TimeToLiveSpecification};
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TableStatus,
+    TimeToLiveSpecification,
+};
 use domain::fault::Fault;
 
 use super::errors::unusable;
@@ -25,19 +28,35 @@ pub async fn create_table(clients: &Clients, name: &str) -> Result<(), Fault> {
     };
     let mut create = client.create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
     for (key, kind) in [(PK, KeyType::Hash), (SK, KeyType::Range)] {
-        let definition = AttributeDefinition::builder().attribute_name(key).attribute_type(ScalarAttributeType::S).build();
+        let definition =
+            AttributeDefinition::builder().attribute_name(key).attribute_type(ScalarAttributeType::S).build();
         let element = KeySchemaElement::builder().attribute_name(key).key_type(kind).build();
-        create = create.attribute_definitions(definition.map_err(|_| fault(None))?).key_schema(element.map_err(|_| fault(None))?);
+        create = create
+            .attribute_definitions(definition.map_err(|_| fault(None))?)
+            .key_schema(element.map_err(|_| fault(None))?);
     }
     create.send().await.map_err(|e| fault(e.code()))?;
     for _ in 0..MAX_POLLS {
         let described = client.describe_table().table_name(name).send().await.map_err(|e| fault(e.code()))?;
         if described.table.and_then(|table| table.table_status) == Some(TableStatus::Active) {
-            let ttl = TimeToLiveSpecification::builder().attribute_name(TTL).enabled(true).build().map_err(|_| fault(None))?;
-            client.update_time_to_live().table_name(name).time_to_live_specification(ttl).send().await.map_err(|e| fault(e.code()))?;
+            let ttl = TimeToLiveSpecification::builder()
+                .attribute_name(TTL)
+                .enabled(true)
+                .build()
+                .map_err(|_| fault(None))?;
+            client
+                .update_time_to_live()
+                .table_name(name)
+                .time_to_live_specification(ttl)
+                .send()
+                .await
+                .map_err(|e| fault(e.code()))?;
             return Ok(());
         }
         tokio::time::sleep(PAUSE).await;
     }
-    Err(unusable(format!("The table `{name}` was created and is not active after a minute."), "look at it in the console."))
+    Err(unusable(
+        format!("The table `{name}` was created and is not active after a minute."),
+        "look at it in the console.",
+    ))
 }

@@ -1,8 +1,8 @@
-//! Dead letters in the table: `d`, the letter as JSON, by the hash of its record, and an item of no content that puts it
-//! in the order of time.
+//! Dead letters in the table: `d`, the letter as JSON, by the hash of its record, and an item of no content that puts
+//! it in the order of time.
 //!
-//! The place in the order is written first and removed last, so no letter is without one. A place whose letter is gone or
-//! has moved is passed over, and removed by DynamoDB when its time is up.
+//! The place in the order is written first and removed last, so no letter is without one. A place whose letter is gone
+//! or has moved is passed over, and removed by DynamoDB when its time is up.
 
 use std::collections::HashMap;
 
@@ -32,7 +32,9 @@ impl DynamoState {
     }
 
     async fn write_letter(&self, mut letter: DeadLetter) -> Result<(), Fault> {
-        let encode = |letter: &DeadLetter| serde_json::to_string(letter).map_err(|_| self.table.corrupt(format!("A dead letter of `{}`", letter.sync)));
+        let encode = |letter: &DeadLetter| {
+            serde_json::to_string(letter).map_err(|_| self.table.corrupt(format!("A dead letter of `{}`", letter.sync)))
+        };
         let mut data = encode(&letter)?;
         if data.len() > MAX_LETTER_BYTES {
             letter.record = serde_json::Value::Null;
@@ -66,7 +68,8 @@ impl DynamoState {
             let places = self.table.query(&partition, Range::Between(&after, "~"), true, PLACES).await?;
             let places: Vec<&str> = places.iter().filter_map(|item| get_text(item, SK)).collect();
             let Some(last) = places.last() else { break };
-            let hashes: Vec<&str> = places.iter().filter_map(|place| place.split_once('#').map(|(_, hash)| hash)).collect();
+            let hashes: Vec<&str> =
+                places.iter().filter_map(|place| place.split_once('#').map(|(_, hash)| hash)).collect();
             let mut named: Vec<Key> = hashes.iter().map(|hash| keys::dead_letter(sync, hash)).collect();
             named.sort_by(|a, b| a.sk.cmp(&b.sk));
             named.dedup();

@@ -1,8 +1,9 @@
-//! A record's entry as attributes of its bucket: what was accepted under the key hash, failure under `!` and the key
+//! A record's entry as attributes of its bucket: what was accepted under the key hash, the last failure under `!` and the key
 //! hash. Nothing is read to write either, so every write is blind.
 //!
 //! Accepted: `checksum 8`, then `revision 2` unless it is 0 and nothing follows, then `flags 1 · identifier length 4 ·
-//! identifier · record id`. DeliveryFailure: `kind 1 · checksum 8 · first 8 · failures 4 · next retry 8 · code`. Little-endian.
+//! identifier · record id`. DeliveryFailure: `kind 1 · checksum 8 · first 8 · failures 4 · next retry 8 · code`.
+//! Little-endian.
 
 use std::collections::BTreeMap;
 
@@ -163,8 +164,14 @@ mod tests {
 
     #[test]
     fn failure_comes_back_and_damage_is_noticed() {
-        let failure =
-            DeliveryFailure { kind: FailureKind::Exhausted, checksum: 9, code: "tïme".into(), first: Millis(-1), failures: 3, next_retry: Millis(i64::MAX) };
+        let failure = DeliveryFailure {
+            kind: FailureKind::Exhausted,
+            checksum: 9,
+            code: "tïme".into(),
+            first: Millis(-1),
+            failures: 3,
+            next_retry: Millis(i64::MAX),
+        };
         let bytes = encode_failure(&failure);
         assert_eq!(decode_failure(&bytes), Some(failure));
         assert!((0..29).all(|len| decode_failure(&bytes[..len]).is_none()));
@@ -174,13 +181,19 @@ mod tests {
     #[test]
     fn of_writes_to_one_record_the_last_wins() {
         let hash = KeyHash([5; 12]);
-        let accept = |checksum| EntryWrite::Accepted { accepted: Accepted { checksum, ..Accepted::default() }, clear_failure: true };
+        let accept = |checksum| EntryWrite::Accepted {
+            accepted: Accepted { checksum, ..Accepted::default() },
+            clear_failure: true,
+        };
         let failure = DeliveryFailure::after(None, FailureKind::Rejected, 1, "bad", Millis(0));
         let mut actions = Actions::new();
         for write in [EntryWrite::Removed, accept(1), accept(2), EntryWrite::Failure(failure.clone())] {
             apply(&mut actions, &hash, &write);
         }
-        let expected = Actions::from([(hash.to_string(), Some(2u64.to_le_bytes().to_vec())), (format!("!{hash}"), Some(encode_failure(&failure)))]);
+        let expected = Actions::from([
+            (hash.to_string(), Some(2u64.to_le_bytes().to_vec())),
+            (format!("!{hash}"), Some(encode_failure(&failure))),
+        ]);
         assert_eq!(actions, expected);
         assert!(actions.keys().all(|name| hash_of(name) == Some(hash)));
     }

@@ -18,7 +18,11 @@ pub(super) fn classify<E: ProvideErrorMetadata>(table: &str, action: &str, error
     let (code, status, message) = match error {
         SdkError::ServiceError(failed) => {
             let failure = failed.err();
-            (failure.code().unwrap_or("an unnamed error"), failed.raw().status().as_u16(), failure.message().unwrap_or_default())
+            (
+                failure.code().unwrap_or("an unnamed error"),
+                failed.raw().status().as_u16(),
+                failure.message().unwrap_or_default(),
+            )
         }
         SdkError::ResponseError(failed) => ("an unreadable answer", failed.raw().status().as_u16(), ""),
         SdkError::TimeoutError(_) => ("no answer in time", 0, ""),
@@ -28,27 +32,46 @@ pub(super) fn classify<E: ProvideErrorMetadata>(table: &str, action: &str, error
     };
     match code {
         "ConditionalCheckFailedException" => RetryVerdict::Refused,
-        "ProvisionedThroughputExceededException" | "ThrottlingException" | "RequestLimitExceeded" | "Throttling" | "TooManyRequestsException" => {
-            RetryVerdict::Again(throttled(table, action, code))
-        }
+        "ProvisionedThroughputExceededException"
+        | "ThrottlingException"
+        | "RequestLimitExceeded"
+        | "Throttling"
+        | "TooManyRequestsException" => RetryVerdict::Again(throttled(table, action, code)),
         "ResourceNotFoundException" => {
             let next = "deploy the stack or set SLUICEGATE_TABLE to the table of the one that is deployed; check the region too. Nothing is lost.";
             RetryVerdict::Final(unusable(format!("The state table `{table}` does not exist ({action}: {code})."), next))
         }
         "AccessDeniedException" => {
-            let next = format!("allow `dynamodb:{action}` on the table `{table}` to this role, then run again; nothing is lost.");
-            RetryVerdict::Final(unusable(format!("Access to the state table `{table}` is denied ({action}: {code})."), next))
+            let next = format!(
+                "allow `dynamodb:{action}` on the table `{table}` to this role, then run again; nothing is lost."
+            );
+            RetryVerdict::Final(unusable(
+                format!("Access to the state table `{table}` is denied ({action}: {code})."),
+                next,
+            ))
         }
-        "UnrecognizedClientException" | "ExpiredTokenException" | "InvalidSignatureException" | "MissingAuthenticationTokenException" => {
-            let next = "renew the AWS credentials of this process (and check its clock), then run again; nothing is lost.";
-            RetryVerdict::Final(unusable(format!("The state table `{table}` cannot be used: AWS refuses the credentials ({action}: {code})."), next))
+        "UnrecognizedClientException"
+        | "ExpiredTokenException"
+        | "InvalidSignatureException"
+        | "MissingAuthenticationTokenException" => {
+            let next =
+                "renew the AWS credentials of this process (and check its clock), then run again; nothing is lost.";
+            RetryVerdict::Final(unusable(
+                format!("The state table `{table}` cannot be used: AWS refuses the credentials ({action}: {code})."),
+                next,
+            ))
         }
         // The service's only word for it is in the message.
-        "ValidationException" if message.contains("size") && message.contains("exceeded") => RetryVerdict::Final(full(table, action)),
+        "ValidationException" if message.contains("size") && message.contains("exceeded") => {
+            RetryVerdict::Final(full(table, action))
+        }
         "ItemCollectionSizeLimitExceededException" => RetryVerdict::Final(full(table, action)),
         _ if !(400..500).contains(&status) => {
             let next = "run again; what was not delivered is planned again. If it goes on, look at AWS's health page for DynamoDB.";
-            RetryVerdict::Again(unusable(format!("The state table `{table}` does not answer ({action}: {code})."), next))
+            RetryVerdict::Again(unusable(
+                format!("The state table `{table}` does not answer ({action}: {code})."),
+                next,
+            ))
         }
         _ => RetryVerdict::Final(unusable(
             format!("The state table `{table}` refused a request ({action}: {code})."),
@@ -67,12 +90,22 @@ pub(super) fn throttled(table: &str, action: &str, code: &str) -> Fault {
 /// An item is as large as one can be.
 fn full(table: &str, action: &str) -> Fault {
     let next = "a bucket's records have to become smaller: map a shorter identifier (mirror mode keeps it for every record). Nothing is lost.";
-    unusable(format!("An item of the state table `{table}` would be larger than DynamoDB's 400 KB ({action}: ValidationException)."), next)
+    unusable(
+        format!(
+            "An item of the state table `{table}` would be larger than DynamoDB's 400 KB ({action}: ValidationException)."
+        ),
+        next,
+    )
 }
 
 fn no_way(table: &str, action: &str) -> Fault {
     let next = "set AWS_REGION and credentials for this process, then run again; nothing is lost.";
-    unusable(format!("The state table `{table}` cannot be asked: there are no credentials, no region or no valid endpoint ({action})."), next)
+    unusable(
+        format!(
+            "The state table `{table}` cannot be asked: there are no credentials, no region or no valid endpoint ({action})."
+        ),
+        next,
+    )
 }
 
 /// Something in the table is not what was written there.

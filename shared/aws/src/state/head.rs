@@ -1,11 +1,13 @@
 //! The head of a sync in the table, and which layout of buckets it has.
 //!
 //! A layout is a number of buckets and an epoch: every time the buckets are laid out anew their keys are new too, so
-//! that nothing which an earlier attempt left behind, or a process that sleeps still writes, is ever read. The head names
-//! the layout, so the change shows whole or not at all. A number of buckets that the head does not name has epoch `0`.
+//! that nothing which an earlier attempt left behind, or a process that sleeps still writes, is ever read. The head
+//! names the layout, so the change shows whole or not at all. A number of buckets that the head does not name has epoch
+//! `0`.
 //!
-//! Attributes: `v` version, `g` generation, `d` the head as JSON, `lb` and `le` the layout's bits and epoch, `m` the name
-//! of a layout that is being made to take its place, `n` the token of the write. The fence reads this item for every batch: it is kept below 4 KB, one read unit, by most models.
+//! Attributes: `v` version, `g` generation, `d` the head as JSON, `lb` and `le` the layout's bits and epoch, `m` the
+//! name of a layout that is being made to take its place, `n` the token of the write. The fence reads this item for
+//! every batch: it is kept below 4 KB, one read unit, by most models.
 
 use aws_sdk_dynamodb::types::ReturnValue;
 use domain::fault::Fault;
@@ -63,20 +65,29 @@ impl DynamoState {
     fn read_head(&self, sync: &str, item: &Item) -> Result<StoredHead, Fault> {
         let head = get_text(item, "d").and_then(|data| serde_json::from_str(data).ok());
         let head = head.ok_or_else(|| self.table.corrupt(format!("The head of `{sync}`")))?;
-        let layout = BucketEpoch { bits: get_number(item, "lb"), epoch: get_text(item, "le").unwrap_or("0").to_owned() };
+        let layout =
+            BucketEpoch { bits: get_number(item, "lb"), epoch: get_text(item, "le").unwrap_or("0").to_owned() };
         Ok(StoredHead { head, layout, coming: get_text(item, "m").map(str::to_owned) })
     }
 
     /// Says under the head of this version that a layout is being made. `false`: the head has changed.
     pub(super) async fn announce(&self, sync: &str, version: u64, coming: &str) -> Result<bool, Fault> {
-        let request = self.table.update(&keys::head(sync)).update_expression("SET m = :m").condition_expression("v = :old");
-        let request = request.expression_attribute_values(":m", text(coming)).expression_attribute_values(":old", number(version));
+        let request =
+            self.table.update(&keys::head(sync)).update_expression("SET m = :m").condition_expression("v = :old");
+        let request = request
+            .expression_attribute_values(":m", text(coming))
+            .expression_attribute_values(":old", number(version));
         Ok(matches!(self.table.write(request).await?, Written::Done(_)))
     }
 
-    /// Writes the head if its stored version is still `head.version`; with `layout`, which was announced, names that from
-    /// now on. Whatever else was announced is no longer coming.
-    pub(super) async fn write_head(&self, sync: &str, head: &Head, layout: Option<&BucketEpoch>) -> Result<bool, Fault> {
+    /// Writes the head if its stored version is still `head.version`; with `layout`, which was announced, names that
+    /// from now on. Whatever else was announced is no longer coming.
+    pub(super) async fn write_head(
+        &self,
+        sync: &str,
+        head: &Head,
+        layout: Option<&BucketEpoch>,
+    ) -> Result<bool, Fault> {
         let next = Head { version: head.version + 1, ..head.clone() };
         let data = serde_json::to_string(&next).map_err(|_| self.table.corrupt(format!("The new head of `{sync}`")))?;
         let mine = token();
@@ -84,14 +95,18 @@ impl DynamoState {
         let mut set = "SET v = :v, g = :g, d = :d, n = :n".to_owned();
         if let Some((layout, bits)) = layout.and_then(|layout| Some((layout, layout.bits?))) {
             set.push_str(", lb = :lb, le = :le");
-            request = request.expression_attribute_values(":lb", number(bits)).expression_attribute_values(":le", text(&layout.epoch));
+            request = request
+                .expression_attribute_values(":lb", number(bits))
+                .expression_attribute_values(":le", text(&layout.epoch));
         }
         set.push_str(" REMOVE m");
         request = match layout.and_then(|layout| Some(layout.name(layout.bits?))) {
             _ if head.version == 0 => request.condition_expression("attribute_not_exists(v)"),
             None => request.condition_expression("v = :old").expression_attribute_values(":old", number(head.version)),
             Some(announced) => {
-                let request = request.condition_expression("v = :old AND m = :m").expression_attribute_values(":m", text(announced));
+                let request = request
+                    .condition_expression("v = :old AND m = :m")
+                    .expression_attribute_values(":m", text(announced));
                 request.expression_attribute_values(":old", number(head.version))
             }
         };
@@ -104,7 +119,9 @@ impl DynamoState {
         Ok(match self.table.write(request).await? {
             Written::Done(_) => true,
             // The answer to our own write was lost, and this is the second attempt.
-            Written::Refused(stored) => stored.is_some_and(|stored| get_bytes(&stored, "n") == mine.as_b().ok().map(AsRef::as_ref)),
+            Written::Refused(stored) => {
+                stored.is_some_and(|stored| get_bytes(&stored, "n") == mine.as_b().ok().map(AsRef::as_ref))
+            }
         })
     }
 }

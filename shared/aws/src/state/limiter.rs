@@ -1,7 +1,7 @@
 //! The limiter of a connection in the table: `n`, when its next slot begins, in microseconds since 1970.
 //!
-//! The decisions are `domain::limiter`'s. Each is written over the very number it was made from, so writers together keep
-//! the rate; a write whose answer is lost wastes its slots and gives none out twice.
+//! The decisions are `domain::limiter`'s. Each is written over the very number it was made from, so writers together
+//! keep the rate; a write whose answer is lost wastes its slots and gives none out twice.
 
 use domain::clock::Millis;
 use domain::config::RateLimit;
@@ -18,7 +18,13 @@ use crate::keys;
 const MAX_ATTEMPTS: u32 = 200;
 
 impl DynamoState {
-    pub(super) async fn lease_slots(&self, connection: &str, limit: RateLimit, now_micros: i64, want: u32) -> Result<Lease, Fault> {
+    pub(super) async fn lease_slots(
+        &self,
+        connection: &str,
+        limit: RateLimit,
+        now_micros: i64,
+        want: u32,
+    ) -> Result<Lease, Fault> {
         let decide = |state| limiter::lease(state, limit, now_micros, want);
         self.change_limiter(connection, decide).await
     }
@@ -28,7 +34,10 @@ impl DynamoState {
     }
 
     pub(super) async fn read_limiter(&self, connection: &str) -> Result<LimiterState, Fault> {
-        Ok(self.look(connection).await?.map_or_else(LimiterState::default, |next_slot_micros| LimiterState { next_slot_micros }))
+        Ok(self
+            .look(connection)
+            .await?
+            .map_or_else(LimiterState::default, |next_slot_micros| LimiterState { next_slot_micros }))
     }
 
     pub(super) async fn delete_limiter(&self, connection: &str) -> Result<(), Fault> {
@@ -36,7 +45,11 @@ impl DynamoState {
         self.table.batch_delete(&[keys::limiter(connection)]).await
     }
 
-    async fn change_limiter<T>(&self, connection: &str, decide: impl Fn(LimiterState) -> (LimiterState, T)) -> Result<T, Fault> {
+    async fn change_limiter<T>(
+        &self,
+        connection: &str,
+        decide: impl Fn(LimiterState) -> (LimiterState, T),
+    ) -> Result<T, Fault> {
         let key = keys::limiter(connection);
         // What it was when this process last looked: right most of the time, and if not, the answer says what it is.
         let mut seen = self.known_slot(connection);
@@ -46,10 +59,16 @@ impl DynamoState {
             if seen == Some(next.next_slot_micros) && self.still(connection, next.next_slot_micros).await? {
                 return Ok(decision);
             }
-            let request = self.table.update(&key).update_expression("SET n = :new").expression_attribute_values(":new", number(next.next_slot_micros));
+            let request = self
+                .table
+                .update(&key)
+                .update_expression("SET n = :new")
+                .expression_attribute_values(":new", number(next.next_slot_micros));
             let request = match seen {
                 None => request.condition_expression("attribute_not_exists(n)"),
-                Some(seen) => request.condition_expression("n = :old").expression_attribute_values(":old", number(seen)),
+                Some(seen) => {
+                    request.condition_expression("n = :old").expression_attribute_values(":old", number(seen))
+                }
             };
             match self.table.write(request).await? {
                 Written::Done(_) => {

@@ -14,7 +14,8 @@ use crate::keys::{self, SK};
 impl DynamoState {
     pub(super) async fn read_manifest(&self, sync: &str, bits: u8) -> Result<Vec<ManifestPage>, Fault> {
         let layout = self.stored_head(sync).await?.layout.name(bits);
-        let mut pages: Vec<_> = (0..ManifestPage::count(bits)).map(|number| ManifestPage::empty(number, bits)).collect();
+        let mut pages: Vec<_> =
+            (0..ManifestPage::count(bits)).map(|number| ManifestPage::empty(number, bits)).collect();
         for item in self.table.query(&keys::manifest(sync, &layout), Range::All, true, usize::MAX).await? {
             let corrupt = || self.table.corrupt(format!("A page of the manifest of `{sync}`"));
             let number = get_text(&item, SK).and_then(|sk| usize::from_str_radix(sk, 16).ok());
@@ -33,7 +34,8 @@ impl DynamoState {
         let layout = self.stored_head(sync).await?.layout.name(bits);
         let digests: Vec<u8> = page.digests.iter().flat_map(|digest| digest.to_le_bytes()).collect();
         let mine = token();
-        let request = self.table.update(&keys::page(sync, &layout, page.number)).update_expression("SET v = :v, b = :b, n = :n");
+        let request =
+            self.table.update(&keys::page(sync, &layout, page.number)).update_expression("SET v = :v, b = :b, n = :n");
         let request = if page.version == 0 {
             request.condition_expression("attribute_not_exists(v)")
         } else {
@@ -45,7 +47,9 @@ impl DynamoState {
             .expression_attribute_values(":n", mine.clone());
         Ok(match self.table.write(request).await? {
             Written::Done(_) => true,
-            Written::Refused(stored) => stored.is_some_and(|stored| get_bytes(&stored, "n") == mine.as_b().ok().map(AsRef::as_ref)),
+            Written::Refused(stored) => {
+                stored.is_some_and(|stored| get_bytes(&stored, "n") == mine.as_b().ok().map(AsRef::as_ref))
+            }
         })
     }
 }

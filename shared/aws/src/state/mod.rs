@@ -11,16 +11,12 @@ mod dead_letters;
 mod entry;
 mod errors;
 mod head;
-mod in_doubt;
 mod item;
 mod limiter;
 mod manifest;
-mod packed_batch;
-mod pages;
 mod rebucket;
 mod runs;
 mod table;
-mod varint;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -195,13 +191,25 @@ impl RunStore for DynamoState {
         self.newest_runs(sync, most).await
     }
 
-    async fn claim(&self, batch: BatchRef<'_>, generation: u64, doubt: &[u8], now: Millis, until: Millis) -> Result<Claim, Fault> {
+    async fn claim(
+        &self,
+        batch: BatchRef<'_>,
+        generation: u64,
+        doubt: &[u8],
+        now: Millis,
+        until: Millis,
+    ) -> Result<Claim, Fault> {
         self.claim_batch(batch, generation, doubt, now, until).await
     }
 
-    /// While a run goes on, `done` counts whole pages of batches and that of this batch: it may lag behind, and is exact
-    /// when the run is through.
-    async fn settle(&self, batch: BatchRef<'_>, state: &BatchState, progress: Option<Millis>) -> Result<Progress, Fault> {
+    /// While a run goes on, `done` counts whole pages of batches and that of this batch: it may lag behind, and is
+    /// exact when the run is through.
+    async fn settle(
+        &self,
+        batch: BatchRef<'_>,
+        state: &BatchState,
+        progress: Option<Millis>,
+    ) -> Result<Progress, Fault> {
         self.settle_batch(batch, state, progress).await
     }
 

@@ -1,10 +1,11 @@
 //! Lays a sync's buckets out anew.
 //!
 //! The new layout is written under an epoch that nobody reads yet, and the head then names it: until that one
-//! conditional write everything is as it was, and after it everything is new. A writer of an older generation may commit
-//! to the old layout meanwhile. So the head announces the new one first: a writer reads the head after its commit, and
-//! commits to both. What it wrote before it could know is found by reading the old layout again, until nothing has
-//! changed. All of that is over before the head names the new layout, so a process that ends at any time loses nothing.
+//! conditional write everything is as it was, and after it everything is new. A writer of an older generation may
+//! commit to the old layout meanwhile. So the head announces the new one first: a writer reads the head after its
+//! commit, and commits to both. What it wrote before it could know is found by reading the old layout again, until
+//! nothing has changed. All of that is over before the head names the new layout, so a process that ends at any time
+//! loses nothing.
 //!
 //! Layouts that have to be removed are noted first (`x` of the leftovers), so a process that ends in between leaves
 //! nothing that a later one does not know of.
@@ -58,7 +59,9 @@ impl DynamoState {
         let noted = self.table.get(&key).await?;
         let noted = noted.as_ref().and_then(|item| item.get("x")?.as_ss().ok()).cloned().unwrap_or_default();
         let set = AttributeValue::Ss(layouts.iter().map(|layout| (*layout).to_owned()).collect());
-        self.table.write_blindly(self.table.update(&key).update_expression("ADD x :x").expression_attribute_values(":x", set)).await?;
+        self.table
+            .write_blindly(self.table.update(&key).update_expression("ADD x :x").expression_attribute_values(":x", set))
+            .await?;
         Ok(noted.into_iter().collect())
     }
 
@@ -75,9 +78,13 @@ impl DynamoState {
                 };
                 copied.push(digest(item));
                 for (name, value) in entries(item) {
-                    let hash = entry::hash_of(name).ok_or_else(|| self.table.corrupt(format!("Bucket {number} of `{sync}`")))?;
+                    let hash = entry::hash_of(name)
+                        .ok_or_else(|| self.table.corrupt(format!("Bucket {number} of `{sync}`")))?;
                     let number = hash.bucket(to);
-                    fresh.entry(number).or_insert_with(|| key_item(&keys::bucket(sync, new, number))).insert(name.clone(), value.clone());
+                    fresh
+                        .entry(number)
+                        .or_insert_with(|| key_item(&keys::bucket(sync, new, number)))
+                        .insert(name.clone(), value.clone());
                 }
             }
             self.table.batch_put(fresh.into_values().collect()).await?;
@@ -86,7 +93,13 @@ impl DynamoState {
     }
 
     /// Carries over what was committed to the old layout since it was read last. `false`: nothing was.
-    async fn catch_up(&self, sync: &str, (old, from): (&str, u8), (new, to): (&str, u8), copied: &mut [u64]) -> Result<bool, Fault> {
+    async fn catch_up(
+        &self,
+        sync: &str,
+        (old, from): (&str, u8),
+        (new, to): (&str, u8),
+        copied: &mut [u64],
+    ) -> Result<bool, Fault> {
         let mut changed = false;
         for slice in slices(from, from) {
             let found = self.bucket_items(sync, old, &slice).await?;
@@ -104,17 +117,30 @@ impl DynamoState {
         Ok(changed)
     }
 
-    async fn carry_over(&self, sync: &str, (number, from, item): (u32, u8, &Item), (new, to): (&str, u8)) -> Result<(), Fault> {
+    async fn carry_over(
+        &self,
+        sync: &str,
+        (number, from, item): (u32, u8, &Item),
+        (new, to): (&str, u8),
+    ) -> Result<(), Fault> {
         let mut actions: BTreeMap<u32, Actions> = BTreeMap::new();
         // The new buckets that records of this old one can be in.
-        let into: Vec<u32> = if to >= from { (number << (to - from)..(number + 1) << (to - from)).collect() } else { vec![number >> (from - to)] };
+        let into: Vec<u32> = if to >= from {
+            (number << (to - from)..(number + 1) << (to - from)).collect()
+        } else {
+            vec![number >> (from - to)]
+        };
         for (at, there) in self.bucket_items(sync, new, &into).await? {
-            let gone = entries(&there).filter(|(name, _)| entry::hash_of(name).is_some_and(|h| h.bucket(from) == number) && !item.contains_key(*name));
+            let gone = entries(&there).filter(|(name, _)| {
+                entry::hash_of(name).is_some_and(|h| h.bucket(from) == number) && !item.contains_key(*name)
+            });
             actions.entry(at).or_default().extend(gone.map(|(name, _)| (name.clone(), None)));
         }
         for (name, value) in entries(item) {
             let value = value.as_b().ok().map(|bytes| bytes.as_ref().to_vec());
-            let (Some(hash), Some(value)) = (entry::hash_of(name), value) else { return Err(self.table.corrupt(format!("Bucket {number} of `{sync}`"))) };
+            let (Some(hash), Some(value)) = (entry::hash_of(name), value) else {
+                return Err(self.table.corrupt(format!("Bucket {number} of `{sync}`")));
+            };
             actions.entry(hash.bucket(to)).or_default().insert(name.clone(), Some(value));
         }
         actions.retain(|_, actions| !actions.is_empty());
@@ -133,7 +159,12 @@ impl DynamoState {
     async fn remove_layout(&self, sync: &str, layout: &str) -> Result<(), Fault> {
         let bits = bits_of(layout);
         for slice in slices(bits, bits) {
-            let there: Vec<Key> = self.bucket_items(sync, layout, &slice).await?.into_keys().map(|number| keys::bucket(sync, layout, number)).collect();
+            let there: Vec<Key> = self
+                .bucket_items(sync, layout, &slice)
+                .await?
+                .into_keys()
+                .map(|number| keys::bucket(sync, layout, number))
+                .collect();
             self.table.batch_delete(&there).await?;
         }
         let pages = self.table.query(&keys::manifest(sync, layout), Range::All, true, usize::MAX).await?;
@@ -141,7 +172,11 @@ impl DynamoState {
         let pages: Vec<Key> = pages.iter().filter_map(page).collect();
         self.table.batch_delete(&pages).await?;
         let set = AttributeValue::Ss(vec![layout.to_owned()]);
-        let done = self.table.update(&keys::leftovers(sync)).update_expression("DELETE x :x").expression_attribute_values(":x", set);
+        let done = self
+            .table
+            .update(&keys::leftovers(sync))
+            .update_expression("DELETE x :x")
+            .expression_attribute_values(":x", set);
         self.table.write_blindly(done).await.map(drop)
     }
 }
@@ -182,7 +217,10 @@ mod tests {
             let all: Vec<Vec<u32>> = slices(from, to).collect();
             assert_eq!(all.concat(), (0..1u32 << from).collect::<Vec<_>>());
             let whole = 1 << from.saturating_sub(to);
-            assert!(all.iter().all(|slice| slice[0].is_multiple_of(whole) && (slice.len() as u32).is_multiple_of(whole)), "{from} to {to}");
+            assert!(
+                all.iter().all(|slice| slice[0].is_multiple_of(whole) && (slice.len() as u32).is_multiple_of(whole)),
+                "{from} to {to}"
+            );
         }
     }
 }

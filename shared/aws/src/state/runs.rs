@@ -20,9 +20,14 @@ impl DynamoState {
             item.extend([("d".into(), text(data)), ("e".into(), number(1))]);
             return self.table.put(item).await.map(drop);
         }
-        let request = self.table.update(&key).update_expression("SET d = :d, #ttl = :ttl").condition_expression("attribute_not_exists(e)");
+        let request = self
+            .table
+            .update(&key)
+            .update_expression("SET d = :d, #ttl = :ttl")
+            .condition_expression("attribute_not_exists(e)");
         let request = request.expression_attribute_names("#ttl", TTL);
-        let request = request.expression_attribute_values(":d", text(data)).expression_attribute_values(":ttl", expires(DAYS));
+        let request =
+            request.expression_attribute_values(":d", text(data)).expression_attribute_values(":ttl", expires(DAYS));
         // Refused: it is closed, and stays so.
         self.table.write(request).await.map(drop)
     }

@@ -9,7 +9,8 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
-    ConsumedCapacity, DeleteRequest, KeysAndAttributes, PutRequest, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure, WriteRequest,
+    ConsumedCapacity, DeleteRequest, KeysAndAttributes, PutRequest, ReturnConsumedCapacity, ReturnValue,
+    ReturnValuesOnConditionCheckFailure, WriteRequest,
 };
 use domain::fault::Fault;
 use domain::retry::backoff;
@@ -59,8 +60,14 @@ pub(super) struct DynamoTable {
 impl DynamoTable {
     pub(super) fn new(clients: &Clients, name: &str) -> Self {
         // Attempts are counted here, so that it is known when an answer may have been lost.
-        let config = aws_sdk_dynamodb::config::Builder::from(clients.config()).retry_config(RetryConfig::disabled()).build();
-        Self { client: Client::from_conf(config), name: name.to_owned(), attempts: ATTEMPTS, counters: Counters::default() }
+        let config =
+            aws_sdk_dynamodb::config::Builder::from(clients.config()).retry_config(RetryConfig::disabled()).build();
+        Self {
+            client: Client::from_conf(config),
+            name: name.to_owned(),
+            attempts: ATTEMPTS,
+            counters: Counters::default(),
+        }
     }
 
     pub(super) fn with_attempts(self, attempts: u32) -> Self {
@@ -106,7 +113,13 @@ impl DynamoTable {
 
     /// An item, strongly consistent.
     pub(super) async fn get(&self, key: &Key) -> Result<Option<Item>, Fault> {
-        let request = self.client.get_item().table_name(&self.name).key(PK, text(&key.pk)).key(SK, text(&key.sk)).consistent_read(true);
+        let request = self
+            .client
+            .get_item()
+            .table_name(&self.name)
+            .key(PK, text(&key.pk))
+            .key(SK, text(&key.sk))
+            .consistent_read(true);
         let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
         let answer = self.call("GetItem", || request.clone().send()).await?;
         let answer = self.unexpected("GetItem", answer)?;
@@ -115,9 +128,16 @@ impl DynamoTable {
     }
 
     /// Items of one partition in the order of their sort keys, strongly consistent, at most `most`.
-    pub(super) async fn query(&self, pk: &str, range: Range<'_>, forward: bool, most: usize) -> Result<Vec<Item>, Fault> {
+    pub(super) async fn query(
+        &self,
+        pk: &str,
+        range: Range<'_>,
+        forward: bool,
+        most: usize,
+    ) -> Result<Vec<Item>, Fault> {
         let request = self.client.query().table_name(&self.name).consistent_read(true).scan_index_forward(forward);
-        let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total).expression_attribute_values(":p", text(pk));
+        let request =
+            request.return_consumed_capacity(ReturnConsumedCapacity::Total).expression_attribute_values(":p", text(pk));
         let request = match range {
             Range::All => request.key_condition_expression("pk = :p"),
             Range::Between(from, to) => request
@@ -144,8 +164,10 @@ impl DynamoTable {
 
     /// Those of these items that are there, in any order, strongly consistent.
     pub(super) async fn batch_get(&self, keys: &[Key]) -> Result<Vec<Item>, Fault> {
-        let chunks: Vec<Vec<Item>> = keys.chunks(GET_AT_ONCE).map(|chunk| chunk.iter().map(key_item).collect()).collect();
-        let found: Vec<Vec<Item>> = stream::iter(chunks).map(|keys| self.get_chunk(keys)).buffer_unordered(CONCURRENT).try_collect().await?;
+        let chunks: Vec<Vec<Item>> =
+            keys.chunks(GET_AT_ONCE).map(|chunk| chunk.iter().map(key_item).collect()).collect();
+        let found: Vec<Vec<Item>> =
+            stream::iter(chunks).map(|keys| self.get_chunk(keys)).buffer_unordered(CONCURRENT).try_collect().await?;
         Ok(found.into_iter().flatten().collect())
     }
 
@@ -155,11 +177,19 @@ impl DynamoTable {
             let wanted = keys.len();
             let asked = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
             let asked = asked.map_err(|_| self.corrupt("A request"))?;
-            let request = self.client.batch_get_item().request_items(&self.name, asked).return_consumed_capacity(ReturnConsumedCapacity::Total);
+            let request = self
+                .client
+                .batch_get_item()
+                .request_items(&self.name, asked)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total);
             let answer = self.call("BatchGetItem", || request.clone().send()).await?;
             let mut answer = self.unexpected("BatchGetItem", answer)?;
             let items = answer.responses.as_mut().and_then(|all| all.remove(&self.name)).unwrap_or_default();
-            keys = answer.unprocessed_keys.and_then(|mut left| left.remove(&self.name)).map(|left| left.keys).unwrap_or_default();
+            keys = answer
+                .unprocessed_keys
+                .and_then(|mut left| left.remove(&self.name))
+                .map(|left| left.keys)
+                .unwrap_or_default();
             let there: f64 = items.iter().map(|item| read_units(size(item))).sum();
             let absent = wanted.saturating_sub(keys.len() + items.len());
             self.counters.read(said(answer.consumed_capacity.as_deref().and_then(<[_]>::first)), there + absent as f64);
@@ -188,7 +218,8 @@ impl DynamoTable {
     /// Removes items, in any order.
     pub(super) async fn batch_delete(&self, keys: &[Key]) -> Result<(), Fault> {
         let deletes = keys.iter().map(|key| {
-            let delete = DeleteRequest::builder().set_key(Some(key_item(key))).build().map_err(|_| self.corrupt("A request"))?;
+            let delete =
+                DeleteRequest::builder().set_key(Some(key_item(key))).build().map_err(|_| self.corrupt("A request"))?;
             Ok(WriteRequest::builder().delete_request(delete).build())
         });
         self.write_all(deletes.collect::<Result<_, Fault>>()?).await
@@ -203,7 +234,11 @@ impl DynamoTable {
         let mut tries = 1;
         loop {
             let wanted = writes.len();
-            let request = self.client.batch_write_item().request_items(&self.name, writes).return_consumed_capacity(ReturnConsumedCapacity::Total);
+            let request = self
+                .client
+                .batch_write_item()
+                .request_items(&self.name, writes)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total);
             let answer = self.call("BatchWriteItem", || request.clone().send()).await?;
             let answer = self.unexpected("BatchWriteItem", answer)?;
             self.counters.write(said(answer.consumed_capacity.as_deref().and_then(<[_]>::first)).unwrap_or_default());
@@ -222,7 +257,9 @@ impl DynamoTable {
     /// Begins an update of an item.
     pub(super) fn update(&self, key: &Key) -> UpdateItemFluentBuilder {
         let request = self.client.update_item().table_name(&self.name).key(PK, text(&key.pk)).key(SK, text(&key.sk));
-        request.return_consumed_capacity(ReturnConsumedCapacity::Total).return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+        request
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
 
     /// Makes the update.
@@ -234,7 +271,9 @@ impl DynamoTable {
             }
             Err(refused) => {
                 let old = match refused {
-                    aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(refused) => refused.item,
+                    aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(
+                        refused,
+                    ) => refused.item,
                     _ => None,
                 };
                 // A refused write is paid for.
@@ -254,7 +293,8 @@ impl DynamoTable {
 
     /// Puts a whole item and gives back the one it replaced.
     pub(super) async fn put(&self, item: Item) -> Result<Item, Fault> {
-        let request: PutItemFluentBuilder = self.client.put_item().table_name(&self.name).set_item(Some(item)).return_values(ReturnValue::AllOld);
+        let request: PutItemFluentBuilder =
+            self.client.put_item().table_name(&self.name).set_item(Some(item)).return_values(ReturnValue::AllOld);
         let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
         let answer = self.call("PutItem", || request.clone().send()).await?;
         let answer = self.unexpected("PutItem", answer)?;
@@ -264,7 +304,13 @@ impl DynamoTable {
 
     /// Removes an item and gives back what it was.
     pub(super) async fn delete(&self, key: &Key) -> Result<Item, Fault> {
-        let request = self.client.delete_item().table_name(&self.name).key(PK, text(&key.pk)).key(SK, text(&key.sk)).return_values(ReturnValue::AllOld);
+        let request = self
+            .client
+            .delete_item()
+            .table_name(&self.name)
+            .key(PK, text(&key.pk))
+            .key(SK, text(&key.sk))
+            .return_values(ReturnValue::AllOld);
         let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
         let answer = self.call("DeleteItem", || request.clone().send()).await?;
         let answer = self.unexpected("DeleteItem", answer)?;

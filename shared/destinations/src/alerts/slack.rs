@@ -21,7 +21,11 @@ struct SlackNotifier {
     name: String,
 }
 
-pub(super) async fn open(settings: &SlackChannel, name: String, secrets: &dyn SecretSource) -> Result<Arc<dyn Notifier>, Fault> {
+pub(super) async fn open(
+    settings: &SlackChannel,
+    name: String,
+    secrets: &dyn SecretSource,
+) -> Result<Arc<dyn Notifier>, Fault> {
     let settings = SlackSettings {
         token: settings.token.as_ref(),
         webhook_url: settings.webhook_url.as_ref(),
@@ -46,16 +50,19 @@ impl Notifier for SlackNotifier {
         let text = alert.text();
         let (title, rest) = text.split_once('\n').unwrap_or((&text, ""));
         let text: String = format!("*{title}*\n{rest}").chars().take(MAX_TEXT_CHARACTERS).collect();
-        let body = Map::from_iter([("text".to_owned(), json!(escape(&text))), ("unfurl_links".to_owned(), json!(false))]);
+        let body =
+            Map::from_iter([("text".to_owned(), json!(escape(&text))), ("unfurl_links".to_owned(), json!(false))]);
         let posted = self.client.post(body).await?;
         match posted.said {
             SlackReply::Ok(_) => Ok(()),
-            SlackReply::Failed(code, _) => {
-                Err(Fault::new(Code::DestinationMisconfigured, format!("Slack does not take the alert: {code} ({}).", posted.reply.status)))
-            }
-            SlackReply::Unreadable => {
-                Err(Fault::new(Code::DestinationUnreachable, format!("Slack gave an answer that cannot be read ({}).", posted.reply.status)))
-            }
+            SlackReply::Failed(code, _) => Err(Fault::new(
+                Code::DestinationMisconfigured,
+                format!("Slack does not take the alert: {code} ({}).", posted.reply.status),
+            )),
+            SlackReply::Unreadable => Err(Fault::new(
+                Code::DestinationUnreachable,
+                format!("Slack gave an answer that cannot be read ({}).", posted.reply.status),
+            )),
         }
     }
 }

@@ -15,7 +15,9 @@ const LOOKUP: Duration = Duration::from_secs(10);
 
 /// An address that must not be connected to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{host} is the {kind} address {address}, which is refused; set `allow_private: true` on the connection if that is meant")]
+#[error(
+    "{host} is the {kind} address {address}, which is refused; set `allow_private: true` on the connection if that is meant"
+)]
 pub struct BlockedAddress {
     /// The host as the URL has it.
     pub host: String,
@@ -52,9 +54,10 @@ fn refused_v6(address: Ipv6Addr) -> Option<&'static str> {
         [0, 0, 0, 0, 0, 0, 0, 0] => Some("unspecified"),
         [0, 0, 0, 0, 0, 0, 0, 1] => Some("loopback"),
         // IPv4 in IPv6 is what the IPv4 address is: compatible, mapped, translated, NAT64, 6to4.
-        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
-            v4(high, low)
-        }
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x2002, high, low, ..] => v4(high, low),
         [0x64, 0xff9b, 1, ..] => Some("private (local NAT64)"),
         [0x2001, 0, ..] => Some("tunnelled (Teredo)"),
         [0x100, 0, 0, 0, ..] => Some("reserved"),
@@ -85,7 +88,11 @@ fn passes(host: &str, address: IpAddr, allow_private: bool) -> Result<(), Blocke
 
 /// The addresses of a name that may be connected to. Refused ones are left out; when none is left, the
 /// first refusal is the answer.
-fn filter(host: &str, found: impl Iterator<Item = SocketAddr>, allow_private: bool) -> Result<Vec<SocketAddr>, BlockedAddress> {
+fn filter(
+    host: &str,
+    found: impl Iterator<Item = SocketAddr>,
+    allow_private: bool,
+) -> Result<Vec<SocketAddr>, BlockedAddress> {
     let (mut kept, mut first) = (Vec::new(), None);
     for address in found {
         match passes(host, address.ip(), allow_private) {
@@ -113,7 +120,8 @@ pub(super) async fn look_up(url: &Url, allow_private: bool) -> Result<Vec<IpAddr
         .await
         .map_err(|_| unresolved("the resolver does not answer".into()))?
         .map_err(|e| unresolved(e.to_string()))?;
-    let kept = filter(name, found, allow_private).map_err(|refusal| SendError::Address { detail: refusal.to_string() })?;
+    let kept =
+        filter(name, found, allow_private).map_err(|refusal| SendError::Address { detail: refusal.to_string() })?;
     Ok(kept.iter().map(SocketAddr::ip).collect())
 }
 
@@ -226,17 +234,31 @@ mod tests {
 
     #[test]
     fn only_the_public_addresses_of_a_name_are_left() {
-        let of = |list: &[&str], allow| filter("h.test", list.iter().map(|a| SocketAddr::new(a.parse().unwrap(), 0)).collect::<Vec<_>>().into_iter(), allow);
-        assert_eq!(of(&["10.0.0.1", "1.1.1.1", "::1"], false).unwrap(), [SocketAddr::new("1.1.1.1".parse().unwrap(), 0)]);
+        let of = |list: &[&str], allow| {
+            filter(
+                "h.test",
+                list.iter().map(|a| SocketAddr::new(a.parse().unwrap(), 0)).collect::<Vec<_>>().into_iter(),
+                allow,
+            )
+        };
+        assert_eq!(
+            of(&["10.0.0.1", "1.1.1.1", "::1"], false).unwrap(),
+            [SocketAddr::new("1.1.1.1".parse().unwrap(), 0)]
+        );
         assert_eq!(of(&["10.0.0.1", "1.1.1.1", "::1"], true).unwrap().len(), 3);
         let refusal = of(&["10.0.0.1", "::1"], false).unwrap_err().to_string();
-        assert!(refusal.contains("h.test") && refusal.contains("10.0.0.1") && refusal.contains("`allow_private: true`"), "{refusal}");
+        assert!(
+            refusal.contains("h.test") && refusal.contains("10.0.0.1") && refusal.contains("`allow_private: true`"),
+            "{refusal}"
+        );
     }
 
     #[tokio::test]
     async fn a_name_that_resolves_to_loopback_is_refused() {
         let url = Url::parse("http://localhost:1/").unwrap();
-        assert!(matches!(look_up(&url, false).await, Err(SendError::Address { detail }) if detail.contains("loopback")));
+        assert!(
+            matches!(look_up(&url, false).await, Err(SendError::Address { detail }) if detail.contains("loopback"))
+        );
         assert!(look_up(&url, true).await.unwrap().iter().all(|a| a.is_loopback()));
     }
 }

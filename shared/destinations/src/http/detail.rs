@@ -18,7 +18,8 @@ const MAX_TEXT_BYTES: usize = 16 * 1024;
 /// Shorter "secrets" are words that occur anyway; hiding them would make every message unreadable.
 const LEAST_SECRET: usize = 4;
 /// Where destinations put their message.
-const MESSAGES: [&str; 8] = ["message", "detail", "error_description", "error", "title", "description", "reason", "errors"];
+const MESSAGES: [&str; 8] =
+    ["message", "detail", "error_description", "error", "title", "description", "reason", "errors"];
 
 /// Passes secrets on and remembers them, so that they can be kept out of messages.
 pub struct RecordingSecrets<'a> {
@@ -53,7 +54,8 @@ impl SecretSource for RecordingSecrets<'_> {
     }
 }
 
-/// Hides secrets in texts. Prints as nothing. Clones share what they know: a token that is minted later is hidden everywhere.
+/// Hides secrets in texts. Prints as nothing. Clones share what they know: a token that is minted later is hidden
+/// everywhere.
 #[derive(Clone, Default)]
 pub struct Redactor {
     secrets: Arc<RwLock<Vec<String>>>,
@@ -116,7 +118,8 @@ impl Redactor {
 /// What a response body says, in at most 300 characters: the message of a JSON document, else its text.
 pub fn detail(body: &[u8], redactor: &Redactor) -> String {
     if let Ok(json) = serde_json::from_slice::<Value>(body) {
-        return redactor.shorten(&message(&json).unwrap_or_else(|| if json.is_null() { String::new() } else { json.to_string() }));
+        return redactor
+            .shorten(&message(&json).unwrap_or_else(|| if json.is_null() { String::new() } else { json.to_string() }));
     }
     let text = String::from_utf8_lossy(&body[..body.len().min(MAX_TEXT_BYTES)]);
     if is_html(body) {
@@ -138,7 +141,9 @@ pub fn message(json: &Value) -> Option<String> {
 
 /// The error code in a JSON document: a short word, where there is one.
 pub fn code(json: &Value) -> Option<String> {
-    let found = ["/code", "/error/code", "/errors/0/code", "/error", "/errorCode", "/type"].iter().find_map(|p| json.pointer(p)?.as_str());
+    let found = ["/code", "/error/code", "/errors/0/code", "/error", "/errorCode", "/type"]
+        .iter()
+        .find_map(|p| json.pointer(p)?.as_str());
     found.filter(|c| is_code(c)).map(str::to_owned)
 }
 
@@ -162,7 +167,10 @@ fn strip_tags(html: &str) -> String {
         let tag = &rest[start..];
         let opens = |name: &str| tag.get(1..1 + name.len()).is_some_and(|t| t.eq_ignore_ascii_case(name));
         let end = match ["script", "style"].into_iter().find(|name| opens(name)) {
-            Some(name) => tag.to_ascii_lowercase().find(&format!("</{name}")).map(|at| at + tag[at..].find('>').unwrap_or(tag.len() - at - 1)),
+            Some(name) => tag
+                .to_ascii_lowercase()
+                .find(&format!("</{name}"))
+                .map(|at| at + tag[at..].find('>').unwrap_or(tag.len() - at - 1)),
             None => tag.find('>'),
         };
         match end {
@@ -192,7 +200,10 @@ mod tests {
             ("null", ""),
             ("plain\n\ttext ", "plain text"),
             ("", ""),
-            ("<!doctype html><title>Bad gateway</title><style>p{}</style><h1>502</h1><script>x<y</script>ok", "HTML instead of JSON: Bad gateway 502 ok"),
+            (
+                "<!doctype html><title>Bad gateway</title><style>p{}</style><h1>502</h1><script>x<y</script>ok",
+                "HTML instead of JSON: Bad gateway 502 ok",
+            ),
             ("<html", "HTML instead of JSON"),
         ] {
             assert_eq!(detail(body.as_bytes(), &none), expected, "{body}");

@@ -1,5 +1,5 @@
-//! The one way destinations talk HTTP: one client per connection, no redirects, time limits, the proxy of the environment where
-//! it names one, and no connection to an address that is not public unless the connection allows it.
+//! The one way destinations talk HTTP: one client per connection, no redirects, time limits, the proxy of the
+//! environment where it names one, and no connection to an address that is not public unless the connection allows it.
 //!
 //! A destination builds a [`HttpRequest`], sends it and gets a [`HttpReply`] with any status, or a [`SendError`] when
 //! there is no answer. What a status means is in [`status`], what a body says in [`detail`]. No attempt is
@@ -89,7 +89,10 @@ pub struct HttpReply {
 
 impl std::fmt::Debug for HttpReply {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reply").field("status", &self.status).field("body_bytes", &self.body.len()).finish_non_exhaustive()
+        f.debug_struct("Reply")
+            .field("status", &self.status)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -99,7 +102,8 @@ impl HttpReply {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The time by the clock of whoever answered, where it told it; else ours. What it says of times is meant by its own.
+    /// The time by the clock of whoever answered, where it told it; else ours. What it says of times is meant by its
+    /// own.
     pub fn clock(&self) -> Millis {
         self.header("date").and_then(domain::retry::http_date).unwrap_or_else(now)
     }
@@ -145,7 +149,9 @@ impl Http {
             .user_agent(USER_AGENT)
             .dns_resolver(Filtered { allow_private: settings.allow_private, proxies: proxies.hosts() });
         let client = settings.tls.apply(proxies.apply(client))?;
-        let client = client.build().map_err(|e| Fault::new(Code::DestinationMisconfigured, format!("The HTTP client cannot be built: {}.", root(&e))))?;
+        let client = client.build().map_err(|e| {
+            Fault::new(Code::DestinationMisconfigured, format!("The HTTP client cannot be built: {}.", root(&e)))
+        })?;
         Ok(Self { client, settings, proxies })
     }
 
@@ -156,7 +162,8 @@ impl Http {
 
     /// Sends a request, once, and reads the answer.
     pub async fn send(&self, request: HttpRequest) -> Result<HttpReply, SendError> {
-        address::check_literal(&request.url, self.settings.allow_private).map_err(|r| SendError::Address { detail: r.to_string() })?;
+        address::check_literal(&request.url, self.settings.allow_private)
+            .map_err(|r| SendError::Address { detail: r.to_string() })?;
         let url = request.url.clone();
         let mut sent = reqwest::Request::new(request.method, request.url);
         *sent.headers_mut() = request.headers;
@@ -167,8 +174,15 @@ impl Http {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let mut body = Vec::new();
         // What the client can decode is decoded by now, and says nothing of it any more.
-        if let Some(encoding) = headers.get("content-encoding").and_then(|e| e.to_str().ok()).filter(|e| !e.eq_ignore_ascii_case("identity")) {
-            let detail = format!("it answers {status} in the encoding `{}`, which nobody asked for", self.settings.redactor.shorten(encoding));
+        if let Some(encoding) = headers
+            .get("content-encoding")
+            .and_then(|e| e.to_str().ok())
+            .filter(|e| !e.eq_ignore_ascii_case("identity"))
+        {
+            let detail = format!(
+                "it answers {status} in the encoding `{}`, which nobody asked for",
+                self.settings.redactor.shorten(encoding)
+            );
             return Err(SendError::Encoding { detail });
         }
         while body.len() < MAX_BODY_BYTES {
@@ -209,17 +223,22 @@ impl Http {
         };
         let public = addresses.iter().any(|a| address::refused(*a).is_none());
         if url.scheme() == "http" && public {
-            let what = format!("records would travel to {} unencrypted", redactor.hide(url.host_str().unwrap_or_default()));
+            let what =
+                format!("records would travel to {} unencrypted", redactor.hide(url.host_str().unwrap_or_default()));
             return Ok(vec![Finding::warning(about, what, "use https")]);
         }
         Ok(Vec::new())
     }
 
-    /// Tries the TLS of the host of `url`: asks for nothing but the head of its root. What else fails is seen when something is sent.
+    /// Tries the TLS of the host of `url`: asks for nothing but the head of its root. What else fails is seen when
+    /// something is sent.
     async fn shake_hands(&self, url: &Url, about: &str) -> Option<Finding> {
         let root = url.join("/").ok()?;
-        let asked = self.send(HttpRequest { method: Method::HEAD, url: root, headers: HeaderMap::new(), body: Vec::new() });
-        let Ok(Err(SendError::Certificate { detail })) = tokio::time::timeout(CONNECT, asked).await else { return None };
+        let asked =
+            self.send(HttpRequest { method: Method::HEAD, url: root, headers: HeaderMap::new(), body: Vec::new() });
+        let Ok(Err(SendError::Certificate { detail })) = tokio::time::timeout(CONNECT, asked).await else {
+            return None;
+        };
         let fix = "where the certificate is of an authority of your own, name it in `ca`; where the other side wants one of yours, in `client_certificate`";
         Some(Finding::error(about, detail, fix))
     }
@@ -235,12 +254,16 @@ impl Http {
             return SendError::Address { detail: redactor.hide(&refusal.to_string()) };
         }
         if let Some(rustls::Error::InvalidCertificate(why)) = find::<rustls::Error>(error) {
-            return SendError::Certificate { detail: format!("the certificate of {host} is not trusted: {}", redactor.shorten(&why.to_string())) };
+            return SendError::Certificate {
+                detail: format!("the certificate of {host} is not trusted: {}", redactor.shorten(&why.to_string())),
+            };
         }
         if let Some(rustls::Error::AlertReceived(alert)) = find::<rustls::Error>(error)
             && is_about_certificates(*alert)
         {
-            return SendError::Certificate { detail: format!("{host} ends the handshake of TLS ({alert:?}): does it want a certificate of yours?") };
+            return SendError::Certificate {
+                detail: format!("{host} ends the handshake of TLS ({alert:?}): does it want a certificate of yours?"),
+            };
         }
         let root = redactor.shorten(&root(error));
         if error.is_dns() {
@@ -251,17 +274,30 @@ impl Http {
         }
         if error.is_timeout() {
             let after = domain::clock::Span(self.settings.timeout);
-            return SendError::Timeout { detail: format!("{host} gave no whole answer within {after}; it may have taken the records") };
+            return SendError::Timeout {
+                detail: format!("{host} gave no whole answer within {after}; it may have taken the records"),
+            };
         }
-        SendError::Broken { detail: format!("the connection to {host} broke before the whole answer was there ({root}); it may have taken the records") }
+        SendError::Broken {
+            detail: format!(
+                "the connection to {host} broke before the whole answer was there ({root}); it may have taken the records"
+            ),
+        }
     }
 }
 
 /// True for what the other side says of a handshake that will fail again.
 fn is_about_certificates(alert: AlertDescription) -> bool {
     use AlertDescription as A;
-    let settled = [A::CertificateRequired, A::BadCertificate, A::UnsupportedCertificate, A::CertificateRevoked, A::CertificateExpired];
-    settled.contains(&alert) || [A::CertificateUnknown, A::UnknownCA, A::AccessDenied, A::HandshakeFailure].contains(&alert)
+    let settled = [
+        A::CertificateRequired,
+        A::BadCertificate,
+        A::UnsupportedCertificate,
+        A::CertificateRevoked,
+        A::CertificateExpired,
+    ];
+    settled.contains(&alert)
+        || [A::CertificateUnknown, A::UnknownCA, A::AccessDenied, A::HandshakeFailure].contains(&alert)
 }
 
 /// The innermost cause, in its own words.
@@ -297,11 +333,23 @@ mod tests {
     use super::*;
 
     fn http(allow_private: bool) -> Http {
-        Http::new(HttpSettings { timeout: Duration::from_secs(5), allow_private, redactor: Redactor::new(["/hush-hush"]), ..HttpSettings::default() }).unwrap()
+        Http::new(HttpSettings {
+            timeout: Duration::from_secs(5),
+            allow_private,
+            redactor: Redactor::new(["/hush-hush"]),
+            ..HttpSettings::default()
+        })
+        .unwrap()
     }
 
     async fn get(http: &Http, url: &str) -> Result<HttpReply, SendError> {
-        http.send(HttpRequest { method: Method::GET, url: Url::parse(url).unwrap(), headers: HeaderMap::new(), body: Vec::new() }).await
+        http.send(HttpRequest {
+            method: Method::GET,
+            url: Url::parse(url).unwrap(),
+            headers: HeaderMap::new(),
+            body: Vec::new(),
+        })
+        .await
     }
 
     #[tokio::test]
@@ -310,7 +358,10 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         for host in ["127.0.0.1", "localhost", "2130706433", "[::ffff:127.0.0.1]"] {
             let error = get(&http(false), &format!("http://{host}:{port}/")).await.unwrap_err();
-            assert!(matches!(&error, SendError::Address { detail } if detail.contains("loopback")), "{host}: {error:?}");
+            assert!(
+                matches!(&error, SendError::Address { detail } if detail.contains("loopback")),
+                "{host}: {error:?}"
+            );
             assert!(matches!(WriteError::from(error), WriteError::Misconfigured { .. }));
         }
         let waiting = tokio::time::timeout(Duration::ZERO, listener.accept()).await;
@@ -321,7 +372,10 @@ mod tests {
     async fn no_connection_and_no_name_are_told_apart() {
         let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let error = get(&http(true), &format!("http://{free}/hush-hush")).await.unwrap_err();
-        assert!(matches!(&error, SendError::Connect { detail } if detail.contains("refused") && !detail.contains("hush")), "{error:?}");
+        assert!(
+            matches!(&error, SendError::Connect { detail } if detail.contains("refused") && !detail.contains("hush")),
+            "{error:?}"
+        );
         let error = get(&http(true), "http://no-such-name.invalid/").await.unwrap_err();
         assert!(matches!(&error, SendError::Dns { .. }), "{error:?}");
     }
@@ -341,17 +395,23 @@ mod tests {
         let error = get(&http(true), &format!("https://127.0.0.1:{port}/")).await.unwrap_err();
         assert!(matches!(error, SendError::Connect { .. }), "{error:?}");
         server.await.unwrap();
-        let untrusted = std::io::Error::other(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer));
+        let untrusted =
+            std::io::Error::other(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer));
         assert!(matches!(find::<rustls::Error>(&untrusted), Some(rustls::Error::InvalidCertificate(_))));
     }
 
     #[tokio::test]
     async fn plain_http_to_a_public_address_is_a_warning() {
-        let look = async |allow, url: &str| http(allow).look_at(&Url::parse(url).unwrap(), "connection c").await.unwrap();
+        let look =
+            async |allow, url: &str| http(allow).look_at(&Url::parse(url).unwrap(), "connection c").await.unwrap();
         assert!(!look(false, "http://1.1.1.1/").await[0].is_error());
         assert!(look(false, "https://1.1.1.1/").await.is_empty());
         assert!(look(true, "http://10.0.0.1/").await.is_empty());
         let refused = look(false, "https://10.0.0.1/").await;
-        assert!(refused[0].is_error() && refused[0].to_string().contains("10.0.0.1") && refused[0].to_string().contains("allow_private"));
+        assert!(
+            refused[0].is_error()
+                && refused[0].to_string().contains("10.0.0.1")
+                && refused[0].to_string().contains("allow_private")
+        );
     }
 }

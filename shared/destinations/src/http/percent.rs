@@ -8,7 +8,10 @@ pub fn percent_encode(text: &str) -> String {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
             other => {
                 out.push('%');
-                out.extend([other >> 4, other & 15].map(|n| char::from_digit(u32::from(n), 16).unwrap_or('0').to_ascii_uppercase()));
+                out.extend(
+                    [other >> 4, other & 15]
+                        .map(|n| char::from_digit(u32::from(n), 16).unwrap_or('0').to_ascii_uppercase()),
+                );
             }
         }
     }

@@ -1,5 +1,5 @@
-//! The proxies of the environment: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in capitals or not, as every
-//! other client reads them. What is on this very machine (loopback) needs none.
+//! The proxies of the environment: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in capitals or not, as
+//! every other client reads them. What is on this very machine (loopback) needs none.
 
 use std::sync::Arc;
 
@@ -28,7 +28,9 @@ impl Proxies {
     }
 
     fn read(variable: &dyn Fn(&str) -> Option<String>, redactor: &Redactor) -> Result<Self, Fault> {
-        let either = |name: &str| variable(name).or_else(|| variable(&name.to_lowercase())).filter(|value| !value.trim().is_empty());
+        let either = |name: &str| {
+            variable(name).or_else(|| variable(&name.to_lowercase())).filter(|value| !value.trim().is_empty())
+        };
         let address = |names: [&str; 2]| match names.into_iter().find_map(|name| Some((name, either(name)?))) {
             None => Ok(None),
             Some((name, text)) => parse(&text).map(Some).ok_or_else(|| {
@@ -94,14 +96,19 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Proxies, Fault> {
-        let find = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let find =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         Proxies::read(&find, &Redactor::default())
     }
 
     #[test]
     fn the_usual_variables_mean_what_they_mean_elsewhere() {
         let of = |variables: &[(&str, &str)], url: &str| read(variables).unwrap().of(&Url::parse(url).unwrap());
-        let both = [("HTTPS_PROXY", "http://p.test:3128"), ("http_proxy", "q.test:8080"), ("NO_PROXY", "in.test, .corp.test,10.0.0.0/8")];
+        let both = [
+            ("HTTPS_PROXY", "http://p.test:3128"),
+            ("http_proxy", "q.test:8080"),
+            ("NO_PROXY", "in.test, .corp.test,10.0.0.0/8"),
+        ];
         for (url, expected) in [
             ("https://api.test/x", Some("p.test:3128")),
             ("http://api.test/x", Some("q.test:8080")),

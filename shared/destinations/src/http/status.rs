@@ -67,13 +67,21 @@ impl StatusMeaning {
     /// The error of the batch; `None` when the status is good. `code` names a refusal, `detail` is what the
     /// destination said.
     pub fn error(self, reply: &HttpReply, code: String, detail: String) -> Option<WriteError> {
-        let said = || if detail.is_empty() { format!("it answers {}", reply.status) } else { format!("it answers {}: {detail}", reply.status) };
+        let said = || {
+            if detail.is_empty() {
+                format!("it answers {}", reply.status)
+            } else {
+                format!("it answers {}: {detail}", reply.status)
+            }
+        };
         Some(match self {
             StatusMeaning::Ok => return None,
             StatusMeaning::Throttled(after) => WriteError::Throttled { after },
             StatusMeaning::Unavailable(after) => WriteError::Unavailable { after, detail: said() },
             StatusMeaning::Unauthorized => WriteError::Unauthorized { detail: said() },
-            StatusMeaning::Misconfigured if (300..400).contains(&reply.status) => WriteError::Misconfigured { detail: redirected(reply) },
+            StatusMeaning::Misconfigured if (300..400).contains(&reply.status) => {
+                WriteError::Misconfigured { detail: redirected(reply) }
+            }
             StatusMeaning::Misconfigured => WriteError::Misconfigured { detail: said() },
             StatusMeaning::Refused => WriteError::Refused { code, detail: said() },
         })
@@ -82,9 +90,15 @@ impl StatusMeaning {
 
 /// The sentence about a redirect. Only the host is told: a path may hold a secret.
 fn redirected(reply: &HttpReply) -> String {
-    let to = reply.header("location").and_then(|location| reply.url.join(location).ok()).and_then(|url| url.host_str().map(str::to_owned));
+    let to = reply
+        .header("location")
+        .and_then(|location| reply.url.join(location).ok())
+        .and_then(|url| url.host_str().map(str::to_owned));
     match to {
-        Some(host) => format!("it answers {} and points to {host}; redirects are not followed, so name the final address in `url`", reply.status),
+        Some(host) => format!(
+            "it answers {} and points to {host}; redirects are not followed, so name the final address in `url`",
+            reply.status
+        ),
         None => format!("it answers {} and redirects are not followed; name the final address in `url`", reply.status),
     }
 }
@@ -101,7 +115,10 @@ mod tests {
     fn every_status_has_its_verdict() {
         for (statuses, expected) in [
             (&[200, 201, 202, 204, 207][..], StatusMeaning::Ok),
-            (&[300, 301, 302, 303, 304, 307, 308, 402, 404, 405, 407, 410, 421, 101, 600], StatusMeaning::Misconfigured),
+            (
+                &[300, 301, 302, 303, 304, 307, 308, 402, 404, 405, 407, 410, 421, 101, 600],
+                StatusMeaning::Misconfigured,
+            ),
             (&[400, 406, 409, 411, 413, 414, 415, 417, 418, 422, 431, 451], StatusMeaning::Refused),
             (&[401, 403], StatusMeaning::Unauthorized),
             (&[408, 423, 425, 500, 501, 502, 503, 504, 507, 520, 599], StatusMeaning::Unavailable(None)),
@@ -136,7 +153,11 @@ mod tests {
         let of = |status| classify_status(status, Some("2"), Millis(0), &own);
         assert_eq!(of(409), StatusMeaning::Ok);
         assert_eq!(of(404), StatusMeaning::Unavailable(Some(Duration::from_secs(2))));
-        assert_eq!(of(429), StatusMeaning::Throttled(Some(Duration::from_secs(2))), "too many requests stays what it is");
+        assert_eq!(
+            of(429),
+            StatusMeaning::Throttled(Some(Duration::from_secs(2))),
+            "too many requests stays what it is"
+        );
         assert_eq!(of(500), StatusMeaning::Refused);
         assert_eq!(of(400), StatusMeaning::Refused);
     }

@@ -20,7 +20,12 @@ impl std::fmt::Debug for Certificates {
 impl Certificates {
     /// Reads what a connection names: `ca`, certificates in PEM that are trusted besides the system's, and
     /// `client_certificate`, in PEM the certificate, those between it and its authority, and its private key.
-    pub async fn read(about: &str, ca: Option<&Setting>, client: Option<&Secret>, secrets: &dyn SecretSource) -> Result<Self, Fault> {
+    pub async fn read(
+        about: &str,
+        ca: Option<&Setting>,
+        client: Option<&Secret>,
+        secrets: &dyn SecretSource,
+    ) -> Result<Self, Fault> {
         let invalid = |what: &str| Fault::new(Code::ConnectionInvalid, format!("{about}: {what}."));
         let mut out = Self::default();
         if let Some(ca) = ca {
@@ -33,7 +38,11 @@ impl Certificates {
         if let Some(client) = client {
             let pem = lines(&client.resolve(secrets).await?);
             let read = reqwest::Identity::from_pem(pem.as_bytes());
-            out.own = Some(read.map_err(|_| invalid("`client_certificate` is not a certificate and its private key, both in PEM, one after the other"))?);
+            out.own = Some(read.map_err(|_| {
+                invalid(
+                    "`client_certificate` is not a certificate and its private key, both in PEM, one after the other",
+                )
+            })?);
         }
         Ok(out)
     }
@@ -76,7 +85,8 @@ mod tests {
         let (ca, client) = (Setting::new("${env:CA}").unwrap(), Secret::new("${env:OWN}").unwrap());
         for wrong in ["", "hush-hush", "-----BEGIN CERTIFICATE-----"] {
             for (ca, client, name) in [(Some(&ca), None, "`ca`"), (None, Some(&client), "`client_certificate`")] {
-                let fault = Certificates::read("connection x", ca, client, &TlsSecrets(wrong)).await.unwrap_err().to_string();
+                let fault =
+                    Certificates::read("connection x", ca, client, &TlsSecrets(wrong)).await.unwrap_err().to_string();
                 assert!(fault.contains(name) && fault.contains("PEM") && !fault.contains("hush"), "{fault}");
             }
         }

@@ -43,19 +43,31 @@ impl Api {
     /// `…/{object}/batch/{operation}`
     pub(super) fn batch(&self, object: &str, operation: &str) -> String {
         let (version, object) = (&self.version, percent_encode(object));
-        if self.dated() { format!("/crm/objects/{version}/{object}/batch/{operation}") } else { format!("/crm/v3/objects/{object}/batch/{operation}") }
+        if self.dated() {
+            format!("/crm/objects/{version}/{object}/batch/{operation}")
+        } else {
+            format!("/crm/v3/objects/{object}/batch/{operation}")
+        }
     }
 
     /// The definitions of an object's properties.
     pub(super) fn properties(&self, object: &str) -> String {
         let (version, object) = (&self.version, percent_encode(object));
-        if self.dated() { format!("/crm/properties/{version}/{object}") } else { format!("/crm/v3/properties/{object}") }
+        if self.dated() {
+            format!("/crm/properties/{version}/{object}")
+        } else {
+            format!("/crm/v3/properties/{object}")
+        }
     }
 
     /// The schema of a custom object.
     pub(super) fn schema(&self, object: &str) -> String {
         let (version, object) = (&self.version, percent_encode(object));
-        if self.dated() { format!("/crm-object-schemas/{version}/schemas/{object}") } else { format!("/crm/v3/schemas/{object}") }
+        if self.dated() {
+            format!("/crm-object-schemas/{version}/schemas/{object}")
+        } else {
+            format!("/crm/v3/schemas/{object}")
+        }
     }
 
     /// The account's details.
@@ -66,7 +78,11 @@ impl Api {
     /// Associations between two objects: `labels`, `batch/create`. They have had a version of their own.
     pub(super) fn associations(&self, from: &str, to: &str, what: &str) -> String {
         let (version, from, to) = (&self.version, percent_encode(from), percent_encode(to));
-        if self.dated() { format!("/crm/associations/{version}/{from}/{to}/{what}") } else { format!("/crm/v4/associations/{from}/{to}/{what}") }
+        if self.dated() {
+            format!("/crm/associations/{version}/{from}/{to}/{what}")
+        } else {
+            format!("/crm/v4/associations/{from}/{to}/{what}")
+        }
     }
 
     /// Posts JSON.
@@ -113,13 +129,20 @@ impl Api {
         Err(classify::refusal(&reply, &json, &detail::detail(&reply.body, redactor), shorten))
     }
 
-    async fn send(&self, method: Method, path: &str, body: Option<Vec<u8>>, token: &str) -> Result<HttpReply, WriteError> {
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+        token: &str,
+    ) -> Result<HttpReply, WriteError> {
         let mut url = self.base.clone();
         let prefix = url.path().trim_end_matches('/').to_owned();
         url.set_path(&(prefix + path));
         let mut headers = HeaderMap::new();
-        let mut bearer = HeaderValue::from_str(&format!("Bearer {token}"))
-            .map_err(|_| WriteError::Unauthorized { detail: "the token holds a control character, perhaps a line break at its end".into() })?;
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| WriteError::Unauthorized {
+            detail: "the token holds a control character, perhaps a line break at its end".into(),
+        })?;
         bearer.set_sensitive(true);
         headers.insert("authorization", bearer);
         if body.is_some() {
@@ -136,7 +159,10 @@ pub(super) fn fault(error: WriteError) -> Fault {
     let code = match &error {
         WriteError::Throttled { after: Some(after) } => {
             let until = http::now().plus(*after);
-            return Fault::new(Code::DestinationLimit, format!("HubSpot's quota of requests is used up until {until}."));
+            return Fault::new(
+                Code::DestinationLimit,
+                format!("HubSpot's quota of requests is used up until {until}."),
+            );
         }
         WriteError::Throttled { after: None } => Code::DestinationLimit,
         WriteError::Unavailable { .. } => Code::DestinationUnreachable,

@@ -39,11 +39,14 @@ pub(super) struct Links {
 /// The keys that the records of a batch have for a link; `None` for a record without one.
 fn keys(batch: &WriteBatch<'_>, link: &Association) -> Vec<Option<String>> {
     let Some(at) = batch.layout.position(&link.field) else { return vec![None; batch.records.len()] };
-    let key = |value: Option<Value<'_>>| value.filter(|v| !v.is_empty()).map(|v| v.to_text().into_owned()).filter(|text| !text.is_empty());
+    let key = |value: Option<Value<'_>>| {
+        value.filter(|v| !v.is_empty()).map(|v| v.to_text().into_owned()).filter(|text| !text.is_empty())
+    };
     batch.records.iter().map(|record| key(record.fields.get(at))).collect()
 }
 
-/// How many requests the links of a batch take beside the writing: looking up, and (unless a new record carries them) linking.
+/// How many requests the links of a batch take beside the writing: looking up, and (unless a new record carries them)
+/// linking.
 pub(super) fn requests(batch: &WriteBatch<'_>, links: &[Association], carried: bool) -> u32 {
     let used = links.iter().filter(|link| keys(batch, link).iter().any(Option::is_some));
     used.map(|link| u32::from(link.by != RECORD_ID) + u32::from(!carried)).sum()
@@ -83,12 +86,13 @@ impl HubSpotDestination {
         Ok(links)
     }
 
-    /// Makes the links of the accepted records. A request that is refused is halved until the link to blame is found, and its
-    /// record is refused with HubSpot's words; what passes is tried again here, without writing the records again, and then by
-    /// the next attempt.
+    /// Makes the links of the accepted records. A request that is refused is halved until the link to blame is found,
+    /// and its record is refused with HubSpot's words; what passes is tried again here, without writing the records
+    /// again, and then by the next attempt.
     pub(super) async fn make_links(&self, links: &Links, ledger: &mut Ledger) -> Result<(), WriteError> {
         for (kind, to, ids) in &links.resolved {
-            let pairs: Vec<Pair> = ledger.accepted().filter_map(|(at, id)| Some((at, id?.to_owned(), ids.get(at)?.clone()?))).collect();
+            let pairs: Vec<Pair> =
+                ledger.accepted().filter_map(|(at, id)| Some((at, id?.to_owned(), ids.get(at)?.clone()?))).collect();
             let mut chunks: VecDeque<Vec<Pair>> = pairs.chunks(MAX_INPUTS).map(<[Pair]>::to_vec).collect();
             while let Some(chunk) = chunks.pop_front() {
                 match self.link(kind, to, &chunk).await {
@@ -104,9 +108,16 @@ impl HubSpotDestination {
                     }
                     // The records are written, and what they wait for is known by their outcome.
                     Err(error @ (WriteError::Unavailable { .. } | WriteError::Throttled { .. })) => {
-                        let after = if let WriteError::Throttled { after } | WriteError::Unavailable { after, .. } = &error { *after } else { None };
+                        let after =
+                            if let WriteError::Throttled { after } | WriteError::Unavailable { after, .. } = &error {
+                                *after
+                            } else {
+                                None
+                            };
                         let detail = format!("the link to {to}: {error}");
-                        chunk.iter().for_each(|(at, ..)| ledger.replace(*at, Outcome::Retry { after, code: FAILED.into(), detail: detail.clone() }));
+                        chunk.iter().for_each(|(at, ..)| {
+                            ledger.replace(*at, Outcome::Retry { after, code: FAILED.into(), detail: detail.clone() })
+                        });
                     }
                     Err(stop) => return Err(stop),
                 }
@@ -118,7 +129,10 @@ impl HubSpotDestination {
     /// Asks for links, some times if it must be.
     async fn link(&self, (category, type_id): &LinkType, to: &str, chunk: &[Pair]) -> Result<Json, WriteError> {
         let types = json!([{ "associationCategory": category, "associationTypeId": type_id }]);
-        let inputs: Vec<Json> = chunk.iter().map(|(_, from, to)| json!({ "from": { "id": from }, "to": { "id": to }, "types": types })).collect();
+        let inputs: Vec<Json> = chunk
+            .iter()
+            .map(|(_, from, to)| json!({ "from": { "id": from }, "to": { "id": to }, "types": types }))
+            .collect();
         let (path, body) = (self.api.associations(&self.object, to, "batch/create"), json!({ "inputs": inputs }));
         let mut tries = 0;
         loop {
@@ -147,7 +161,9 @@ impl HubSpotDestination {
             }
             let about = |error: &&Json| classify::named(error).any(|id| id == from || id == to) || chunk.len() == 1;
             let outcome = match body.get("errors").and_then(Json::as_array).into_iter().flatten().find(about) {
-                Some(error) if classify::is_passing(error) => Outcome::retry_because(FAILED, classify::told(error, &shorten).1),
+                Some(error) if classify::is_passing(error) => {
+                    Outcome::retry_because(FAILED, classify::told(error, &shorten).1)
+                }
                 Some(error) => Outcome::rejected(REFUSED, classify::told(error, &shorten).1),
                 None => Outcome::retry_because(FAILED, format!("the answer does not mention the link to {to}")),
             };
@@ -161,7 +177,9 @@ impl Links {
     pub(super) fn carried(&self, at: usize) -> Option<Json> {
         let of = |(kind, _, ids): &(LinkType, String, Vec<Option<String>>)| {
             let id = ids.get(at)?.as_ref()?;
-            Some(json!({ "to": { "id": id }, "types": [{ "associationCategory": kind.0, "associationTypeId": kind.1 }] }))
+            Some(
+                json!({ "to": { "id": id }, "types": [{ "associationCategory": kind.0, "associationTypeId": kind.1 }] }),
+            )
         };
         let all: Vec<Json> = self.resolved.iter().filter_map(of).collect();
         (!all.is_empty()).then_some(Json::Array(all))

@@ -40,7 +40,12 @@ impl std::fmt::Debug for Tokens {
 impl Tokens {
     /// Tokens of an OAuth app.
     pub(super) fn minted(url: Url, client_id: &str, client_secret: &str, refresh_token: &str) -> Self {
-        let fields = [("grant_type", "refresh_token"), ("client_id", client_id), ("client_secret", client_secret), ("refresh_token", refresh_token)];
+        let fields = [
+            ("grant_type", "refresh_token"),
+            ("client_id", client_id),
+            ("client_secret", client_secret),
+            ("refresh_token", refresh_token),
+        ];
         let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         Tokens::Minted { url, form, cached: Mutex::default() }
     }
@@ -75,17 +80,28 @@ async fn mint(http: &Http, url: &Url, form: &str, cached: &mut Option<(String, M
     *cached = None;
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("application/x-www-form-urlencoded"));
-    let reply = http.send(HttpRequest { method: Method::POST, url: url.clone(), headers, body: form.as_bytes().to_vec() }).await?;
+    let reply = http
+        .send(HttpRequest { method: Method::POST, url: url.clone(), headers, body: form.as_bytes().to_vec() })
+        .await?;
     let said = || detail::detail(&reply.body, http.redactor());
     match classify_status(reply.status, reply.header("retry-after"), reply.clock(), &Statuses::default()) {
         StatusMeaning::Ok => {}
-        verdict @ (StatusMeaning::Throttled(_) | StatusMeaning::Unavailable(_)) => return Err(unusable(verdict, reply.status, &said())),
-        _ => return Err(WriteError::Unauthorized { detail: format!("no access token is given for the refresh token ({}): {}", reply.status, said()) }),
+        verdict @ (StatusMeaning::Throttled(_) | StatusMeaning::Unavailable(_)) => {
+            return Err(unusable(verdict, reply.status, &said()));
+        }
+        _ => {
+            return Err(WriteError::Unauthorized {
+                detail: format!("no access token is given for the refresh token ({}): {}", reply.status, said()),
+            });
+        }
     }
     let json: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     let field = |snake: &str, camel: &str| json.get(snake).or_else(|| json.get(camel)).cloned();
     let Some(Value::String(token)) = field("access_token", "accessToken") else {
-        return Err(WriteError::Unavailable { after: None, detail: "the answer to a refresh token holds no access token".into() });
+        return Err(WriteError::Unavailable {
+            after: None,
+            detail: "the answer to a refresh token holds no access token".into(),
+        });
     };
     http.redactor().add([token.as_str()]);
     let life = field("expires_in", "expiresIn").and_then(|seconds| seconds.as_u64()).map_or(LIFE, Duration::from_secs);
@@ -96,7 +112,9 @@ async fn mint(http: &Http, url: &Url, form: &str, cached: &mut Option<(String, M
 fn unusable(verdict: StatusMeaning, status: u16, said: &str) -> WriteError {
     match verdict {
         StatusMeaning::Throttled(after) => WriteError::Throttled { after },
-        StatusMeaning::Unavailable(after) => WriteError::Unavailable { after, detail: format!("no access token could be minted ({status}): {said}") },
+        StatusMeaning::Unavailable(after) => {
+            WriteError::Unavailable { after, detail: format!("no access token could be minted ({status}): {said}") }
+        }
         _ => WriteError::Unavailable { after: None, detail: format!("no access token could be minted ({status})") },
     }
 }

@@ -1,5 +1,5 @@
-//! What an answer of HubSpot means. 200 and 207 go through one parser, whatever the version lists; what neither a result
-//! nor an error mentions is unknown. Pure.
+//! What an answer of HubSpot means. 200 and 207 go through one parser, whatever the version lists; what neither a
+//! result nor an error mentions is unknown. Pure.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -38,17 +38,27 @@ pub(super) struct InvalidProperty {
 pub(super) fn unpack(error: &Value) -> Vec<InvalidProperty> {
     let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let message = text(error, "message");
-    let inner = message.find("[{").and_then(|at| serde_json::Deserializer::from_str(&message[at..]).into_iter::<Vec<Value>>().next()?.ok());
+    let inner = message
+        .find("[{")
+        .and_then(|at| serde_json::Deserializer::from_str(&message[at..]).into_iter::<Vec<Value>>().next()?.ok());
     let mut found: Vec<InvalidProperty> = inner
         .into_iter()
         .flatten()
         .filter(|one| one.get("isValid").and_then(Value::as_bool) != Some(true))
-        .map(|one| InvalidProperty { field: text(&one, "name"), code: text(&one, "error"), says: text(&one, "message") })
+        .map(|one| InvalidProperty {
+            field: text(&one, "name"),
+            code: text(&one, "error"),
+            says: text(&one, "message"),
+        })
         .collect();
     if found.is_empty() {
         let listed = error.get("errors").and_then(Value::as_array).into_iter().flatten();
         found.extend(listed.map(|one| {
-            let field = one.pointer("/context/propertyName/0").or_else(|| one.get("in")).and_then(Value::as_str).unwrap_or_default();
+            let field = one
+                .pointer("/context/propertyName/0")
+                .or_else(|| one.get("in"))
+                .and_then(Value::as_str)
+                .unwrap_or_default();
             InvalidProperty { field: field.to_owned(), code: text(one, "code"), says: text(one, "message") }
         }));
     }
@@ -60,7 +70,8 @@ pub(super) fn told(error: &Value, shorten: &impl Fn(&str) -> String) -> (String,
     let text = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default();
     let invalid = unpack(error);
     let code = invalid.iter().map(|one| one.code.as_str()).find(|code| is_code(code));
-    let code = code.or_else(|| [text("subCategory"), text("category"), text("errorType")].into_iter().find(|c| is_code(c)));
+    let code =
+        code.or_else(|| [text("subCategory"), text("category"), text("errorType")].into_iter().find(|c| is_code(c)));
     let code = shorten(code.unwrap_or("rejected"));
     let mut sentences: Vec<String> = invalid
         .iter()
@@ -99,11 +110,15 @@ impl SentInputs {
     /// The inputs that an error is about.
     fn of_error(&self, error: &Value) -> Vec<usize> {
         let context = error.get("context").unwrap_or(&Value::Null);
-        let traced: Vec<usize> = texts(context.get("objectWriteTraceId")).filter_map(|t| t.parse().ok()).filter(|i| *i < self.inputs).collect();
+        let traced: Vec<usize> = texts(context.get("objectWriteTraceId"))
+            .filter_map(|t| t.parse().ok())
+            .filter(|i| *i < self.inputs)
+            .collect();
         if !traced.is_empty() {
             return traced;
         }
-        let named: Vec<usize> = ["ids", "id"].iter().flat_map(|name| texts(context.get(*name))).filter_map(|id| self.by_id(id)).collect();
+        let named: Vec<usize> =
+            ["ids", "id"].iter().flat_map(|name| texts(context.get(*name))).filter_map(|id| self.by_id(id)).collect();
         // An error that names nothing is about the only record there is.
         if named.is_empty() && self.inputs == 1 { vec![0] } else { named }
     }
@@ -125,7 +140,12 @@ fn texts(value: Option<&Value>) -> impl Iterator<Item = &str> {
 
 /// The outcomes of the inputs of a batch request, out of the body of an answer with a good status. `None`: neither a
 /// result nor an error mentions it, or both do.
-pub(super) fn outcomes(body: &Value, sent: &SentInputs, op: Op, shorten: impl Fn(&str) -> String) -> Vec<Option<Outcome>> {
+pub(super) fn outcomes(
+    body: &Value,
+    sent: &SentInputs,
+    op: Op,
+    shorten: impl Fn(&str) -> String,
+) -> Vec<Option<Outcome>> {
     let list = |name: &str| body.get(name).and_then(Value::as_array).map(Vec::as_slice);
     let mut out: Vec<Option<Outcome>> = vec![None; sent.inputs];
     let mut contradicted = vec![false; sent.inputs];
@@ -177,11 +197,17 @@ pub(super) fn not_found(body: &Value) -> Vec<&str> {
     about.flat_map(|error| texts(error.pointer("/context/ids")).chain(texts(error.pointer("/context/id")))).collect()
 }
 
-/// The error of a request that came to nothing. `said` is what a body that is no JSON says; `shorten` hides secrets and cuts.
+/// The error of a request that came to nothing. `said` is what a body that is no JSON says; `shorten` hides secrets and
+/// cuts.
 pub(super) fn refusal(reply: &HttpReply, body: &Value, said: &str, shorten: impl Fn(&str) -> String) -> WriteError {
     let category = body.get("category").and_then(Value::as_str).unwrap_or_default();
-    let (code, says) = if body.is_object() { told(body, &shorten) } else { (format!("http_{}", reply.status), shorten(said)) };
-    let detail = if says.is_empty() { format!("it answers {}", reply.status) } else { format!("it answers {}: {says}", reply.status) };
+    let (code, says) =
+        if body.is_object() { told(body, &shorten) } else { (format!("http_{}", reply.status), shorten(said)) };
+    let detail = if says.is_empty() {
+        format!("it answers {}", reply.status)
+    } else {
+        format!("it answers {}: {says}", reply.status)
+    };
     let after = reply.header("retry-after").and_then(|header| domain::retry::retry_after(header, reply.clock()));
     match reply.status {
         423 => WriteError::Unavailable { after: Some(after.unwrap_or(LOCKED).max(LOCKED)), detail },
@@ -189,7 +215,9 @@ pub(super) fn refusal(reply: &HttpReply, body: &Value, said: &str, shorten: impl
         477 => WriteError::Throttled { after },
         525 | 526 => WriteError::Misconfigured { detail },
         404 if category == NOT_FOUND => WriteError::Refused { code: NOT_FOUND.into(), detail },
-        400 if ABOUT_THE_OBJECT.contains(&code.as_str()) || says.contains("by non-unique") => WriteError::Misconfigured { detail },
+        400 if ABOUT_THE_OBJECT.contains(&code.as_str()) || says.contains("by non-unique") => {
+            WriteError::Misconfigured { detail }
+        }
         status => {
             let verdict = classify_status(status, reply.header("retry-after"), reply.clock(), &Statuses::default());
             match verdict {
@@ -234,13 +262,22 @@ mod tests {
             (json!({ "results": [done("0", "1"), done("2", "3")], "errors": [error(json!(["1"]))] }), "CRC"),
             (json!({ "results": [done("2", "3"), done("0", "1"), done("1", "2")] }), "CCC"),
             (json!({ "results": [{ "id": "9", "new": false, "properties": { "crm_id": "b" } }] }), "?U?"),
-            (json!({ "results": [{ "id": "9", "properties": { "crm_id": "c" } }], "errors": [error(json!(["0", "1"]))] }), "RRA"),
+            (
+                json!({ "results": [{ "id": "9", "properties": { "crm_id": "c" } }], "errors": [error(json!(["0", "1"]))] }),
+                "RRA",
+            ),
             (json!({ "results": [done("0", "1")], "errors": [error(json!("0"))] }), "???"),
             (json!({ "results": [done("0", "1"), done("0", "2")] }), "???"),
             (json!({ "results": [done("0", "1"), done("0", "1")] }), "C??"),
             (json!({ "results": [done("7", "1")], "errors": [error(json!(["x"]))] }), "???"),
-            (json!({ "results": [], "errors": [{ "category": "OBJECT_NOT_FOUND", "message": "no", "context": { "ids": ["b"] } }] }), "?R?"),
-            (json!({ "results": [], "errors": [{ "category": "INTERNAL_ERROR", "context": { "objectWriteTraceId": ["1"] } }] }), "?T?"),
+            (
+                json!({ "results": [], "errors": [{ "category": "OBJECT_NOT_FOUND", "message": "no", "context": { "ids": ["b"] } }] }),
+                "?R?",
+            ),
+            (
+                json!({ "results": [], "errors": [{ "category": "INTERNAL_ERROR", "context": { "objectWriteTraceId": ["1"] } }] }),
+                "?T?",
+            ),
             (json!({ "status": "COMPLETE", "results": [], "errors": [] }), "???"),
             (json!({ "results": "?" }), "???"),
             (Value::Null, "???"),
@@ -249,10 +286,21 @@ mod tests {
         }
         let one = sent(None, &["101"]);
         assert_eq!(letters(&json!({ "results": [{ "id": "101" }] }), &one, Op::Update), "U");
-        assert_eq!(letters(&json!({ "errors": [{ "category": "OBJECT_NOT_FOUND" }] }), &one, Op::Update), "S", "an error about the only record");
+        assert_eq!(
+            letters(&json!({ "errors": [{ "category": "OBJECT_NOT_FOUND" }] }), &one, Op::Update),
+            "S",
+            "an error about the only record"
+        );
         assert_eq!(letters(&json!({ "results": [{ "id": "7", "objectWriteTraceId": "0" }] }), &one, Op::Append), "C");
         let mail = sent(Some("email"), &["ada@h.test"]);
-        assert_eq!(letters(&json!({ "results": [{ "id": "7", "new": false, "properties": { "email": "Ada@H.test" } }] }), &mail, Op::Upsert), "U");
+        assert_eq!(
+            letters(
+                &json!({ "results": [{ "id": "7", "new": false, "properties": { "email": "Ada@H.test" } }] }),
+                &mail,
+                Op::Upsert
+            ),
+            "U"
+        );
     }
 
     #[test]
@@ -260,10 +308,16 @@ mod tests {
         let message = r#"Property values were not valid: [{"isValid":false,"message":"Email address x@ is invalid","error":"INVALID_EMAIL","name":"email"},{"isValid":true,"name":"ok"},{"isValid":false,"message":"y was not one of the allowed options","error":"INVALID_OPTION","name":"tier"}] (more)"#;
         let packed = json!({ "category": "VALIDATION_ERROR", "message": message });
         let invalid = unpack(&packed);
-        assert_eq!(invalid.iter().map(|i| (i.field.as_str(), i.code.as_str())).collect::<Vec<_>>(), [("email", "INVALID_EMAIL"), ("tier", "INVALID_OPTION")]);
+        assert_eq!(
+            invalid.iter().map(|i| (i.field.as_str(), i.code.as_str())).collect::<Vec<_>>(),
+            [("email", "INVALID_EMAIL"), ("tier", "INVALID_OPTION")]
+        );
         let (code, detail) = told(&packed, &str::to_owned);
         assert_eq!(code, "INVALID_EMAIL");
-        assert_eq!(detail, "`email`: Email address x@ is invalid [INVALID_EMAIL]; `tier`: y was not one of the allowed options [INVALID_OPTION]");
+        assert_eq!(
+            detail,
+            "`email`: Email address x@ is invalid [INVALID_EMAIL]; `tier`: y was not one of the allowed options [INVALID_OPTION]"
+        );
         let listed = json!({ "message": "no", "errors": [{ "message": "must be set", "code": "REQUIRED", "context": { "propertyName": ["dealname"] } }] });
         assert_eq!(told(&listed, &str::to_owned), ("REQUIRED".into(), "`dealname`: must be set [REQUIRED]".into()));
         let plain = json!({ "category": "CONFLICT", "message": "Contact already exists. Existing ID: 7" });
@@ -274,30 +328,52 @@ mod tests {
     #[test]
     fn every_status_has_its_error() {
         let of = |status: u16, after: Option<&'static str>, body: Value| {
-            let headers: HeaderMap = after.iter().map(|a| ("retry-after".parse().unwrap(), HeaderValue::from_static(a))).collect();
-            let reply = HttpReply { url: Url::parse("https://h.test").unwrap(), status, headers, body: body.to_string().into_bytes() };
+            let headers: HeaderMap =
+                after.iter().map(|a| ("retry-after".parse().unwrap(), HeaderValue::from_static(a))).collect();
+            let reply = HttpReply {
+                url: Url::parse("https://h.test").unwrap(),
+                status,
+                headers,
+                body: body.to_string().into_bytes(),
+            };
             refusal(&reply, &body, "", str::to_owned)
         };
         let invalid = |code: &str| json!({ "category": "VALIDATION_ERROR", "message": format!("not valid: [{{\"isValid\":false,\"error\":\"{code}\",\"name\":\"p\"}}]") });
-        assert!(matches!(of(400, None, invalid("INVALID_DATE")), WriteError::Refused { code, .. } if code == "INVALID_DATE"));
-        assert!(matches!(of(400, None, invalid("PROPERTY_DOESNT_EXIST")), WriteError::Misconfigured { detail } if detail.contains("`p`")));
+        assert!(
+            matches!(of(400, None, invalid("INVALID_DATE")), WriteError::Refused { code, .. } if code == "INVALID_DATE")
+        );
+        assert!(
+            matches!(of(400, None, invalid("PROPERTY_DOESNT_EXIST")), WriteError::Misconfigured { detail } if detail.contains("`p`"))
+        );
         let message = "Unable to perform update/upsert by non-unique 0-2 property x in portal ID 1";
-        assert!(matches!(of(400, None, json!({ "category": "VALIDATION_ERROR", "message": message })), WriteError::Misconfigured { .. }));
+        assert!(matches!(
+            of(400, None, json!({ "category": "VALIDATION_ERROR", "message": message })),
+            WriteError::Misconfigured { .. }
+        ));
         for status in [409, 413, 414, 415] {
             assert!(matches!(of(status, None, json!({})), WriteError::Refused { .. }), "{status}");
         }
-        assert!(matches!(of(404, None, json!({ "category": NOT_FOUND, "message": "m" })), WriteError::Refused { code, .. } if code == NOT_FOUND));
+        assert!(
+            matches!(of(404, None, json!({ "category": NOT_FOUND, "message": "m" })), WriteError::Refused { code, .. } if code == NOT_FOUND)
+        );
         assert!(matches!(of(404, None, Value::Null), WriteError::Misconfigured { .. }));
         assert!(
             matches!(of(403, None, json!({ "category": "MISSING_SCOPES", "message": "scopes" })), WriteError::Unauthorized { detail } if detail.contains("scopes"))
         );
         assert!(matches!(of(401, None, Value::Null), WriteError::Unauthorized { .. }));
         for status in [500, 502, 503, 504, 521, 522, 523, 524] {
-            assert!(matches!(of(status, Some("7"), Value::Null), WriteError::Unavailable { after: Some(a), .. } if a.as_secs() == 7), "{status}");
+            assert!(
+                matches!(of(status, Some("7"), Value::Null), WriteError::Unavailable { after: Some(a), .. } if a.as_secs() == 7),
+                "{status}"
+            );
         }
         assert!(matches!(of(423, None, Value::Null), WriteError::Unavailable { after: Some(LOCKED), .. }));
-        assert!(matches!(of(423, Some("9"), Value::Null), WriteError::Unavailable { after: Some(a), .. } if a.as_secs() == 9));
-        assert!(matches!(of(477, Some("86400"), Value::Null), WriteError::Throttled { after: Some(a) } if a.as_secs() == 86_400));
+        assert!(
+            matches!(of(423, Some("9"), Value::Null), WriteError::Unavailable { after: Some(a), .. } if a.as_secs() == 9)
+        );
+        assert!(
+            matches!(of(477, Some("86400"), Value::Null), WriteError::Throttled { after: Some(a) } if a.as_secs() == 86_400)
+        );
         for status in [525, 526] {
             assert!(matches!(of(status, None, Value::Null), WriteError::Misconfigured { .. }), "{status}");
         }

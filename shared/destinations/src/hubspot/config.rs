@@ -43,10 +43,12 @@ pub struct Config {
     /// Allow addresses that are not public. Default false.
     #[serde(default)]
     pub allow_private: bool,
-    /// Certificates in PEM that are trusted besides the system's: those of an authority of your own. May be a reference.
+    /// Certificates in PEM that are trusted besides the system's: those of an authority of your own. May be a
+    /// reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<Setting>,
-    /// By reference, in PEM one after the other: a certificate to show, those between it and its authority, its private key.
+    /// By reference, in PEM one after the other: a certificate to show, those between it and its authority, its private
+    /// key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_certificate: Option<Secret>,
     /// The pause before the second attempt, where HubSpot names none. Default 1 second.
@@ -109,8 +111,8 @@ pub struct Options {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Association {
-    /// The mapped field that holds the other record's key: the mapping's `to`, a name that is no property of the object.
-    /// A record in which it is null or left out gets no link.
+    /// The mapped field that holds the other record's key: the mapping's `to`, a name that is no property of the
+    /// object. A record in which it is null or left out gets no link.
     pub field: String,
     /// The other object's type: `companies`.
     pub to: String,
@@ -161,8 +163,12 @@ mod tests {
     fn the_defaults_are_the_documented_ones() {
         let config: Config = serde_json::from_value(json!({ "token": "${env:HUBSPOT}" })).unwrap();
         assert_eq!((config.version.as_str(), config.url, config.timezone.as_str()), ("2026-09", None, "UTC"));
-        assert_eq!((config.timeout, config.concurrency, config.batch_size, config.allow_private), (Span::seconds(30), 10, 100, false));
-        let one: Association = serde_json::from_value(json!({ "field": "company", "to": "companies", "by": "crm_id" })).unwrap();
+        assert_eq!(
+            (config.timeout, config.concurrency, config.batch_size, config.allow_private),
+            (Span::seconds(30), 10, 100, false)
+        );
+        let one: Association =
+            serde_json::from_value(json!({ "field": "company", "to": "companies", "by": "crm_id" })).unwrap();
         assert_eq!((one.category, one.missing, one.type_id), (Category::HubspotDefined, Missing::Reject, None));
         assert_eq!(serde_json::to_value(one.category).unwrap(), "HUBSPOT_DEFINED");
     }

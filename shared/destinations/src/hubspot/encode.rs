@@ -22,11 +22,16 @@ pub(super) fn wire(value: Value<'_>, property: Option<&HubSpotProperty>) -> Resu
         (Value::Date(days), _) if kind == PropertyKind::Date => (i64::from(days) * DAY_MS).to_string(),
         (Value::Timestamp(micros) | Value::DateTime(micros), _) => milliseconds(micros.div_euclid(1000)),
         (Value::Text(text), Some(property)) if kind == PropertyKind::Choice => property.option(text).to_owned(),
-        (Value::Text(text) | Value::Json(text), Some(property)) if kind == PropertyKind::Choices => choices(text, property),
+        (Value::Text(text) | Value::Json(text), Some(property)) if kind == PropertyKind::Choices => {
+            choices(text, property)
+        }
         (value, _) => {
             let text = value.to_text();
             if text.len() > MAX_CHARACTERS && text.chars().count() > MAX_CHARACTERS {
-                return Err(("too_long", format!("a text has more than {MAX_CHARACTERS} characters, which is the most that HubSpot keeps")));
+                return Err((
+                    "too_long",
+                    format!("a text has more than {MAX_CHARACTERS} characters, which is the most that HubSpot keeps"),
+                ));
             }
             text.into_owned()
         }
@@ -51,7 +56,12 @@ fn choices(text: &str, property: &HubSpotProperty) -> String {
 }
 
 /// The properties of a record that are to be sent. `skip` names fields that are none (links to other objects).
-pub(super) fn properties(layout: &Layout, record: Cells<'_>, known: &Properties, skip: impl Fn(&str) -> bool) -> Result<Map<String, Json>, PropertyMisfit> {
+pub(super) fn properties(
+    layout: &Layout,
+    record: Cells<'_>,
+    known: &Properties,
+    skip: impl Fn(&str) -> bool,
+) -> Result<Map<String, Json>, PropertyMisfit> {
     let mut out = Map::new();
     for (name, value) in layout.pairs(record) {
         if name == RECORD_ID || skip(name) {
@@ -64,11 +74,19 @@ pub(super) fn properties(layout: &Layout, record: Cells<'_>, known: &Properties,
 }
 
 /// What finds a record: the property's name and this record's value of it. `Err` for a record without one.
-pub(super) fn identifier(layout: &Layout, record: &BatchRecord<'_>, known: &Properties) -> Result<String, PropertyMisfit> {
+pub(super) fn identifier(
+    layout: &Layout,
+    record: &BatchRecord<'_>,
+    known: &Properties,
+) -> Result<String, PropertyMisfit> {
     let found = layout.identifiers().next().and_then(|(at, field)| Some((field, record.fields.get(at)?)));
     let Some((field, value)) = found else { return Err(("identifier_missing", "the record has no identifier".into())) };
     let text = wire(value, known.get(&field.name))?;
-    if text.is_empty() { Err(("identifier_missing", format!("`{}` is empty, and it identifies the record", field.name))) } else { Ok(text) }
+    if text.is_empty() {
+        Err(("identifier_missing", format!("`{}` is empty, and it identifies the record", field.name)))
+    } else {
+        Ok(text)
+    }
 }
 
 /// The identifier's text as HubSpot compares it.
@@ -103,13 +121,16 @@ pub(super) fn push_read(out: &mut Vec<u8>, text: Option<&str>, kind: Type, prope
         Type::Int => text.parse().ok().map(Value::Int),
         Type::Float => text.parse().ok().map(Value::Float),
         Type::Decimal => canonical_decimal(text).is_some().then_some(Value::Decimal(text)),
-        Type::Date => iso::date(text).or_else(|| i32::try_from(text.parse::<i64>().ok()?.div_euclid(DAY_MS)).ok()).map(Value::Date),
+        Type::Date => iso::date(text)
+            .or_else(|| i32::try_from(text.parse::<i64>().ok()?.div_euclid(DAY_MS)).ok())
+            .map(Value::Date),
         Type::Timestamp | Type::DateTime => {
             let micros = match iso::moment(text) {
                 Some(Moment::Timestamp(micros) | Moment::DateTime(micros)) => Some(micros),
                 _ => text.parse::<i64>().ok().map(|ms| ms.saturating_mul(1000)),
             };
-            micros.map(|micros| if kind == Type::Timestamp { Value::Timestamp(micros) } else { Value::DateTime(micros) })
+            micros
+                .map(|micros| if kind == Type::Timestamp { Value::Timestamp(micros) } else { Value::DateTime(micros) })
         }
         Type::Text if property.is_some_and(|p| p.kind == PropertyKind::Choices) => {
             sorted = in_order(text);
@@ -137,7 +158,9 @@ pub(super) fn stored(layout: &Layout, record: Cells<'_>, known: &Properties, ski
             Value::Missing => cells::push(&mut out, Value::Missing),
             _ if skip(&field.name) => cells::push(&mut out, Value::Missing),
             Value::Null => cells::push(&mut out, Value::Null),
-            Value::Text(text) if field.name == EMAIL => push_read(&mut out, Some(&text.trim().to_lowercase()), field.kind, property),
+            Value::Text(text) if field.name == EMAIL => {
+                push_read(&mut out, Some(&text.trim().to_lowercase()), field.kind, property)
+            }
             value => match wire(value, property) {
                 Ok(text) => push_read(&mut out, Some(&text), field.kind, property),
                 Err(_) => cells::push(&mut out, value),
@@ -229,11 +252,15 @@ mod tests {
         ];
         sent.iter().for_each(|v| cells::push(&mut here, *v));
         let mut there = Vec::new();
-        for (field, text) in layout.fields().iter().zip(["2026-01-02T03:04:05.678Z", "2026-01-02", "ada@h.test", "a;b", "1.50", "", "b"]) {
+        for (field, text) in
+            layout.fields().iter().zip(["2026-01-02T03:04:05.678Z", "2026-01-02", "ada@h.test", "a;b", "1.50", "", "b"])
+        {
             push_read(&mut there, Some(text), field.kind, known.get(&field.name));
         }
         assert_eq!(stored(&layout, Cells(&here), &known, |_| false), there);
-        let first = Cells(&stored(&layout, Cells(&here), &known, |name| name == "at")).get(0).is_some_and(|v| v == Value::Missing);
+        let first = Cells(&stored(&layout, Cells(&here), &known, |name| name == "at"))
+            .get(0)
+            .is_some_and(|v| v == Value::Missing);
         assert!(first, "a link is not kept with the record");
     }
 
@@ -244,7 +271,10 @@ mod tests {
             input(7, Some("k"), Some("crm_id"), properties()),
             json!({ "id": "k", "idProperty": "crm_id", "properties": { "n": "1" }, "objectWriteTraceId": "7" })
         );
-        assert_eq!(input(0, None, None, properties()), json!({ "properties": { "n": "1" }, "objectWriteTraceId": "0" }));
+        assert_eq!(
+            input(0, None, None, properties()),
+            json!({ "properties": { "n": "1" }, "objectWriteTraceId": "0" })
+        );
         let body = read_body(&["a".into()], None, &["email"]);
         assert_eq!(body, json!({ "properties": ["email"], "inputs": [{ "id": "a" }] }));
     }

@@ -102,7 +102,8 @@ impl Destination for HubSpotDestination {
     }
 
     async fn place(&self) -> Result<String, Fault> {
-        // Every token may ask (the scope `oauth`); one that may not, or an address that does not know, leaves the place unknown.
+        // Every token may ask (the scope `oauth`); one that may not, or an address that does not know, leaves the place
+        // unknown.
         let answer = match self.api.get(&self.api.account()).await {
             Ok(answer) => answer,
             Err(error) => {
@@ -130,9 +131,12 @@ impl Destination for HubSpotDestination {
         let known = self.known.properties(&self.api, &self.object).await.map_err(fault)?;
         let Some((_, identifier)) = layout.identifiers().next() else { return Ok(Some(vec![None; identifiers.len()])) };
         let name = identifier.name.as_str();
-        let value = |cells: &Vec<u8>| encode::wire(Cells(cells).get(0).unwrap_or(domain::value::Value::Null), known.get(name)).unwrap_or_default();
+        let value = |cells: &Vec<u8>| {
+            encode::wire(Cells(cells).get(0).unwrap_or(domain::value::Value::Null), known.get(name)).unwrap_or_default()
+        };
         let values: Vec<String> = identifiers.iter().map(value).collect();
-        let mut wanted: Vec<&str> = layout.fields().iter().map(|f| f.name.as_str()).filter(|name| !self.is_link(name)).collect();
+        let mut wanted: Vec<&str> =
+            layout.fields().iter().map(|f| f.name.as_str()).filter(|name| !self.is_link(name)).collect();
         wanted.push("hs_additional_emails");
         let asked: Vec<String> = values.iter().filter(|v| !v.is_empty()).cloned().collect();
         let found = self.read_batch(&self.object, name, &wanted, &asked).await.map_err(fault)?;

@@ -59,7 +59,10 @@ impl KnownObject {
         }
         let answer = api.get(&api.associations(object, &link.to, "labels")).await?;
         let Some(id) = unlabelled(&answer.body) else {
-            let detail = format!("HubSpot names no association from {object} to {} without a label: give its `type_id`", link.to);
+            let detail = format!(
+                "HubSpot names no association from {object} to {} without a label: give its `type_id`",
+                link.to
+            );
             return Err(WriteError::Misconfigured { detail });
         };
         lock(&self.link_types).insert(link.to.clone(), (Category::HubspotDefined, id));
@@ -70,8 +73,10 @@ impl KnownObject {
 /// The properties of an object.
 pub(super) async fn properties(api: &Api, object: &str) -> Result<Properties, WriteError> {
     let answer = api.get(&api.properties(object)).await?;
-    Properties::read(&answer.body)
-        .ok_or_else(|| WriteError::Unavailable { after: None, detail: format!("the properties of {object} cannot be read from the answer") })
+    Properties::read(&answer.body).ok_or_else(|| WriteError::Unavailable {
+        after: None,
+        detail: format!("the properties of {object} cannot be read from the answer"),
+    })
 }
 
 /// The properties that a new record of a custom object must have.
@@ -84,7 +89,10 @@ pub(super) async fn required(api: &Api, object: &str) -> Result<Vec<String>, Wri
 /// True for the names that custom objects have: `p123_cars`, `2-456`.
 pub(super) fn is_custom(object: &str) -> bool {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let qualified = object.strip_prefix('p').and_then(|rest| rest.split_once('_')).is_some_and(|(portal, name)| digits(portal) && !name.is_empty());
+    let qualified = object
+        .strip_prefix('p')
+        .and_then(|rest| rest.split_once('_'))
+        .is_some_and(|(portal, name)| digits(portal) && !name.is_empty());
     qualified || object.strip_prefix("2-").is_some_and(digits)
 }
 
@@ -101,7 +109,8 @@ pub(super) fn usual(object: &str) -> &str {
 fn unlabelled(body: &Value) -> Option<u64> {
     let all = body.get("results")?.as_array()?;
     let ours = |one: &&Value| {
-        one.get("label").is_none_or(Value::is_null) && one.get("category").and_then(Value::as_str).is_none_or(|category| category == "HUBSPOT_DEFINED")
+        one.get("label").is_none_or(Value::is_null)
+            && one.get("category").and_then(Value::as_str).is_none_or(|category| category == "HUBSPOT_DEFINED")
     };
     all.iter().find(ours)?.get("typeId")?.as_u64()
 }
@@ -118,8 +127,15 @@ mod tests {
 
     #[test]
     fn custom_objects_are_known_by_their_names() {
-        for (object, custom) in [("p123_cars", true), ("2-456", true), ("contacts", false), ("0-1", false), ("products", false), ("p_x", false), ("2-", false)]
-        {
+        for (object, custom) in [
+            ("p123_cars", true),
+            ("2-456", true),
+            ("contacts", false),
+            ("0-1", false),
+            ("products", false),
+            ("p_x", false),
+            ("2-", false),
+        ] {
             assert_eq!(is_custom(object), custom, "{object}");
         }
         assert_eq!((usual("0-2"), usual("deal"), usual("2-9")), ("companies", "deals", "2-9"));

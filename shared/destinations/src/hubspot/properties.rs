@@ -71,11 +71,21 @@ impl HubSpotProperty {
             .into_iter()
             .flatten()
             .filter(|_| listed)
-            .filter_map(|option| Some((option.get("value")?.as_str()?, option.get("label").and_then(Value::as_str).unwrap_or_default())))
+            .filter_map(|option| {
+                Some((option.get("value")?.as_str()?, option.get("label").and_then(Value::as_str).unwrap_or_default()))
+            })
             .collect();
         let options: Vec<String> = all.iter().map(|(value, _)| (*value).to_owned()).collect();
-        let locked = definition.pointer("/modificationMetadata/readOnlyValue").and_then(Value::as_bool).unwrap_or_default();
-        Some(Self { name: name.to_owned(), kind, labels: labels(&all), options, unique: flag("hasUniqueValue"), read_only: locked || flag("calculated") })
+        let locked =
+            definition.pointer("/modificationMetadata/readOnlyValue").and_then(Value::as_bool).unwrap_or_default();
+        Some(Self {
+            name: name.to_owned(),
+            kind,
+            labels: labels(&all),
+            options,
+            unique: flag("hasUniqueValue"),
+            read_only: locked || flag("calculated"),
+        })
     }
 
     /// The internal value of an option that is given by value or, where that is unambiguous, by label; as given
@@ -155,17 +165,33 @@ mod tests {
 
     fn tier() -> HubSpotProperty {
         let option = |value: &str, label: &str| json!({ "value": value, "label": label });
-        let options =
-            [option("lead", "Lead"), option("customer", "Customer"), option("a", "Same"), option("b", "Same"), option("Old", "New"), option("New", "x")];
-        HubSpotProperty::read(&json!({ "name": "tier", "type": "enumeration", "fieldType": "select", "options": options })).unwrap()
+        let options = [
+            option("lead", "Lead"),
+            option("customer", "Customer"),
+            option("a", "Same"),
+            option("b", "Same"),
+            option("Old", "New"),
+            option("New", "x"),
+        ];
+        HubSpotProperty::read(
+            &json!({ "name": "tier", "type": "enumeration", "fieldType": "select", "options": options }),
+        )
+        .unwrap()
     }
 
     #[test]
     fn labels_stand_for_values_where_that_is_unambiguous() {
         let tier = tier();
-        for (given, value) in
-            [("lead", "lead"), ("Lead", "lead"), ("Customer", "customer"), ("Same", "Same"), ("New", "New"), ("Old", "Old"), ("x", "New"), ("nope", "nope")]
-        {
+        for (given, value) in [
+            ("lead", "lead"),
+            ("Lead", "lead"),
+            ("Customer", "customer"),
+            ("Same", "Same"),
+            ("New", "New"),
+            ("Old", "Old"),
+            ("x", "New"),
+            ("nope", "nope"),
+        ] {
             assert_eq!(tier.option(given), value, "{given}");
         }
         let allowed = tier.field(false).one_of.unwrap();
@@ -178,16 +204,34 @@ mod tests {
             (json!({ "name": "p", "type": "string" }), PropertyKind::Text, Type::Text, false),
             (json!({ "name": "p", "type": "number", "calculated": true }), PropertyKind::Number, Type::Decimal, true),
             (json!({ "name": "p", "type": "bool" }), PropertyKind::Bool, Type::Bool, false),
-            (json!({ "name": "p", "type": "date", "modificationMetadata": { "readOnlyValue": true } }), PropertyKind::Date, Type::Date, true),
+            (
+                json!({ "name": "p", "type": "date", "modificationMetadata": { "readOnlyValue": true } }),
+                PropertyKind::Date,
+                Type::Date,
+                true,
+            ),
             (json!({ "name": "p", "type": "datetime" }), PropertyKind::DateTime, Type::Timestamp, false),
-            (json!({ "name": "p", "type": "enumeration", "fieldType": "checkbox" }), PropertyKind::Choices, Type::Text, false),
+            (
+                json!({ "name": "p", "type": "enumeration", "fieldType": "checkbox" }),
+                PropertyKind::Choices,
+                Type::Text,
+                false,
+            ),
             (json!({ "name": "p", "type": "something_new" }), PropertyKind::Text, Type::Text, false),
         ] {
             let property = HubSpotProperty::read(&definition).unwrap();
-            assert_eq!((property.kind, property.field(false).kind, property.read_only), (kind, Some(field), read_only), "{definition}");
+            assert_eq!(
+                (property.kind, property.field(false).kind, property.read_only),
+                (kind, Some(field), read_only),
+                "{definition}"
+            );
         }
         assert!(HubSpotProperty::read(&json!({ "name": "p", "archived": true })).is_none());
         let owner = json!({ "name": "o", "type": "enumeration", "fieldType": "select", "externalOptions": true, "options": [{ "value": "1", "label": "x" }] });
-        assert_eq!(HubSpotProperty::read(&owner).unwrap().field(false).one_of, None, "options that are kept elsewhere are not all listed");
+        assert_eq!(
+            HubSpotProperty::read(&owner).unwrap().field(false).one_of,
+            None,
+            "options that are kept elsewhere are not all listed"
+        );
     }
 }

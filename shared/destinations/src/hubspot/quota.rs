@@ -61,9 +61,12 @@ impl HubSpotQuota {
     /// Notes what the headers of an answer say.
     pub(super) fn note(&self, reply: &HttpReply, now: Millis) {
         let number = |name: &str| reply.header(name)?.trim().parse::<u64>().ok();
-        let interval = number("x-hubspot-ratelimit-interval-milliseconds").filter(|ms| *ms > 0).map(Duration::from_millis);
+        let interval =
+            number("x-hubspot-ratelimit-interval-milliseconds").filter(|ms| *ms > 0).map(Duration::from_millis);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(max), Some(interval)) = (number("x-hubspot-ratelimit-max").and_then(|max| u32::try_from(max).ok()), interval) {
+        if let (Some(max), Some(interval)) =
+            (number("x-hubspot-ratelimit-max").and_then(|max| u32::try_from(max).ok()), interval)
+        {
             seen.rate = Some(used(RateLimit { requests: max.max(1), per: Span(interval) }));
         }
         if let (Some(0), Some(interval)) = (number("x-hubspot-ratelimit-remaining"), interval) {
@@ -84,7 +87,9 @@ impl HubSpotQuota {
             return self.spend(until, now);
         }
         let named = reply.header("retry-after").and_then(|header| retry_after(header, now));
-        let interval = || reply.header("x-hubspot-ratelimit-interval-milliseconds")?.trim().parse().ok().map(Duration::from_millis);
+        let interval = || {
+            reply.header("x-hubspot-ratelimit-interval-milliseconds")?.trim().parse().ok().map(Duration::from_millis)
+        };
         self.spend(now.plus(named.or_else(interval).unwrap_or(PAUSE)), now)
     }
 
@@ -114,7 +119,9 @@ fn slower(a: RateLimit, b: RateLimit) -> RateLimit {
 /// The next midnight of the zone.
 fn midnight(now: Millis, zone: &TimeZone) -> Millis {
     let day = Duration::from_secs(24 * 3600);
-    let next = Timestamp::from_millisecond(now.0).ok().and_then(|at| at.to_zoned(zone.clone()).tomorrow().ok()?.start_of_day().ok());
+    let next = Timestamp::from_millisecond(now.0)
+        .ok()
+        .and_then(|at| at.to_zoned(zone.clone()).tomorrow().ok()?.start_of_day().ok());
     next.map_or(now.plus(day), |at| Millis(at.timestamp().as_millisecond()))
 }
 
@@ -130,7 +137,9 @@ mod tests {
     fn reply(headers: &[(&str, &str)]) -> HttpReply {
         let headers: HeaderMap = headers
             .iter()
-            .map(|(name, value)| (HeaderName::from_bytes(name.to_lowercase().as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap()))
+            .map(|(name, value)| {
+                (HeaderName::from_bytes(name.to_lowercase().as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap())
+            })
             .collect();
         HttpReply { url: Url::parse("https://h.test").unwrap(), status: 200, headers, body: Vec::new() }
     }
@@ -143,9 +152,16 @@ mod tests {
     fn the_rate_is_a_little_less_than_the_limit() {
         let quota = quota(None, "UTC");
         assert_eq!(quota.rate(), RateLimit { requests: 98, per: Span::seconds(10) });
-        for (max, interval, expected) in [("190", "10000", (186, 10_000)), ("110", "10000", (107, 10_000)), ("4", "1000", (3, 1000)), ("1", "1000", (1, 1000))]
-        {
-            quota.note(&reply(&[("X-HubSpot-RateLimit-Max", max), ("X-HubSpot-RateLimit-Interval-Milliseconds", interval)]), NOW);
+        for (max, interval, expected) in [
+            ("190", "10000", (186, 10_000)),
+            ("110", "10000", (107, 10_000)),
+            ("4", "1000", (3, 1000)),
+            ("1", "1000", (1, 1000)),
+        ] {
+            quota.note(
+                &reply(&[("X-HubSpot-RateLimit-Max", max), ("X-HubSpot-RateLimit-Interval-Milliseconds", interval)]),
+                NOW,
+            );
             assert_eq!((quota.rate().requests, quota.rate().per.0.as_millis()), expected, "{max}");
         }
         quota.note(&reply(&[("X-HubSpot-RateLimit-Max", "many")]), NOW);
@@ -159,7 +175,10 @@ mod tests {
         let quota = quota(Some(own), "UTC");
         assert_eq!(quota.rate(), own);
         let of = |max: &str| {
-            quota.note(&reply(&[("X-HubSpot-RateLimit-Max", max), ("X-HubSpot-RateLimit-Interval-Milliseconds", "10000")]), NOW);
+            quota.note(
+                &reply(&[("X-HubSpot-RateLimit-Max", max), ("X-HubSpot-RateLimit-Interval-Milliseconds", "10000")]),
+                NOW,
+            );
             quota.rate()
         };
         assert_eq!(of("190"), own);
@@ -169,7 +188,10 @@ mod tests {
     #[test]
     fn nothing_left_is_a_pause() {
         let quota = quota(None, "US/Eastern");
-        quota.note(&reply(&[("X-HubSpot-RateLimit-Remaining", "0"), ("X-HubSpot-RateLimit-Interval-Milliseconds", "10000")]), NOW);
+        quota.note(
+            &reply(&[("X-HubSpot-RateLimit-Remaining", "0"), ("X-HubSpot-RateLimit-Interval-Milliseconds", "10000")]),
+            NOW,
+        );
         assert_eq!(quota.pause(NOW), Some(Duration::from_secs(1)));
         assert_eq!(quota.pause(NOW.plus(Duration::from_secs(1))), None);
         quota.note(&reply(&[("X-HubSpot-RateLimit-Daily-Remaining", "0")]), NOW);
@@ -182,10 +204,16 @@ mod tests {
         let quota = quota(None, "UTC");
         let secondly = json!({ "policyName": "TEN_SECONDLY_ROLLING" });
         let of = |headers: &[(&str, &str)], body: &Value| quota.throttled(&reply(headers), body, NOW);
-        assert_eq!(of(&[("Retry-After", "3"), ("X-HubSpot-RateLimit-Interval-Milliseconds", "10000")], &secondly), Duration::from_secs(3));
+        assert_eq!(
+            of(&[("Retry-After", "3"), ("X-HubSpot-RateLimit-Interval-Milliseconds", "10000")], &secondly),
+            Duration::from_secs(3)
+        );
         assert_eq!(of(&[("X-HubSpot-RateLimit-Interval-Milliseconds", "4000")], &secondly), Duration::from_secs(4));
         assert_eq!(of(&[], &Value::Null), PAUSE);
-        assert_eq!(of(&[("Retry-After", "3")], &json!({ "policyName": "DAILY" })), Duration::from_secs(86_400 - 3 * 3600 - 4 * 60 - 5));
+        assert_eq!(
+            of(&[("Retry-After", "3")], &json!({ "policyName": "DAILY" })),
+            Duration::from_secs(86_400 - 3 * 3600 - 4 * 60 - 5)
+        );
         assert!(quota.pause(NOW) > Some(PAUSE), "the other writers know it too");
     }
 }

@@ -25,8 +25,13 @@ impl SecretSource for Secrets {
 }
 
 async fn open(config: Value, object: &str, options: Value) -> Result<HubSpotDestination, Fault> {
-    let target = Target { connection: "crm".into(), object: object.into(), options: options.as_object().unwrap().clone() };
-    HubSpotDestination::open(OpenArgs { name: "crm", config: &config, folder: Path::new("."), secrets: &Secrets }, &target).await
+    let target =
+        Target { connection: "crm".into(), object: object.into(), options: options.as_object().unwrap().clone() };
+    HubSpotDestination::open(
+        OpenArgs { name: "crm", config: &config, folder: Path::new("."), secrets: &Secrets },
+        &target,
+    )
+    .await
 }
 
 #[tokio::test]
@@ -44,8 +49,18 @@ async fn settings_that_cannot_work_are_refused_when_opened() {
         (json!({ "token": token, "url": "ftp://h.test" }), "contacts", json!({}), "`url` is not valid"),
         (json!({ "token": token, "rate": { "requests": 0, "per": "1s" } }), "contacts", json!({}), "`rate`"),
         (json!({ "token": token, "retries": 3 }), "contacts", json!({}), "unknown field `retries`"),
-        (json!({ "token": token, "oauth": { "client_id": "c", "client_secret": token, "refresh_token": token } }), "contacts", json!({}), "either `token`"),
-        (json!({ "token": token }), "contacts", json!({ "associations": [{ "field": "a", "to": "companies" }] }), "missing field `by`"),
+        (
+            json!({ "token": token, "oauth": { "client_id": "c", "client_secret": token, "refresh_token": token } }),
+            "contacts",
+            json!({}),
+            "either `token`",
+        ),
+        (
+            json!({ "token": token }),
+            "contacts",
+            json!({ "associations": [{ "field": "a", "to": "companies" }] }),
+            "missing field `by`",
+        ),
     ] {
         let fault = open(config.clone(), object, options).await.unwrap_err();
         let text = format!("{fault} {fault:?}");
@@ -57,7 +72,15 @@ async fn settings_that_cannot_work_are_refused_when_opened() {
 #[tokio::test]
 async fn addresses_follow_the_version() {
     for (version, paths) in [
-        ("v3", ["/crm/v3/objects/p1_x/batch/upsert", "/crm/v3/properties/p1_x", "/crm/v3/schemas/p1_x", "/crm/v4/associations/p1_x/companies/labels"]),
+        (
+            "v3",
+            [
+                "/crm/v3/objects/p1_x/batch/upsert",
+                "/crm/v3/properties/p1_x",
+                "/crm/v3/schemas/p1_x",
+                "/crm/v4/associations/p1_x/companies/labels",
+            ],
+        ),
         (
             "2026-09",
             [
@@ -70,7 +93,12 @@ async fn addresses_follow_the_version() {
     ] {
         let hubspot = open(json!({ "token": "${env:TOKEN}", "version": version }), "p1_x", json!({})).await.unwrap();
         let api = &hubspot.api;
-        let got = [api.batch("p1_x", "upsert"), api.properties("p1_x"), api.schema("p1_x"), api.associations("p1_x", "companies", "labels")];
+        let got = [
+            api.batch("p1_x", "upsert"),
+            api.properties("p1_x"),
+            api.schema("p1_x"),
+            api.associations("p1_x", "companies", "labels"),
+        ];
         assert_eq!(got, paths, "{version}");
         assert_eq!(hubspot.limits().rate.map(|r| r.requests), Some(98));
         assert!(!format!("{hubspot:?}").contains("planted"));

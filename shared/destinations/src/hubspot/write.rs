@@ -31,7 +31,11 @@ impl HubSpotDestination {
             Op::Update => property == EMAIL,
             Op::Upsert | Op::Append => false,
         };
-        let links = if batch.op == Op::Delete { 0 } else { associate::requests(batch, &self.options.associations, batch.op == Op::Append) };
+        let links = if batch.op == Op::Delete {
+            0
+        } else {
+            associate::requests(batch, &self.options.associations, batch.op == Op::Append)
+        };
         1 + u32::from(looked_up) + links
     }
 
@@ -47,7 +51,13 @@ impl HubSpotDestination {
     }
 
     /// Upsert, update, append.
-    async fn send(&self, op: Op, batch: &WriteBatch<'_>, known: &Properties, ledger: &mut Ledger) -> Result<(), WriteError> {
+    async fn send(
+        &self,
+        op: Op,
+        batch: &WriteBatch<'_>,
+        known: &Properties,
+        ledger: &mut Ledger,
+    ) -> Result<(), WriteError> {
         let property = self.id_property(batch).filter(|_| op != Op::Append);
         let ids = if op == Op::Append { vec![None; batch.records.len()] } else { self.identify(batch, known, ledger) };
         let links = self.resolve_links(batch, ledger).await?;
@@ -145,13 +155,16 @@ impl HubSpotDestination {
     /// Archives records by their record ids. One that is not there any more is done.
     async fn delete(&self, batch: &WriteBatch<'_>, known: &Properties, ledger: &mut Ledger) -> Result<(), WriteError> {
         let property = self.id_property(batch).unwrap_or_default();
-        let keys: Vec<Option<String>> = batch.records.iter().map(|r| encode::identifier(batch.layout, r, known).ok()).collect();
+        let keys: Vec<Option<String>> =
+            batch.records.iter().map(|r| encode::identifier(batch.layout, r, known).ok()).collect();
         let mut ids: Vec<Option<String>> = batch.records.iter().map(|r| r.record_id.map(str::to_owned)).collect();
         if property == RECORD_ID {
             ids.iter_mut().zip(&keys).for_each(|(id, key)| *id = id.take().or_else(|| key.clone()));
         }
-        let wanted: Vec<String> = ids.iter().zip(&keys).filter(|(id, _)| id.is_none()).filter_map(|(_, key)| key.clone()).collect();
-        let found = if wanted.is_empty() { HashMap::new() } else { self.look_up(&self.object, property, &wanted).await? };
+        let wanted: Vec<String> =
+            ids.iter().zip(&keys).filter(|(id, _)| id.is_none()).filter_map(|(_, key)| key.clone()).collect();
+        let found =
+            if wanted.is_empty() { HashMap::new() } else { self.look_up(&self.object, property, &wanted).await? };
         for at in 0..ids.len() {
             if ids[at].is_some() {
                 continue;
@@ -180,7 +193,9 @@ impl HubSpotDestination {
             ledger.set(
                 at,
                 match outcome {
-                    Some(Outcome::Accepted { record_id, .. }) => Outcome::Accepted { effect: Effect::Deleted, record_id },
+                    Some(Outcome::Accepted { record_id, .. }) => {
+                        Outcome::Accepted { effect: Effect::Deleted, record_id }
+                    }
                     Some(Outcome::Rejected { code, .. }) if code == NOT_FOUND => Outcome::accepted(Effect::Deleted),
                     other => other.unwrap_or_else(Outcome::unmentioned),
                 },
@@ -191,9 +206,17 @@ impl HubSpotDestination {
 
     /// The record ids behind values of a unique property: `None` for those that HubSpot says it does not have. A value
     /// that the answer does not mention is left out.
-    pub(super) async fn look_up(&self, object: &str, property: &str, values: &[String]) -> Result<HashMap<String, Option<String>>, WriteError> {
+    pub(super) async fn look_up(
+        &self,
+        object: &str,
+        property: &str,
+        values: &[String],
+    ) -> Result<HashMap<String, Option<String>>, WriteError> {
         let mut found = HashMap::new();
-        for result in self.read_batch(object, property, &[property, MORE_EMAILS][..if property == EMAIL { 2 } else { 1 }], values).await? {
+        for result in self
+            .read_batch(object, property, &[property, MORE_EMAILS][..if property == EMAIL { 2 } else { 1 }], values)
+            .await?
+        {
             let (value, record) = result;
             found.insert(value, record.and_then(|r| r.get("id").and_then(Json::as_str).map(str::to_owned)));
         }
@@ -201,13 +224,24 @@ impl HubSpotDestination {
     }
 
     /// The records behind values of a unique property (or behind record ids), each with its value as given.
-    pub(super) async fn read_batch(&self, object: &str, property: &str, wanted: &[&str], values: &[String]) -> Result<Vec<(String, Option<Json>)>, WriteError> {
+    pub(super) async fn read_batch(
+        &self,
+        object: &str,
+        property: &str,
+        wanted: &[&str],
+        values: &[String],
+    ) -> Result<Vec<(String, Option<Json>)>, WriteError> {
         let id_property = Some(property).filter(|name| *name != RECORD_ID);
         let mut out = Vec::new();
         for chunk in values.chunks(MAX_INPUTS) {
-            let mut asked: HashMap<String, &String> = chunk.iter().map(|value| (folded(property, value), value)).collect();
+            let mut asked: HashMap<String, &String> =
+                chunk.iter().map(|value| (folded(property, value), value)).collect();
             let ids: Vec<String> = asked.values().map(|value| (*value).clone()).collect();
-            let answer = match self.api.post(&self.api.batch(object, "read"), &encode::read_body(&ids, id_property, wanted)).await {
+            let answer = match self
+                .api
+                .post(&self.api.batch(object, "read"), &encode::read_body(&ids, id_property, wanted))
+                .await
+            {
                 Ok(answer) => answer.body,
                 // None of them is there.
                 Err(WriteError::Refused { code, .. }) if code == NOT_FOUND => {
@@ -217,7 +251,9 @@ impl HubSpotDestination {
                 Err(error) => return Err(error),
             };
             for result in answer.get("results").and_then(Json::as_array).into_iter().flatten() {
-                let text = |name: &str| result.pointer(&format!("/properties/{name}")).and_then(Json::as_str).unwrap_or_default();
+                let text = |name: &str| {
+                    result.pointer(&format!("/properties/{name}")).and_then(Json::as_str).unwrap_or_default()
+                };
                 let names = match id_property {
                     None => vec![result.get("id").and_then(Json::as_str).unwrap_or_default()],
                     Some(name) => std::iter::once(text(name)).chain(text(MORE_EMAILS).split(';')).collect(),
@@ -225,7 +261,8 @@ impl HubSpotDestination {
                 let value = names.into_iter().find_map(|name| asked.remove(&folded(property, name)));
                 out.extend(value.map(|value| (value.clone(), Some(result.clone()))));
             }
-            let missing: Vec<String> = classify::not_found(&answer).into_iter().map(|id| folded(property, id)).collect();
+            let missing: Vec<String> =
+                classify::not_found(&answer).into_iter().map(|id| folded(property, id)).collect();
             out.extend(missing.iter().filter_map(|id| asked.remove(id)).map(|value| (value.clone(), None)));
         }
         Ok(out)

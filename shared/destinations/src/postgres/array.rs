@@ -1,7 +1,8 @@
-//! Arrays: from JSON lists to the text that PostgreSQL reads (`{"a","b",NULL}`), of any dimension and any type of element.
+//! Arrays: from JSON lists to the text that PostgreSQL reads (`{"a","b",NULL}`), of any dimension and any type of
+//! element.
 //!
-//! Source: <https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO>. Numbers keep every digit: nothing is parsed that
-//! need not be.
+//! Source: <https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO>. Numbers keep every digit: nothing is parsed
+//! that need not be.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -85,9 +85,13 @@ pub(super) fn rejected(error: &DbError, column: Option<&str>, left_out: bool) ->
         "22007" | "22008" | "22009" => format!("{value}: not a date or time that the column takes"),
         "22021" | "22P05" => format!("{value}: the text holds a character that the database cannot store (NUL)"),
         "22P02" | "22P03" | "22023" | "22032" | "2200N" => format!("{value}: not a value of the column's type"),
-        "23502" if left_out => format!("{value} must not be null and the record leaves it out; map it, an upsert needs it also for rows that exist"),
+        "23502" if left_out => format!(
+            "{value} must not be null and the record leaves it out; map it, an upsert needs it also for rows that exist"
+        ),
         "23502" => format!("{value} must not be null"),
-        "23503" | "23001" => format!("{rule}: a row that this one refers to is missing, or another row refers to this one"),
+        "23503" | "23001" => {
+            format!("{rule}: a row that this one refers to is missing, or another row refers to this one")
+        }
         "23505" => format!("{rule}: another row has the same value"),
         "23514" | "44000" | "23P01" => format!("{rule} does not hold"),
         "42501" => "a row-level security policy of the table refuses the row".to_owned(),
@@ -104,7 +108,9 @@ pub(super) fn batch_error(about: PostgresErrorScope, state: &str, what: String) 
         PostgresErrorScope::Passing => WriteError::Unavailable { after: None, detail: what },
         PostgresErrorScope::Credentials => WriteError::Unauthorized { detail: what },
         PostgresErrorScope::Settings => WriteError::Misconfigured { detail: what },
-        PostgresErrorScope::Record => WriteError::Refused { code: code(state), detail: format!("refused on commit with SQLSTATE {state}") },
+        PostgresErrorScope::Record => {
+            WriteError::Refused { code: code(state), detail: format!("refused on commit with SQLSTATE {state}") }
+        }
     }
 }
 
@@ -116,10 +122,19 @@ mod tests {
     fn every_state_concerns_someone() {
         for (states, expected) in [
             (
-                &["22001", "22003", "22P02", "22007", "22008", "22021", "22P05", "23502", "23503", "23505", "23514", "P0001", "ABC01"][..],
+                &[
+                    "22001", "22003", "22P02", "22007", "22008", "22021", "22P05", "23502", "23503", "23505", "23514",
+                    "P0001", "ABC01",
+                ][..],
                 PostgresErrorScope::Record,
             ),
-            (&["40001", "40P01", "08006", "08P01", "57P01", "57P02", "57P03", "57014", "53300", "55P03", "25006", "XX000"], PostgresErrorScope::Passing),
+            (
+                &[
+                    "40001", "40P01", "08006", "08P01", "57P01", "57P02", "57P03", "57014", "53300", "55P03", "25006",
+                    "XX000",
+                ],
+                PostgresErrorScope::Passing,
+            ),
             (&["28000", "28P01"], PostgresErrorScope::Credentials),
             (&["42703", "42P01", "42804", "42501", "3D000", "3F000", "0A000", "55000"], PostgresErrorScope::Settings),
         ] {

@@ -1,8 +1,8 @@
 //! Values as text that PostgreSQL reads without loss, and back.
 //!
-//! Times carry `Z` where they are points in time, bytes are hexadecimal, documents are JSON, arrays are PostgreSQL's own text
-//! of them (see `array`).
-//! Read back, dates and times come as whole days and microseconds, so no calendar text is parsed.
+//! Times carry `Z` where they are points in time, bytes are hexadecimal, documents are JSON, arrays are PostgreSQL's
+//! own text of them (see `array`). Read back, dates and times come as whole days and microseconds, so no calendar text
+//! is parsed.
 
 use domain::value::{Type, Value};
 
@@ -13,7 +13,8 @@ use super::table::PostgresColumn;
 pub(super) fn text(value: Value<'_>, column: Option<&PostgresColumn>) -> Option<String> {
     match value {
         Value::Json(json) => {
-            let literal = column.filter(|column| column.is_array).and_then(|column| array::literal(json, column.element()));
+            let literal =
+                column.filter(|column| column.is_array).and_then(|column| array::literal(json, column.element()));
             Some(literal.unwrap_or_else(|| json.to_owned()))
         }
         Value::Missing | Value::Null => None,
@@ -51,9 +52,13 @@ pub(super) fn readable(value: &str, column: &PostgresColumn) -> String {
     match column.kind {
         Type::Json if column.is_array => format!("to_json({value})::text"),
         Type::Bytes => format!("encode({value}, 'hex')"),
-        Type::Date => format!("case when isfinite({value}) then ({value} - date '1970-01-01')::text else {value}::text end"),
+        Type::Date => {
+            format!("case when isfinite({value}) then ({value} - date '1970-01-01')::text else {value}::text end")
+        }
         Type::DateTime | Type::Timestamp => {
-            format!("case when isfinite({value}) then (extract(epoch from {value}) * 1000000)::int8::text else {value}::text end")
+            format!(
+                "case when isfinite({value}) then (extract(epoch from {value}) * 1000000)::int8::text else {value}::text end"
+            )
         }
         Type::Time => format!("(extract(epoch from {value}) * 1000000)::int8::text"),
         _ => format!("{value}::text"),

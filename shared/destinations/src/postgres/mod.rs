@@ -8,11 +8,11 @@
 //! - **Modes**: upsert, update, append, mirror. Upsert and update change a row only where something differs, and
 //!   find it by a unique index of exactly the identifier columns; identifiers compare as the database compares them.
 //! - **Limits**: 1,000 records (`options.batch_size`) and 4 MiB in a batch, 4 batches at once, no rate.
-//! - **Per-record errors**: a batch is one transaction. A statement that fails on a value or a constraint
-//!   (SQLSTATE classes 22 and 23, and what triggers raise) is halved under a savepoint until the record stands alone;
-//!   it is rejected with the condition's name, and the others arrive. Identifiers that occur twice in a batch are rejected.
-//! - **Idempotency**: upsert, update and delete can be repeated. Append is at least once: after a lost answer to a commit
-//!   it meets its own rows where a unique index guards them, which `options.on_conflict: skip` passes over
+//! - **Per-record errors**: a batch is one transaction. A statement that fails on a value or a constraint (SQLSTATE
+//!   classes 22 and 23, and what triggers raise) is halved under a savepoint until the record stands alone; it is
+//!   rejected with the condition's name, and the others arrive. Identifiers that occur twice in a batch are rejected.
+//! - **Idempotency**: upsert, update and delete can be repeated. Append is at least once: after a lost answer to a
+//!   commit it meets its own rows where a unique index guards them, which `options.on_conflict: skip` passes over
 //!   (`exists`) and `reject`, the default, rejects (`unique_violation`); without a unique index it writes them again.
 //! - **API version and sources**: PostgreSQL 12 and newer, tried with 15; the manual on `INSERT … ON CONFLICT`, on the
 //!   system catalogs and on error codes (postgresql.org/docs/current).
@@ -72,8 +72,14 @@ fn open<'a>(opening: OpenArgs<'a>, target: &'a Target) -> OpenFuture<'a, dyn Des
         let config: Config = config::read(&place.to_string(), opening.config)?;
         let connector = config.resolve(place, opening.folder, opening.secrets).await?;
         let (object, options) = (ObjectName::of(target)?, Options::of(target)?);
-        Ok(Arc::new(PostgresDestination { connector, object, options, free: Semaphore::new(CONCURRENCY), idle: Mutex::default(), table: Mutex::default() })
-            as Arc<dyn Destination>)
+        Ok(Arc::new(PostgresDestination {
+            connector,
+            object,
+            options,
+            free: Semaphore::new(CONCURRENCY),
+            idle: Mutex::default(),
+            table: Mutex::default(),
+        }) as Arc<dyn Destination>)
     })
 }
 
@@ -99,7 +105,8 @@ struct PooledConnection<'a> {
 
 impl PostgresDestination {
     async fn lease(&self) -> Result<PooledConnection<'_>, Fault> {
-        let permit = self.free.acquire().await.map_err(|_| self.connector.place().unreachable("the connections are closed."))?;
+        let permit =
+            self.free.acquire().await.map_err(|_| self.connector.place().unreachable("the connections are closed."))?;
         let idle = {
             let mut idle = lock(&self.idle);
             idle.retain(|connection| !connection.is_closed());
@@ -117,7 +124,8 @@ impl PostgresDestination {
         lock(&self.idle).push(lease.connection);
     }
 
-    /// A connection in a new transaction. One that was closed while it lay idle is replaced: nothing was sent over it yet.
+    /// A connection in a new transaction. One that was closed while it lay idle is replaced: nothing was sent over it
+    /// yet.
     async fn begun(&self) -> Result<PooledConnection<'_>, Fault> {
         loop {
             let lease = self.lease().await?;
@@ -152,7 +160,9 @@ impl PostgresDestination {
             Some(table) => Ok(table),
             None => match self.look_up(connection).await? {
                 PostgresLookup::Table(table) => Ok(Arc::new(table)),
-                PostgresLookup::Not(finding) => Err(Fault::new(Code::DestinationMisconfigured, format!("{}: {finding}.", connection.place()))),
+                PostgresLookup::Not(finding) => {
+                    Err(Fault::new(Code::DestinationMisconfigured, format!("{}: {finding}.", connection.place())))
+                }
             },
         }
     }
@@ -162,15 +172,32 @@ impl PostgresDestination {
         PostgresWrite { connection, table: &table, batch, on_conflict: self.options.on_conflict }.run().await
     }
 
-    async fn read_in(&self, connection: &Connected, layout: &Layout, identifiers: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, Fault> {
+    async fn read_in(
+        &self,
+        connection: &Connected,
+        layout: &Layout,
+        identifiers: &[Vec<u8>],
+    ) -> Result<Vec<Option<Vec<u8>>>, Fault> {
         let table = self.table(connection).await?;
-        let column = |name: &str| table.column(name).ok_or_else(|| connection.place().failed(format!("the table {} has no column `{name}`.", table.name)));
-        let keys: Vec<&PostgresColumn> = layout.identifiers().map(|(_, f)| column(&f.name)).collect::<Result<_, _>>()?;
-        let columns: Vec<&PostgresColumn> = layout.fields().iter().map(|f| column(&f.name)).collect::<Result<_, _>>()?;
+        let column = |name: &str| {
+            table
+                .column(name)
+                .ok_or_else(|| connection.place().failed(format!("the table {} has no column `{name}`.", table.name)))
+        };
+        let keys: Vec<&PostgresColumn> =
+            layout.identifiers().map(|(_, f)| column(&f.name)).collect::<Result<_, _>>()?;
+        let columns: Vec<&PostgresColumn> =
+            layout.fields().iter().map(|f| column(&f.name)).collect::<Result<_, _>>()?;
         let arrays = identifier_arrays(identifiers, keys.len());
-        let statement = StatementShape { table: &table, columns: &keys, identifier: &vec![true; keys.len()] }.read(&columns);
+        let statement =
+            StatementShape { table: &table, columns: &keys, identifier: &vec![true; keys.len()] }.read(&columns);
         let mut records = vec![None; identifiers.len()];
-        for row in connection.client.query_typed(&statement, &write::params(&arrays)).await.map_err(|e| connection.fault(&e, None))? {
+        for row in connection
+            .client
+            .query_typed(&statement, &write::params(&arrays))
+            .await
+            .map_err(|e| connection.fault(&e, None))?
+        {
             let mut cells = Vec::new();
             columns.iter().enumerate().for_each(|(at, column)| encode::push(&mut cells, row.get(at + 1), column));
             if let Some(slot) = records.get_mut(write::ordinal(&row)) {
@@ -200,7 +227,9 @@ impl Destination for PostgresDestination {
         self.end(lease).await?;
         Ok(match found {
             PostgresLookup::Table(table) => table.schema(need),
-            PostgresLookup::Not(finding) => DestinationSchema { findings: vec![finding], ..DestinationSchema::default() },
+            PostgresLookup::Not(finding) => {
+                DestinationSchema { findings: vec![finding], ..DestinationSchema::default() }
+            }
         })
     }
 
@@ -208,7 +237,11 @@ impl Destination for PostgresDestination {
         let lease = self.begun().await?;
         let table = self.table(&lease.connection).await?;
         let each: Vec<u32> = (0..).take(identifiers.len()).collect();
-        let Some(keys) = layout.identifiers().map(|(_, f)| table.column(&f.name)).collect::<Option<Vec<&PostgresColumn>>>() else { return Ok(each) };
+        let Some(keys) =
+            layout.identifiers().map(|(_, f)| table.column(&f.name)).collect::<Option<Vec<&PostgresColumn>>>()
+        else {
+            return Ok(each);
+        };
         let statement = StatementShape { table: &table, columns: &keys, identifier: &vec![true; keys.len()] }.same();
         let arrays = identifier_arrays(identifiers, keys.len());
         let rows = lease.connection.client.query_typed(&statement, &write::params(&arrays)).await;
@@ -242,7 +275,11 @@ impl Destination for PostgresDestination {
     async fn agrees(&self, layout: &Layout, records: &[Vec<u8>]) -> Result<Option<Vec<Vec<bool>>>, Fault> {
         let lease = self.begun().await?;
         let table = self.table(&lease.connection).await?;
-        let Some(columns) = layout.fields().iter().map(|f| table.column(&f.name)).collect::<Option<Vec<&PostgresColumn>>>() else { return Ok(None) };
+        let Some(columns) =
+            layout.fields().iter().map(|f| table.column(&f.name)).collect::<Option<Vec<&PostgresColumn>>>()
+        else {
+            return Ok(None);
+        };
         let identifier: Vec<bool> = layout.fields().iter().map(|field| field.identifier).collect();
         let mut arrays: Vec<Vec<Option<String>>> = vec![Vec::with_capacity(records.len()); columns.len()];
         for record in records {

@@ -112,11 +112,19 @@ limit 5000";
 /// Looks the table up.
 pub(super) async fn find(connection: &Connected, object: &ObjectName) -> Result<PostgresLookup, Error> {
     let client = &connection.client;
-    let Some(row) = client.query_typed(TABLE, &[(&object.table, Sql::TEXT), (&object.schema, Sql::TEXT)]).await?.into_iter().next() else {
+    let Some(row) =
+        client.query_typed(TABLE, &[(&object.table, Sql::TEXT), (&object.schema, Sql::TEXT)]).await?.into_iter().next()
+    else {
         // Without a schema, names in other schemas are worth a look too.
         let mut names = Vec::new();
         for with_schema in [object.schema.is_some(), true] {
-            names.extend(client.query_typed(NAMES, &[(&with_schema, Sql::BOOL)]).await?.iter().map(|row| row.get::<_, String>(0)));
+            names.extend(
+                client
+                    .query_typed(NAMES, &[(&with_schema, Sql::BOOL)])
+                    .await?
+                    .iter()
+                    .map(|row| row.get::<_, String>(0)),
+            );
         }
         return Ok(PostgresLookup::Not(sql::no_table(object, names.iter().map(String::as_str))));
     };
@@ -145,13 +153,27 @@ fn column(row: &Row) -> PostgresColumn {
     let (name, sql_type): (String, String) = (row.get(0), row.get(1));
     let (typname, typtype, category): (String, String, String) = (row.get(2), row.get(3), row.get(4));
     let typmod: i32 = row.get(5);
-    let (not_null, has_default, identity, generated): (bool, bool, String, String) = (row.get(6), row.get(7), row.get(8), row.get(9));
+    let (not_null, has_default, identity, generated): (bool, bool, String, String) =
+        (row.get(6), row.get(7), row.get(8), row.get(9));
     let deterministic: bool = row.get(11);
     let is_array = category == "A";
     let kind = kind(&typname, &typtype, is_array);
     let scalar = matches!(
         typname.as_str(),
-        "bool" | "int2" | "int4" | "int8" | "float4" | "float8" | "numeric" | "date" | "time" | "timestamp" | "timestamptz" | "uuid" | "bytea" | "jsonb"
+        "bool"
+            | "int2"
+            | "int4"
+            | "int8"
+            | "float4"
+            | "float8"
+            | "numeric"
+            | "date"
+            | "time"
+            | "timestamp"
+            | "timestamptz"
+            | "uuid"
+            | "bytea"
+            | "jsonb"
     );
     let field = DestinationField {
         name: name.clone(),
@@ -286,7 +308,8 @@ impl PostgresTable {
     /// Columns of unique indexes, other than these, that take null.
     pub(super) fn vacatable(&self, but: &[&str]) -> Vec<&str> {
         let names = self.uniques.iter().flatten().map(String::as_str).filter(|name| !but.contains(name));
-        let mut names: Vec<&str> = names.filter(|name| self.column(name).is_some_and(|column| !column.field.not_null)).collect();
+        let mut names: Vec<&str> =
+            names.filter(|name| self.column(name).is_some_and(|column| !column.field.not_null)).collect();
         names.sort_unstable();
         names.dedup();
         names
@@ -298,7 +321,8 @@ impl PostgresTable {
         let fields = self.columns.iter().map(|column| {
             let mut field = column.field.clone();
             // To find a row by a column is not to write it.
-            field.read_only &= !(need.mode == Mode::Update && mapped(&column.name).is_some_and(|(_, identifier)| *identifier));
+            field.read_only &=
+                !(need.mode == Mode::Update && mapped(&column.name).is_some_and(|(_, identifier)| *identifier));
             field.required &= need.mode != Mode::Update;
             field
         });
@@ -306,7 +330,8 @@ impl PostgresTable {
     }
 
     fn findings(&self, need: PreflightRequest<'_>) -> Vec<Finding> {
-        let mut findings: Vec<Finding> = sql::identifier_not_unique(&self.name, need, &self.uniques).into_iter().collect();
+        let mut findings: Vec<Finding> =
+            sql::identifier_not_unique(&self.name, need, &self.uniques).into_iter().collect();
         for column in need.fields.iter().filter_map(|(name, _)| self.column(name)) {
             if let Some(what) = column.unwritable {
                 findings.push(Finding::error(
@@ -320,7 +345,11 @@ impl PostgresTable {
         let about = format!("object {}", self.name);
         if !self.may_use_schema {
             let schema = quote(self.name.schema.as_deref().unwrap_or_default());
-            findings.push(Finding::error(about, "the user may not use its schema", format!("grant usage on schema {schema} to {};", quote(&self.user))));
+            findings.push(Finding::error(
+                about,
+                "the user may not use its schema",
+                format!("grant usage on schema {schema} to {};", quote(&self.user)),
+            ));
         } else if !missing.is_empty() {
             let list = missing.join(", ");
             let fix = format!("grant {list} on {} to {};", self.name.sql(), quote(&self.user));
@@ -331,7 +360,8 @@ impl PostgresTable {
 
     /// Reading is needed to find rows and to see what became of them; append reads nothing.
     fn missing_privileges(&self, need: PreflightRequest<'_>) -> Vec<&'static str> {
-        let mapped: Vec<(&PostgresColumn, bool)> = need.fields.iter().filter_map(|(name, identifier)| Some((self.column(name)?, *identifier))).collect();
+        let mapped: Vec<(&PostgresColumn, bool)> =
+            need.fields.iter().filter_map(|(name, identifier)| Some((self.column(name)?, *identifier))).collect();
         let (inserts, updates) = match need.mode {
             Mode::Upsert | Mode::Mirror => (true, true),
             Mode::Update => (false, true),

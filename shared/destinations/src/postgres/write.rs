@@ -61,9 +61,12 @@ impl PostgresWrite<'_> {
         let mut fresh = true;
         for group in progress.groups(self.batch) {
             let columns = self.columns(&group.fields)?;
-            let identifier: Vec<bool> = group.fields.iter().map(|&f| self.batch.layout.fields().get(f).is_some_and(|f| f.identifier)).collect();
+            let identifier: Vec<bool> =
+                group.fields.iter().map(|&f| self.batch.layout.fields().get(f).is_some_and(|f| f.identifier)).collect();
             if columns.is_empty() {
-                group.records.iter().for_each(|&r| progress.set(r, Outcome::rejected("empty_record", "every field of the record is left out")));
+                group.records.iter().for_each(|&r| {
+                    progress.set(r, Outcome::rejected("empty_record", "every field of the record is left out"))
+                });
                 continue;
             }
             let shape = StatementShape { table: self.table, columns: &columns, identifier: &identifier };
@@ -87,7 +90,11 @@ impl PostgresWrite<'_> {
                     let (first, second) = piece.split_at(piece.len() / 2);
                     pieces.extend([second, first]);
                 } else if let (FailedStatement::Record(error), [record]) = (failed, piece) {
-                    let column = if looked_for < LOOKED_FOR { self.column_at_fault(&shape, &group, *record, &error).await? } else { None };
+                    let column = if looked_for < LOOKED_FOR {
+                        self.column_at_fault(&shape, &group, *record, &error).await?
+                    } else {
+                        None
+                    };
                     looked_for += 1;
                     let left_out = error.column().is_some_and(|c| !columns.iter().any(|mapped| mapped.name == c));
                     progress.set(*record, classify::rejected(&error, column.as_deref(), left_out));
@@ -96,13 +103,20 @@ impl PostgresWrite<'_> {
             }
         }
         self.make_room(&mut progress).await?;
-        // A commit whose answer is lost may have happened: the batch is sent again, which changes nothing but for append.
+        // A commit whose answer is lost may have happened: the batch is sent again, which changes nothing but for
+        // append.
         self.simple("commit").await?;
         Ok(progress.into_outcomes())
     }
 
     /// Refuses the records of which a column would keep less than they have; the others.
-    async fn refuse_narrow(&self, shape: &StatementShape<'_>, group: &Group, progress: &mut BatchOutcomes, fresh: &mut bool) -> Result<Vec<usize>, WriteError> {
+    async fn refuse_narrow(
+        &self,
+        shape: &StatementShape<'_>,
+        group: &Group,
+        progress: &mut BatchOutcomes,
+        fresh: &mut bool,
+    ) -> Result<Vec<usize>, WriteError> {
         let mut records = group.records.clone();
         let Some(losses) = shape.losses().filter(|_| self.batch.op != Op::Delete) else { return Ok(records) };
         if !std::mem::replace(fresh, true) {
@@ -122,14 +136,16 @@ impl PostgresWrite<'_> {
                 }
             }
             // A value that is none of its type: its record is found when it is written.
-            Err(FailedStatement::Record(_) | FailedStatement::Short) => self.simple("rollback to savepoint piece").await?,
+            Err(FailedStatement::Record(_) | FailedStatement::Short) => {
+                self.simple("rollback to savepoint piece").await?
+            }
             Err(FailedStatement::Batch(error)) => return Err(error),
         }
         Ok(records)
     }
 
-    /// Tries records again that were refused because another row had a unique value of theirs: that row may have given it up
-    /// since. What is left may be a swap: then all of them give up their values first.
+    /// Tries records again that were refused because another row had a unique value of theirs: that row may have given
+    /// it up since. What is left may be a swap: then all of them give up their values first.
     async fn make_room(&self, progress: &mut BatchOutcomes) -> Result<(), WriteError> {
         if !matches!(self.batch.op, Op::Upsert | Op::Update) {
             return Ok(());
@@ -177,7 +193,9 @@ impl PostgresWrite<'_> {
         }
         if !settled {
             self.simple("rollback to savepoint piece").await?;
-            left.iter().zip(rejected).for_each(|(record, outcome)| outcome.into_iter().for_each(|outcome| progress.set(*record, outcome)));
+            left.iter()
+                .zip(rejected)
+                .for_each(|(record, outcome)| outcome.into_iter().for_each(|outcome| progress.set(*record, outcome)));
         }
         Ok(())
     }
@@ -185,11 +203,16 @@ impl PostgresWrite<'_> {
     /// Writes one record. `false`: it is refused, and the transaction needs its savepoint.
     async fn write_alone(&self, record: usize, progress: &mut BatchOutcomes) -> Result<bool, WriteError> {
         let Some(found) = self.batch.records.get(record) else { return Ok(true) };
-        let fields: Vec<usize> = found.fields.values().enumerate().filter(|(_, v)| !matches!(v, Value::Missing)).map(|(at, _)| at).collect();
+        let fields: Vec<usize> =
+            found.fields.values().enumerate().filter(|(_, v)| !matches!(v, Value::Missing)).map(|(at, _)| at).collect();
         let columns = self.columns(&fields)?;
-        let identifier: Vec<bool> = fields.iter().map(|&f| self.batch.layout.fields().get(f).is_some_and(|f| f.identifier)).collect();
+        let identifier: Vec<bool> =
+            fields.iter().map(|&f| self.batch.layout.fields().get(f).is_some_and(|f| f.identifier)).collect();
         let group = Group { fields, records: vec![record] };
-        match self.write(&StatementShape { table: self.table, columns: &columns, identifier: &identifier }, &group, &[record]).await {
+        match self
+            .write(&StatementShape { table: self.table, columns: &columns, identifier: &identifier }, &group, &[record])
+            .await
+        {
             Ok(outcomes) => {
                 outcomes.into_iter().for_each(|outcome| progress.set(record, outcome));
                 Ok(true)
@@ -203,7 +226,9 @@ impl PostgresWrite<'_> {
         let named = fields.iter().filter_map(|&f| self.batch.layout.fields().get(f));
         named
             .map(|field| {
-                let missing = || WriteError::Misconfigured { detail: format!("the table {} has no column `{}`", self.table.name, field.name) };
+                let missing = || WriteError::Misconfigured {
+                    detail: format!("the table {} has no column `{}`", self.table.name, field.name),
+                };
                 self.table.column(&field.name).ok_or_else(missing)
             })
             .collect()
@@ -211,7 +236,8 @@ impl PostgresWrite<'_> {
 
     fn arrays(&self, fields: &[usize], records: &[usize]) -> Vec<Vec<Option<String>>> {
         let mut arrays: Vec<Vec<Option<String>>> = fields.iter().map(|_| Vec::with_capacity(records.len())).collect();
-        let columns: Vec<Option<&PostgresColumn>> = fields.iter().map(|&f| self.table.column(&self.batch.layout.fields().get(f)?.name)).collect();
+        let columns: Vec<Option<&PostgresColumn>> =
+            fields.iter().map(|&f| self.table.column(&self.batch.layout.fields().get(f)?.name)).collect();
         for record in records.iter().filter_map(|&r| self.batch.records.get(r)) {
             let values: Vec<Value<'_>> = record.fields.values().collect();
             for ((&field, column), array) in fields.iter().zip(&columns).zip(&mut arrays) {
@@ -236,16 +262,25 @@ impl PostgresWrite<'_> {
         let open: Vec<usize> = progress.open().collect();
         let shape = StatementShape { table: self.table, columns: &columns, identifier: &vec![true; columns.len()] };
         match self.query(&shape.duplicates(), &self.arrays(&fields, &open)).await {
-            Ok(rows) => ordinals(&rows).filter_map(|at| open.get(at)).for_each(|&record| progress.refuse_duplicate(record)),
+            Ok(rows) => {
+                ordinals(&rows).filter_map(|at| open.get(at)).for_each(|&record| progress.refuse_duplicate(record))
+            }
             // An identifier that is no value of its column: its record is found when it is written.
-            Err(FailedStatement::Record(_) | FailedStatement::Short) => self.simple("rollback to savepoint piece").await?,
+            Err(FailedStatement::Record(_) | FailedStatement::Short) => {
+                self.simple("rollback to savepoint piece").await?
+            }
             Err(FailedStatement::Batch(error)) => return Err(error),
         }
         Ok(())
     }
 
     /// Writes records of a group: an outcome for each.
-    async fn write(&self, shape: &StatementShape<'_>, group: &Group, records: &[usize]) -> Result<Vec<Outcome>, FailedStatement> {
+    async fn write(
+        &self,
+        shape: &StatementShape<'_>,
+        group: &Group,
+        records: &[usize],
+    ) -> Result<Vec<Outcome>, FailedStatement> {
         let arrays = self.arrays(&group.fields, records);
         let mut outcomes: Vec<Option<Outcome>> = vec![None; records.len()];
         let mut set = |at: usize, outcome: Outcome| {
@@ -267,10 +302,12 @@ impl PostgresWrite<'_> {
             }
             Op::Update => {
                 if let Some(update) = shape.update() {
-                    ordinals(&self.query(&update, &arrays).await?).for_each(|at| set(at, Outcome::accepted(Effect::Updated)));
+                    ordinals(&self.query(&update, &arrays).await?)
+                        .for_each(|at| set(at, Outcome::accepted(Effect::Updated)));
                 }
             }
-            Op::Delete => ordinals(&self.query(&shape.delete(), &arrays).await?).for_each(|at| set(at, Outcome::accepted(Effect::Deleted))),
+            Op::Delete => ordinals(&self.query(&shape.delete(), &arrays).await?)
+                .for_each(|at| set(at, Outcome::accepted(Effect::Deleted))),
         }
         if outcomes.iter().all(Option::is_some) {
             return Ok(outcomes.into_iter().flatten().collect());
@@ -296,10 +333,16 @@ impl PostgresWrite<'_> {
         Ok(settled.collect())
     }
 
-    async fn append(&self, shape: &StatementShape<'_>, arrays: &[Vec<Option<String>>], records: usize) -> Result<Vec<Outcome>, FailedStatement> {
+    async fn append(
+        &self,
+        shape: &StatementShape<'_>,
+        arrays: &[Vec<Option<String>>],
+        records: usize,
+    ) -> Result<Vec<Outcome>, FailedStatement> {
         let skip = self.on_conflict == OnConflict::Skip;
         let params = params(arrays);
-        let written = self.connection.client.execute_typed(&shape.append(skip), &params).await.map_err(|e| self.failed(&e))?;
+        let written =
+            self.connection.client.execute_typed(&shape.append(skip), &params).await.map_err(|e| self.failed(&e))?;
         match usize::try_from(written).unwrap_or(usize::MAX) {
             written if written == records => Ok(vec![Outcome::accepted(Effect::Created); records]),
             0 if skip => Ok(vec![Outcome::Skipped { reason: "exists".to_owned() }; records]),
@@ -308,7 +351,13 @@ impl PostgresWrite<'_> {
     }
 
     /// Errors about a value do not name its column: each value is tried alone.
-    async fn column_at_fault(&self, shape: &StatementShape<'_>, group: &Group, record: usize, error: &DbError) -> Result<Option<String>, WriteError> {
+    async fn column_at_fault(
+        &self,
+        shape: &StatementShape<'_>,
+        group: &Group,
+        record: usize,
+        error: &DbError,
+    ) -> Result<Option<String>, WriteError> {
         let state = error.code().code();
         if error.column().is_some() || !state.starts_with("22") {
             return Ok(None);

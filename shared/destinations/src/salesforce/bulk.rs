@@ -1,4 +1,5 @@
-//! Writing by Bulk API 2.0 jobs: records go up as CSV, results come back in any order and are matched by what they echo.
+//! Writing by Bulk API 2.0 jobs: records go up as CSV, results come back in any order and are matched by what they
+//! echo.
 //!
 //! A job is created and filled by `submit`, and started by the first poll: one whose ticket was lost stays open,
 //! changes nothing, and is cleared away by Salesforce after some days. One that nobody waits for any more is aborted.
@@ -71,7 +72,10 @@ impl SalesforceDestination {
             let mut count = HashMap::new();
             ids.iter().for_each(|id| *count.entry(*id).or_insert(0) += 1);
             for at in (0..rejected.len()).filter(|at| count[ids[*at]] > 1) {
-                rejected[at] = Some(Outcome::rejected("duplicate_identifier", "another record of the model leads to the same record"));
+                rejected[at] = Some(Outcome::rejected(
+                    "duplicate_identifier",
+                    "another record of the model leads to the same record",
+                ));
             }
         }
         let mut positions: Vec<usize> = (0..batch.records.len()).filter(|at| rejected[*at].is_none()).collect();
@@ -89,7 +93,9 @@ impl SalesforceDestination {
         let mut by_key: HashMap<String, Vec<usize>> = HashMap::new();
         let mut count = 0;
         for (at, row) in positions.iter().zip(&table.rows) {
-            let known = by_key.entry(column.map_or_else(|| whole(row.iter().map(String::as_str)), |c| row[c].clone())).or_default();
+            let known = by_key
+                .entry(column.map_or_else(|| whole(row.iter().map(String::as_str)), |c| row[c].clone()))
+                .or_default();
             // Two records of one id are deleted by one row.
             if batch.op != Op::Delete || known.is_empty() {
                 writer.write_record(row).map_err(failed)?;
@@ -97,7 +103,9 @@ impl SalesforceDestination {
             }
             known.push(*at);
         }
-        let csv = writer.into_inner().map_err(|_| WriteError::Misconfigured { detail: "the records cannot be written as CSV".into() })?;
+        let csv = writer
+            .into_inner()
+            .map_err(|_| WriteError::Misconfigured { detail: "the records cannot be written as CSV".into() })?;
         Ok(CsvRows { by_key, key, field, header: table.header, csv, count, rejected })
     }
 
@@ -133,11 +141,18 @@ impl SalesforceDestination {
     }
 
     /// What became of each record, from a job's results. Those that its own numbers say are empty are not asked for.
-    async fn outcomes(&self, id: &str, job: &Value, batch: &WriteBatch<'_>, refused: Option<String>) -> Result<Vec<Outcome>, WriteError> {
+    async fn outcomes(
+        &self,
+        id: &str,
+        job: &Value,
+        batch: &WriteBatch<'_>,
+        refused: Option<String>,
+    ) -> Result<Vec<Outcome>, WriteError> {
         let mut rows = self.rows(batch)?;
         let mut outcomes = std::mem::take(&mut rows.rejected);
         let number = |name: &str| job.get(name).and_then(Value::as_u64).filter(|_| refused.is_none());
-        let (none_bad, all_done) = (number("numberRecordsFailed") == Some(0), number("numberRecordsProcessed") == Some(rows.count));
+        let (none_bad, all_done) =
+            (number("numberRecordsFailed") == Some(0), number("numberRecordsProcessed") == Some(rows.count));
         let good = self.result(id, "successfulResults").await?;
         let bad = if none_bad { Vec::new() } else { self.result(id, "failedResults").await? };
         if let Some(detail) = refused.filter(|_| good.is_empty() && bad.is_empty()) {
@@ -146,11 +161,21 @@ impl SalesforceDestination {
         for result in &good {
             let created = result.get(SF_CREATED).and_then(|c| c.parse().ok());
             let id = result.get(SF_ID).filter(|id| !id.is_empty() && batch.op != Op::Delete).cloned();
-            rows.settle(batch.op, result, &mut outcomes, &Outcome::Accepted { effect: effect(batch.op, created), record_id: id });
+            rows.settle(
+                batch.op,
+                result,
+                &mut outcomes,
+                &Outcome::Accepted { effect: effect(batch.op, created), record_id: id },
+            );
         }
         for result in &bad {
             let error = classify::error_of_row(result.get(SF_ERROR).map(String::as_str).unwrap_or_default());
-            rows.settle(batch.op, result, &mut outcomes, &classify::record(batch.op, &[error], self.session.http().redactor()));
+            rows.settle(
+                batch.op,
+                result,
+                &mut outcomes,
+                &classify::record(batch.op, &[error], self.session.http().redactor()),
+            );
         }
         let left = if all_done { Vec::new() } else { self.result(id, "unprocessedrecords").await? };
         for result in left {
@@ -158,7 +183,9 @@ impl SalesforceDestination {
         }
         let outcomes: Vec<Outcome> = outcomes.into_iter().map(|o| o.unwrap_or_else(Outcome::unmentioned)).collect();
         if outcomes.iter().all(|o| matches!(o, Outcome::Retry { code, .. } if code == STORAGE)) {
-            return Err(WriteError::Misconfigured { detail: "the org's storage is full; make room, or give it more".into() });
+            return Err(WriteError::Misconfigured {
+                detail: "the org's storage is full; make room, or give it more".into(),
+            });
         }
         Ok(outcomes)
     }
@@ -189,7 +216,9 @@ impl SalesforceDestination {
 
     async fn look(&self, id: &str, batch: &WriteBatch<'_>) -> Result<Poll, WriteError> {
         // What became of one that is gone is not known.
-        let Some(job) = self.job(id).await? else { return Ok(Poll::Finished(vec![Outcome::unmentioned(); batch.records.len()])) };
+        let Some(job) = self.job(id).await? else {
+            return Ok(Poll::Finished(vec![Outcome::unmentioned(); batch.records.len()]));
+        };
         let after = self.config.job_poll.0;
         match state(&job) {
             "Open" => match self.set_state(id, "UploadComplete").await {
@@ -224,14 +253,22 @@ impl SalesforceDestination {
     }
 
     async fn set_state(&self, job: &str, state: &str) -> Result<HttpReply, WriteError> {
-        self.session.json(Method::PATCH, &format!("/jobs/ingest/{job}"), json!({ "state": state }).to_string().into_bytes()).await
+        self.session
+            .json(Method::PATCH, &format!("/jobs/ingest/{job}"), json!({ "state": state }).to_string().into_bytes())
+            .await
     }
 }
 
 impl CsvRows<'_> {
     /// Gives the records that a result is about their outcome. Of records that echo the same, each result has one;
     /// only a delete has done them all at once.
-    fn settle(&mut self, op: Op, result: &HashMap<String, String>, outcomes: &mut [Option<Outcome>], outcome: &Outcome) {
+    fn settle(
+        &mut self,
+        op: Op,
+        result: &HashMap<String, String>,
+        outcomes: &mut [Option<Outcome>],
+        outcome: &Outcome,
+    ) {
         let text = |name: &str| result.get(name).map(String::as_str).unwrap_or_default();
         let key = match self.key.or(self.field) {
             Some(name) => text(name).to_owned(),
@@ -248,7 +285,9 @@ impl CsvRows<'_> {
 /// True when each of these records has an identifier of its own.
 fn tells_apart(batch: &WriteBatch<'_>, positions: &[usize]) -> bool {
     let mut seen = std::collections::HashSet::new();
-    let own = |at: &usize| encode::identifier(batch.layout, &batch.records[*at]).map(encode::text).filter(|text| !text.is_empty());
+    let own = |at: &usize| {
+        encode::identifier(batch.layout, &batch.records[*at]).map(encode::text).filter(|text| !text.is_empty())
+    };
     positions.iter().all(|at| own(at).is_some_and(|text| seen.insert(text)))
 }
 
@@ -266,7 +305,8 @@ fn unknown_state(id: &str) -> WriteError {
 }
 
 fn parsed(reply: &HttpReply) -> Result<Value, WriteError> {
-    serde_json::from_slice(&reply.body).map_err(|_| WriteError::Unavailable { after: None, detail: "the answer about a job is not JSON".into() })
+    serde_json::from_slice(&reply.body)
+        .map_err(|_| WriteError::Unavailable { after: None, detail: "the answer about a job is not JSON".into() })
 }
 
 #[async_trait]

@@ -28,7 +28,9 @@ impl SalesforceDestination {
         }
         let outcomes: Vec<Outcome> = outcomes.into_iter().map(|o| o.unwrap_or_else(Outcome::unmentioned)).collect();
         if outcomes.iter().all(|o| matches!(o, Outcome::Retry { code, .. } if code == STORAGE)) {
-            return Err(WriteError::Misconfigured { detail: "the org's storage is full; make room, or give it more".into() });
+            return Err(WriteError::Misconfigured {
+                detail: "the org's storage is full; make room, or give it more".into(),
+            });
         }
         Ok(outcomes)
     }
@@ -37,8 +39,10 @@ impl SalesforceDestination {
     /// up by its identifier.
     async fn by_id(&self, batch: &WriteBatch<'_>, open: Vec<usize>, outcomes: &mut Outcomes) -> Result<(), WriteError> {
         if identifier_name(batch) == Some(ID) {
-            let ids: HashMap<usize, String> =
-                open.iter().filter_map(|at| Some((*at, encode::text(encode::identifier(batch.layout, &batch.records[*at])?)))).collect();
+            let ids: HashMap<usize, String> = open
+                .iter()
+                .filter_map(|at| Some((*at, encode::text(encode::identifier(batch.layout, &batch.records[*at])?))))
+                .collect();
             return self.write_ids(batch, &ids, outcomes).await;
         }
         let mut known = HashMap::new();
@@ -60,10 +64,16 @@ impl SalesforceDestination {
     }
 
     /// The record ids of these records by their identifier. What is not there has its outcome already.
-    async fn look_up(&self, batch: &WriteBatch<'_>, positions: &[usize], outcomes: &mut Outcomes) -> Result<HashMap<usize, String>, WriteError> {
+    async fn look_up(
+        &self,
+        batch: &WriteBatch<'_>,
+        positions: &[usize],
+        outcomes: &mut Outcomes,
+    ) -> Result<HashMap<usize, String>, WriteError> {
         let mut ids = HashMap::new();
         let Some(field) = identifier_name(batch).filter(|_| !positions.is_empty()) else { return Ok(ids) };
-        let values: Vec<_> = positions.iter().filter_map(|at| encode::identifier(batch.layout, &batch.records[*at])).collect();
+        let values: Vec<_> =
+            positions.iter().filter_map(|at| encode::identifier(batch.layout, &batch.records[*at])).collect();
         let found = super::query::find(&self.session, &self.object, field, &[], &values).await?;
         for (at, value) in positions.iter().zip(values) {
             let mut all = found.ids(value);
@@ -74,14 +84,22 @@ impl SalesforceDestination {
                     ids.insert(*at, id);
                     None
                 }
-                (Some(_), false, _) => Some(Outcome::rejected("DUPLICATE_EXTERNAL_ID", format!("several records have this value of {field}"))),
+                (Some(_), false, _) => Some(Outcome::rejected(
+                    "DUPLICATE_EXTERNAL_ID",
+                    format!("several records have this value of {field}"),
+                )),
             };
         }
         Ok(ids)
     }
 
     /// Updates or deletes these records.
-    async fn write_ids(&self, batch: &WriteBatch<'_>, ids: &HashMap<usize, String>, outcomes: &mut Outcomes) -> Result<(), WriteError> {
+    async fn write_ids(
+        &self,
+        batch: &WriteBatch<'_>,
+        ids: &HashMap<usize, String>,
+        outcomes: &mut Outcomes,
+    ) -> Result<(), WriteError> {
         // One row for an id: two of them are refused by an update, and a delete has done both with one.
         let mut by_id: HashMap<&str, Vec<usize>> = HashMap::new();
         let mut positions: Vec<usize> = ids.keys().copied().collect();
@@ -89,7 +107,8 @@ impl SalesforceDestination {
         positions.iter().for_each(|at| by_id.entry(ids[at].as_str()).or_default().push(*at));
         if batch.op == Op::Update {
             for shared in by_id.values().filter(|all| all.len() > 1) {
-                let twice = Outcome::rejected("duplicate_identifier", "another record of the model leads to the same record");
+                let twice =
+                    Outcome::rejected("duplicate_identifier", "another record of the model leads to the same record");
                 shared.iter().for_each(|at| outcomes[*at] = Some(twice.clone()));
             }
             positions.retain(|at| by_id[ids[at].as_str()].len() == 1);
@@ -100,7 +119,15 @@ impl SalesforceDestination {
             return Ok(());
         }
         let list = positions.iter().map(|at| crate::http::percent_encode(&ids[at])).collect::<Vec<_>>().join(",");
-        let reply = self.session.call(Method::DELETE, &format!("/composite/sobjects?ids={list}&allOrNone=false"), "application/json", Vec::new()).await?;
+        let reply = self
+            .session
+            .call(
+                Method::DELETE,
+                &format!("/composite/sobjects?ids={list}&allOrNone=false"),
+                "application/json",
+                Vec::new(),
+            )
+            .await?;
         self.results(batch.op, &reply, &positions, outcomes);
         for all in by_id.values() {
             let outcome = outcomes[all[0]].clone();
@@ -110,7 +137,13 @@ impl SalesforceDestination {
     }
 
     /// Upserts, creates or updates these records in one request.
-    async fn save(&self, batch: &WriteBatch<'_>, positions: &[usize], ids: Option<&HashMap<usize, String>>, outcomes: &mut Outcomes) -> Result<(), WriteError> {
+    async fn save(
+        &self,
+        batch: &WriteBatch<'_>,
+        positions: &[usize],
+        ids: Option<&HashMap<usize, String>>,
+        outcomes: &mut Outcomes,
+    ) -> Result<(), WriteError> {
         if positions.is_empty() {
             return Ok(());
         }
@@ -120,7 +153,13 @@ impl SalesforceDestination {
                 body.push(b',');
             }
             let record: &BatchRecord<'_> = &batch.records[*at];
-            encode::push_record(&mut body, &self.object, batch.layout, record, ids.and_then(|ids| ids.get(at)).map(String::as_str));
+            encode::push_record(
+                &mut body,
+                &self.object,
+                batch.layout,
+                record,
+                ids.and_then(|ids| ids.get(at)).map(String::as_str),
+            );
         }
         body.extend_from_slice(b"]}");
         let reply = match (batch.op, identifier_name(batch)) {
@@ -128,7 +167,9 @@ impl SalesforceDestination {
                 let path = format!("/composite/sobjects/{}/{}", self.object, crate::http::percent_encode(field));
                 self.session.json(Method::PATCH, &path, body).await?
             }
-            (Op::Upsert, None) => return Err(WriteError::Misconfigured { detail: "an upsert needs an identifier".into() }),
+            (Op::Upsert, None) => {
+                return Err(WriteError::Misconfigured { detail: "an upsert needs an identifier".into() });
+            }
             (Op::Append, _) => self.session.json(Method::POST, "/composite/sobjects", body).await?,
             _ => self.session.json(Method::PATCH, "/composite/sobjects", body).await?,
         };

@@ -23,10 +23,12 @@ pub struct Config {
     /// Allow addresses that are not public. Default false.
     #[serde(default)]
     pub allow_private: bool,
-    /// Certificates in PEM that are trusted besides the system's: those of an authority of your own. May be a reference.
+    /// Certificates in PEM that are trusted besides the system's: those of an authority of your own. May be a
+    /// reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<Setting>,
-    /// By reference, in PEM one after the other: a certificate to show, those between it and its authority, its private key.
+    /// By reference, in PEM one after the other: a certificate to show, those between it and its authority, its private
+    /// key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_certificate: Option<Secret>,
     /// Requests in a time, over all writers. Default: as fast as it answers; the day's limit is Salesforce's own.
@@ -116,7 +118,8 @@ pub enum Auth {
         username: Setting,
         /// The RSA private key as PEM; line breaks may be written as `\n`.
         private_key: Secret,
-        /// Whom the assertion is for. Default `https://login.salesforce.com`; `https://test.salesforce.com` for a sandbox.
+        /// Whom the assertion is for. Default `https://login.salesforce.com`; `https://test.salesforce.com` for a
+        /// sandbox.
         #[serde(default = "audience_default")]
         audience: String,
     },

@@ -105,7 +105,8 @@ impl SObjectField {
             read_only: self.is_compound() || !(writable || mode == Mode::Update && self.name == ID),
             required: self.required(),
             not_null: !self.nillable && self.kind != "boolean",
-            max_length: (kind == Some(Type::Text) && self.length > 0 && self.picklist_values.is_empty()).then_some(self.length),
+            max_length: (kind == Some(Type::Text) && self.length > 0 && self.picklist_values.is_empty())
+                .then_some(self.length),
             precision: (number && self.precision > 0).then_some((self.precision, self.scale)),
             range: (self.kind == "int").then_some((i64::from(i32::MIN), i64::from(i32::MAX))),
             one_of: picks.then(|| self.picklist_values.iter().filter(|p| p.active).map(|p| p.value.clone()).collect()),
@@ -121,7 +122,8 @@ impl SalesforceDestination {
     /// Describes an object; `None` when there is none of that name.
     pub(super) async fn describe(&self, object: &str) -> Result<Option<ObjectDescription>, WriteError> {
         let Some(reply) = self.session.find(&format!("/sobjects/{object}/describe")).await? else { return Ok(None) };
-        let unreadable = |_| WriteError::Misconfigured { detail: format!("the description of {object} cannot be read") };
+        let unreadable =
+            |_| WriteError::Misconfigured { detail: format!("the description of {object} cannot be read") };
         serde_json::from_slice(&reply.body).map(Some).map_err(unreadable)
     }
 
@@ -134,7 +136,11 @@ impl SalesforceDestination {
         self.object_findings(&object, need.mode, &mut schema.findings);
         for (name, _) in need.fields {
             let Some(lookup) = Lookup::of(name) else { continue };
-            let Some(reference) = object.fields.iter().find(|f| f.relationship_name.as_deref() == Some(lookup.relationship)) else { continue };
+            let Some(reference) =
+                object.fields.iter().find(|f| f.relationship_name.as_deref() == Some(lookup.relationship))
+            else {
+                continue;
+            };
             // The parent is given, in another way.
             fields.iter_mut().filter(|f| f.name == reference.name).for_each(|f| f.required = false);
             let (field, finding) = self.parent(name, lookup, reference, need.mode).await?;
@@ -145,9 +151,15 @@ impl SalesforceDestination {
         for (name, _) in need.fields {
             if let Some(lookup) = Lookup::of(name).filter(|_| !fields.iter().any(|f| f.name == *name)) {
                 let known: Vec<&str> = relationships.clone().collect();
-                let fix = nearest(lookup.relationship, known.iter().copied())
-                    .map_or_else(|| format!("it has {}", known.join(", ")), |n| format!("did you mean `{n}.{}`?", lookup.field));
-                schema.findings.push(Finding::error(about(name), format!("{} has no relationship `{}`", self.object, lookup.relationship), fix));
+                let fix = nearest(lookup.relationship, known.iter().copied()).map_or_else(
+                    || format!("it has {}", known.join(", ")),
+                    |n| format!("did you mean `{n}.{}`?", lookup.field),
+                );
+                schema.findings.push(Finding::error(
+                    about(name),
+                    format!("{} has no relationship `{}`", self.object, lookup.relationship),
+                    fix,
+                ));
             }
         }
         self.identifier(&object, need, &mut schema.findings);
@@ -163,24 +175,39 @@ impl SalesforceDestination {
         ];
         for (_, what) in needs.into_iter().filter(|(missing, _)| *missing) {
             let text = format!("the user may not {what} records of {}, which mode {mode} does", self.object);
-            findings.push(Finding::error(&self.about, text, "give the user's profile or permission set that right, or use another mode"));
+            findings.push(Finding::error(
+                &self.about,
+                text,
+                "give the user's profile or permission set that right, or use another mode",
+            ));
         }
     }
 
     /// Findings about the identifier.
     fn identifier(&self, object: &ObjectDescription, need: PreflightRequest<'_>, findings: &mut Vec<Finding>) {
-        let identifiers: Vec<&str> = need.fields.iter().filter(|(_, identifier)| *identifier).map(|(name, _)| name.as_str()).collect();
+        let identifiers: Vec<&str> =
+            need.fields.iter().filter(|(_, identifier)| *identifier).map(|(name, _)| name.as_str()).collect();
         if need.mode == Mode::Append {
             return;
         }
         let [name] = identifiers[..] else {
-            let what = format!("mode {} finds records by exactly one field, and the mapping has {} identifiers", need.mode, identifiers.len());
+            let what = format!(
+                "mode {} finds records by exactly one field, and the mapping has {} identifiers",
+                need.mode,
+                identifiers.len()
+            );
             findings.push(Finding::error("mapping", what, "mark one external id as `identifier: true`"));
             return;
         };
         let Some(field) = object.fields.iter().find(|f| f.name == name) else { return };
         let keys: Vec<&str> = object.fields.iter().filter(|f| f.external_id).map(|f| f.name.as_str()).collect();
-        let others = || if keys.is_empty() { format!("make a field of {} an external id", self.object) } else { format!("use one of {}", keys.join(", ")) };
+        let others = || {
+            if keys.is_empty() {
+                format!("make a field of {} an external id", self.object)
+            } else {
+                format!("use one of {}", keys.join(", "))
+            }
+        };
         if name == ID && need.mode != Mode::Update {
             findings.push(Finding::error(
                 about(name),
@@ -188,20 +215,39 @@ impl SalesforceDestination {
                 format!("use mode update, or {}", others()),
             ));
         } else if name != ID && !field.is_key() {
-            findings.push(Finding::error(about(name), "it is not an external id, so records cannot be found by it", others()));
+            findings.push(Finding::error(
+                about(name),
+                "it is not an external id, so records cannot be found by it",
+                others(),
+            ));
         } else if name != ID && !field.external_id && need.mode != Mode::Update {
-            findings.push(Finding::warning(about(name), "it can be looked up by and is not an external id; collections may refuse it", others()));
+            findings.push(Finding::warning(
+                about(name),
+                "it can be looked up by and is not an external id; collections may refuse it",
+                others(),
+            ));
         }
     }
 
     /// A parent's external id as a field of the object.
-    async fn parent(&self, name: &str, lookup: Lookup<'_>, reference: &SObjectField, mode: Mode) -> Result<(DestinationField, Option<Finding>), WriteError> {
+    async fn parent(
+        &self,
+        name: &str,
+        lookup: Lookup<'_>,
+        reference: &SObjectField,
+        mode: Mode,
+    ) -> Result<(DestinationField, Option<Finding>), WriteError> {
         let unknown = DestinationField { name: name.to_owned(), ..DestinationField::default() };
         let error = |what: String, fix: String| Ok((unknown.clone(), Some(Finding::error(about(name), what, fix))));
         let parents = reference.reference_to.join(", ");
         let parent = match (lookup.parent, reference.reference_to.as_slice()) {
             (Some(parent), all) if all.iter().any(|a| a == parent) => parent,
-            (Some(parent), _) => return error(format!("`{}` refers to {parents}, never to {parent}", reference.name), "name one of those".into()),
+            (Some(parent), _) => {
+                return error(
+                    format!("`{}` refers to {parents}, never to {parent}", reference.name),
+                    "name one of those".into(),
+                );
+            }
             (None, [one]) => one.as_str(),
             (None, _) => {
                 let fix = format!("name which, as `Account:{}.{}`", lookup.relationship, lookup.field);
@@ -211,18 +257,33 @@ impl SalesforceDestination {
         let Some(described) = self.describe(parent).await? else {
             return error(format!("the user sees no object {parent}"), "give the user the right to read it".into());
         };
-        let keys: Vec<&str> = described.fields.iter().filter(|f| f.is_key() && f.name != ID).map(|f| f.name.as_str()).collect();
+        let keys: Vec<&str> =
+            described.fields.iter().filter(|f| f.is_key() && f.name != ID).map(|f| f.name.as_str()).collect();
         match described.fields.iter().find(|f| f.name == lookup.field) {
             Some(key) if key.is_key() => {
                 let of_parent = key.describe(mode);
                 let own = reference.describe(mode);
-                let field = DestinationField { name: name.to_owned(), read_only: own.read_only, required: false, not_null: own.not_null, ..of_parent };
+                let field = DestinationField {
+                    name: name.to_owned(),
+                    read_only: own.read_only,
+                    required: false,
+                    not_null: own.not_null,
+                    ..of_parent
+                };
                 Ok((field, None))
             }
-            Some(_) => error(format!("`{}` of {parent} is not an external id", lookup.field), format!("use one of {}", keys.join(", "))),
+            Some(_) => error(
+                format!("`{}` of {parent} is not an external id", lookup.field),
+                format!("use one of {}", keys.join(", ")),
+            ),
             None => {
-                let near = nearest(lookup.field, keys.iter().copied()).map(|n| format!("did you mean `{n}`? ")).unwrap_or_default();
-                error(format!("{parent} has no field `{}`", lookup.field), format!("{near}its external ids are {}", keys.join(", ")))
+                let near = nearest(lookup.field, keys.iter().copied())
+                    .map(|n| format!("did you mean `{n}`? "))
+                    .unwrap_or_default();
+                error(
+                    format!("{parent} has no field `{}`", lookup.field),
+                    format!("{near}its external ids are {}", keys.join(", ")),
+                )
             }
         }
     }
@@ -230,9 +291,17 @@ impl SalesforceDestination {
     async fn no_object(&self) -> Result<Finding, WriteError> {
         let reply = self.session.get("/sobjects").await?;
         let json: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-        let names: Vec<&str> = json.get("sobjects").and_then(Value::as_array).into_iter().flatten().filter_map(|o| o.get("name")?.as_str()).collect();
-        let fix =
-            nearest(&self.object, names).map_or_else(|| "check the name, and the user's right to see it".to_owned(), |near| format!("did you mean `{near}`?"));
+        let names: Vec<&str> = json
+            .get("sobjects")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(|o| o.get("name")?.as_str())
+            .collect();
+        let fix = nearest(&self.object, names).map_or_else(
+            || "check the name, and the user's right to see it".to_owned(),
+            |near| format!("did you mean `{near}`?"),
+        );
         Ok(Finding::error(&self.about, format!("the org has no object `{}`", self.object), fix))
     }
 }

@@ -30,7 +30,8 @@ impl<'a> Lookup<'a> {
     /// Reads the name of a mapped field; `None` for a field of the object itself.
     pub(super) fn of(name: &'a str) -> Option<Self> {
         let (path, field) = name.split_once('.')?;
-        let (parent, relationship) = path.split_once(':').map_or((None, path), |(parent, relationship)| (Some(parent), relationship));
+        let (parent, relationship) =
+            path.split_once(':').map_or((None, path), |(parent, relationship)| (Some(parent), relationship));
         Some(Self { parent, relationship, field })
     }
 
@@ -64,7 +65,13 @@ fn push_json(out: &mut Vec<u8>, value: Value<'_>) {
 }
 
 /// Appends a record of a collection; `id` is its record id where it is found by that.
-pub(super) fn push_record(out: &mut Vec<u8>, object: &str, layout: &Layout, record: &BatchRecord<'_>, id: Option<&str>) {
+pub(super) fn push_record(
+    out: &mut Vec<u8>,
+    object: &str,
+    layout: &Layout,
+    record: &BatchRecord<'_>,
+    id: Option<&str>,
+) {
     let name = |out: &mut Vec<u8>, name: &str| {
         out.push(b',');
         Value::Text(name).write_json(out);
@@ -117,15 +124,28 @@ pub(super) struct CsvTable {
 pub(super) fn table(batch: &WriteBatch<'_>, positions: &[usize], ids: Option<&[&str]>) -> CsvTable {
     if batch.op == Op::Delete {
         let ids = ids.unwrap_or_default();
-        return CsvTable { header: vec![ID.into()], rows: positions.iter().map(|p| vec![ids[*p].to_owned()]).collect() };
+        return CsvTable {
+            header: vec![ID.into()],
+            rows: positions.iter().map(|p| vec![ids[*p].to_owned()]).collect(),
+        };
     }
-    let fields: Vec<(usize, &str)> = batch.layout.fields().iter().enumerate().map(|(at, f)| (at, f.name.as_str())).filter(|(_, f)| *f != ID).collect();
+    let fields: Vec<(usize, &str)> = batch
+        .layout
+        .fields()
+        .iter()
+        .enumerate()
+        .map(|(at, f)| (at, f.name.as_str()))
+        .filter(|(_, f)| *f != ID)
+        .collect();
     let mut header: Vec<String> = ids.iter().map(|_| ID.to_owned()).collect();
     header.extend(fields.iter().map(|(_, name)| (*name).to_owned()));
     // A parent that is to be cleared is cleared by its id: nothing says that a column of external ids can do that.
     let cleared = |at: usize| positions.iter().any(|p| batch.records[*p].fields.get(at) == Some(Value::Null));
-    let clearing: Vec<(usize, String)> =
-        fields.iter().filter_map(|(at, name)| Some((*at, Lookup::of(name)?.id_field()))).filter(|(at, _)| cleared(*at)).collect();
+    let clearing: Vec<(usize, String)> = fields
+        .iter()
+        .filter_map(|(at, name)| Some((*at, Lookup::of(name)?.id_field())))
+        .filter(|(at, _)| cleared(*at))
+        .collect();
     header.extend(clearing.iter().map(|(_, name)| name.clone()));
     let row = |position: &usize| {
         let values: Vec<Value<'_>> = batch.records[*position].fields.values().collect();
@@ -138,7 +158,9 @@ pub(super) fn table(batch: &WriteBatch<'_>, positions: &[usize], ids: Option<&[&
             Value::Null | Value::Text("") => CLEAR.to_owned(),
             other => text(other),
         }));
-        row.extend(clearing.iter().map(|(at, _)| if value(*at) == Value::Null { CLEAR.to_owned() } else { String::new() }));
+        row.extend(
+            clearing.iter().map(|(at, _)| if value(*at) == Value::Null { CLEAR.to_owned() } else { String::new() }),
+        );
         row
     };
     CsvTable { rows: positions.iter().map(row).collect(), header }
@@ -161,7 +183,9 @@ pub(super) fn rejected(batch: &WriteBatch<'_>) -> Vec<Option<Outcome>> {
     for (at, record) in batch.records.iter().enumerate() {
         let Some(identifier) = identifier(batch.layout, record) else { continue };
         if let Some(first) = seen.insert(text(identifier), at) {
-            let twice = || Some(Outcome::rejected("duplicate_identifier", "another record of the model has the same identifier"));
+            let twice = || {
+                Some(Outcome::rejected("duplicate_identifier", "another record of the model has the same identifier"))
+            };
             (out[first], out[at]) = (twice(), twice());
         }
     }
@@ -178,7 +202,11 @@ mod tests {
 
     fn layout() -> Layout {
         let field = |name: &str, kind, identifier| Field { name: name.into(), kind, identifier };
-        Layout::new(vec![field("Ext__c", Type::Text, true), field("Account.Code__c", Type::Text, false), field("Seen__c", Type::Timestamp, false)])
+        Layout::new(vec![
+            field("Ext__c", Type::Text, true),
+            field("Account.Code__c", Type::Text, false),
+            field("Seen__c", Type::Timestamp, false),
+        ])
     }
 
     /// Fields in canonical order: Account.Code__c, Ext__c, Seen__c.
@@ -189,7 +217,15 @@ mod tests {
     }
 
     fn of(fields: &[u8]) -> BatchRecord<'_> {
-        BatchRecord { hash: KeyHash::of(fields), checksum: 0, revision: 0, had_failure: false, record_id: None, key: Cells(&[]), fields: Cells(fields) }
+        BatchRecord {
+            hash: KeyHash::of(fields),
+            checksum: 0,
+            revision: 0,
+            had_failure: false,
+            record_id: None,
+            key: Cells(&[]),
+            fields: Cells(fields),
+        }
     }
 
     #[test]
@@ -212,14 +248,23 @@ mod tests {
     #[test]
     fn lookups_are_read_and_know_their_field() {
         let lookup = |name| Lookup::of(name).unwrap();
-        assert_eq!((lookup("Owner__r.X__c").id_field(), lookup("Account.X__c").id_field()), ("Owner__c".into(), "AccountId".into()));
-        assert_eq!(lookup("Account:What.X__c"), Lookup { parent: Some("Account"), relationship: "What", field: "X__c" });
+        assert_eq!(
+            (lookup("Owner__r.X__c").id_field(), lookup("Account.X__c").id_field()),
+            ("Owner__c".into(), "AccountId".into())
+        );
+        assert_eq!(
+            lookup("Account:What.X__c"),
+            Lookup { parent: Some("Account"), relationship: "What", field: "X__c" }
+        );
         assert_eq!(Lookup::of("LastName"), None);
     }
 
     #[test]
     fn a_row_of_a_job_tells_clear_from_leave_alone() {
-        let rows = [record([Value::Text("a"), Value::Text("1"), Value::Missing]), record([Value::Null, Value::Text("2"), Value::Null])];
+        let rows = [
+            record([Value::Text("a"), Value::Text("1"), Value::Missing]),
+            record([Value::Null, Value::Text("2"), Value::Null]),
+        ];
         let records: Vec<_> = rows.iter().map(|r| of(r)).collect();
         let layout = layout();
         let batch = |op| WriteBatch { sync: "s", op, layout: &layout, records: &records };
@@ -236,7 +281,12 @@ mod tests {
         let rows = ["1", "2", "1"].map(|id| record([Value::Missing, Value::Text(id), Value::Missing]));
         let records: Vec<_> = rows.iter().map(|r| of(r)).collect();
         let layout = layout();
-        let found = |op| rejected(&WriteBatch { sync: "s", op, layout: &layout, records: &records }).iter().map(Option::is_some).collect::<Vec<_>>();
+        let found = |op| {
+            rejected(&WriteBatch { sync: "s", op, layout: &layout, records: &records })
+                .iter()
+                .map(Option::is_some)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(found(Op::Upsert), [true, false, true]);
         assert_eq!(found(Op::Append), [false; 3]);
     }

@@ -4,25 +4,27 @@
 //!   (`to: Account.Ext__c`, `to: Owner__r.Ext__c`, of several types `to: Account:What.Ext__c`). A field that a record
 //!   leaves out keeps what it has; null and the empty text clear it. Times are kept to the millisecond. Not: files,
 //!   compound fields (write their parts), multi-select picklists other than as `a;b`, hard deletes, undeletes.
-//! - **Auth**: OAuth client credentials or JWT bearer (RS256); one token for all writers of a process, asked for again when
-//!   it is refused. The address is the token's `instance_url`.
-//! - **Modes**: upsert by an external id; update by `Id` or an external id, whose record ids are queried where they are not
-//!   remembered; append; mirror, which deletes by record id (remembered from upserts, queried where missing; into the
-//!   recycle bin). An id of another object is never deleted.
-//! - **Limits**: 200 records to a request (sObject Collections), plans above 2,000 by Bulk API 2.0 jobs of 5,000 records; an
-//!   update or delete of which a record id is not remembered, and a batch with the literal text `#N/A`, goes by
-//!   collections. The day's requests are looked at before a plan starts; `REQUEST_LIMIT_EXCEEDED` stops the run.
+//! - **Auth**: OAuth client credentials or JWT bearer (RS256); one token for all writers of a process, asked for again
+//!   when it is refused. The address is the token's `instance_url`.
+//! - **Modes**: upsert by an external id; update by `Id` or an external id, whose record ids are queried where they are
+//!   not remembered; append; mirror, which deletes by record id (remembered from upserts, queried where missing; into
+//!   the recycle bin). An id of another object is never deleted.
+//! - **Limits**: 200 records to a request (sObject Collections), plans above 2,000 by Bulk API 2.0 jobs of 5,000
+//!   records; an update or delete of which a record id is not remembered, and a batch with the literal text `#N/A`,
+//!   goes by collections. The day's requests are looked at before a plan starts; `REQUEST_LIMIT_EXCEEDED` stops the
+//!   run.
 //! - **Per-record errors**: by position in a collection, by what a job's results echo in any order (for append without
-//!   an identifier the whole row; equal rows stand for each other). `UNABLE_TO_LOCK_ROW` is sent again, alone; rows of a job are sorted by parent
-//!   so that it is rare. `ENTITY_IS_DELETED` on a delete is done. Identifiers that occur twice in a batch are rejected.
-//! - **Idempotency**: upsert by external id, update and delete by record id can be repeated. Append is at least once: the
-//!   worst duplicate is one request's records (200) when its answer is lost, and of a job what it had done when its run was
-//!   given up; a job whose ticket is lost never starts. A unique external id that the mapping fills turns them into
-//!   `DUPLICATE_VALUE`. A job whose run was given up goes on at Salesforce until the next run aborts it, which it does
-//!   before it sends anything; the records of that job are all sent again.
-//! - **API version and sources**: REST and Bulk API 2.0, v67.0 by default (`api_version`); the REST API, Bulk API and OAuth
-//!   guides (developer.salesforce.com, help.salesforce.com). Whether an unknown column fails one record or the whole
-//!   request is not documented: both are understood, and preflight names it first.
+//!   an identifier the whole row; equal rows stand for each other). `UNABLE_TO_LOCK_ROW` is sent again, alone; rows of
+//!   a job are sorted by parent so that it is rare. `ENTITY_IS_DELETED` on a delete is done. Identifiers that occur
+//!   twice in a batch are rejected.
+//! - **Idempotency**: upsert by external id, update and delete by record id can be repeated. Append is at least once:
+//!   the worst duplicate is one request's records (200) when its answer is lost, and of a job what it had done when its
+//!   run was given up; a job whose ticket is lost never starts. A unique external id that the mapping fills turns them
+//!   into `DUPLICATE_VALUE`. A job whose run was given up goes on at Salesforce until the next run aborts it, which it
+//!   does before it sends anything; the records of that job are all sent again.
+//! - **API version and sources**: REST and Bulk API 2.0, v67.0 by default (`api_version`); the REST API, Bulk API and
+//!   OAuth guides (developer.salesforce.com, help.salesforce.com). Whether an unknown column fails one record or the
+//!   whole request is not documented: both are understood, and preflight names it first.
 
 mod bulk;
 mod classify;
@@ -148,12 +150,21 @@ impl Destination for SalesforceDestination {
 
     async fn read(&self, layout: &Layout, identifiers: &[Vec<u8>]) -> Result<Option<Vec<Option<Vec<u8>>>>, Fault> {
         let mut names = layout.identifiers();
-        let (Some((_, identifier)), None, Some(columns)) = (names.next(), names.next(), query::columns(layout)) else { return Ok(None) };
+        let (Some((_, identifier)), None, Some(columns)) = (names.next(), names.next(), query::columns(layout)) else {
+            return Ok(None);
+        };
         let values: Vec<_> = identifiers.iter().filter_map(|cells| Cells(cells).get(0)).collect();
         if values.len() != identifiers.len() {
             return Ok(None);
         }
-        let found = query::find(&self.session, &self.object, &identifier.name, &columns, &values).await.map_err(|e| fault(&self.about, &e))?;
-        Ok(Some(values.into_iter().map(|value| found.of(value).first().map(|record| query::record(layout, record))).collect()))
+        let found = query::find(&self.session, &self.object, &identifier.name, &columns, &values)
+            .await
+            .map_err(|e| fault(&self.about, &e))?;
+        Ok(Some(
+            values
+                .into_iter()
+                .map(|value| found.of(value).first().map(|record| query::record(layout, record)))
+                .collect(),
+        ))
     }
 }

@@ -34,17 +34,23 @@ async fn connect(opening: OpenArgs<'_>, target: &Target) -> Result<SalesforceDes
         .map_err(|e| Fault::new(Code::SyncInvalid, format!("destination.options: {e}.")))?;
     check(&config).map_err(invalid)?;
     if !is_name(&target.object) {
-        let what = format!("destination.object of a sync to {}: `{}` is not the API name of an sObject.", target.connection, target.object);
+        let what = format!(
+            "destination.object of a sync to {}: `{}` is not the API name of an sObject.",
+            target.connection, target.object
+        );
         return Err(Fault::new(Code::SyncInvalid, what).with_next("Name the object as `Contact` or `Invoice__c`."));
     }
     let secrets = RecordingSecrets::new(opening.secrets);
     let domain = config.domain.resolve(&secrets).await?;
-    let domain =
-        Url::parse(&domain).ok().filter(Url::has_host).ok_or_else(|| invalid("`domain` is not an address such as https://acme.my.salesforce.com".into()))?;
+    let domain = Url::parse(&domain)
+        .ok()
+        .filter(Url::has_host)
+        .ok_or_else(|| invalid("`domain` is not an address such as https://acme.my.salesforce.com".into()))?;
     let grant = match &config.auth {
-        Auth::ClientCredentials { client_id, client_secret } => {
-            Grant::Secret { client_id: client_id.resolve(&secrets).await?, client_secret: client_secret.resolve(&secrets).await? }
-        }
+        Auth::ClientCredentials { client_id, client_secret } => Grant::Secret {
+            client_id: client_id.resolve(&secrets).await?,
+            client_secret: client_secret.resolve(&secrets).await?,
+        },
         Auth::JwtBearer { client_id, username, private_key, audience } => {
             let pem = private_key.resolve(&secrets).await?;
             let (client_id, username) = (client_id.resolve(&secrets).await?, username.resolve(&secrets).await?);
@@ -53,12 +59,20 @@ async fn connect(opening: OpenArgs<'_>, target: &Target) -> Result<SalesforceDes
     };
     let mut headers = HeaderMap::new();
     // Without this header assignment rules fire.
-    headers.insert("sforce-auto-assign", HeaderValue::from_static(if options.assignment_rules { "TRUE" } else { "FALSE" }));
+    headers.insert(
+        "sforce-auto-assign",
+        HeaderValue::from_static(if options.assignment_rules { "TRUE" } else { "FALSE" }),
+    );
     if options.allow_duplicates {
         headers.insert("sforce-duplicate-rule-header", HeaderValue::from_static("allowSave=true"));
     }
     let tls = Certificates::read(&about, config.ca.as_ref(), config.client_certificate.as_ref(), &secrets).await?;
-    let http = Http::new(HttpSettings { timeout: config.timeout.0, allow_private: config.allow_private, redactor: secrets.redactor(), tls })?;
+    let http = Http::new(HttpSettings {
+        timeout: config.timeout.0,
+        allow_private: config.allow_private,
+        redactor: secrets.redactor(),
+        tls,
+    })?;
     let limits = Limits {
         batch_records: config.batch_size,
         batch_bytes: BATCH_BYTES,
@@ -67,7 +81,15 @@ async fn connect(opening: OpenArgs<'_>, target: &Target) -> Result<SalesforceDes
         first_pause: config.retry_pause.0,
     };
     let session = Session::new(http, domain, grant, headers, &config);
-    Ok(SalesforceDestination { about, object: target.object.clone(), session, limits, config, options, prefix: tokio::sync::OnceCell::new() })
+    Ok(SalesforceDestination {
+        about,
+        object: target.object.clone(),
+        session,
+        limits,
+        config,
+        options,
+        prefix: tokio::sync::OnceCell::new(),
+    })
 }
 
 /// Numbers that cannot be meant.

@@ -41,7 +41,13 @@ impl RecordIds {
 }
 
 /// The records whose `field` has one of these values, with these columns.
-pub(super) async fn find(session: &Session, object: &str, field: &str, columns: &[&str], values: &[Cell<'_>]) -> Result<RecordIds, WriteError> {
+pub(super) async fn find(
+    session: &Session,
+    object: &str,
+    field: &str,
+    columns: &[&str],
+    values: &[Cell<'_>],
+) -> Result<RecordIds, WriteError> {
     let mut records = RecordIds { exact: RecordLookup::new(), folded: RecordLookup::new() };
     let mut selected = vec![ID, field];
     selected.extend(columns.iter().filter(|c| **c != ID && **c != field));
@@ -66,7 +72,8 @@ pub(super) async fn find(session: &Session, object: &str, field: &str, columns: 
 }
 
 async fn collect(session: &Session, path: String, field: &str, records: &mut RecordIds) -> Result<(), WriteError> {
-    let unreadable = || WriteError::Unavailable { after: None, detail: "the answer to a query is not what a query answers".into() };
+    let unreadable =
+        || WriteError::Unavailable { after: None, detail: "the answer to a query is not what a query answers".into() };
     let mut next = Some(path);
     while let Some(path) = next.take() {
         let reply = session.get(&path).await?;
@@ -92,7 +99,13 @@ async fn collect(session: &Session, path: String, field: &str, records: &mut Rec
 /// A value as SOQL writes it.
 fn literal(value: Cell<'_>) -> String {
     match value {
-        Cell::Int(_) | Cell::Float(_) | Cell::Decimal(_) | Cell::Bool(_) | Cell::Date(_) | Cell::DateTime(_) | Cell::Timestamp(_) => encode::text(value),
+        Cell::Int(_)
+        | Cell::Float(_)
+        | Cell::Decimal(_)
+        | Cell::Bool(_)
+        | Cell::Date(_)
+        | Cell::DateTime(_)
+        | Cell::Timestamp(_) => encode::text(value),
         other => {
             let mut out = String::from("'");
             for c in encode::text(other).chars() {
@@ -127,7 +140,11 @@ fn as_text(value: &Value) -> String {
 
 /// The columns to read for a layout; `None` when one of them cannot be read (a parent of several types).
 pub(super) fn columns(layout: &Layout) -> Option<Vec<&str>> {
-    layout.fields().iter().map(|f| Lookup::of(&f.name).is_none_or(|l| l.parent.is_none()).then_some(f.name.as_str())).collect()
+    layout
+        .fields()
+        .iter()
+        .map(|f| Lookup::of(&f.name).is_none_or(|l| l.parent.is_none()).then_some(f.name.as_str()))
+        .collect()
 }
 
 /// A record of a reply as cells in the layout's order.
@@ -160,7 +177,10 @@ fn push(out: &mut Vec<u8>, value: &Value, kind: Type) {
 }
 
 fn days(date: jiff::civil::Date) -> i32 {
-    let seconds = date.to_datetime(jiff::civil::Time::midnight()).to_zoned(jiff::tz::TimeZone::UTC).map(|z| z.timestamp().as_second());
+    let seconds = date
+        .to_datetime(jiff::civil::Time::midnight())
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .map(|z| z.timestamp().as_second());
     i32::try_from(seconds.unwrap_or_default().div_euclid(86_400)).unwrap_or_default()
 }
 
@@ -192,13 +212,27 @@ mod tests {
     #[test]
     fn values_come_back_as_the_layout_has_them() {
         let field = |name: &str, kind| Field { name: name.into(), kind, identifier: false };
-        let kinds =
-            [("A", Type::Int), ("B", Type::Decimal), ("C", Type::Date), ("D", Type::Timestamp), ("E.F", Type::Text), ("G", Type::Bool), ("H", Type::Text)];
+        let kinds = [
+            ("A", Type::Int),
+            ("B", Type::Decimal),
+            ("C", Type::Date),
+            ("D", Type::Timestamp),
+            ("E.F", Type::Text),
+            ("G", Type::Bool),
+            ("H", Type::Text),
+        ];
         let layout = Layout::new(kinds.map(|(name, kind)| field(name, kind)).to_vec());
         let reply = json!({"A": 3.0, "B": 1.25, "C": "2026-01-02", "D": "2026-01-02T03:04:05.000+0000", "E": {"F": "x"}, "G": true, "H": null});
         let cells = record(&layout, &reply);
-        let expected =
-            [Cell::Int(3), Cell::Decimal("1.25"), Cell::Date(20_455), Cell::Timestamp(1_767_323_045_000_000), Cell::Text("x"), Cell::Bool(true), Cell::Null];
+        let expected = [
+            Cell::Int(3),
+            Cell::Decimal("1.25"),
+            Cell::Date(20_455),
+            Cell::Timestamp(1_767_323_045_000_000),
+            Cell::Text("x"),
+            Cell::Bool(true),
+            Cell::Null,
+        ];
         assert_eq!(Cells(&cells).values().collect::<Vec<_>>(), expected);
     }
 }

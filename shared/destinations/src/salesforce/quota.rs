@@ -28,20 +28,35 @@ impl SalesforceDestination {
     pub(super) async fn room_for(&self, load: PlannedLoad) -> Result<Option<Finding>, WriteError> {
         let needed = self.requests(load);
         // The replies of preflight told how much is left; only when that may be tight is it worth asking for more.
-        if self.session.left().is_some_and(|left| left > self.config.keep_requests.saturating_add(needed.saturating_mul(4))) {
+        if self
+            .session
+            .left()
+            .is_some_and(|left| left > self.config.keep_requests.saturating_add(needed.saturating_mul(4)))
+        {
             return Ok(None);
         }
         let reply = self.session.get("/limits").await?;
         let json: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         let number = |name: &str, part: &str| json.get(name)?.get(part)?.as_u64();
-        let (Some(left), Some(most)) = (number("DailyApiRequests", "Remaining"), number("DailyApiRequests", "Max")) else { return Ok(None) };
+        let (Some(left), Some(most)) = (number("DailyApiRequests", "Remaining"), number("DailyApiRequests", "Max"))
+        else {
+            return Ok(None);
+        };
         let free = left.saturating_sub(self.config.keep_requests);
-        let kept = if self.config.keep_requests > 0 { format!(", {} of which are kept for others", self.config.keep_requests) } else { String::new() };
-        let tell = |what: &str| format!("the plan needs about {needed} requests and {what}: {left} of {most} a day are left{kept}");
+        let kept = if self.config.keep_requests > 0 {
+            format!(", {} of which are kept for others", self.config.keep_requests)
+        } else {
+            String::new()
+        };
+        let tell = |what: &str| {
+            format!("the plan needs about {needed} requests and {what}: {left} of {most} a day are left{kept}")
+        };
         if needed > free {
             let fix = "run it later (requests come back over 24 hours), send less (a filter in the model's SQL, `rollout`), or lower `jobs_above`";
             return Ok(Some(Finding::error(&self.about, tell("the org has fewer"), fix)));
         }
-        Ok((needed * 2 > free).then(|| Finding::warning(&self.about, tell("takes most of what the org has"), "other programs may find none left")))
+        Ok((needed * 2 > free).then(|| {
+            Finding::warning(&self.about, tell("takes most of what the org has"), "other programs may find none left")
+        }))
     }
 }

@@ -37,30 +37,35 @@ impl Grant {
     /// JWT bearer with a key in PEM; the error is the end of a sentence and repeats nothing of the key.
     pub(super) fn signed(client_id: String, username: String, audience: String, pem: &str) -> Result<Self, String> {
         let pem = pem.replace("\\n", "\n");
-        let der = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| "`private_key` is not a private key in PEM")?;
+        let der =
+            PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| "`private_key` is not a private key in PEM")?;
         let key = match &der {
             PrivateKeyDer::Pkcs8(der) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()),
             PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
             _ => return Err("`private_key` is not an RSA key".into()),
         };
-        let key = key.map_err(|e| format!("`private_key` is not an RSA key of 2048 bits or more that can be used: {e}"))?;
+        let key =
+            key.map_err(|e| format!("`private_key` is not an RSA key of 2048 bits or more that can be used: {e}"))?;
         Ok(Grant::Signed { client_id, username, audience, key: Box::new(key) })
     }
 
     /// The form of a token request.
     fn form(&self) -> Result<Vec<(&'static str, String)>, WriteError> {
         match self {
-            Grant::Secret { client_id, client_secret } => {
-                Ok(vec![("grant_type", "client_credentials".into()), ("client_id", client_id.clone()), ("client_secret", client_secret.clone())])
-            }
+            Grant::Secret { client_id, client_secret } => Ok(vec![
+                ("grant_type", "client_credentials".into()),
+                ("client_id", client_id.clone()),
+                ("client_secret", client_secret.clone()),
+            ]),
             Grant::Signed { client_id, username, audience, key } => {
                 let until = http::now().0 / 1000 + ASSERTION_SECONDS;
                 let claims = json!({ "iss": client_id, "sub": username, "aud": audience, "exp": until });
                 let part = |json: Value| URL_SAFE_NO_PAD.encode(json.to_string());
                 let signed = format!("{}.{}", part(json!({ "alg": "RS256" })), part(claims));
                 let mut signature = vec![0; key.public().modulus_len()];
-                key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature)
-                    .map_err(|_| WriteError::Misconfigured { detail: "the assertion cannot be signed with `private_key`".into() })?;
+                key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature).map_err(|_| {
+                    WriteError::Misconfigured { detail: "the assertion cannot be signed with `private_key`".into() }
+                })?;
                 let assertion = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
                 Ok(vec![("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer".into()), ("assertion", assertion)])
             }
@@ -134,17 +139,33 @@ impl Session {
     }
 
     /// A request; the reply has a good status.
-    pub(super) async fn call(&self, method: Method, path: &str, media_type: &'static str, body: Vec<u8>) -> Result<HttpReply, WriteError> {
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        media_type: &'static str,
+        body: Vec<u8>,
+    ) -> Result<HttpReply, WriteError> {
         let reply = self.reply(method, path, media_type, body).await?;
         self.good(reply)
     }
 
     fn good(&self, reply: HttpReply) -> Result<HttpReply, WriteError> {
-        if (200..300).contains(&reply.status) { Ok(reply) } else { Err(classify::request(&reply, self.http.redactor(), self.limit_pause)) }
+        if (200..300).contains(&reply.status) {
+            Ok(reply)
+        } else {
+            Err(classify::request(&reply, self.http.redactor(), self.limit_pause))
+        }
     }
 
     /// A request and its reply, with any status. A token that is no longer taken is replaced once.
-    async fn reply(&self, method: Method, path: &str, media_type: &'static str, body: Vec<u8>) -> Result<HttpReply, WriteError> {
+    async fn reply(
+        &self,
+        method: Method,
+        path: &str,
+        media_type: &'static str,
+        body: Vec<u8>,
+    ) -> Result<HttpReply, WriteError> {
         self.leave_some()?;
         let token = self.token(None).await?;
         let mut reply = self.send(&token, method.clone(), path, media_type, body.clone()).await?;
@@ -156,12 +177,25 @@ impl Session {
         Ok(reply)
     }
 
-    async fn send(&self, token: &Token, method: Method, path: &str, media_type: &'static str, body: Vec<u8>) -> Result<HttpReply, WriteError> {
+    async fn send(
+        &self,
+        token: &Token,
+        method: Method,
+        path: &str,
+        media_type: &'static str,
+        body: Vec<u8>,
+    ) -> Result<HttpReply, WriteError> {
         let whole = format!("/services/data/{}{path}", self.version);
-        let url = token.instance.join(&whole).map_err(|_| WriteError::Misconfigured { detail: "the request's address cannot be built".into() })?;
+        let url = token
+            .instance
+            .join(&whole)
+            .map_err(|_| WriteError::Misconfigured { detail: "the request's address cannot be built".into() })?;
         let mut headers = self.headers.clone();
         headers.insert("authorization", token.bearer.clone());
-        headers.insert("accept", HeaderValue::from_static(if media_type == "text/csv" { "*/*" } else { "application/json, text/csv" }));
+        headers.insert(
+            "accept",
+            HeaderValue::from_static(if media_type == "text/csv" { "*/*" } else { "application/json, text/csv" }),
+        );
         if !body.is_empty() {
             headers.insert("content-type", HeaderValue::from_static(media_type));
         }
@@ -184,10 +218,20 @@ impl Session {
 
     async fn mint(&self) -> Result<Token, WriteError> {
         // A page of maintenance, or of somebody else: that passes.
-        let unreadable = |reply: &HttpReply, what: &str| WriteError::Unavailable { after: None, detail: classify::no_token(reply, what) };
-        let url = self.domain.join("/services/oauth2/token").map_err(|_| WriteError::Misconfigured { detail: "`domain` is not an address".into() })?;
+        let unreadable = |reply: &HttpReply, what: &str| WriteError::Unavailable {
+            after: None,
+            detail: classify::no_token(reply, what),
+        };
+        let url = self
+            .domain
+            .join("/services/oauth2/token")
+            .map_err(|_| WriteError::Misconfigured { detail: "`domain` is not an address".into() })?;
         let form = self.grant.form()?;
-        let body = form.iter().map(|(name, value)| format!("{name}={}", http::percent_encode(value))).collect::<Vec<_>>().join("&");
+        let body = form
+            .iter()
+            .map(|(name, value)| format!("{name}={}", http::percent_encode(value)))
+            .collect::<Vec<_>>()
+            .join("&");
         let mut headers = HeaderMap::new();
         headers.insert("content-type", HeaderValue::from_static("application/x-www-form-urlencoded"));
         headers.insert("accept", HeaderValue::from_static("application/json"));
@@ -195,20 +239,27 @@ impl Session {
         if !(200..300).contains(&reply.status) {
             return Err(classify::token(&reply, self.http.redactor()));
         }
-        let json: Value = serde_json::from_slice(&reply.body)
-            .map_err(|_| unreadable(&reply, &format!("it is not JSON: {}", detail::detail(&reply.body, self.http.redactor()))))?;
+        let json: Value = serde_json::from_slice(&reply.body).map_err(|_| {
+            unreadable(&reply, &format!("it is not JSON: {}", detail::detail(&reply.body, self.http.redactor())))
+        })?;
         let text = |name: &str| json.get(name).and_then(Value::as_str);
-        let instance = text("instance_url").and_then(|u| Url::parse(u).ok()).ok_or_else(|| unreadable(&reply, "it names no `instance_url`"))?;
+        let instance = text("instance_url")
+            .and_then(|u| Url::parse(u).ok())
+            .ok_or_else(|| unreadable(&reply, "it names no `instance_url`"))?;
         let token = text("access_token").ok_or_else(|| unreadable(&reply, "it holds no token"))?;
         self.http.redactor().add([token]);
-        let mut bearer = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| unreadable(&reply, "its token cannot stand in a header"))?;
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {token}"))
+            .map_err(|_| unreadable(&reply, "its token cannot stand in a header"))?;
         bearer.set_sensitive(true);
         // `id` is the user's address: …/id/ORG/USER.
-        let org = text("id").and_then(|id| id.split("/id/").nth(1)?.split('/').next().map(str::to_owned)).filter(|org| org.starts_with("00D"));
+        let org = text("id")
+            .and_then(|id| id.split("/id/").nth(1)?.split('/').next().map(str::to_owned))
+            .filter(|org| org.starts_with("00D"));
         Ok(Token { bearer, instance, org })
     }
 
-    /// The id of the org that tokens are good for, in its short form; where an answer does not tell it, the org's address.
+    /// The id of the org that tokens are good for, in its short form; where an answer does not tell it, the org's
+    /// address.
     pub(super) async fn org(&self) -> Result<String, WriteError> {
         let token = self.token(None).await?;
         let address = || token.instance.host_str().unwrap_or_default().to_owned();
@@ -232,7 +283,9 @@ impl Session {
     /// Stops before the requests that are to be left to others are touched.
     fn leave_some(&self) -> Result<(), WriteError> {
         match self.left() {
-            Some(left) if self.keep_requests > 0 && left <= self.keep_requests => Err(WriteError::Throttled { after: Some(self.limit_pause) }),
+            Some(left) if self.keep_requests > 0 && left <= self.keep_requests => {
+                Err(WriteError::Throttled { after: Some(self.limit_pause) })
+            }
             _ => Ok(()),
         }
     }

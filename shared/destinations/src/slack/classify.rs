@@ -40,7 +40,7 @@ const MISCONFIGURED: [&str; 9] = [
 ];
 /// Nothing was posted, and it may be later.
 const LATER: [&str; 2] = ["request_timeout", "service_unavailable"];
-/// Slack ran into failure on its own side: it may have posted the message before.
+/// Slack failed on its own side: it may have posted the message before.
 const UNSURE: [&str; 2] = ["fatal_error", "internal_error"];
 
 /// The outcome of a message that was answered. `send_again`: also when nobody knows whether it arrived.
@@ -54,9 +54,11 @@ pub(super) fn outcome(posted: Posted, send_again: bool) -> Result<Outcome, Write
         SlackReply::Ok(record_id) => Ok(Outcome::Accepted { effect: Effect::Created, record_id }),
         SlackReply::Failed(code, more) => {
             let is = |list: &[&str]| list.contains(&code.as_str());
-            let detail = if more.is_empty() { format!("Slack says {code}") } else { format!("Slack says {code}: {more}") };
+            let detail =
+                if more.is_empty() { format!("Slack says {code}") } else { format!("Slack says {code}: {more}") };
             if is(&["ratelimited", "rate_limited"]) {
-                let after = reply.header("retry-after").and_then(|header| domain::retry::retry_after(header, reply.clock()));
+                let after =
+                    reply.header("retry-after").and_then(|header| domain::retry::retry_after(header, reply.clock()));
                 return Err(WriteError::Throttled { after });
             }
             if is(&UNAUTHORIZED) {
@@ -66,7 +68,8 @@ pub(super) fn outcome(posted: Posted, send_again: bool) -> Result<Outcome, Write
                 return Err(WriteError::Misconfigured { detail });
             }
             if is(&LATER) || reply.status == 503 {
-                let after = reply.header("retry-after").and_then(|header| domain::retry::retry_after(header, reply.clock()));
+                let after =
+                    reply.header("retry-after").and_then(|header| domain::retry::retry_after(header, reply.clock()));
                 return Err(WriteError::Unavailable { after, detail });
             }
             if is(&UNSURE) || reply.status >= 500 {
@@ -83,7 +86,9 @@ pub(super) fn outcome(posted: Posted, send_again: bool) -> Result<Outcome, Write
             StatusMeaning::Unavailable(after) if reply.status == 503 => {
                 Err(WriteError::Unavailable { after, detail: format!("it answers {} without a reason", reply.status) })
             }
-            StatusMeaning::Unavailable(_) => unsure(format!("it answers {} without a reason", reply.status), send_again),
+            StatusMeaning::Unavailable(_) => {
+                unsure(format!("it answers {} without a reason", reply.status), send_again)
+            }
             other => {
                 let code = format!("http_{}", reply.status);
                 other.error(&reply, code, String::new()).map_or_else(|| Ok(Outcome::unmentioned()), Err)
@@ -105,6 +110,8 @@ fn unsure(detail: String, send_again: bool) -> Result<Outcome, WriteError> {
     if send_again {
         return Err(WriteError::Unavailable { after: None::<Duration>, detail });
     }
-    let detail = format!("nobody knows whether the message was posted ({detail}); look into the channel before you send it again");
+    let detail = format!(
+        "nobody knows whether the message was posted ({detail}); look into the channel before you send it again"
+    );
     Ok(Outcome::rejected(UNKNOWN_OUTCOME, detail))
 }

@@ -90,20 +90,31 @@ impl Client {
                     Some(url) => url.resolve(&secrets).await?,
                     None => API.to_owned(),
                 };
-                let api = address(&written).ok_or_else(|| invalid("`api_url` is not an address that begins with https:// or http://"))?;
-                let mut authorization = HeaderValue::from_bytes(format!("Bearer {}", token.resolve(&secrets).await?).as_bytes())
-                    .map_err(|_| invalid("the token holds a control character, perhaps a line break at its end"))?;
+                let api = address(&written)
+                    .ok_or_else(|| invalid("`api_url` is not an address that begins with https:// or http://"))?;
+                let mut authorization =
+                    HeaderValue::from_bytes(format!("Bearer {}", token.resolve(&secrets).await?).as_bytes())
+                        .map_err(|_| invalid("the token holds a control character, perhaps a line break at its end"))?;
                 authorization.set_sensitive(true);
                 SlackTarget::Bot { api, authorization, channel: settings.channel.unwrap_or_default().to_owned() }
             }
             (None, Some(hook)) => {
                 let written = hook.resolve(&secrets).await?;
-                SlackTarget::Hook(address(written.trim()).ok_or_else(|| invalid("`webhook_url` is not an address that begins with https:// or http://"))?)
+                SlackTarget::Hook(
+                    address(written.trim()).ok_or_else(|| {
+                        invalid("`webhook_url` is not an address that begins with https:// or http://")
+                    })?,
+                )
             }
             _ => return Err(invalid("it needs either `token` or `webhook_url`")),
         };
         let tls = Certificates::read(about, settings.ca, settings.client_certificate, &secrets).await?;
-        let settings = HttpSettings { timeout: settings.timeout, allow_private: settings.allow_private, redactor: secrets.redactor(), tls };
+        let settings = HttpSettings {
+            timeout: settings.timeout,
+            allow_private: settings.allow_private,
+            redactor: secrets.redactor(),
+            tls,
+        };
         Ok(Self { http: Http::new(settings)?, place })
     }
 
@@ -115,7 +126,9 @@ impl Client {
                 self.call("chat.postMessage", Value::Object(body)).await
             }
             SlackTarget::Hook(url) => {
-                let reply = self.send(url.clone(), HeaderMap::new(), "application/json", Value::Object(body).to_string()).await?;
+                let reply = self
+                    .send(url.clone(), HeaderMap::new(), "application/json", Value::Object(body).to_string())
+                    .await?;
                 let said = self.said_by_hook(&reply);
                 Ok(Posted { reply, said })
             }
@@ -135,7 +148,10 @@ impl Client {
         let (kind, body) = match body {
             Value::Object(body) if method != "chat.postMessage" => {
                 let form = body.iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap_or_default()));
-                ("application/x-www-form-urlencoded", url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish())
+                (
+                    "application/x-www-form-urlencoded",
+                    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish(),
+                )
             }
             body => ("application/json; charset=utf-8", body.to_string()),
         };
@@ -144,7 +160,13 @@ impl Client {
         Ok(Posted { reply, said })
     }
 
-    async fn send(&self, url: Url, mut headers: HeaderMap, kind: &'static str, body: String) -> Result<HttpReply, SendError> {
+    async fn send(
+        &self,
+        url: Url,
+        mut headers: HeaderMap,
+        kind: &'static str,
+        body: String,
+    ) -> Result<HttpReply, SendError> {
         headers.insert("content-type", HeaderValue::from_static(kind));
         self.http.send(HttpRequest { method: Method::POST, url, headers, body: body.into_bytes() }).await
     }
@@ -154,7 +176,8 @@ impl Client {
         let Ok(json) = serde_json::from_slice::<Value>(&reply.body) else { return SlackReply::Unreadable };
         match (json["ok"].as_bool(), json["error"].as_str()) {
             (Some(true), _) => {
-                let id = json["channel"].as_str().zip(json["ts"].as_str()).map(|(channel, ts)| format!("{channel}:{ts}"));
+                let id =
+                    json["channel"].as_str().zip(json["ts"].as_str()).map(|(channel, ts)| format!("{channel}:{ts}"));
                 SlackReply::Ok(id)
             }
             (Some(false), error) => SlackReply::Failed(self.code(error.unwrap_or_default()), self.more(&json)),
@@ -162,14 +185,17 @@ impl Client {
         }
     }
 
-    /// A webhook says `ok` or a code, as plain text; one of a workflow, or of a service that is like Slack, says so in JSON.
+    /// A webhook says `ok` or a code, as plain text; one of a workflow, or of a service that is like Slack, says so in
+    /// JSON.
     fn said_by_hook(&self, reply: &HttpReply) -> SlackReply {
         let text = String::from_utf8_lossy(&reply.body[..reply.body.len().min(200)]).trim().to_owned();
         let json: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         let word = ["ok", "success"].iter().find_map(|name| json[*name].as_bool());
         match (reply.status, word) {
             (200..=299, Some(true)) => SlackReply::Ok(None),
-            (_, Some(false)) => SlackReply::Failed(self.code(json["error"].as_str().unwrap_or_default()), self.more(&json)),
+            (_, Some(false)) => {
+                SlackReply::Failed(self.code(json["error"].as_str().unwrap_or_default()), self.more(&json))
+            }
             // A service that answers with nothing has nothing against it.
             (200..=299, None) if text.is_empty() || text.eq_ignore_ascii_case("ok") => SlackReply::Ok(None),
             (200..=299, None) => SlackReply::Unreadable,
@@ -195,8 +221,12 @@ impl Client {
         match &self.place {
             SlackTarget::Bot { channel, .. } => {
                 let told = self.call("auth.test", json!({})).await.ok();
-                let json = told.and_then(|posted| serde_json::from_slice::<Value>(&posted.reply.body).ok()).unwrap_or_default();
-                json["team_id"].as_str().map_or_else(String::new, |team| format!("{channel} of the Slack workspace {team}"))
+                let json = told
+                    .and_then(|posted| serde_json::from_slice::<Value>(&posted.reply.body).ok())
+                    .unwrap_or_default();
+                json["team_id"]
+                    .as_str()
+                    .map_or_else(String::new, |team| format!("{channel} of the Slack workspace {team}"))
             }
             // /services/WORKSPACE/WEBHOOK/SECRET: the last part is what nobody may know.
             SlackTarget::Hook(url) => {

@@ -28,10 +28,12 @@ pub struct Config {
     /// Allow addresses that are not public (loopback, private, link-local …). Default false.
     #[serde(default)]
     pub allow_private: bool,
-    /// Certificates in PEM that are trusted besides the system's: those of an authority of your own. May be a reference.
+    /// Certificates in PEM that are trusted besides the system's: those of an authority of your own. May be a
+    /// reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<Setting>,
-    /// By reference, in PEM one after the other: a certificate to show, those between it and its authority, its private key.
+    /// By reference, in PEM one after the other: a certificate to show, those between it and its authority, its private
+    /// key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_certificate: Option<Secret>,
 }
@@ -44,7 +46,8 @@ fn timeout_default() -> Span {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// The message, with `{{field}}` of the record, `{{$sync}}` and `{{$id}}`. With `blocks` it is what notifications show.
+    /// The message, with `{{field}}` of the record, `{{$sync}}` and `{{$id}}`. With `blocks` it is what notifications
+    /// show.
     pub text: String,
     /// Blocks as Slack documents them; every text in them may hold the same templates.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -64,7 +64,10 @@ impl SlackMessage {
         }
         let length = text.chars().count();
         if length > MAX_TEXT_CHARACTERS {
-            return Err(("msg_too_long", format!("the text has {length} characters, and Slack takes {MAX_TEXT_CHARACTERS}")));
+            return Err((
+                "msg_too_long",
+                format!("the text has {length} characters, and Slack takes {MAX_TEXT_CHARACTERS}"),
+            ));
         }
         let mut body = Map::new();
         body.insert("text".into(), text.into());
@@ -82,9 +85,13 @@ impl Node {
     fn read(value: &Value, address: bool) -> Result<Self, String> {
         Ok(match value {
             Value::String(text) => Node::Text { template: Template::parse(text)?, address },
-            Value::Array(list) => Node::List(list.iter().map(|one| Node::read(one, address)).collect::<Result<_, _>>()?),
+            Value::Array(list) => {
+                Node::List(list.iter().map(|one| Node::read(one, address)).collect::<Result<_, _>>()?)
+            }
             Value::Object(fields) => {
-                let of = |(name, value): (&String, &Value)| Ok::<_, String>((name.clone(), Node::read(value, ADDRESSES.contains(&name.as_str()))?));
+                let of = |(name, value): (&String, &Value)| {
+                    Ok::<_, String>((name.clone(), Node::read(value, ADDRESSES.contains(&name.as_str()))?))
+                };
                 Node::Fields(fields.iter().map(of).collect::<Result<_, _>>()?)
             }
             fixed => Node::Fixed(fixed.clone()),
@@ -104,7 +111,9 @@ impl Node {
         match self {
             Node::Text { template, address } => fill(template, facts, *address).into(),
             Node::List(list) => list.iter().map(|one| one.render(facts)).collect(),
-            Node::Fields(fields) => Value::Object(fields.iter().map(|(name, one)| (name.clone(), one.render(facts))).collect()),
+            Node::Fields(fields) => {
+                Value::Object(fields.iter().map(|(name, one)| (name.clone(), one.render(facts))).collect())
+            }
             Node::Fixed(value) => value.clone(),
         }
     }

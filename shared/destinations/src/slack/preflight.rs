@@ -11,11 +11,16 @@ use super::client::{Client, Posted, SlackReply};
 /// first message shows.
 pub(super) async fn look(client: &Client, about: &str) -> Result<Vec<Finding>, Fault> {
     let findings = client.look_at(about).await?;
-    let Some(channel) = client.channel().filter(|_| !findings.iter().any(Finding::is_error)) else { return Ok(findings) };
+    let Some(channel) = client.channel().filter(|_| !findings.iter().any(Finding::is_error)) else {
+        return Ok(findings);
+    };
     match client.call("auth.test", json!({})).await? {
         Posted { said: SlackReply::Ok(_), .. } => {}
         Posted { said: SlackReply::Failed(code, _), reply } if code != "ratelimited" && reply.status != 429 => {
-            return Err(Fault::new(Code::DestinationUnauthorized, format!("{about}: Slack refuses the token: {code}.")));
+            return Err(Fault::new(
+                Code::DestinationUnauthorized,
+                format!("{about}: Slack refuses the token: {code}."),
+            ));
         }
         // Too fast, or an answer that is none: that is for the messages to find out.
         _ => return Ok(findings),
@@ -32,14 +37,22 @@ async fn channel_finding(client: &Client, channel: &str, about: &str) -> Result<
         SlackReply::Ok(_) => serde_json::from_slice::<serde_json::Value>(&answer.reply.body).unwrap_or_default(),
         SlackReply::Failed(code, _) if code == "channel_not_found" => {
             let fix = "name a channel that there is, and invite the bot to it if it is private";
-            return Ok(Some(Finding::error(about, format!("there is no channel `{channel}` that the bot can see"), fix)));
+            return Ok(Some(Finding::error(
+                about,
+                format!("there is no channel `{channel}` that the bot can see"),
+                fix,
+            )));
         }
         // Without the scope to look at channels nobody can say.
         _ => return Ok(None),
     };
     let is = |what: &str| known.pointer(&format!("/channel/{what}")).and_then(serde_json::Value::as_bool);
     if is("is_archived") == Some(true) {
-        return Ok(Some(Finding::error(about, format!("the channel `{channel}` is archived"), "name another channel, or bring it back")));
+        return Ok(Some(Finding::error(
+            about,
+            format!("the channel `{channel}` is archived"),
+            "name another channel, or bring it back",
+        )));
     }
     if is("is_member") == Some(false) {
         let fix = "invite the bot to the channel, or give it the scope `chat:write.public`";

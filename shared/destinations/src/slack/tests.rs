@@ -28,16 +28,27 @@ impl SecretSource for Secrets {
 }
 
 async fn open(config: Value, object: &str, options: Value) -> Result<SlackDestination, Fault> {
-    let target = Target { connection: "team".into(), object: object.into(), options: options.as_object().unwrap().clone() };
-    SlackDestination::open(OpenArgs { name: "team", config: &config, folder: Path::new("."), secrets: &Secrets }, &target).await
+    let target =
+        Target { connection: "team".into(), object: object.into(), options: options.as_object().unwrap().clone() };
+    SlackDestination::open(
+        OpenArgs { name: "team", config: &config, folder: Path::new("."), secrets: &Secrets },
+        &target,
+    )
+    .await
 }
 
 #[tokio::test]
 async fn settings_that_cannot_work_are_refused_when_opened() {
-    let (bot, hook, text) = (json!({"token": "${env:TOKEN}"}), json!({"webhook_url": "${env:HOOK}"}), json!({"text": "x"}));
+    let (bot, hook, text) =
+        (json!({"token": "${env:TOKEN}"}), json!({"webhook_url": "${env:HOOK}"}), json!({"text": "x"}));
     for (config, object, options, part) in [
         (json!({}), "", text.clone(), "either `token` or `webhook_url`"),
-        (json!({"token": "${env:TOKEN}", "webhook_url": "${env:HOOK}"}), "C1", text.clone(), "either `token` or `webhook_url`"),
+        (
+            json!({"token": "${env:TOKEN}", "webhook_url": "${env:HOOK}"}),
+            "C1",
+            text.clone(),
+            "either `token` or `webhook_url`",
+        ),
         (json!({"token": "planted-secret"}), "C1", text.clone(), "must be a reference"),
         (json!({"token": "${env:LINE}"}), "C1", text.clone(), "line break"),
         (json!({"webhook_url": "${env:TOKEN}"}), "", text.clone(), "is not an address"),
@@ -65,7 +76,8 @@ fn rendered(options: Value, name: &str) -> Result<Value, &'static str> {
     let layout = Layout::new(vec![Field { name: "name".into(), kind: Type::Text, identifier: true }]);
     let mut record = Vec::new();
     cells::push(&mut record, Cell::Text(name));
-    let facts = RecordFacts { sync: "signups", operation: Op::Append, id: "x", record: Some((&layout, Cells(&record))) };
+    let facts =
+        RecordFacts { sync: "signups", operation: Op::Append, id: "x", record: Some((&layout, Cells(&record))) };
     message.render(&facts).map(Value::Object).map_err(|(code, _)| code)
 }
 
@@ -93,9 +105,13 @@ fn a_message_that_slack_would_refuse_is_not_sent() {
 fn a_field_that_the_mapping_does_not_have_is_found() {
     let options = json!({"text": "{{emial}}", "blocks": [{"text": "{{email}} {{plan}}"}]});
     let message = SlackMessage::new(&serde_json::from_value(options).unwrap()).unwrap();
-    let found = message.findings(PreflightRequest { mode: Mode::Append, fields: &[("email".into(), true)] }, "connection team");
+    let found =
+        message.findings(PreflightRequest { mode: Mode::Append, fields: &[("email".into(), true)] }, "connection team");
     let found: Vec<String> = found.iter().map(ToString::to_string).collect();
-    assert!(found.len() == 2 && found[0].contains("did you mean `email`?") && found[1].contains("a block names `{{plan}}`"), "{found:?}");
+    assert!(
+        found.len() == 2 && found[0].contains("did you mean `email`?") && found[1].contains("a block names `{{plan}}`"),
+        "{found:?}"
+    );
 }
 
 #[test]

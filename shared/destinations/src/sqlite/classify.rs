@@ -17,7 +17,9 @@ pub(super) enum SqliteErrorScope {
 /// a function in a check or in a trigger.
 pub(super) fn about(error: &Error) -> SqliteErrorScope {
     match error.sqlite_error_code() {
-        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig | ErrorCode::Unknown) => SqliteErrorScope::Record,
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig | ErrorCode::Unknown) => {
+            SqliteErrorScope::Record
+        }
         _ => SqliteErrorScope::Everyone,
     }
 }
@@ -32,13 +34,18 @@ pub(super) fn rejected(error: &Error) -> Outcome {
     let said = || message.unwrap_or("a constraint failed").to_owned();
     let (code, detail) = match extended {
         ffi::SQLITE_CONSTRAINT_NOTNULL => ("not_null_violation", said()),
-        ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID => ("unique_violation", said()),
-        ffi::SQLITE_CONSTRAINT_CHECK => ("check_violation", said()),
-        ffi::SQLITE_CONSTRAINT_FOREIGNKEY => {
-            ("foreign_key_violation", "a row that this one refers to is missing, or another row refers to this one".to_owned())
+        ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID => {
+            ("unique_violation", said())
         }
+        ffi::SQLITE_CONSTRAINT_CHECK => ("check_violation", said()),
+        ffi::SQLITE_CONSTRAINT_FOREIGNKEY => (
+            "foreign_key_violation",
+            "a row that this one refers to is missing, or another row refers to this one".to_owned(),
+        ),
         ffi::SQLITE_CONSTRAINT_DATATYPE => ("datatype_mismatch", said()),
-        ffi::SQLITE_MISMATCH => ("datatype_mismatch", "the value of the integer primary key is not a whole number".to_owned()),
+        ffi::SQLITE_MISMATCH => {
+            ("datatype_mismatch", "the value of the integer primary key is not a whole number".to_owned())
+        }
         ffi::SQLITE_CONSTRAINT_TRIGGER => ("raise_exception", "a trigger of the table refused the row".to_owned()),
         ffi::SQLITE_TOOBIG => ("too_big", "the row is larger than the database takes".to_owned()),
         other => ("refused", format!("refused by a rule of the table (SQLite code {other})")),

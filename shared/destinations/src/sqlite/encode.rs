@@ -119,7 +119,10 @@ pub(super) fn push(out: &mut Vec<u8>, held: ValueRef<'_>, kind: Type) {
         Type::Decimal => Some(Value::Decimal(text)),
         Type::Json => Some(Value::Json(text)),
         Type::Date => text.parse().ok().map(|date: jiff::civil::Date| Value::Date((micros(date.into()) / DAY) as i32)),
-        Type::Time => text.parse().ok().map(|time: jiff::civil::Time| Value::Time(micros(jiff::civil::date(1970, 1, 1).to_datetime(time)))),
+        Type::Time => text
+            .parse()
+            .ok()
+            .map(|time: jiff::civil::Time| Value::Time(micros(jiff::civil::date(1970, 1, 1).to_datetime(time)))),
         Type::DateTime => text.parse().ok().map(|at: jiff::civil::DateTime| Value::DateTime(micros(at))),
         Type::Timestamp => text.parse().ok().map(|at: jiff::Timestamp| Value::Timestamp(at.as_microsecond())),
         Type::Uuid => u128::from_str_radix(&text.replace('-', ""), 16).ok().map(|v| Value::Uuid(v.to_be_bytes())),
@@ -165,7 +168,9 @@ pub(super) fn key(stored: &Stored, affinity: Affinity, collation: Collation) -> 
         Collation::NoCase => UniqueKey::Text(text.to_ascii_lowercase()),
         Collation::RTrim => UniqueKey::Text(text.trim_end_matches(' ').to_owned()),
     };
-    let real = |v: f64| if v == v.trunc() && v.abs() < 9e15 { UniqueKey::Integer(v as i64) } else { UniqueKey::Real(v.to_bits()) };
+    let real = |v: f64| {
+        if v == v.trunc() && v.abs() < 9e15 { UniqueKey::Integer(v as i64) } else { UniqueKey::Real(v.to_bits()) }
+    };
     match (stored, affinity) {
         (Stored::Null, _) => UniqueKey::Null,
         (Stored::Integer(v), Affinity::Text) => text(&v.to_string()),
@@ -176,7 +181,9 @@ pub(super) fn key(stored: &Stored, affinity: Affinity, collation: Collation) -> 
             match (trimmed.parse(), trimmed.parse::<f64>()) {
                 (Ok(whole), _) => UniqueKey::Integer(whole),
                 // Words such as `inf` and `nan` are no numbers to SQLite.
-                (_, Ok(float)) if !trimmed.contains(|c: char| c.is_ascii_alphabetic() && c != 'e' && c != 'E') => real(float),
+                (_, Ok(float)) if !trimmed.contains(|c: char| c.is_ascii_alphabetic() && c != 'e' && c != 'E') => {
+                    real(float)
+                }
                 _ => text(v),
             }
         }
@@ -218,7 +225,11 @@ mod tests {
             (Value::Decimal("1.5"), Affinity::Numeric, Some(Stored::Real(1.5))),
             (Value::Decimal("12"), Affinity::Numeric, Some(Stored::Integer(12))),
             (Value::Decimal("12345678901234567890.5"), Affinity::Numeric, None),
-            (Value::Decimal("12345678901234567890.5"), Affinity::Text, Some(Stored::Text("12345678901234567890.5".into()))),
+            (
+                Value::Decimal("12345678901234567890.5"),
+                Affinity::Text,
+                Some(Stored::Text("12345678901234567890.5".into())),
+            ),
             (Value::Text("008"), Affinity::Numeric, None),
             (Value::Text("1.10"), Affinity::Numeric, None),
             (Value::Text(" 8"), Affinity::Numeric, None),

@@ -5,17 +5,18 @@
 //!   column's affinity is numeric and the number holds every digit. A field that a record leaves out keeps what the
 //!   row has; null clears it.
 //! - **Auth**: none; the file must be writable. Its journal mode is its owner's and stays as it is.
-//! - **Modes**: upsert, update, append, mirror. A row is found by a unique index of exactly the identifier columns, with
-//!   that index's collation, and changed only where something differs. Whether it is there is asked first, within the
-//!   same write transaction: that tells created from updated.
+//! - **Modes**: upsert, update, append, mirror. A row is found by a unique index of exactly the identifier columns,
+//!   with that index's collation, and changed only where something differs. Whether it is there is asked first, within
+//!   the same write transaction: that tells created from updated.
 //! - **Limits**: 1,000 records (`options.batch_size`) and 4 MiB in a batch, one batch at once, no rate.
-//! - **Per-record errors**: a batch is one transaction and a record one statement. A statement that breaks a constraint, or
-//!   the type of a strict table, is undone by itself and its record rejected with the kind of constraint; the others
-//!   arrive. Only a foreign key that is deferred shows at the commit, and refuses the batch. Identifiers that occur twice
-//!   in a batch are rejected.
-//! - **Idempotency**: upsert, update and delete can be repeated. Append is at least once: after a crash between the commit
-//!   and its record it meets its own rows where a unique index guards them, which `options.on_conflict: skip` passes over
-//!   (`exists`) and `reject`, the default, rejects (`unique_violation`); without a unique index it writes them again.
+//! - **Per-record errors**: a batch is one transaction and a record one statement. A statement that breaks a
+//!   constraint, or the type of a strict table, is undone by itself and its record rejected with the kind of
+//!   constraint; the others arrive. Only a foreign key that is deferred shows at the commit, and refuses the batch.
+//!   Identifiers that occur twice in a batch are rejected.
+//! - **Idempotency**: upsert, update and delete can be repeated. Append is at least once: after a crash between the
+//!   commit and its record it meets its own rows where a unique index guards them, which `options.on_conflict: skip`
+//!   passes over (`exists`) and `reject`, the default, rejects (`unique_violation`); without a unique index it writes
+//!   them again.
 //! - **API version and sources**: SQLite 3, compiled in; sqlite.org/lang_conflict.html, datatype3.html, rescode.html.
 
 mod classify;
@@ -68,7 +69,11 @@ fn open<'a>(opening: OpenArgs<'a>, target: &'a Target) -> OpenFuture<'a, dyn Des
         let config: Config = config::read(&place.to_string(), opening.config)?;
         let file = config.file(place, opening.folder);
         let (object, options) = (ObjectName::of(target)?, Options::of(target)?);
-        Ok(Arc::new(SqliteDestination { inner: Arc::new(OpenSqlite { file, object, options, open: Mutex::default() }) }) as Arc<dyn Destination>)
+        Ok(
+            Arc::new(SqliteDestination {
+                inner: Arc::new(OpenSqlite { file, object, options, open: Mutex::default() }),
+            }) as Arc<dyn Destination>,
+        )
     })
 }
 
@@ -116,7 +121,9 @@ impl OpenSqlite {
     fn table(&self, connection: &Connection) -> Result<SqliteTable, Fault> {
         match table::find(connection, &self.object).map_err(|e| self.file.fault(&e, None))? {
             SqliteLookup::Table(table) => Ok(table),
-            SqliteLookup::Not(finding) => Err(Fault::new(Code::DestinationMisconfigured, format!("{}: {finding}.", self.file.place))),
+            SqliteLookup::Not(finding) => {
+                Err(Fault::new(Code::DestinationMisconfigured, format!("{}: {finding}.", self.file.place)))
+            }
         }
     }
 
@@ -125,7 +132,9 @@ impl OpenSqlite {
             let found = table::find(connection, &self.object).map_err(|e| self.file.fault(&e, None))?;
             Ok(match found {
                 SqliteLookup::Table(table) => table.schema(need),
-                SqliteLookup::Not(finding) => DestinationSchema { findings: vec![finding], ..DestinationSchema::default() },
+                SqliteLookup::Not(finding) => {
+                    DestinationSchema { findings: vec![finding], ..DestinationSchema::default() }
+                }
             })
         })
     }
@@ -145,16 +154,28 @@ impl OpenSqlite {
         let batch = WriteBatch { sync: &batch.sync, op: batch.op, layout: &batch.layout, records: &records };
         let written = self.with(|connection| {
             let table = self.table(connection)?;
-            Ok(SqliteWrite { connection, file: &self.file, table: &table, batch: &batch, on_conflict: self.options.on_conflict }.run())
+            Ok(SqliteWrite {
+                connection,
+                file: &self.file,
+                table: &table,
+                batch: &batch,
+                on_conflict: self.options.on_conflict,
+            }
+            .run())
         });
         written.unwrap_or_else(|fault| Err(write::batch_error(fault)))
     }
 }
 
 /// Runs `work` where blocking is allowed.
-async fn blocking<T: Send + 'static>(inner: &Arc<OpenSqlite>, work: impl FnOnce(&OpenSqlite) -> T + Send + 'static) -> Result<T, Fault> {
+async fn blocking<T: Send + 'static>(
+    inner: &Arc<OpenSqlite>,
+    work: impl FnOnce(&OpenSqlite) -> T + Send + 'static,
+) -> Result<T, Fault> {
     let inner = inner.clone();
-    tokio::task::spawn_blocking(move || work(&inner)).await.map_err(|e| Fault::new(Code::Internal, format!("the thread that writes to SQLite ended: {e}")))
+    tokio::task::spawn_blocking(move || work(&inner))
+        .await
+        .map_err(|e| Fault::new(Code::Internal, format!("the thread that writes to SQLite ended: {e}")))
 }
 
 #[async_trait]
@@ -165,7 +186,10 @@ impl Destination for SqliteDestination {
 
     async fn place(&self) -> Result<String, Fault> {
         // Names of tables are the same in capitals.
-        blocking(&self.inner, |inner| format!("{} of the file {}", inner.object.table.to_ascii_lowercase(), inner.file.identity())).await
+        blocking(&self.inner, |inner| {
+            format!("{} of the file {}", inner.object.table.to_ascii_lowercase(), inner.file.identity())
+        })
+        .await
     }
 
     async fn preflight(&self, need: PreflightRequest<'_>) -> Result<DestinationSchema, Fault> {
@@ -186,7 +210,11 @@ impl Destination for SqliteDestination {
 
     async fn read(&self, layout: &Layout, identifiers: &[Vec<u8>]) -> Result<Option<Vec<Option<Vec<u8>>>>, Fault> {
         let (layout, identifiers) = (layout.clone(), identifiers.to_vec());
-        let read = move |inner: &OpenSqlite| inner.with(|connection| write::read(connection, &inner.file, &inner.table(connection)?, &layout, &identifiers));
+        let read = move |inner: &OpenSqlite| {
+            inner.with(|connection| {
+                write::read(connection, &inner.file, &inner.table(connection)?, &layout, &identifiers)
+            })
+        };
         blocking(&self.inner, read).await?.map(Some)
     }
 }

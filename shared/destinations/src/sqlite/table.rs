@@ -42,12 +42,17 @@ pub(super) enum SqliteLookup {
 pub(super) fn find(connection: &Connection, object: &ObjectName) -> Result<SqliteLookup, Error> {
     let schema = object.schema.as_deref().unwrap_or("main");
     let list = "select name, type, strict from pragma_table_list where schema = ?1 collate nocase and name = ?2 collate nocase";
-    let found = connection.query_row(list, [schema, &object.table], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, bool>(2)?)));
+    let found = connection.query_row(list, [schema, &object.table], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, bool>(2)?))
+    });
     let Some((table, what, strict)) = found.optional()? else {
         let mut names = connection
             .prepare("select name from pragma_table_list where type = 'table' and schema = ?1 collate nocase and name not like 'sqlite\\_%' escape '\\'")?;
         let names = names.query_map([schema], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
-        let names = names.into_iter().map(|table| ObjectName { schema: object.schema.clone(), table }.to_string()).collect::<Vec<_>>();
+        let names = names
+            .into_iter()
+            .map(|table| ObjectName { schema: object.schema.clone(), table }.to_string())
+            .collect::<Vec<_>>();
         return Ok(SqliteLookup::Not(sql::no_table(object, names.iter().map(String::as_str))));
     };
     match what.as_str() {
@@ -63,7 +68,12 @@ pub(super) fn find(connection: &Connection, object: &ObjectName) -> Result<Sqlit
 }
 
 /// The columns, and the primary key where it is the row's own number, which has no index.
-fn columns(connection: &Connection, schema: &str, table: &str, strict: bool) -> Result<(Vec<SqliteColumn>, Option<Unique>), Error> {
+fn columns(
+    connection: &Connection,
+    schema: &str,
+    table: &str,
+    strict: bool,
+) -> Result<(Vec<SqliteColumn>, Option<Unique>), Error> {
     struct RawColumn {
         name: String,
         declared: String,
@@ -72,9 +82,18 @@ fn columns(connection: &Connection, schema: &str, table: &str, strict: bool) -> 
         key: i64,
         hidden: i64,
     }
-    let mut statement = connection.prepare("select name, type, \"notnull\", dflt_value is not null, pk, hidden from pragma_table_xinfo(?1, ?2)")?;
+    let mut statement = connection.prepare(
+        "select name, type, \"notnull\", dflt_value is not null, pk, hidden from pragma_table_xinfo(?1, ?2)",
+    )?;
     let raw = statement.query_map([table, schema], |row| {
-        Ok(RawColumn { name: row.get(0)?, declared: row.get(1)?, not_null: row.get(2)?, has_default: row.get(3)?, key: row.get(4)?, hidden: row.get(5)? })
+        Ok(RawColumn {
+            name: row.get(0)?,
+            declared: row.get(1)?,
+            not_null: row.get(2)?,
+            has_default: row.get(3)?,
+            key: row.get(4)?,
+            hidden: row.get(5)?,
+        })
     })?;
     let raw = raw.collect::<Result<Vec<_>, _>>()?;
     let keys = raw.iter().filter(|c| c.key > 0).count();
@@ -115,7 +134,9 @@ fn indexes(connection: &Connection, schema: &str, table: &str) -> Result<Vec<Uni
     let mut info = connection.prepare("select name, coll from pragma_index_xinfo(?1, ?2) where \"key\"")?;
     let mut uniques = Vec::new();
     for index in list.query_map([table, schema], |row| row.get::<_, String>(0))? {
-        let columns = info.query_map([index?.as_str(), schema], |row| Ok((row.get::<_, Option<String>>(0)?, row.get::<_, String>(1)?)))?;
+        let columns = info.query_map([index?.as_str(), schema], |row| {
+            Ok((row.get::<_, Option<String>>(0)?, row.get::<_, String>(1)?))
+        })?;
         let columns = columns.collect::<Result<Vec<_>, _>>()?;
         let named = columns.into_iter().map(|(name, collation)| {
             let collation = match collation.to_ascii_uppercase().as_str() {
@@ -138,8 +159,14 @@ impl SqliteTable {
 
     /// Columns of unique indexes, other than these, that take null.
     pub(super) fn vacatable(&self, but: &[&str]) -> Vec<&str> {
-        let names = self.uniques.iter().flat_map(|unique| &unique.0).map(|(name, _)| name.as_str()).filter(|name| !but.contains(name));
-        let mut names: Vec<&str> = names.filter(|name| self.column(name).is_some_and(|column| !column.field.not_null)).collect();
+        let names = self
+            .uniques
+            .iter()
+            .flat_map(|unique| &unique.0)
+            .map(|(name, _)| name.as_str())
+            .filter(|name| !but.contains(name));
+        let mut names: Vec<&str> =
+            names.filter(|name| self.column(name).is_some_and(|column| !column.field.not_null)).collect();
         names.sort_unstable();
         names.dedup();
         names
@@ -147,18 +174,29 @@ impl SqliteTable {
 
     /// How the unique index over these columns compares them; byte by byte where there is none.
     pub(super) fn collations(&self, identifiers: &[&str]) -> Vec<Collation> {
-        let index = self.uniques.iter().find(|u| u.0.len() == identifiers.len() && u.0.iter().all(|(name, _)| identifiers.contains(&name.as_str())));
-        let of = |name: &str| index.and_then(|u| u.0.iter().find(|(column, _)| column == name)).map_or(Collation::Binary, |(_, collation)| *collation);
+        let index = self.uniques.iter().find(|u| {
+            u.0.len() == identifiers.len() && u.0.iter().all(|(name, _)| identifiers.contains(&name.as_str()))
+        });
+        let of = |name: &str| {
+            index
+                .and_then(|u| u.0.iter().find(|(column, _)| column == name))
+                .map_or(Collation::Binary, |(_, collation)| *collation)
+        };
         identifiers.iter().map(|name| of(name)).collect()
     }
 
     /// The table as preflight tells it.
     pub(super) fn schema(&self, need: PreflightRequest<'_>) -> DestinationSchema {
-        let identifiers: Vec<&str> = need.fields.iter().filter(|(_, identifier)| *identifier).map(|(name, _)| name.as_str()).collect();
+        let identifiers: Vec<&str> =
+            need.fields.iter().filter(|(_, identifier)| *identifier).map(|(name, _)| name.as_str()).collect();
         let collations = self.collations(&identifiers);
         let fields = self.columns.iter().map(|column| {
             let mut field = column.field.clone();
-            let collation = identifiers.iter().zip(&collations).find(|(name, _)| **name == column.name).map(|(_, collation)| *collation);
+            let collation = identifiers
+                .iter()
+                .zip(&collations)
+                .find(|(name, _)| **name == column.name)
+                .map(|(_, collation)| *collation);
             field.equality = match (column.affinity, collation) {
                 (Affinity::Numeric | Affinity::Real, _) => Equality::Number,
                 (_, Some(Collation::NoCase)) => Equality::IgnoresAsciiCase,
@@ -170,7 +208,11 @@ impl SqliteTable {
             field.required &= need.mode != Mode::Update;
             field
         });
-        let uniques: Vec<Vec<String>> = self.uniques.iter().map(|u| u.0.iter().map(|(name, _)| name.clone()).collect()).collect();
-        DestinationSchema { fields: Some(fields.collect()), findings: sql::identifier_not_unique(&self.name, need, &uniques).into_iter().collect() }
+        let uniques: Vec<Vec<String>> =
+            self.uniques.iter().map(|u| u.0.iter().map(|(name, _)| name.clone()).collect()).collect();
+        DestinationSchema {
+            fields: Some(fields.collect()),
+            findings: sql::identifier_not_unique(&self.name, need, &uniques).into_iter().collect(),
+        }
     }
 }

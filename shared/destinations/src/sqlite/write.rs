@@ -52,7 +52,10 @@ impl SqliteWrite<'_> {
                     self.roll_back();
                     // A deferred foreign key: refused without saying for which record.
                     Err(match classify::about(&error) {
-                        SqliteErrorScope::Record => WriteError::Refused { code: "foreign_key_violation".to_owned(), detail: "refused on commit".to_owned() },
+                        SqliteErrorScope::Record => WriteError::Refused {
+                            code: "foreign_key_violation".to_owned(),
+                            detail: "refused on commit".to_owned(),
+                        },
                         SqliteErrorScope::Everyone => self.error(&error),
                     })
                 }
@@ -84,16 +87,21 @@ impl SqliteWrite<'_> {
             }
         }
         if self.batch.op != Op::Append {
-            let identifiers: Vec<(usize, Collation)> = layout.identifiers().map(|(at, _)| at).zip(collations(self.table, layout)).collect();
+            let identifiers: Vec<(usize, Collation)> =
+                layout.identifiers().map(|(at, _)| at).zip(collations(self.table, layout)).collect();
             progress.refuse_duplicates(|record| {
                 let row = rows.get(&record);
-                let of = |&(at, collation): &(usize, Collation)| Some(encode::key(row?.get(at)?, columns.get(at)?.affinity, collation));
+                let of = |&(at, collation): &(usize, Collation)| {
+                    Some(encode::key(row?.get(at)?, columns.get(at)?.affinity, collation))
+                };
                 identifiers.iter().map(of).collect::<Vec<_>>()
             });
         }
         for group in progress.groups(self.batch) {
             if group.fields.is_empty() {
-                group.records.iter().for_each(|&r| progress.set(r, Outcome::rejected("empty_record", "every field of the record is left out")));
+                group.records.iter().for_each(|&r| {
+                    progress.set(r, Outcome::rejected("empty_record", "every field of the record is left out"))
+                });
                 continue;
             }
             let mut prepared = self.prepare(&group).map_err(|e| self.error(&e))?;
@@ -101,7 +109,9 @@ impl SqliteWrite<'_> {
                 let Some(row) = rows.get(&record) else { continue };
                 match self.write(&mut prepared, &group, row) {
                     Ok(outcome) => progress.set(record, outcome),
-                    Err(error) if classify::about(&error) == SqliteErrorScope::Record && !self.connection.is_autocommit() => {
+                    Err(error)
+                        if classify::about(&error) == SqliteErrorScope::Record && !self.connection.is_autocommit() =>
+                    {
                         progress.set(record, classify::rejected(&error));
                     }
                     Err(error) => return Err(self.error(&error)),
@@ -112,11 +122,15 @@ impl SqliteWrite<'_> {
         Ok(progress.into_outcomes())
     }
 
-    /// Tries records again that were refused because another row had a unique value of theirs: that row may have given it up
-    /// since. What is left may be a swap: then all of them give up their values first.
+    /// Tries records again that were refused because another row had a unique value of theirs: that row may have given
+    /// it up since. What is left may be a swap: then all of them give up their values first.
     fn make_room(&self, progress: &mut BatchOutcomes, rows: &HashMap<usize, Vec<Stored>>) -> Result<(), Error> {
         let mut left = progress.rejected_for("unique_violation");
-        if !matches!(self.batch.op, Op::Upsert | Op::Update) || left.is_empty() || left.len() > MAX_STATEMENTS_AGAIN || self.connection.is_autocommit() {
+        if !matches!(self.batch.op, Op::Upsert | Op::Update)
+            || left.is_empty()
+            || left.len() > MAX_STATEMENTS_AGAIN
+            || self.connection.is_autocommit()
+        {
             return Ok(());
         }
         loop {
@@ -141,7 +155,12 @@ impl SqliteWrite<'_> {
         }
         self.connection.execute_batch("savepoint room")?;
         let set: Vec<String> = columns.iter().map(|column| format!("{} = null", quote(column))).collect();
-        let mut vacate = self.connection.prepare(&format!("update or abort {} set {} where {}", self.table.name.sql(), set.join(", "), self.same()))?;
+        let mut vacate = self.connection.prepare(&format!(
+            "update or abort {} set {} where {}",
+            self.table.name.sql(),
+            set.join(", "),
+            self.same()
+        ))?;
         let identifiers: Vec<usize> = self.batch.layout.identifiers().map(|(at, _)| at).collect();
         let mut settled = Vec::new();
         for record in &left {
@@ -164,11 +183,14 @@ impl SqliteWrite<'_> {
     /// Writes one record; `None`: it is refused.
     fn write_alone(&self, record: usize, rows: &HashMap<usize, Vec<Stored>>) -> Result<Option<Outcome>, Error> {
         let (Some(row), Some(found)) = (rows.get(&record), self.batch.records.get(record)) else { return Ok(None) };
-        let fields: Vec<usize> = found.fields.values().enumerate().filter(|(_, v)| !matches!(v, Value::Missing)).map(|(at, _)| at).collect();
+        let fields: Vec<usize> =
+            found.fields.values().enumerate().filter(|(_, v)| !matches!(v, Value::Missing)).map(|(at, _)| at).collect();
         let group = Group { fields, records: vec![record] };
         match self.write(&mut self.prepare(&group)?, &group, row) {
             Ok(outcome) => Ok(Some(outcome)),
-            Err(error) if classify::about(&error) == SqliteErrorScope::Record && !self.connection.is_autocommit() => Ok(None),
+            Err(error) if classify::about(&error) == SqliteErrorScope::Record && !self.connection.is_autocommit() => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -177,7 +199,9 @@ impl SqliteWrite<'_> {
     fn same(&self) -> String {
         let layout = self.batch.layout;
         let same = layout.identifiers().zip(collations(self.table, layout));
-        same.map(|((_, field), collation)| format!("{} = ? collate {}", quote(&field.name), sql_name(collation))).collect::<Vec<_>>().join(" and ")
+        same.map(|((_, field), collation)| format!("{} = ? collate {}", quote(&field.name), sql_name(collation)))
+            .collect::<Vec<_>>()
+            .join(" and ")
     }
 
     /// The record's values in the layout's order.
@@ -188,7 +212,10 @@ impl SqliteWrite<'_> {
             .zip(record.fields.values())
             .map(|(column, value)| {
                 encode::stored(value, column.affinity).ok_or_else(|| {
-                    let detail = format!("column `{}` is one of numbers and would change this value for good; declare it as TEXT", column.name);
+                    let detail = format!(
+                        "column `{}` is one of numbers and would change this value for good; declare it as TEXT",
+                        column.name
+                    );
                     Outcome::rejected("numeric_value_out_of_range", detail)
                 })
             })
@@ -211,9 +238,16 @@ impl SqliteWrite<'_> {
         let insert = match self.batch.op {
             Op::Upsert | Op::Append => {
                 let marks = vec!["?"; group.fields.len()].join(", ");
-                let skip = if self.batch.op == Op::Append && self.on_conflict == OnConflict::Skip { " on conflict do nothing" } else { "" };
+                let skip = if self.batch.op == Op::Append && self.on_conflict == OnConflict::Skip {
+                    " on conflict do nothing"
+                } else {
+                    ""
+                };
                 // `or abort`: a constraint that says otherwise (`on conflict replace`) would destroy other rows.
-                Some(statement(format!("insert or abort into {table} ({}) values ({marks}){skip}", quoted(group.fields.iter().map(|&at| name(at)))))?)
+                Some(statement(format!(
+                    "insert or abort into {table} ({}) values ({marks}){skip}",
+                    quoted(group.fields.iter().map(|&at| name(at)))
+                ))?)
             }
             Op::Update | Op::Delete => None,
         };
@@ -222,8 +256,10 @@ impl SqliteWrite<'_> {
             Op::Upsert | Op::Update if !others.is_empty() => {
                 let set: Vec<String> = others.iter().map(|&at| format!("{} = ?", quote(name(at)))).collect();
                 // Binary: a change of case is a change, whatever the column's collation.
-                let differs: Vec<String> = others.iter().map(|&at| format!("{} is not ? collate binary", quote(name(at)))).collect();
-                let sql = format!("update or abort {table} set {} where {same} and ({})", set.join(", "), any(&differs));
+                let differs: Vec<String> =
+                    others.iter().map(|&at| format!("{} is not ? collate binary", quote(name(at)))).collect();
+                let sql =
+                    format!("update or abort {table} set {} where {same} and ({})", set.join(", "), any(&differs));
                 Some((statement(sql)?, [others.clone(), identifiers, others].concat()))
             }
             _ => None,
@@ -241,7 +277,9 @@ impl SqliteWrite<'_> {
         if let (false, Some(insert)) = (there, &mut prepared.insert) {
             let written = insert.execute(bound(row, &group.fields))?;
             return Ok(match (written, self.batch.op) {
-                (0, Op::Append) if self.on_conflict == OnConflict::Skip => Outcome::Skipped { reason: "exists".to_owned() },
+                (0, Op::Append) if self.on_conflict == OnConflict::Skip => {
+                    Outcome::Skipped { reason: "exists".to_owned() }
+                }
                 // `raise(ignore)`.
                 (0, _) => crate::sql::kept_out(),
                 _ => Outcome::accepted(Effect::Created),
@@ -276,10 +314,19 @@ pub(super) fn read(
     identifiers: &[Vec<u8>],
 ) -> Result<Vec<Option<Vec<u8>>>, Fault> {
     let columns = columns(table, layout).map_err(|what| file.place.failed(what))?;
-    let keys: Vec<&SqliteColumn> = columns.iter().copied().zip(layout.fields()).filter(|(_, f)| f.identifier).map(|(c, _)| c).collect();
-    let same: Vec<String> =
-        keys.iter().zip(collations(table, layout)).map(|(c, collation)| format!("{} = ? collate {}", quote(&c.name), sql_name(collation))).collect();
-    let sql = format!("select {} from {} where {}", quoted(columns.iter().map(|c| c.name.as_str())), table.name.sql(), same.join(" and "));
+    let keys: Vec<&SqliteColumn> =
+        columns.iter().copied().zip(layout.fields()).filter(|(_, f)| f.identifier).map(|(c, _)| c).collect();
+    let same: Vec<String> = keys
+        .iter()
+        .zip(collations(table, layout))
+        .map(|(c, collation)| format!("{} = ? collate {}", quote(&c.name), sql_name(collation)))
+        .collect();
+    let sql = format!(
+        "select {} from {} where {}",
+        quoted(columns.iter().map(|c| c.name.as_str())),
+        table.name.sql(),
+        same.join(" and ")
+    );
     let failed = |e: Error| file.fault(&e, None);
     let mut statement = connection.prepare(&sql).map_err(failed)?;
     let one = |identifier: &Vec<u8>| -> Result<Option<Vec<u8>>, Error> {
@@ -322,7 +369,11 @@ fn bound<'a>(row: &'a [Stored], fields: &'a [usize]) -> impl rusqlite::Params + 
 }
 
 fn columns<'a>(table: &'a SqliteTable, layout: &Layout) -> Result<Vec<&'a SqliteColumn>, String> {
-    layout.fields().iter().map(|f| table.column(&f.name).ok_or_else(|| format!("the table {} has no column `{}`", table.name, f.name))).collect()
+    layout
+        .fields()
+        .iter()
+        .map(|f| table.column(&f.name).ok_or_else(|| format!("the table {} has no column `{}`", table.name, f.name)))
+        .collect()
 }
 
 fn collations(table: &SqliteTable, layout: &Layout) -> Vec<Collation> {

@@ -1,8 +1,8 @@
-//! What a response with a good status means: for each record where `results` says how to read it, else for all of them. What a
-//! bad status means is decided in [`crate::http::status`].
+//! What a response with a good status means: for each record where `results` says how to read it, else for all of them.
+//! What a bad status means is decided in [`crate::http::status`].
 //!
-//! A good status is not always a yes. `207 Multi-Status` says that the answer is in the body (RFC 4918 §13); a page of HTML
-//! where JSON was sent to is somebody else's (a sign-in page, a proxy, a firewall); `{"success": false}` is a no.
+//! A good status is not always a yes. `207 Multi-Status` says that the answer is in the body (RFC 4918 §13); a page of
+//! HTML where JSON was sent to is somebody else's (a sign-in page, a proxy, a firewall); `{"success": false}` is a no.
 
 use std::collections::HashMap;
 
@@ -17,8 +17,8 @@ use crate::http::detail::{self, Redactor};
 /// Words of a status that mean no.
 const NO: [&str; 5] = ["error", "errors", "fail", "failed", "failure"];
 
-/// The outcomes of the records with these stable ids, out of a response with a good status. `meant`: the settings say that
-/// this status accepts, whatever else the response says.
+/// The outcomes of the records with these stable ids, out of a response with a good status. `meant`: the settings say
+/// that this status accepts, whatever else the response says.
 pub(super) fn outcomes(
     reply: &HttpReply,
     ids: &[String],
@@ -38,7 +38,15 @@ pub(super) fn outcomes(
         Some(Value::Array(list)) => list.clone(),
         // One record to a request: its result needs no list around it.
         Some(one @ Value::Object(_)) if ids.len() == 1 => vec![one.clone()],
-        _ => return Ok(vec![Outcome::retry_because("unreadable_response", unreadable(reply, json.as_ref(), results, redactor)); ids.len()]),
+        _ => {
+            return Ok(vec![
+                Outcome::retry_because(
+                    "unreadable_response",
+                    unreadable(reply, json.as_ref(), results, redactor)
+                );
+                ids.len()
+            ]);
+        }
     };
     Ok(match (&results.index, &results.id) {
         (Some(pointer), _) => by_index(&list, ids.len(), op, results, pointer, redactor),
@@ -61,53 +69,92 @@ fn refusal(reply: &HttpReply, redactor: &Redactor) -> Option<WriteError> {
     }
     if is_page(&reply.body) {
         let page = detail::detail(&reply.body, redactor);
-        let detail = format!("it answers {status} with a page ({page}); if that is its yes, name {status} in the connection's `statuses.success`");
+        let detail = format!(
+            "it answers {status} with a page ({page}); if that is its yes, name {status} in the connection's `statuses.success`"
+        );
         return Some(WriteError::Misconfigured { detail });
     }
     let json: Value = serde_json::from_slice(&reply.body).ok()?;
     let fields = json.as_object()?;
     let is_no = ["success", "ok"].iter().any(|name| fields.get(*name) == Some(&Value::Bool(false)))
-        || fields.get("status").and_then(Value::as_str).is_some_and(|status| NO.iter().any(|no| status.eq_ignore_ascii_case(no)))
-        || fields.get("error").is_some_and(|error| error.is_string() && error != "" || error.is_object() || *error == Value::Bool(true))
         || fields
-            .get("errors")
-            .is_some_and(|errors| errors.as_array().is_some_and(|all| !all.is_empty()) || errors.as_object().is_some_and(|all| !all.is_empty()));
+            .get("status")
+            .and_then(Value::as_str)
+            .is_some_and(|status| NO.iter().any(|no| status.eq_ignore_ascii_case(no)))
+        || fields
+            .get("error")
+            .is_some_and(|error| error.is_string() && error != "" || error.is_object() || *error == Value::Bool(true))
+        || fields.get("errors").is_some_and(|errors| {
+            errors.as_array().is_some_and(|all| !all.is_empty())
+                || errors.as_object().is_some_and(|all| !all.is_empty())
+        });
     let code = || detail::code(&json).map_or("refused".to_owned(), |code| short(&redactor.hide(&code)));
-    is_no.then(|| WriteError::Refused { code: code(), detail: format!("it answers {status}: {}", detail::detail(&reply.body, redactor)) })
+    is_no.then(|| WriteError::Refused {
+        code: code(),
+        detail: format!("it answers {status}: {}", detail::detail(&reply.body, redactor)),
+    })
 }
 
 /// True for a page that is meant for people. The media type says little: many a hook answers `ok` as `text/html`.
 fn is_page(body: &[u8]) -> bool {
     let start = body.trim_ascii_start();
-    ["<!doctype html", "<html", "<head", "<body"].iter().any(|tag| start.get(..tag.len()).is_some_and(|s| s.eq_ignore_ascii_case(tag.as_bytes())))
+    ["<!doctype html", "<html", "<head", "<body"]
+        .iter()
+        .any(|tag| start.get(..tag.len()).is_some_and(|s| s.eq_ignore_ascii_case(tag.as_bytes())))
 }
 
 /// What came, where results were to be.
 fn unreadable(reply: &HttpReply, json: Option<&Value>, results: &Results, redactor: &Redactor) -> String {
     let HttpReply { status, body, .. } = reply;
     if body.iter().all(u8::is_ascii_whitespace) {
-        return format!("it answers {status} with nothing, and `results` says that it tells of each record; leave `results` out if it does not");
+        return format!(
+            "it answers {status} with nothing, and `results` says that it tells of each record; leave `results` out if it does not"
+        );
     }
     let kind = reply.header("content-type").unwrap_or("no media type");
     match json {
-        Some(_) => format!("it answers {status}, and at `results.pointer: {}` is no list: {}", results.pointer, detail::detail(body, redactor)),
-        None => format!("it answers {status} with {} bytes that are no JSON ({}): {}", body.len(), redactor.shorten(kind), detail::detail(body, redactor)),
+        Some(_) => format!(
+            "it answers {status}, and at `results.pointer: {}` is no list: {}",
+            results.pointer,
+            detail::detail(body, redactor)
+        ),
+        None => format!(
+            "it answers {status} with {} bytes that are no JSON ({}): {}",
+            body.len(),
+            redactor.shorten(kind),
+            detail::detail(body, redactor)
+        ),
     }
 }
 
-/// Results that name records by their place in the request, from 0. Such a list holds those that failed: whoever it does
-/// not name is accepted.
-fn by_index(list: &[Value], count: usize, op: Op, results: &Results, pointer: &str, redactor: &Redactor) -> Vec<Outcome> {
+/// Results that name records by their place in the request, from 0. Such a list holds those that failed: whoever it
+/// does not name is accepted.
+fn by_index(
+    list: &[Value],
+    count: usize,
+    op: Op,
+    results: &Results,
+    pointer: &str,
+    redactor: &Redactor,
+) -> Vec<Outcome> {
     let mut out = vec![Outcome::accepted(default_effect(op)); count];
     for entry in list {
         let at = entry.pointer(pointer).and_then(|at| at.as_u64().or_else(|| at.as_str()?.parse().ok()));
         let Some(outcome) = at.and_then(|at| out.get_mut(usize::try_from(at).ok()?)) else {
             // One that cannot be placed may be about any of them.
-            return vec![Outcome::retry_because("unreadable_response", format!("a result has no place of a record at `{pointer}`")); count];
+            return vec![
+                Outcome::retry_because(
+                    "unreadable_response",
+                    format!("a result has no place of a record at `{pointer}`")
+                );
+                count
+            ];
         };
         *outcome = match self::outcome(entry, op, results, redactor) {
             // An entry that says nothing of a status is there because something is wrong.
-            Outcome::Retry { code, .. } if code == domain::bucket::UNKNOWN_OUTCOME => Outcome::rejected("rejected", redactor.shorten(&entry.to_string())),
+            Outcome::Retry { code, .. } if code == domain::bucket::UNKNOWN_OUTCOME => {
+                Outcome::rejected("rejected", redactor.shorten(&entry.to_string()))
+            }
             told => told,
         };
     }
@@ -116,7 +163,14 @@ fn by_index(list: &[Value], count: usize, op: Op, results: &Results, pointer: &s
 
 /// Results matched by the id that was sent. Results for ids that were not sent are ignored; an id with two
 /// different results has none.
-fn by_id(list: &[Value], ids: &[String], op: Op, results: &Results, pointer: &str, redactor: &Redactor) -> Vec<Outcome> {
+fn by_id(
+    list: &[Value],
+    ids: &[String],
+    op: Op,
+    results: &Results,
+    pointer: &str,
+    redactor: &Redactor,
+) -> Vec<Outcome> {
     let mut found: HashMap<&str, Outcome> = HashMap::new();
     for entry in list {
         let Some(id) = entry.pointer(pointer).and_then(Value::as_str) else { continue };
@@ -134,14 +188,24 @@ fn by_id(list: &[Value], ids: &[String], op: Op, results: &Results, pointer: &st
 fn outcome(entry: &Value, op: Op, results: &Results, redactor: &Redactor) -> Outcome {
     let status = entry.pointer(&results.status).and_then(as_text);
     let error = entry.pointer(&results.error).filter(|e| !e.is_null() && **e != Value::Bool(false));
-    let said = || error.map(|e| detail::message(e).unwrap_or_else(|| e.to_string())).or_else(|| detail::message(entry)).unwrap_or_default();
+    let said = || {
+        error
+            .map(|e| detail::message(e).unwrap_or_else(|| e.to_string()))
+            .or_else(|| detail::message(entry))
+            .unwrap_or_default()
+    };
     match (&status, error) {
         (Some(status), _) if results.ok.contains(status) => Outcome::accepted(effect(status, op)),
-        (Some(status), _) if results.retry.contains(status) => Outcome::retry_because(short(status), redactor.shorten(&said())),
+        (Some(status), _) if results.retry.contains(status) => {
+            Outcome::retry_because(short(status), redactor.shorten(&said()))
+        }
         (None, None) => Outcome::unmentioned(),
         _ => {
             let code = error.and_then(detail::code).or_else(|| entry.get("code").and_then(as_text)).or(status);
-            Outcome::rejected(code.map_or("rejected".to_owned(), |c| short(&redactor.hide(&c))), redactor.shorten(&said()))
+            Outcome::rejected(
+                code.map_or("rejected".to_owned(), |c| short(&redactor.hide(&c))),
+                redactor.shorten(&said()),
+            )
         }
     }
 }
@@ -181,7 +245,12 @@ mod tests {
     }
 
     fn reply(status: u16, body: &[u8]) -> HttpReply {
-        HttpReply { url: crate::http::Url::parse("https://h.test/").unwrap(), status, headers: crate::http::HeaderMap::new(), body: body.to_vec() }
+        HttpReply {
+            url: crate::http::Url::parse("https://h.test/").unwrap(),
+            status,
+            headers: crate::http::HeaderMap::new(),
+            body: body.to_vec(),
+        }
     }
 
     /// A letter for each outcome: A accepted, R rejected, U unmentioned, X unreadable, T retry.
@@ -194,7 +263,11 @@ mod tests {
             Outcome::Retry { .. } => 'T',
             Outcome::Skipped { .. } => 'S',
         };
-        outcomes(&reply(200, body), &ids(), Op::Upsert, results, false, &Redactor::default()).unwrap().iter().map(letter).collect()
+        outcomes(&reply(200, body), &ids(), Op::Upsert, results, false, &Redactor::default())
+            .unwrap()
+            .iter()
+            .map(letter)
+            .collect()
     }
 
     #[test]
@@ -219,7 +292,9 @@ mod tests {
 
     #[test]
     fn a_good_status_is_not_always_a_yes() {
-        let of = |status, body: &str, meant| outcomes(&reply(status, body.as_bytes()), &ids(), Op::Upsert, None, meant, &Redactor::default());
+        let of = |status, body: &str, meant| {
+            outcomes(&reply(status, body.as_bytes()), &ids(), Op::Upsert, None, meant, &Redactor::default())
+        };
         for no in [
             r#"{"success":false,"error":"nope"}"#,
             r#"{"ok":false}"#,
@@ -234,9 +309,16 @@ mod tests {
             assert!(of(200, no, true).is_ok(), "{no}");
         }
         let page = "<!doctype html><title>Sign in</title>";
-        for (status, body, said) in [(200, page, "Sign in"), (202, page, "`statuses.success`"), (207, "[]", "`destination.options.results`"), (207, "", "207")]
-        {
-            assert!(matches!(of(status, body, false), Err(WriteError::Misconfigured { detail }) if detail.contains(said)), "{status} {body}");
+        for (status, body, said) in [
+            (200, page, "Sign in"),
+            (202, page, "`statuses.success`"),
+            (207, "[]", "`destination.options.results`"),
+            (207, "", "207"),
+        ] {
+            assert!(
+                matches!(of(status, body, false), Err(WriteError::Misconfigured { detail }) if detail.contains(said)),
+                "{status} {body}"
+            );
             assert!(of(status, body, true).is_ok(), "{status} {body}");
         }
     }
@@ -244,7 +326,8 @@ mod tests {
     #[test]
     fn one_record_needs_no_list_and_errors_may_be_named_by_their_place() {
         let one = |body: &str, results: &Results| {
-            outcomes(&reply(200, body.as_bytes()), &ids()[..1], Op::Upsert, Some(results), false, &Redactor::default()).unwrap()
+            outcomes(&reply(200, body.as_bytes()), &ids()[..1], Op::Upsert, Some(results), false, &Redactor::default())
+                .unwrap()
         };
         let whole: Results = serde_json::from_value(json!({"pointer": "", "status": "/success"})).unwrap();
         assert_eq!(one(r#"{"success":true}"#, &whole), [Outcome::accepted(Effect::Unknown)]);
@@ -266,8 +349,15 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_told() {
-        let of = |body: &str| match &outcomes(&reply(200, body.as_bytes()), &ids(), Op::Upsert, Some(&Results::default()), false, &Redactor::default()).unwrap()
-            [0]
+        let of = |body: &str| match &outcomes(
+            &reply(200, body.as_bytes()),
+            &ids(),
+            Op::Upsert,
+            Some(&Results::default()),
+            false,
+            &Redactor::default(),
+        )
+        .unwrap()[0]
         {
             Outcome::Retry { detail, .. } => detail.clone(),
             other => panic!("{other:?}"),
@@ -311,8 +401,14 @@ mod tests {
         for (body, expected) in [
             (r#"{"results":[{"id":"c","status":"ok"},{"id":"a","status":"ok"},{"id":"b","status":"bad"}]}"#, "ARA"),
             (r#"{"results":[{"id":"b","status":"ok"}]}"#, "UAU"),
-            (r#"{"results":[{"id":"a","status":"ok"},{"id":"x","status":"ok"},{"id":"b","status":"ok"},{"id":"c","status":"ok"}]}"#, "AAA"),
-            (r#"{"results":[{"id":"a","status":"ok"},{"id":"a","status":"bad"},{"id":"b","status":"ok"},{"id":"b","status":"ok"}]}"#, "UAU"),
+            (
+                r#"{"results":[{"id":"a","status":"ok"},{"id":"x","status":"ok"},{"id":"b","status":"ok"},{"id":"c","status":"ok"}]}"#,
+                "AAA",
+            ),
+            (
+                r#"{"results":[{"id":"a","status":"ok"},{"id":"a","status":"bad"},{"id":"b","status":"ok"},{"id":"b","status":"ok"}]}"#,
+                "UAU",
+            ),
             (r#"{"results":[{"status":"ok"},{"status":"ok"},{"status":"ok"}]}"#, "UUU"),
         ] {
             assert_eq!(letters(body.as_bytes(), Some(&results)), expected, "{body}");
@@ -321,8 +417,10 @@ mod tests {
 
     #[test]
     fn pointers_and_words_are_the_syncs_own() {
-        let results: Results =
-            serde_json::from_value(json!({"pointer": "/d/r", "status": "/s/code", "ok": ["200"], "retry": ["429"], "error": "/s/text"})).unwrap();
+        let results: Results = serde_json::from_value(
+            json!({"pointer": "/d/r", "status": "/s/code", "ok": ["200"], "retry": ["429"], "error": "/s/text"}),
+        )
+        .unwrap();
         let body = br#"{"d":{"r":[{"s":{"code":200}},{"s":{"code":429}},{"s":{"code":422,"text":"no"}}]}}"#;
         assert_eq!(letters(body, Some(&results)), "ATR");
     }
@@ -330,8 +428,20 @@ mod tests {
     #[test]
     fn a_rejection_says_what_was_said_without_secrets() {
         let body = br#"{"results":[{"status":"bad words here","error":"token hush-hush is wrong"},{"status":"invalid","code":"E42"},{"status":"x","error":{"code":"C","message":"m"}}]}"#;
-        let all = outcomes(&reply(200, body), &ids(), Op::Upsert, Some(&Results::default()), false, &Redactor::new(["hush-hush"])).unwrap();
-        let expected = [Outcome::rejected("rejected", "token [secret] is wrong"), Outcome::rejected("E42", ""), Outcome::rejected("C", "m")];
+        let all = outcomes(
+            &reply(200, body),
+            &ids(),
+            Op::Upsert,
+            Some(&Results::default()),
+            false,
+            &Redactor::new(["hush-hush"]),
+        )
+        .unwrap();
+        let expected = [
+            Outcome::rejected("rejected", "token [secret] is wrong"),
+            Outcome::rejected("E42", ""),
+            Outcome::rejected("C", "m"),
+        ];
         assert_eq!(all, expected);
     }
 }

@@ -33,10 +33,12 @@ pub struct Config {
     /// Allow addresses that are not public (loopback, private, link-local …). Default false.
     #[serde(default)]
     pub allow_private: bool,
-    /// Certificates in PEM that are trusted besides the system's: those of an authority of your own. May be a reference.
+    /// Certificates in PEM that are trusted besides the system's: those of an authority of your own. May be a
+    /// reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<Setting>,
-    /// By reference, in PEM one after the other: a certificate to show, those between it and its authority, its private key.
+    /// By reference, in PEM one after the other: a certificate to show, those between it and its authority, its private
+    /// key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_certificate: Option<Secret>,
     /// Requests in a time, over all writers. Default: as fast as it answers.
@@ -122,8 +124,8 @@ pub struct Options {
     pub delete: Option<DeleteOptions>,
     /// What a request's body looks like.
     pub body: BodyTemplate,
-    /// Where the response tells what became of each record. Without it a good status accepts all, unless the response says no:
-    /// 207, a page of HTML, `"success": false`, an `error`.
+    /// Where the response tells what became of each record. Without it a good status accepts all, unless the response
+    /// says no: 207, a page of HTML, `"success": false`, an `error`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub results: Option<Results>,
 }
@@ -142,7 +144,10 @@ pub struct DeleteOptions {
 
 /// What a request's body looks like.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "a body is `records`, `array`, `lines`, `object`, or a JSON object with placeholders such as `\"$records\"`")]
+#[serde(
+    untagged,
+    expecting = "a body is `records`, `array`, `lines`, `object`, or a JSON object with placeholders such as `\"$records\"`"
+)]
 pub enum BodyTemplate {
     /// One of the usual shapes.
     Shape(BodyShape),
@@ -180,7 +185,8 @@ pub struct Results {
     pub pointer: String,
     /// Within a result, to its status. Default `/status`.
     pub status: String,
-    /// Statuses that accept the record, compared as text. Default ok, accepted, success, created, updated, deleted, true.
+    /// Statuses that accept the record, compared as text. Default ok, accepted, success, created, updated, deleted,
+    /// true.
     pub ok: Vec<String>,
     /// Statuses that ask to send the record again. Default retry.
     pub retry: Vec<String>,
@@ -190,8 +196,8 @@ pub struct Results {
     /// order of the records.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Within a result, to the place of its record in the request, from 0. Then the array holds what failed: a record that it
-    /// does not name is accepted.
+    /// Within a result, to the place of its record in the request, from 0. Then the array holds what failed: a record
+    /// that it does not name is accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index: Option<String>,
 }
@@ -219,7 +225,10 @@ mod tests {
     #[test]
     fn the_defaults_are_the_documented_ones() {
         let config: Config = serde_json::from_value(json!({"url": "https://h.test/"})).unwrap();
-        assert_eq!((config.timeout, config.concurrency, config.batch_size, config.batch_bytes), (Span::seconds(30), 8, None, 1_048_576));
+        assert_eq!(
+            (config.timeout, config.concurrency, config.batch_size, config.batch_bytes),
+            (Span::seconds(30), 8, None, 1_048_576)
+        );
         assert_eq!((config.method, config.allow_private, config.retry_pause), (Verb::Post, false, Span::seconds(1)));
         let options: Options = serde_json::from_value(json!({})).unwrap();
         assert!(matches!(options.body, BodyTemplate::Shape(BodyShape::Records)) && options.results.is_none());
@@ -236,7 +245,10 @@ mod tests {
             let error = serde_json::from_value::<Options>(options).unwrap_err().to_string();
             assert!(error.contains(part), "`{part}` is not in: {error}");
         }
-        let error = serde_json::from_value::<Config>(json!({"url": "https://h.test/", "sign": {"secrets": ["whsec_x"]}})).unwrap_err().to_string();
+        let error =
+            serde_json::from_value::<Config>(json!({"url": "https://h.test/", "sign": {"secrets": ["whsec_x"]}}))
+                .unwrap_err()
+                .to_string();
         assert!(error.contains("must be a reference") && !error.contains("whsec_x"), "{error}");
     }
 }

@@ -43,7 +43,9 @@ impl RequestShape {
                 let mut pieces = Vec::new();
                 cut(&Value::Object(map.clone()), &mut pieces)?;
                 if !pieces.iter().any(|p| matches!(p, BodyPiece::Records | BodyPiece::Fields)) {
-                    return Err("the body holds neither `\"$records\"` nor `\"$fields\"`, so no record would be sent".into());
+                    return Err(
+                        "the body holds neither `\"$records\"` nor `\"$fields\"`, so no record would be sent".into()
+                    );
                 }
                 RequestShape::Custom(pieces)
             }
@@ -52,17 +54,20 @@ impl RequestShape {
 
     /// True when it holds one record only.
     pub(super) fn is_single(&self) -> bool {
-        matches!(self, RequestShape::Object) || matches!(self, RequestShape::Custom(pieces) if pieces.contains(&BodyPiece::Fields))
+        matches!(self, RequestShape::Object)
+            || matches!(self, RequestShape::Custom(pieces) if pieces.contains(&BodyPiece::Fields))
     }
 
     /// True when each record carries its stable id.
     pub(super) fn carries_ids(&self) -> bool {
-        matches!(self, RequestShape::Records) || matches!(self, RequestShape::Custom(pieces) if pieces.contains(&BodyPiece::Records))
+        matches!(self, RequestShape::Records)
+            || matches!(self, RequestShape::Custom(pieces) if pieces.contains(&BodyPiece::Records))
     }
 
     /// True when it says what is to be done with the records.
     pub(super) fn tells_operation(&self) -> bool {
-        matches!(self, RequestShape::Records) || matches!(self, RequestShape::Custom(pieces) if pieces.contains(&BodyPiece::Operation))
+        matches!(self, RequestShape::Records)
+            || matches!(self, RequestShape::Custom(pieces) if pieces.contains(&BodyPiece::Operation))
     }
 
     /// The media type of the body.
@@ -98,7 +103,11 @@ fn cut(value: &Value, out: &mut Vec<BodyPiece>) -> Result<(), String> {
             "$id" => BodyPiece::Id,
             "$operation" => BodyPiece::Operation,
             "$sync" => BodyPiece::Sync,
-            other => return Err(format!("`{other}` is not a placeholder; there are $records, $fields, $id, $operation and $sync")),
+            other => {
+                return Err(format!(
+                    "`{other}` is not a placeholder; there are $records, $fields, $id, $operation and $sync"
+                ));
+            }
         }),
         other => text(out, other.to_string().as_bytes()),
     }
@@ -138,7 +147,9 @@ pub(super) fn body(shape: &RequestShape, batch: &WriteBatch<'_>, ids: &[String],
             records(batch, ids, &mut out);
             out.push(b'}');
         }
-        RequestShape::Array => list(batch.records, &mut out, |_, record, out| batch.layout.write_json(record.fields, out)),
+        RequestShape::Array => {
+            list(batch.records, &mut out, |_, record, out| batch.layout.write_json(record.fields, out))
+        }
         RequestShape::Lines => batch.records.iter().for_each(|record| line(batch.layout, record, &mut out)),
         RequestShape::Object => one(batch, &mut out),
         RequestShape::Custom(pieces) => {
@@ -238,8 +249,10 @@ mod tests {
     #[test]
     fn every_shape_is_what_the_options_say() {
         let ids = Fixture::new(2).ids();
-        let fields = [json!({"doc": {"a": 1}, "id": 0, "name": "n\"0"}), json!({"doc": {"a": 1}, "id": 1, "name": "n\"1"})];
-        let records = json!([{"id": ids[0], "key": 0, "fields": fields[0]}, {"id": ids[1], "key": 1, "fields": fields[1]}]);
+        let fields =
+            [json!({"doc": {"a": 1}, "id": 0, "name": "n\"0"}), json!({"doc": {"a": 1}, "id": 1, "name": "n\"1"})];
+        let records =
+            json!([{"id": ids[0], "key": 0, "fields": fields[0]}, {"id": ids[1], "key": 1, "fields": fields[1]}]);
         for (body, count, op, expected) in [
             (json!("records"), 2, Op::Upsert, json!({"sync": "crm", "operation": "upsert", "records": records})),
             (json!("records"), 2, Op::Delete, json!({"sync": "crm", "operation": "delete", "records": records})),
@@ -251,7 +264,12 @@ mod tests {
                 Op::Upsert,
                 json!({"data": fields[0], "meta": ["crm", ids[0], 1.5, null, true]}),
             ),
-            (json!({"op": "$operation", "a": {"b": "$records"}}), 2, Op::Upsert, json!({"op": "upsert", "a": {"b": records}})),
+            (
+                json!({"op": "$operation", "a": {"b": "$records"}}),
+                2,
+                Op::Upsert,
+                json!({"op": "upsert", "a": {"b": records}}),
+            ),
         ] {
             let text = encoded(body.clone(), count, op);
             assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), expected, "{body}");
@@ -288,10 +306,16 @@ mod tests {
 
     #[test]
     fn a_body_that_sends_nothing_is_refused() {
-        for (body, part) in [(json!({"a": 1}), "no record"), (json!({"a": "$fields", "b": "$who"}), "`$who` is not a placeholder")] {
+        for (body, part) in
+            [(json!({"a": 1}), "no record"), (json!({"a": "$fields", "b": "$who"}), "`$who` is not a placeholder")]
+        {
             let error = RequestShape::new(&serde_json::from_value(body).unwrap()).unwrap_err();
             assert!(error.contains(part), "{error}");
         }
-        assert!(shape(json!({"a": "$fields"})).is_single() && shape(json!("object")).is_single() && !shape(json!({"a": "$records"})).is_single());
+        assert!(
+            shape(json!({"a": "$fields"})).is_single()
+                && shape(json!("object")).is_single()
+                && !shape(json!({"a": "$records"})).is_single()
+        );
     }
 }

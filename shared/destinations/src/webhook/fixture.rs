@@ -37,11 +37,21 @@ impl Fixture {
     }
 
     pub(super) fn records(&self) -> Vec<BatchRecord<'_>> {
-        let of = |(key, fields): (&'_ Vec<u8>, &'_ Vec<u8>)| (KeyHash::of(key), domain::key::checksum(fields, self.layout.seed()));
+        let of = |(key, fields): (&'_ Vec<u8>, &'_ Vec<u8>)| {
+            (KeyHash::of(key), domain::key::checksum(fields, self.layout.seed()))
+        };
         let each = self.keys.iter().zip(&self.fields);
         each.map(|(key, fields)| {
             let (hash, checksum) = of((key, fields));
-            BatchRecord { hash, checksum, revision: 0, had_failure: false, record_id: None, key: Cells(key), fields: Cells(fields) }
+            BatchRecord {
+                hash,
+                checksum,
+                revision: 0,
+                had_failure: false,
+                record_id: None,
+                key: Cells(key),
+                fields: Cells(fields),
+            }
         })
         .collect()
     }

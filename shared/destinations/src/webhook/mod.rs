@@ -2,15 +2,16 @@
 //!
 //! - *What it writes*: records as JSON to a URL of your own, many to a request or one, in one of four usual
 //!   shapes or your own; see [`config::Options`].
-//! - *Auth*: headers by reference to a secret, user and password in the URL (sent as Basic), a client certificate, and signatures as Standard Webhooks (`sign`).
+//! - *Auth*: headers by reference to a secret, user and password in the URL (sent as Basic), a client certificate, and
+//!   signatures as Standard Webhooks (`sign`).
 //! - *Modes*: upsert, append, mirror (deletes are sent as records with the operation `delete`, or with their own
 //!   method and path). Not update: the receiver cannot be asked whether a record exists.
 //! - *Limits*: 100 records or 1 MiB to a request, 8 requests at once, all settings; no connection to an address
 //!   that is not public unless `allow_private`; redirects are not followed; a response is read to 8 MiB.
-//! - *Per-record errors*: where `results` says how to read them: by position (only when the list is as long as
-//!   the batch), by id, or by the place of those that failed. A record without a result is sent again. Without `results` a 2xx
-//!   status accepts all unless the answer says no (see `classify`), a 4xx refuses the batch, which is then halved until the
-//!   record to blame is found; where the URL names a record, 404 and 410 are about that record.
+//! - *Per-record errors*: where `results` says how to read them: by position (only when the list is as long as the
+//!   batch), by id, or by the place of those that failed. A record without a result is sent again. Without `results` a
+//!   2xx status accepts all unless the answer says no (see `classify`), a 4xx refuses the batch, which is then halved
+//!   until the record to blame is found; where the URL names a record, 404 and 410 are about that record.
 //! - *Idempotency*: `webhook-id` and `idempotency-key` name the change and are the same on every attempt. When an
 //!   answer is lost the records are sent again: a receiver that must not act twice drops ids it has seen.
 //! - *API version and sources*: Standard Webhooks 1.0 (standardwebhooks.com), RFC 9110 for statuses and
@@ -57,7 +58,9 @@ pub const ENTRY: DestinationEntry = DestinationEntry {
 fn modes(mode: Mode) -> Result<(), &'static str> {
     match mode {
         Mode::Upsert | Mode::Append | Mode::Mirror => Ok(()),
-        Mode::Update => Err("a webhook cannot be asked whether a record exists, so records could not be kept from being created; use mode upsert"),
+        Mode::Update => Err(
+            "a webhook cannot be asked whether a record exists, so records could not be kept from being created; use mode upsert",
+        ),
     }
 }
 
@@ -120,12 +123,14 @@ impl WebhookDestination {
         }
         headers.extend(self.headers.fixed.clone());
         for (name, template) in &self.headers.templated {
-            let mut value = HeaderValue::from_bytes(template.render(facts).as_bytes())
-                .map_err(|_| ("invalid_in_header", format!("a value cannot stand in header `{name}`: it holds a control character")))?;
+            let mut value = HeaderValue::from_bytes(template.render(facts).as_bytes()).map_err(|_| {
+                ("invalid_in_header", format!("a value cannot stand in header `{name}`: it holds a control character"))
+            })?;
             value.set_sensitive(true);
             headers.insert(name.clone(), value);
         }
-        let id = HeaderValue::from_str(facts.id).map_err(|_| ("invalid_in_header", "the webhook-id is not plain text".to_owned()))?;
+        let id = HeaderValue::from_str(facts.id)
+            .map_err(|_| ("invalid_in_header", "the webhook-id is not plain text".to_owned()))?;
         headers.insert("webhook-id", id.clone());
         headers.insert("idempotency-key", id);
         Ok(headers)
@@ -166,7 +171,10 @@ impl Destination for WebhookDestination {
     async fn write(&self, batch: &WriteBatch<'_>) -> Result<Vec<Outcome>, WriteError> {
         let route = self.route(batch.op);
         if route.single && batch.records.len() > 1 {
-            return Err(WriteError::Refused { code: "one_record_per_request".into(), detail: "a request has a place for one record only".into() });
+            return Err(WriteError::Refused {
+                code: "one_record_per_request".into(),
+                detail: "a request has a place for one record only".into(),
+            });
         }
         let ids: Vec<String> = batch.records.iter().map(|r| r.stable_id(batch.sync)).collect();
         let id = encode::request_id(&ids);
@@ -193,10 +201,16 @@ impl Destination for WebhookDestination {
             return classify::outcomes(&reply, &ids, batch.op, self.results.as_ref(), meant, redactor);
         }
         // Where the URL names one record, that there is none is about that record.
-        if verdict == StatusMeaning::Misconfigured && matches!(reply.status, 404 | 410) && route.url.template.fields().next().is_some() {
+        if verdict == StatusMeaning::Misconfigured
+            && matches!(reply.status, 404 | 410)
+            && route.url.template.fields().next().is_some()
+        {
             verdict = StatusMeaning::Refused;
         }
-        let code = serde_json::from_slice(&reply.body).ok().and_then(|json| detail::code(&json)).map(|code| redactor.hide(&code));
+        let code = serde_json::from_slice(&reply.body)
+            .ok()
+            .and_then(|json| detail::code(&json))
+            .map(|code| redactor.hide(&code));
         let code = code.unwrap_or_else(|| format!("http_{}", reply.status));
         let said = detail::detail(&reply.body, redactor);
         verdict.error(&reply, code, said).map_or_else(|| Ok(vec![Outcome::unmentioned(); batch.records.len()]), Err)

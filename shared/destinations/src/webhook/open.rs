@@ -22,8 +22,17 @@ use crate::http::tls::Certificates;
 use crate::http::{HeaderMap, HeaderName, HeaderValue, Http, HttpSettings, Url, percent_decode};
 
 /// Headers that are ours, or the connection's.
-const RESERVED: [&str; 9] =
-    ["connection", "content-length", "host", "idempotency-key", "te", "transfer-encoding", "webhook-id", "webhook-signature", "webhook-timestamp"];
+const RESERVED: [&str; 9] = [
+    "connection",
+    "content-length",
+    "host",
+    "idempotency-key",
+    "te",
+    "transfer-encoding",
+    "webhook-id",
+    "webhook-signature",
+    "webhook-timestamp",
+];
 /// A header with one of these in its name carries credentials.
 const CREDENTIALS: [&str; 7] = ["authorization", "cookie", "token", "secret", "password", "api-key", "apikey"];
 
@@ -40,7 +49,8 @@ impl WebhookDestination {
         let invalid = |what: String| Fault::new(Code::ConnectionInvalid, format!("{about}: {what}."));
         let sync_invalid = |what: String| Fault::new(Code::SyncInvalid, format!("destination.options: {what}."));
         let config: Config = config::read(&about, opening.config)?;
-        let options = Options::deserialize(Value::Object(target.options.clone())).map_err(|e| sync_invalid(e.to_string()))?;
+        let options =
+            Options::deserialize(Value::Object(target.options.clone())).map_err(|e| sync_invalid(e.to_string()))?;
         check(&config).map_err(invalid)?;
 
         let secrets = RecordingSecrets::new(opening.secrets);
@@ -58,10 +68,15 @@ impl WebhookDestination {
             if !password.is_empty() && Secret::new(password).is_err() {
                 return Err(invalid("the URL holds a password; write it as a reference such as `${env:NAME}`".into()));
             }
-            let basic =
-                basic(&user, &secrets).await?.ok_or_else(|| invalid("the URL's user or password cannot be sent: it holds a control character".into()))?;
-            if headers.fixed.insert("authorization", basic).is_some() || headers.templated.iter().any(|(name, _)| name == "authorization") {
-                return Err(invalid("the URL has a user and the headers have `authorization`; only one of them can be sent".into()));
+            let basic = basic(&user, &secrets).await?.ok_or_else(|| {
+                invalid("the URL's user or password cannot be sent: it holds a control character".into())
+            })?;
+            if headers.fixed.insert("authorization", basic).is_some()
+                || headers.templated.iter().any(|(name, _)| name == "authorization")
+            {
+                return Err(invalid(
+                    "the URL has a user and the headers have `authorization`; only one of them can be sent".into(),
+                ));
             }
         }
         let signer = signer(&config, &secrets).await?.transpose().map_err(invalid)?;
@@ -87,7 +102,12 @@ impl WebhookDestination {
             first_pause: config.retry_pause.0,
         };
         let tls = Certificates::read(&about, config.ca.as_ref(), config.client_certificate.as_ref(), &secrets).await?;
-        let settings = HttpSettings { timeout: config.timeout.0, allow_private: config.allow_private, redactor: secrets.redactor(), tls };
+        let settings = HttpSettings {
+            timeout: config.timeout.0,
+            allow_private: config.allow_private,
+            redactor: secrets.redactor(),
+            tls,
+        };
         Ok(Self {
             about,
             http: Http::new(settings)?,
@@ -107,7 +127,8 @@ impl WebhookDestination {
     }
 }
 
-/// A URL as written without its user and password, and those as written. A reference there may hold what else would end them.
+/// A URL as written without its user and password, and those as written. A reference there may hold what else would end
+/// them.
 fn userinfo(written: &str) -> (String, Option<String>) {
     let whole = || (written.to_owned(), None);
     let Some(start) = written.find("://").map(|at| at + 3) else { return whole() };
@@ -159,8 +180,8 @@ fn split(user: &str) -> (&str, &str) {
     (user, "")
 }
 
-/// The header for a user and a password (RFC 7617). What is written in the URL is percent-decoded; what a reference leads to
-/// is taken as it is.
+/// The header for a user and a password (RFC 7617). What is written in the URL is percent-decoded; what a reference
+/// leads to is taken as it is.
 async fn basic(user: &str, secrets: &RecordingSecrets<'_>) -> Result<Option<HeaderValue>, Fault> {
     let (name, password) = split(user);
     let mut parts = Vec::new();
@@ -171,7 +192,9 @@ async fn basic(user: &str, secrets: &RecordingSecrets<'_>) -> Result<Option<Head
     }
     let encoded = base64::engine::general_purpose::STANDARD.encode(parts.join(":"));
     secrets.remember(&encoded);
-    let header = (!parts.concat().chars().any(char::is_control)).then(|| HeaderValue::from_str(&format!("Basic {encoded}")).ok()).flatten();
+    let header = (!parts.concat().chars().any(char::is_control))
+        .then(|| HeaderValue::from_str(&format!("Basic {encoded}")).ok())
+        .flatten();
     Ok(header.map(|mut header| {
         header.set_sensitive(true);
         header
@@ -195,19 +218,23 @@ async fn headers(config: &Config, about: &str, secrets: &dyn SecretSource) -> Re
     let mut out = Headers { fixed: HeaderMap::new(), templated: Vec::new() };
     for (written, value) in &config.headers {
         let invalid = |what: &str| Fault::new(Code::ConnectionInvalid, format!("{about}: header `{written}` {what}."));
-        let name = HeaderName::from_bytes(written.as_bytes()).map_err(|_| invalid("has a name that is not a header's"))?;
+        let name =
+            HeaderName::from_bytes(written.as_bytes()).map_err(|_| invalid("has a name that is not a header's"))?;
         if RESERVED.contains(&name.as_str()) {
             return Err(invalid("is set by Sluicegate itself"));
         }
         if CREDENTIALS.iter().any(|part| name.as_str().contains(part)) && !is_reference(value) {
-            return Err(invalid("carries credentials, so its value must hold a reference such as `${env:NAME}` or `${secret:name#field}`"));
+            return Err(invalid(
+                "carries credentials, so its value must hold a reference such as `${env:NAME}` or `${secret:name#field}`",
+            ));
         }
         let template = Template::read(value.as_written(), &format!("{about}: header `{written}`"), secrets).await?;
         if !template.is_fixed() {
             out.templated.push((name, template));
             continue;
         }
-        let facts = super::template::RecordFacts { sync: "", operation: domain::mode::Op::Upsert, id: "", record: None };
+        let facts =
+            super::template::RecordFacts { sync: "", operation: domain::mode::Op::Upsert, id: "", record: None };
         let mut value = HeaderValue::from_bytes(template.render(&facts).as_bytes())
             .map_err(|_| invalid("has a value that cannot be sent: it holds a control character, perhaps a line break at the end of a secret"))?;
         value.set_sensitive(true);

@@ -14,7 +14,8 @@ pub(super) fn findings(webhook: &WebhookDestination, need: PreflightRequest<'_>)
     let about = &webhook.about;
     let mut out = Vec::new();
     let deletes = need.mode == Mode::Mirror;
-    let mut templates: Vec<(&Template, &str, bool)> = vec![(&webhook.upsert.url.template, "the URL", deletes && webhook.shares_url)];
+    let mut templates: Vec<(&Template, &str, bool)> =
+        vec![(&webhook.upsert.url.template, "the URL", deletes && webhook.shares_url)];
     if deletes && !webhook.shares_url {
         templates.push((&webhook.delete.url.template, "the URL of deletes", true));
     }
@@ -51,7 +52,8 @@ pub(super) fn findings(webhook: &WebhookDestination, need: PreflightRequest<'_>)
     }
     let by_id = webhook.results.as_ref().is_some_and(|r| r.id.is_some());
     if by_id && !webhook.shape.carries_ids() {
-        let what = format!("`results.id` matches results by an id that body {} does not carry", shape_name(&webhook.shape));
+        let what =
+            format!("`results.id` matches results by an id that body {} does not carry", shape_name(&webhook.shape));
         out.push(Finding::error(about, what, "use body `records`, or take `id` out of `results` to match by position"));
     }
     out

@@ -26,7 +26,10 @@ impl Signer {
         if secrets.is_empty() {
             return Err("`sign` names no secret".into());
         }
-        let keys = secrets.iter().enumerate().map(|(at, secret)| key(secret).map_err(|what| format!("signing secret {} {what}", at + 1)));
+        let keys = secrets
+            .iter()
+            .enumerate()
+            .map(|(at, secret)| key(secret).map_err(|what| format!("signing secret {} {what}", at + 1)));
         Ok(Self { keys: keys.collect::<Result<_, _>>()? })
     }
 
@@ -46,7 +49,12 @@ fn key(secret: &str) -> Result<Hmac<Sha256>, String> {
     let encoded = secret.trim().strip_prefix("whsec_").ok_or("does not begin with `whsec_`")?;
     let bytes = STANDARD.decode(encoded).map_err(|_| "is not `whsec_` followed by base64")?;
     if !SECRET_BYTES.contains(&bytes.len()) {
-        return Err(format!("holds {} bytes; it must hold {} to {}", bytes.len(), SECRET_BYTES.start(), SECRET_BYTES.end()));
+        return Err(format!(
+            "holds {} bytes; it must hold {} to {}",
+            bytes.len(),
+            SECRET_BYTES.start(),
+            SECRET_BYTES.end()
+        ));
     }
     Hmac::new_from_slice(&bytes).map_err(|e| e.to_string())
 }
@@ -77,9 +85,12 @@ mod tests {
 
     #[test]
     fn a_malformed_secret_is_refused_and_not_repeated() {
-        for (given, part) in
-            [("plain-secret".to_owned(), "whsec_"), ("whsec_!!!".to_owned(), "base64"), (secret(23), "holds 23 bytes"), (secret(65), "holds 65 bytes")]
-        {
+        for (given, part) in [
+            ("plain-secret".to_owned(), "whsec_"),
+            ("whsec_!!!".to_owned(), "base64"),
+            (secret(23), "holds 23 bytes"),
+            (secret(65), "holds 65 bytes"),
+        ] {
             let error = Signer::new(std::slice::from_ref(&given)).unwrap_err();
             assert!(error.contains(part) && !error.contains(&given), "{error}");
         }

@@ -18,12 +18,20 @@ impl UrlTemplate {
     /// `path` appended to `url`, before its query. The error is a sentence and repeats no text of the URL.
     pub(super) fn new(url: Template, path: Template) -> Result<Self, String> {
         let template = append(url, path);
-        let fixed: String = template.parts.iter().map_while(|p| if let TemplatePart::Text(text) = p { Some(text.as_str()) } else { None }).collect();
+        let fixed: String = template
+            .parts
+            .iter()
+            .map_while(|p| if let TemplatePart::Text(text) = p { Some(text.as_str()) } else { None })
+            .collect();
         let host_is_fixed = fixed.split_once("://").is_some_and(|(_, rest)| rest.contains(['/', '?', '#']));
         if !template.is_fixed() && !host_is_fixed {
             return Err("scheme, host and port cannot come from a template; use templates behind the host only".into());
         }
-        let text = template.parts.iter().map(|p| if let TemplatePart::Text(text) = p { text.as_str() } else { "x" }).collect::<String>();
+        let text = template
+            .parts
+            .iter()
+            .map(|p| if let TemplatePart::Text(text) = p { text.as_str() } else { "x" })
+            .collect::<String>();
         let mut probe = Url::parse(&text).map_err(|e| format!("the URL is not valid: {e}"))?;
         probe.set_fragment(None);
         if !matches!(probe.scheme(), "http" | "https") || probe.host_str().is_none() {
@@ -64,7 +72,10 @@ impl UrlTemplate {
         }
         let mut url = Url::parse(&text).map_err(|_| misfit())?;
         url.set_fragment(None);
-        if url.origin() != self.probe.origin() || url.username() != self.probe.username() || url.password() != self.probe.password() {
+        if url.origin() != self.probe.origin()
+            || url.username() != self.probe.username()
+            || url.password() != self.probe.password()
+        {
             return Err(misfit());
         }
         Ok(url)
@@ -110,7 +121,9 @@ fn append(url: Template, path: Template) -> Template {
 fn has_dot_segment(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let path = rest.split(['?', '#']).next().unwrap_or_default();
-    path.split(['/', '\\']).skip(1).any(|segment| matches!(segment.replace("%2e", ".").replace("%2E", ".").as_str(), "." | ".."))
+    path.split(['/', '\\'])
+        .skip(1)
+        .any(|segment| matches!(segment.replace("%2e", ".").replace("%2E", ".").as_str(), "." | ".."))
 }
 
 #[cfg(test)]
@@ -126,7 +139,8 @@ mod tests {
         let layout = Layout::new(vec![Field { name: "id".into(), kind: Type::Any, identifier: true }]);
         let mut record = Vec::new();
         cells::push(&mut record, value);
-        let facts = RecordFacts { sync: "my sync", operation: Op::Upsert, id: "w-1", record: Some((&layout, Cells(&record))) };
+        let facts =
+            RecordFacts { sync: "my sync", operation: Op::Upsert, id: "w-1", record: Some((&layout, Cells(&record))) };
         template.render(&facts).map(String::from).map_err(|(code, _)| code.to_owned())
     }
 
@@ -134,8 +148,18 @@ mod tests {
     fn values_are_put_in_encoded() {
         for (url, path, value, expected) in [
             ("https://h.test/c/{{id}}", "", Value::Int(7), "https://h.test/c/7"),
-            ("https://h.test/c/{{ id }}?s={{$sync}}&o={{$operation}}&w={{$id}}", "", Value::Int(7), "https://h.test/c/7?s=my%20sync&o=upsert&w=w-1"),
-            ("https://h.test/c/{{id}}/x", "", Value::Text("a/../b?c#d%2e&e=\\f"), "https://h.test/c/a%2F..%2Fb%3Fc%23d%252e%26e%3D%5Cf/x"),
+            (
+                "https://h.test/c/{{ id }}?s={{$sync}}&o={{$operation}}&w={{$id}}",
+                "",
+                Value::Int(7),
+                "https://h.test/c/7?s=my%20sync&o=upsert&w=w-1",
+            ),
+            (
+                "https://h.test/c/{{id}}/x",
+                "",
+                Value::Text("a/../b?c#d%2e&e=\\f"),
+                "https://h.test/c/a%2F..%2Fb%3Fc%23d%252e%26e%3D%5Cf/x",
+            ),
             ("https://h.test/c/{{id}}", "", Value::Text("é@h:1\n"), "https://h.test/c/%C3%A9%40h%3A1%0A"),
             ("https://h.test/c?id={{id}}", "", Value::Null, "https://h.test/c?id="),
             ("https://h.test/c?id={{id}}", "", Value::Text(".."), "https://h.test/c?id=.."),

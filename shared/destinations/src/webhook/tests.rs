@@ -31,8 +31,13 @@ impl SecretSource for Secrets {
 }
 
 async fn open(config: Value, object: &str, options: Value) -> Result<WebhookDestination, Fault> {
-    let target = Target { connection: "hook".into(), object: object.into(), options: options.as_object().unwrap().clone() };
-    WebhookDestination::open(OpenArgs { name: "hook", config: &config, folder: Path::new("."), secrets: &Secrets }, &target).await
+    let target =
+        Target { connection: "hook".into(), object: object.into(), options: options.as_object().unwrap().clone() };
+    WebhookDestination::open(
+        OpenArgs { name: "hook", config: &config, folder: Path::new("."), secrets: &Secrets },
+        &target,
+    )
+    .await
 }
 
 async fn findings(config: Value, options: Value, mode: Mode) -> String {
@@ -78,22 +83,40 @@ async fn preflight_says_what_would_go_wrong() {
         (base.clone(), json!({}), Mode::Mirror, ""),
         (json!({"url": "https://1.1.1.1/{{emial}}"}), json!({}), Mode::Upsert, "did you mean `email`?"),
         (json!({"url": "https://1.1.1.1/{{sync}}"}), json!({}), Mode::Upsert, "did you mean `{{$sync}}`?"),
-        (json!({"url": "https://1.1.1.1/", "headers": {"x": "{{zzzzzz}}"}}), json!({}), Mode::Upsert, "a header names `{{zzzzzz}}`"),
+        (
+            json!({"url": "https://1.1.1.1/", "headers": {"x": "{{zzzzzz}}"}}),
+            json!({}),
+            Mode::Upsert,
+            "a header names `{{zzzzzz}}`",
+        ),
         (json!({"url": "https://1.1.1.1/{{email}}"}), json!({}), Mode::Mirror, "a delete does not carry"),
-        (json!({"url": "https://1.1.1.1/"}), json!({"delete": {"path": "{{email}}"}}), Mode::Mirror, "a delete does not carry"),
+        (
+            json!({"url": "https://1.1.1.1/"}),
+            json!({"delete": {"path": "{{email}}"}}),
+            Mode::Mirror,
+            "a delete does not carry",
+        ),
         (json!({"url": "https://1.1.1.1/{{id}}", "batch_size": 10}), json!({}), Mode::Upsert, "`batch_size` is 10"),
         (base.clone(), json!({"body": "array"}), Mode::Mirror, "nothing in the request would tell them"),
         (base.clone(), json!({"body": "array", "delete": {"method": "DELETE"}}), Mode::Mirror, ""),
         (json!({"url": "https://1.1.1.1/?op={{$operation}}"}), json!({"body": "array"}), Mode::Mirror, ""),
         (base.clone(), json!({"body": "lines", "results": {"id": "/id"}}), Mode::Upsert, "`lines` does not carry"),
-        (json!({"url": "http://1.1.1.1/"}), json!({}), Mode::Upsert, "Warning connection hook: records would travel to 1.1.1.1 unencrypted"),
+        (
+            json!({"url": "http://1.1.1.1/"}),
+            json!({}),
+            Mode::Upsert,
+            "Warning connection hook: records would travel to 1.1.1.1 unencrypted",
+        ),
         (json!({"url": "https://127.1/"}), json!({}), Mode::Upsert, "127.0.0.1"),
         (json!({"url": "https://[::ffff:10.0.0.1]/"}), json!({}), Mode::Upsert, "`allow_private: true`"),
         (json!({"url": "https://localhost/"}), json!({}), Mode::Upsert, "loopback address"),
         (json!({"url": "http://localhost/", "allow_private": true}), json!({}), Mode::Upsert, ""),
     ] {
         let found = findings(config.clone(), options.clone(), mode).await;
-        assert!(if expected.is_empty() { found.is_empty() } else { found.contains(expected) }, "{config} {options}: `{expected}` is not: {found}");
+        assert!(
+            if expected.is_empty() { found.is_empty() } else { found.contains(expected) },
+            "{config} {options}: `{expected}` is not: {found}"
+        );
     }
 }
 
@@ -117,7 +140,10 @@ async fn a_place_for_one_record_makes_requests_of_one() {
     let webhook = open(json!({"url": "https://1.1.1.1/{{id}}"}), "", json!({})).await.unwrap();
     let fixture = Fixture::new(2);
     let records = fixture.records();
-    let error = webhook.write(&WriteBatch { sync: "crm", op: Op::Upsert, layout: &fixture.layout, records: &records }).await.unwrap_err();
+    let error = webhook
+        .write(&WriteBatch { sync: "crm", op: Op::Upsert, layout: &fixture.layout, records: &records })
+        .await
+        .unwrap_err();
     assert!(matches!(error, WriteError::Refused { .. }), "nothing was sent: {error}");
 }
 

@@ -53,8 +53,12 @@ pub fn fit(from: Type, to: Type) -> Fit {
 /// What to do about a pair of types that never fits.
 pub fn mend(from: Type, to: Type, column: &str) -> String {
     match (from, to) {
-        (Type::Bytes, _) => format!("encode it in the model's SQL, such as `encode({column}, 'base64')`, or map another column"),
-        (Type::DateTime, Type::Timestamp) => format!("cast it in the model's SQL with a zone: `{column} at time zone 'UTC'`"),
+        (Type::Bytes, _) => {
+            format!("encode it in the model's SQL, such as `encode({column}, 'base64')`, or map another column")
+        }
+        (Type::DateTime, Type::Timestamp) => {
+            format!("cast it in the model's SQL with a zone: `{column} at time zone 'UTC'`")
+        }
         (Type::Bool, Type::Int) => format!("cast it in the model's SQL: `case when {column} then 1 else 0 end`"),
         (Type::Json, _) => format!("take the value out of the document in the model's SQL and cast it to {to}"),
         _ => format!("cast it to {to} in the model's SQL, or map it to a field that takes {from}"),
@@ -153,7 +157,9 @@ pub(super) fn coerce<'v>(value: Value<'v>, to: Type, buffer: &'v mut String) -> 
         },
 
         (Type::Json, Value::Json(_)) => Ok(value),
-        (Type::Json, Value::Text(text)) => json(text).map(Value::Json).ok_or_else(|| ValueRefusal::new("must be JSON", &value)),
+        (Type::Json, Value::Text(text)) => {
+            json(text).map(Value::Json).ok_or_else(|| ValueRefusal::new("must be JSON", &value))
+        }
         (Type::Json, _) => encode_json(value, buffer),
 
         (Type::Uuid, Value::Uuid(_)) => Ok(value),

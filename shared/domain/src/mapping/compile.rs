@@ -21,14 +21,26 @@ const LISTED: usize = 20;
 
 /// The fields with their plans, in the order of the file, and everything that was found. Fields of lines
 /// with an error are left out.
-pub(super) fn compile(sync: &Sync, columns: &[Column], schema: &DestinationSchema) -> (Vec<(Field, FieldProgram)>, Vec<Finding>) {
+pub(super) fn compile(
+    sync: &Sync,
+    columns: &[Column],
+    schema: &DestinationSchema,
+) -> (Vec<(Field, FieldProgram)>, Vec<Finding>) {
     let mut findings = Vec::new();
     for key in &sync.model.key {
         if !columns.iter().any(|c| c.name == *key) {
-            findings.push(Finding::error("model.key", format!("the model has no column `{key}`"), suggest(key, "model", columns.iter().map(|c| &*c.name))));
+            findings.push(Finding::error(
+                "model.key",
+                format!("the model has no column `{key}`"),
+                suggest(key, "model", columns.iter().map(|c| &*c.name)),
+            ));
         }
     }
-    let fields = sync.mapping.iter().filter_map(|line| Line::new(sync, line, columns, schema, &mut findings).compile()).collect();
+    let fields = sync
+        .mapping
+        .iter()
+        .filter_map(|line| Line::new(sync, line, columns, schema, &mut findings).compile())
+        .collect();
     unmapped(sync, schema, &mut findings);
     (fields, findings)
 }
@@ -42,7 +54,11 @@ fn unmapped(sync: &Sync, schema: &DestinationSchema, findings: &mut Vec<Finding>
         if !sync.mapping.iter().any(|m| m.to == field.name) {
             let name = &field.name;
             let fix = format!("add a line `{{ from: column, to: {name} }}`, or a constant, or use mode update");
-            findings.push(Finding::error("mapping", format!("field `{name}` is required by the destination and not mapped"), fix));
+            findings.push(Finding::error(
+                "mapping",
+                format!("field `{name}` is required by the destination and not mapped"),
+                fix,
+            ));
         }
     }
 }
@@ -71,7 +87,13 @@ struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    fn new(sync: &'a Sync, line: &'a FieldMapping, columns: &'a [Column], schema: &'a DestinationSchema, findings: &'a mut Vec<Finding>) -> Self {
+    fn new(
+        sync: &'a Sync,
+        line: &'a FieldMapping,
+        columns: &'a [Column],
+        schema: &'a DestinationSchema,
+        findings: &'a mut Vec<Finding>,
+    ) -> Self {
         let about = super::line(line);
         let rules = sync.validate.iter().filter(|r| r.field == line.to).collect();
         Self { line, about, columns, schema, mode: sync.mode, rules, findings, failed: false }
@@ -102,7 +124,10 @@ impl<'a> Line<'a> {
         let wanted = destination.and_then(|d| d.kind).filter(|kind| *kind != Type::Any);
         let (steps, kind) = self.steps(given, wanted)?;
         if !line.values.is_empty() && kind == Type::Bytes {
-            self.error("`values` compares text, and the column is bytes", "encode the column as text in the model's SQL");
+            self.error(
+                "`values` compares text, and the column is bytes",
+                "encode the column as text in the model's SQL",
+            );
         }
         let mapped = if line.values.is_empty() { kind } else { Type::Text };
         // A constant, and what `values` gives, is looked at itself instead of its type.
@@ -111,7 +136,13 @@ impl<'a> Line<'a> {
         }
         let kind = wanted.unwrap_or(mapped);
         let checks = self.checks(destination, kind);
-        let refine = ValueSteps { steps, values: BTreeMap::new(), kind: Some(kind).filter(|k| *k != Type::Any), checks, buffer: String::new() };
+        let refine = ValueSteps {
+            steps,
+            values: BTreeMap::new(),
+            kind: Some(kind).filter(|k| *k != Type::Any),
+            checks,
+            buffer: String::new(),
+        };
         self.finish(destination, constant, column, kind, refine)
     }
 
@@ -142,7 +173,10 @@ impl<'a> Line<'a> {
         let columns = self.columns;
         let found = columns.iter().position(|c| c.name == name);
         if found.is_none() {
-            self.error(format!("the model has no column `{name}`"), suggest(name, "model", columns.iter().map(|c| &*c.name)));
+            self.error(
+                format!("the model has no column `{name}`"),
+                suggest(name, "model", columns.iter().map(|c| &*c.name)),
+            );
         }
         found.map(|at| (at, columns[at].kind))
     }
@@ -157,10 +191,20 @@ impl<'a> Line<'a> {
             return None;
         };
         if field.read_only {
-            self.error(format!("field `{to}` cannot be written"), "remove the line: the destination sets this field itself");
+            self.error(
+                format!("field `{to}` cannot be written"),
+                "remove the line: the destination sets this field itself",
+            );
         }
-        if field.not_null && self.line.nulls == Some(Nulls::Clear) && self.line.default.is_none() && self.line.from.is_some() {
-            self.error(format!("field `{to}` does not take null, and `nulls: clear` would send it"), "use `nulls: ignore` or give a `default`");
+        if field.not_null
+            && self.line.nulls == Some(Nulls::Clear)
+            && self.line.default.is_none()
+            && self.line.from.is_some()
+        {
+            self.error(
+                format!("field `{to}` does not take null, and `nulls: clear` would send it"),
+                "use `nulls: ignore` or give a `default`",
+            );
         }
         Some(field)
     }
@@ -193,9 +237,13 @@ impl<'a> Line<'a> {
         }
         let (from, to) = (self.line.from.as_deref().unwrap_or_default(), &self.line.to);
         if kind == given {
-            self.error(format!("column `{from}` is {given} and field `{to}` takes {wanted}"), coerce::mend(kind, wanted, from));
+            self.error(
+                format!("column `{from}` is {given} and field `{to}` takes {wanted}"),
+                coerce::mend(kind, wanted, from),
+            );
         } else {
-            let what = format!("column `{from}` is {given}, {kind} after its transforms, and field `{to}` takes {wanted}");
+            let what =
+                format!("column `{from}` is {given}, {kind} after its transforms, and field `{to}` takes {wanted}");
             self.error(what, format!("change the transforms, or cast the column to {wanted} in the model's SQL"));
         }
     }
@@ -210,7 +258,10 @@ impl<'a> Line<'a> {
             if check.suits(kind) {
                 out.push(check);
             } else {
-                self.error(format!("the rule \"{}\" cannot hold for {kind}", check.sentence()), "remove the rule, or bring the field to another type");
+                self.error(
+                    format!("the rule \"{}\" cannot hold for {kind}", check.sentence()),
+                    "remove the rule, or bring the field to another type",
+                );
             }
         }
         out
@@ -227,7 +278,10 @@ impl<'a> Line<'a> {
                     let fix = suggest(to, &owner, allowed.iter().map(String::as_str));
                     self.error(format!("`values` maps `{from}` to `{to}`, which the destination does not take"), fix);
                 }
-                None => self.error(format!("`values` maps `{from}` to `{to}`, which {}", refusal.rule), "change what `values` gives, or map another field"),
+                None => self.error(
+                    format!("`values` maps `{from}` to `{to}`, which {}", refusal.rule),
+                    "change what `values` gives, or map another field",
+                ),
             }
         }
     }
@@ -240,7 +294,9 @@ impl<'a> Line<'a> {
             Err(refusal) => {
                 let fix = match refine.values.is_empty() {
                     true => format!("give a {what} that does"),
-                    false => format!("give a {what} that is one of the keys of `values`: it stands for the column's value"),
+                    false => {
+                        format!("give a {what} that is one of the keys of `values`: it stands for the column's value")
+                    }
                 };
                 let (kind, rule) = (refusal.got, refusal.rule);
                 self.error(format!("the {what} ({kind}) {}", broken(&rule)), fix);
@@ -273,8 +329,13 @@ impl<'a> Line<'a> {
     /// Warns of identifiers that differ for us and are the same for the destination.
     fn case(&mut self, kind: Type) {
         let line = self.line;
-        let one_case = line.transform.iter().any(|t| matches!(t, Transform::Lowercase | Transform::Uppercase | Transform::Sha256));
-        if self.schema.equality(&line.to).may_ignore_case() && line.identifier && !one_case && matches!(kind, Type::Text | Type::Any) {
+        let one_case =
+            line.transform.iter().any(|t| matches!(t, Transform::Lowercase | Transform::Uppercase | Transform::Sha256));
+        if self.schema.equality(&line.to).may_ignore_case()
+            && line.identifier
+            && !one_case
+            && matches!(kind, Type::Text | Type::Any)
+        {
             self.findings.push(Finding::warning(
                 &self.about,
                 "the destination finds records by this field without regard to case, and the mapping keeps it",

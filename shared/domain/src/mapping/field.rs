@@ -128,7 +128,12 @@ impl ValueSteps {
 }
 
 /// The last steps: the destination's type, then every check.
-fn settle<'v>(value: Value<'v>, kind: Option<Type>, checks: &[Check], buffer: &'v mut String) -> Result<Value<'v>, ValueRefusal> {
+fn settle<'v>(
+    value: Value<'v>,
+    kind: Option<Type>,
+    checks: &[Check],
+    buffer: &'v mut String,
+) -> Result<Value<'v>, ValueRefusal> {
     let value = match kind {
         Some(kind) => coerce(value, kind, buffer)?,
         None => value,

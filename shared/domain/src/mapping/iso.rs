@@ -31,9 +31,13 @@ pub fn moment(text: &str) -> Option<Moment> {
     }
     if bytes.len() > 10 {
         // jiff reads more than we take: shorter times, commas, zone names in brackets, a 60th second.
-        let clock = matches!(bytes[10], b'T' | b't' | b' ') && digits(11..13) && bytes.get(13) == Some(&b':') && digits(14..16);
+        let clock =
+            matches!(bytes[10], b'T' | b't' | b' ') && digits(11..13) && bytes.get(13) == Some(&b':') && digits(14..16);
         let rest = bytes.get(16..).unwrap_or_default();
-        if !clock || !rest.iter().all(|b| matches!(b, b'0'..=b'9' | b':' | b'.' | b'+' | b'-' | b'Z' | b'z')) || rest.starts_with(b":60") {
+        if !clock
+            || !rest.iter().all(|b| matches!(b, b'0'..=b'9' | b':' | b'.' | b'+' | b'-' | b'Z' | b'z'))
+            || rest.starts_with(b":60")
+        {
             return None;
         }
     }
@@ -193,11 +197,26 @@ mod tests {
         assert_eq!(time("03:04:05"), Some(11_045_000_000));
         assert_eq!(time("03:04"), Some(11_040_000_000));
         assert_eq!(time("23:59:59.999999"), Some(DAY_MICROS - 1));
-        for text in ["", "3:04", "24:00:00", "03:04:05Z", "03:04:05+01", "23:59:60", "03:04:05.1234567", "0304", "2026-01-02 03:04"] {
+        for text in [
+            "",
+            "3:04",
+            "24:00:00",
+            "03:04:05Z",
+            "03:04:05+01",
+            "23:59:60",
+            "03:04:05.1234567",
+            "0304",
+            "2026-01-02 03:04",
+        ] {
             assert_eq!(time(text), None, "{text}");
         }
         assert_eq!(uuid("00112233-4455-6677-8899-AABBccddeeff").map(|u| u[15]), Some(0xff));
-        for text in ["", "00112233445566778899aabbccddeeff", "{00112233-4455-6677-8899-aabbccddeeff}", "00112233-4455-6677-8899-aabbccddeefg"] {
+        for text in [
+            "",
+            "00112233445566778899aabbccddeeff",
+            "{00112233-4455-6677-8899-aabbccddeeff}",
+            "00112233-4455-6677-8899-aabbccddeefg",
+        ] {
             assert_eq!(uuid(text), None, "{text}");
         }
     }

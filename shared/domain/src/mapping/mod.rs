@@ -112,8 +112,8 @@ impl Mapper {
         Ok(())
     }
 
-    /// Maps only the identifier fields of a row, in the layout's order. `false` when one of them cannot be mapped; `out` then
-    /// has what was.
+    /// Maps only the identifier fields of a row, in the layout's order. `false` when one of them cannot be mapped;
+    /// `out` then has what was.
     pub fn map_identifiers(&mut self, row: &RowRef<'_>, out: &mut Vec<u8>) -> bool {
         let identified = self.layout.fields().iter().zip(&mut self.plans).filter(|(field, _)| field.identifier);
         for (_, plan) in identified {

@@ -94,7 +94,11 @@ pub fn round(decimal: &str, decimals: usize, out: &mut String) {
     let all = whole.bytes().chain(kept.bytes());
     let count = whole.len() + kept.len();
     let nines = whole.bytes().rev().take_while(|d| *d == b'9').count();
-    let nines = if kept.bytes().all(|d| d == b'9') { kept.len() + nines } else { kept.bytes().rev().take_while(|d| *d == b'9').count() };
+    let nines = if kept.bytes().all(|d| d == b'9') {
+        kept.len() + nines
+    } else {
+        kept.bytes().rev().take_while(|d| *d == b'9').count()
+    };
     if nines == count {
         out.push('1');
         if whole.is_empty() {
@@ -149,7 +153,9 @@ mod tests {
 
     #[test]
     fn numbers_are_compared_by_their_digits() {
-        for (a, b) in [("1.50", "1.5"), ("100", "1e2"), ("-0", "0"), ("2.5e-7", "0.00000025"), ("+7", "7."), (".5", "5E-1")] {
+        for (a, b) in
+            [("1.50", "1.5"), ("100", "1e2"), ("-0", "0"), ("2.5e-7", "0.00000025"), ("+7", "7."), (".5", "5E-1")]
+        {
             assert!(same(a, b), "{a} {b}");
         }
         for (a, b) in [("1.5", "1.51"), ("1", "-1"), ("1", "10"), ("x", "x"), ("", ""), ("1e", "1"), ("0", "0.1")] {
@@ -160,7 +166,13 @@ mod tests {
     #[test]
     fn a_float_is_exact_when_it_prints_back() {
         let mut buffer = String::new();
-        for (text, expected) in [("0.1", Some(0.1)), ("-12.50", Some(-12.5)), ("1e21", Some(1e21)), ("0", Some(0.0)), ("9007199254740993", None)] {
+        for (text, expected) in [
+            ("0.1", Some(0.1)),
+            ("-12.50", Some(-12.5)),
+            ("1e21", Some(1e21)),
+            ("0", Some(0.0)),
+            ("9007199254740993", None),
+        ] {
             assert_eq!(exact_float(text, &mut buffer), expected, "{text}");
         }
         for text in ["0.12345678901234567890", "1e400", "inf", "NaN", "", "1 "] {

@@ -82,7 +82,11 @@ fn takes(transform: &Transform, kind: Type) -> bool {
 impl TransformStep {
     /// Compiles a step for values of `kind` and says which type comes out. `as_text`: what follows takes
     /// text, so a number keeps the zeros at its end.
-    pub(super) fn compile(transform: &Transform, kind: Type, as_text: bool) -> Result<(TransformStep, Type), TransformProblem> {
+    pub(super) fn compile(
+        transform: &Transform,
+        kind: Type,
+        as_text: bool,
+    ) -> Result<(TransformStep, Type), TransformProblem> {
         let name = name(transform);
         if !takes(transform, kind) {
             let fix = match kind {
@@ -114,7 +118,10 @@ impl TransformStep {
                 (TransformAction::Number { decimals, as_text }, if as_text { Type::Text } else { Type::Decimal })
             }
             Transform::Truncate(0) => {
-                return Err(TransformProblem::new("`truncate: 0` leaves nothing of any value", "give the most characters the field takes"));
+                return Err(TransformProblem::new(
+                    "`truncate: 0` leaves nothing of any value",
+                    "give the most characters the field takes",
+                ));
             }
             Transform::Truncate(most) => (TransformAction::Truncate(*most), Type::Text),
             Transform::Json => (TransformAction::Json, Type::Json),
@@ -254,7 +261,9 @@ fn date<'v>(value: Value<'v>, format: &str, buffer: &'v mut String) -> Result<Va
         Some(iso::Moment::DateTime(micros) | iso::Moment::Timestamp(micros)) => iso::day_of(micros),
         None => None,
     };
-    let Some(date) = days.and_then(iso::civil_date) else { return Err(ValueRefusal::new("must be a date of the years -9999 to 9999", &value)) };
+    let Some(date) = days.and_then(iso::civil_date) else {
+        return Err(ValueRefusal::new("must be a date of the years -9999 to 9999", &value));
+    };
     written(BrokenDownTime::from(date), format, value, buffer)
 }
 
@@ -265,18 +274,32 @@ fn datetime<'v>(value: Value<'v>, format: &str, buffer: &'v mut String) -> Resul
         Some(iso::Moment::Date(days)) => iso::civil_datetime(iso::midnight(days)).map(BrokenDownTime::from),
         None => None,
     };
-    let Some(parts) = parts else { return Err(ValueRefusal::new("must be a date and time of the years -9999 to 9999", &value)) };
+    let Some(parts) = parts else {
+        return Err(ValueRefusal::new("must be a date and time of the years -9999 to 9999", &value));
+    };
     written(parts, format, value, buffer)
 }
 
-fn written<'v>(parts: BrokenDownTime, format: &str, value: Value<'v>, buffer: &'v mut String) -> Result<Value<'v>, ValueRefusal> {
+fn written<'v>(
+    parts: BrokenDownTime,
+    format: &str,
+    value: Value<'v>,
+    buffer: &'v mut String,
+) -> Result<Value<'v>, ValueRefusal> {
     buffer.clear();
     // The format itself was checked; what can still be missing is the zone.
-    parts.format(format, &mut *buffer).map_err(|_| ValueRefusal::new("must have a time zone, which the format asks for", &value))?;
+    parts
+        .format(format, &mut *buffer)
+        .map_err(|_| ValueRefusal::new("must have a time zone, which the format asks for", &value))?;
     Ok(Value::Text(buffer))
 }
 
-fn rounded<'v>(value: Value<'v>, decimals: usize, as_text: bool, buffer: &'v mut String) -> Result<Value<'v>, ValueRefusal> {
+fn rounded<'v>(
+    value: Value<'v>,
+    decimals: usize,
+    as_text: bool,
+    buffer: &'v mut String,
+) -> Result<Value<'v>, ValueRefusal> {
     match value {
         Value::Int(v) => number::round(&v.to_string(), decimals, buffer),
         // Display writes the shortest digits of a float, never an exponent.

@@ -57,12 +57,10 @@ impl Check {
         out.extend(field.one_of.clone().map(Check::OneOf));
         out.extend(field.max_length.map(Check::MaxLength));
         out.extend(field.range.filter(|_| number).map(|(min, max)| Check::Range(min, max)));
-        out.extend(
-            field
-                .precision
-                .filter(|_| number)
-                .map(|(precision, scale)| Check::Digits { whole: precision.saturating_sub(scale) as usize, fraction: scale as usize }),
-        );
+        out.extend(field.precision.filter(|_| number).map(|(precision, scale)| Check::Digits {
+            whole: precision.saturating_sub(scale) as usize,
+            fraction: scale as usize,
+        }));
         out
     }
 
@@ -111,7 +109,9 @@ impl Check {
             Check::Digits { whole, fraction } => {
                 let (before, after) = match value {
                     Value::Decimal(text) => super::number::digits(text),
-                    Value::Int(v) => (v.checked_abs().map_or(19, |v| v.checked_ilog10().map_or(0, |d| d as usize + 1)), 0),
+                    Value::Int(v) => {
+                        (v.checked_abs().map_or(19, |v| v.checked_ilog10().map_or(0, |d| d as usize + 1)), 0)
+                    }
                     _ => (0, 0),
                 };
                 before <= *whole && after <= *fraction
@@ -134,12 +134,18 @@ impl Check {
             Check::OneOf(allowed) => {
                 let more = allowed.len().saturating_sub(LISTED);
                 let listed = allowed.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
-                if more == 0 { format!("must be one of {listed}") } else { format!("must be one of {listed} and {more} more") }
+                if more == 0 {
+                    format!("must be one of {listed}")
+                } else {
+                    format!("must be one of {listed} and {more} more")
+                }
             }
             Check::MaxLength(most) => format!("must be at most {most} character{}", if *most == 1 { "" } else { "s" }),
             Check::Range(min, max) => format!("does not fit the destination's integer range {min} to {max}"),
             Check::Digits { whole, fraction } => {
-                format!("does not fit the destination's decimal of {whole} digits before and {fraction} after the point")
+                format!(
+                    "does not fit the destination's decimal of {whole} digits before and {fraction} after the point"
+                )
             }
         }
     }
@@ -159,12 +165,16 @@ fn number(value: &Value<'_>) -> Option<f64> {
 
 fn has_format(format: Format, value: &Value<'_>) -> bool {
     match (format, value) {
-        (Format::Uuid, Value::Uuid(_)) | (Format::Date, Value::Date(_)) | (Format::Datetime, Value::DateTime(_) | Value::Timestamp(_)) => true,
+        (Format::Uuid, Value::Uuid(_))
+        | (Format::Date, Value::Date(_))
+        | (Format::Datetime, Value::DateTime(_) | Value::Timestamp(_)) => true,
         (Format::Email, Value::Text(text)) => is_email(text),
         (Format::Url, Value::Text(text)) => is_url(text),
         (Format::Uuid, Value::Text(text)) => iso::uuid(text).is_some(),
         (Format::Date, Value::Text(text)) => iso::date(text).is_some(),
-        (Format::Datetime, Value::Text(text)) => matches!(iso::moment(text), Some(iso::Moment::DateTime(_) | iso::Moment::Timestamp(_))),
+        (Format::Datetime, Value::Text(text)) => {
+            matches!(iso::moment(text), Some(iso::Moment::DateTime(_) | iso::Moment::Timestamp(_)))
+        }
         (Format::E164, Value::Text(text)) => is_e164(text),
         _ => false,
     }
@@ -176,10 +186,15 @@ fn has_format(format: Format, value: &Value<'_>) -> bool {
 /// local parts, comments or address literals.
 pub fn is_email(text: &str) -> bool {
     let Some((local, domain)) = text.split_once('@') else { return false };
-    let atom = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b));
+    let atom = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b))
+    };
     let label = |part: &str| {
         let hyphen_inside = !part.starts_with('-') && !part.ends_with('-');
-        !part.is_empty() && part.len() <= 63 && hyphen_inside && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        !part.is_empty()
+            && part.len() <= 63
+            && hyphen_inside
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
     let Some((_, last)) = domain.rsplit_once('.') else { return false };
     text.len() <= 254
@@ -200,5 +215,6 @@ pub fn is_url(text: &str) -> bool {
 
 /// `+`, then 7 to 15 digits of which the first is not zero. Whether the number exists is not looked at.
 pub fn is_e164(text: &str) -> bool {
-    text.strip_prefix('+').is_some_and(|d| (7..=15).contains(&d.len()) && !d.starts_with('0') && d.bytes().all(|b| b.is_ascii_digit()))
+    text.strip_prefix('+')
+        .is_some_and(|d| (7..=15).contains(&d.len()) && !d.starts_with('0') && d.bytes().all(|b| b.is_ascii_digit()))
 }

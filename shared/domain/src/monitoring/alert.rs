@@ -1,5 +1,5 @@
-//! An alert as a value: what it is decided from, and what people get. When one is due is decided in [`super::decide`], its words are
-//! in [`super::text`].
+//! An alert as a value: what it is decided from, and what people get. When one is due is decided in [`super::decide`],
+//! its words are in [`super::text`].
 
 use serde::{Deserialize, Serialize};
 

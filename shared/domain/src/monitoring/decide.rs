@@ -1,9 +1,10 @@
-//! What people are alerted of when a run of a sync is over: which problems the sync has, which of them are new, which are over.
+//! What people are alerted of when a run of a sync is over: which problems the sync has, which of them are new, which
+//! are over.
 //!
-//! People are told once per change: what was told is kept with the run (`Run::alerted`), for each of those who are told.
-//! A problem that a run says nothing about (how many records are held, for a run that never came to plan) stays as it
-//! was. All of this is decided when a run is closed, and on AWS once more by the stack's monitor, with what it saw
-//! ([`super::health`]): that no run starts, no run can tell.
+//! People are told once per change: what was told is kept with the run (`Run::alerted`), for each of those who are
+//! told. A problem that a run says nothing about (how many records are held, for a run that never came to plan) stays
+//! as it was. All of this is decided when a run is closed, and on AWS once more by the stack's monitor, with what it
+//! saw ([`super::health`]): that no run starts, no run can tell.
 
 use super::alert::{Alert, AlertInput, AlertKind, ReportedProblem};
 use super::text;
@@ -22,9 +23,11 @@ pub struct AlertDecision {
 /// Decides what is to be told after a run.
 pub fn decide(facts: &AlertInput<'_>) -> AlertDecision {
     let run = facts.run;
-    let found: Vec<(Problem, Option<String>, String)> = text::problems(facts).into_iter().filter(|(problem, ..)| facts.settings.tells(*problem)).collect();
+    let found: Vec<(Problem, Option<String>, String)> =
+        text::problems(facts).into_iter().filter(|(problem, ..)| facts.settings.tells(*problem)).collect();
     let before: Vec<&KnownProblem> = facts.before.iter().filter(|told| facts.settings.tells(told.problem)).collect();
-    let known = |problem, code: &Option<String>| before.iter().find(|told| told.problem == problem && told.code == *code);
+    let known =
+        |problem, code: &Option<String>| before.iter().find(|told| told.problem == problem && told.code == *code);
     let mut told = Vec::new();
     let mut problems = Vec::new();
     for (problem, code, what) in found {
@@ -40,7 +43,12 @@ pub fn decide(facts: &AlertInput<'_>) -> AlertDecision {
         if says_of(facts, earlier) {
             over.push(earlier.problem);
         } else {
-            problems.push(ReportedProblem { problem: earlier.problem, code: None, what: text::still(earlier), new: false });
+            problems.push(ReportedProblem {
+                problem: earlier.problem,
+                code: None,
+                what: text::still(earlier),
+                new: false,
+            });
             told.push(earlier.clone());
         }
     }

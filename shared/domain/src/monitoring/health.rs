@@ -1,6 +1,6 @@
 //! What a look at a sync shows while nothing happens: that no run has started although one was due, that a run is stuck
-//! and nobody takes over, that what the destination has is too old. A run that ends tells of itself; this is for all that
-//! no run can tell. Pure: whoever looks brings the facts and the time.
+//! and nobody takes over, that what the destination has is too old. A run that ends tells of itself; this is for all
+//! that no run can tell. Pure: whoever looks brings the facts and the time.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use crate::head::Head;
 use crate::run::Run;
 use crate::schedule::Schedule;
 
-/// How late a start may be, and how long a stuck run may wait for the tick that takes over. The scheduler is exact to the
-/// minute; the rest is for a function that AWS starts late, or that fails and is tried again.
+/// How late a start may be, and how long a stuck run may wait for the tick that takes over. The scheduler is exact to
+/// the minute; the rest is for a function that AWS starts late, or that fails and is tried again.
 pub const GRACE: Duration = Duration::from_secs(600);
 
 /// What is known of a sync.
@@ -77,7 +77,9 @@ pub struct Stalled {
 impl Overdue {
     /// In a sentence.
     pub fn in_words(&self) -> String {
-        let since = self.since.map_or_else(|| "No run has ever started".to_owned(), |since| format!("No run has started since {since}"));
+        let since = self
+            .since
+            .map_or_else(|| "No run has ever started".to_owned(), |since| format!("No run has started since {since}"));
         format!("{since}, although one was due at {}.", self.due)
     }
 }
@@ -123,9 +125,9 @@ fn stalled(known: &SyncSnapshot<'_>) -> Option<Stalled> {
     (known.now > since.plus(known.stall).plus(GRACE)).then(|| Stalled { run: active.run.clone(), since })
 }
 
-/// By its own settings data grow old from the moment they were read. The default of a stack counts from when the next run
-/// was due: one number cannot be right for a sync that runs by the minute and for one that runs by the week, and one
-/// that is started by hand or by an event is never late.
+/// By its own settings data grow old from the moment they were read. The default of a stack counts from when the next
+/// run was due: one number cannot be right for a sync that runs by the minute and for one that runs by the week, and
+/// one that is started by hand or by an event is never late.
 fn is_missed(known: &SyncSnapshot<'_>) -> Result<bool, Finding> {
     let since = known.head.delivered.unwrap_or(known.applied);
     if let Some(most) = known.freshness {
@@ -175,7 +177,16 @@ mod tests {
     impl Default for Case {
         fn default() -> Self {
             let schedule = json!({ "every": "1 hour" });
-            Self { schedule, paused: false, resumed: None, last: None, active: None, delivered: None, freshness: None, lateness: None }
+            Self {
+                schedule,
+                paused: false,
+                resumed: None,
+                last: None,
+                active: None,
+                delivered: None,
+                freshness: None,
+                lateness: None,
+            }
         }
     }
 
@@ -221,14 +232,21 @@ mod tests {
             assert_eq!(case(schedule.clone()).overdue_at(), expected, "{schedule}");
         }
         assert_eq!(Case { paused: true, ..Case::default() }.overdue_at(), None);
-        assert_eq!(Case { resumed: Some(1_000), ..Case::default() }.seen(1_070).overdue, None, "what was missed while paused was meant");
+        assert_eq!(
+            Case { resumed: Some(1_000), ..Case::default() }.seen(1_070).overdue,
+            None,
+            "what was missed while paused was meant"
+        );
     }
 
     #[test]
     fn it_is_counted_from_the_last_run() {
         let after = |last, schedule| Case { last: Some(last), schedule, ..Case::default() };
         let hourly = || json!({ "every": "1 hour" });
-        assert_eq!(after(run(200, Some(205)), hourly()).seen(276).overdue, Some(Overdue { since: Some(minute(200)), due: minute(265) }));
+        assert_eq!(
+            after(run(200, Some(205)), hourly()).seen(276).overdue,
+            Some(Overdue { since: Some(minute(200)), due: minute(265) })
+        );
         assert_eq!(after(run(200, Some(205)), hourly()).seen(275).overdue, None);
         // Daily at half past two: the run of that minute is the run of that day, and one by hand does not stand for it.
         let daily = || json!({ "cron": "30 2 * * *" });
@@ -239,7 +257,8 @@ mod tests {
     #[test]
     fn a_run_that_takes_longer_than_its_interval_makes_nothing_overdue() {
         let quarter = || json!({ "every": "15 minutes" });
-        let at_work = Case { schedule: quarter(), last: Some(run(60, None)), active: Some((60, Some(300))), ..Case::default() };
+        let at_work =
+            Case { schedule: quarter(), last: Some(run(60, None)), active: Some((60, Some(300))), ..Case::default() };
         for now in [80, 200, 310, 329] {
             assert_eq!(at_work.seen(now).overdue, None, "{now}: the ticks find a run that makes progress");
         }
@@ -252,8 +271,16 @@ mod tests {
 
     #[test]
     fn a_run_is_stuck_when_nobody_takes_over_from_it() {
-        let stuck = |schedule, paused| Case { schedule, paused, active: Some((60, None)), last: Some(run(60, None)), ..Case::default() };
-        for (schedule, paused) in [(json!("manual"), false), (json!({ "every": "1 hour" }), true), (json!({ "every": "1 day" }), false)] {
+        let stuck = |schedule, paused| Case {
+            schedule,
+            paused,
+            active: Some((60, None)),
+            last: Some(run(60, None)),
+            ..Case::default()
+        };
+        for (schedule, paused) in
+            [(json!("manual"), false), (json!({ "every": "1 hour" }), true), (json!({ "every": "1 day" }), false)]
+        {
             let case = stuck(schedule.clone(), paused);
             assert_eq!(case.seen(100).stalled, None, "{schedule}");
             assert_eq!(case.seen(101).stalled, Some(Stalled { run: "r9".into(), since: minute(60) }), "{schedule}");
@@ -269,7 +296,11 @@ mod tests {
         assert_eq!((own.seen(180).freshness_seconds, own.seen(180).freshness_missed), (Some(7_200), false));
         assert_eq!((own.seen(181).freshness_seconds, own.seen(181).freshness_missed), (Some(7_260), true));
         let never = Case { delivered: None, ..own };
-        assert_eq!((never.seen(121).freshness_seconds, never.seen(121).freshness_missed), (None, true), "since it was applied");
+        assert_eq!(
+            (never.seen(121).freshness_seconds, never.seen(121).freshness_missed),
+            (None, true),
+            "since it was applied"
+        );
         let paused = Case { paused: true, delivered: Some(60), freshness: Some(120), ..Case::default() };
         assert_eq!(paused.seen(9_000), SyncHealth::default());
     }
@@ -282,7 +313,11 @@ mod tests {
         assert_eq!(missed_at(&late(json!({ "cron": "30 2 * * *" }))), Some(150 + 1440 + 60 + 1));
         assert_eq!(missed_at(&late(json!("manual"))), None);
         assert_eq!(missed_at(&Case { lateness: None, ..late(json!({ "every": "15 minutes" })) }), None);
-        assert_eq!(missed_at(&Case { freshness: Some(10_000), ..late(json!({ "every": "15 minutes" })) }), Some(10_151), "its own settings go before");
+        assert_eq!(
+            missed_at(&Case { freshness: Some(10_000), ..late(json!({ "every": "15 minutes" })) }),
+            Some(10_151),
+            "its own settings go before"
+        );
         let resumed = Case { resumed: Some(500), ..late(json!({ "every": "15 minutes" })) };
         assert!(!resumed.seen(575).freshness_missed && resumed.seen(576).freshness_missed, "a pause is no lateness");
     }

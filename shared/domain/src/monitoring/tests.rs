@@ -38,7 +38,16 @@ fn titles(settings: &Alerts, delivered: Option<Millis>, runs: &[Run]) -> Vec<Str
     let mut before = Vec::new();
     let mut out = Vec::new();
     for run in runs {
-        let facts = AlertInput { run, delivered, seen: None, records: 0, before: &before, settings, stack: None, now: run.started };
+        let facts = AlertInput {
+            run,
+            delivered,
+            seen: None,
+            records: 0,
+            before: &before,
+            settings,
+            stack: None,
+            now: run.started,
+        };
         let decision = decide(&facts);
         out.push(decision.alert.map_or("-".to_owned(), |alert| alert.title));
         before = decision.told;
@@ -53,7 +62,11 @@ fn all() -> Alerts {
 #[test]
 fn a_problem_is_told_once_and_its_end_once() {
     use Status::{Blocked, Complete, Failed, Incomplete};
-    let runs: Vec<Run> = [Complete, Failed, Failed, Complete, Complete, Blocked, Incomplete, Complete].iter().zip(0..).map(|(s, n)| run(n, *s)).collect();
+    let runs: Vec<Run> = [Complete, Failed, Failed, Complete, Complete, Blocked, Incomplete, Complete]
+        .iter()
+        .zip(0..)
+        .map(|(s, n)| run(n, *s))
+        .collect();
     let expected = [
         "-",
         "Sync crm: failed (warehouse_unreachable)",
@@ -104,10 +117,22 @@ fn a_run_that_ended_early_ends_no_problem_that_it_does_not_see() {
     partial.tally.rejected = 9;
     partial.counts.added = 10;
     let runs = [partial.clone(), run(2, Status::Failed), run(3, Status::Complete)];
-    assert_eq!(titles(&all(), None, &runs), ["Sync crm: partial", "Sync crm: failed (warehouse_unreachable)", "Sync crm: no longer failed, partial"]);
+    assert_eq!(
+        titles(&all(), None, &runs),
+        ["Sync crm: partial", "Sync crm: failed (warehouse_unreachable)", "Sync crm: no longer failed, partial"]
+    );
     let failed = run(2, Status::Failed);
     let before = [KnownProblem { problem: Problem::Partial, code: None, since: hour(1) }];
-    let facts = AlertInput { run: &failed, delivered: None, seen: None, records: 0, before: &before, settings: &all(), stack: None, now: hour(2) };
+    let facts = AlertInput {
+        run: &failed,
+        delivered: None,
+        seen: None,
+        records: 0,
+        before: &before,
+        settings: &all(),
+        stack: None,
+        now: hour(2),
+    };
     let alert = decide(&facts).alert.unwrap();
     assert!(alert.text().contains("Still partial: As before, since 1970-01-01T01:00:00Z"), "{}", alert.text());
 }
@@ -130,15 +155,32 @@ fn records_held_too_long_and_data_too_old_are_told() {
     let fresh = Alerts { freshness: Some(Span::seconds(2 * 3600)), ..all() };
     let mut before = Vec::new();
     let mut told = Vec::new();
-    for (n, status, delivered) in [(1, Status::Complete, 1), (2, Status::Failed, 1), (4, Status::Failed, 1), (5, Status::Failed, 1), (6, Status::Complete, 6)] {
+    for (n, status, delivered) in [
+        (1, Status::Complete, 1),
+        (2, Status::Failed, 1),
+        (4, Status::Failed, 1),
+        (5, Status::Failed, 1),
+        (6, Status::Complete, 6),
+    ] {
         let run = run(n, status);
-        let facts =
-            AlertInput { run: &run, delivered: Some(hour(delivered)), seen: None, records: 0, before: &before, settings: &fresh, stack: None, now: hour(n) };
+        let facts = AlertInput {
+            run: &run,
+            delivered: Some(hour(delivered)),
+            seen: None,
+            records: 0,
+            before: &before,
+            settings: &fresh,
+            stack: None,
+            now: hour(n),
+        };
         let decision = decide(&facts);
         before = decision.told;
         told.push(decision.alert.map_or("-".to_owned(), |a| a.title));
     }
-    assert_eq!(told, ["-", "Sync crm: failed (warehouse_unreachable)", "Sync crm: stale", "-", "Sync crm: no longer failed, stale"]);
+    assert_eq!(
+        told,
+        ["-", "Sync crm: failed (warehouse_unreachable)", "Sync crm: stale", "-", "Sync crm: no longer failed, stale"]
+    );
 }
 
 #[test]
@@ -149,7 +191,11 @@ fn what_did_not_land_is_told_until_all_of_a_sample_landed() {
         run.tally.read_back.landed = landed;
         if landed < checked {
             run.tally.read_back.differing = [("it's 7", &["name"][..], false), ("8", &[], false), ("9", &[], true)]
-                .map(|(key, fields, still_there)| Differing { key: key.into(), fields: fields.iter().map(|f| (*f).to_owned()).collect(), still_there })
+                .map(|(key, fields, still_there)| Differing {
+                    key: key.into(),
+                    fields: fields.iter().map(|f| (*f).to_owned()).collect(),
+                    still_there,
+                })
                 .to_vec();
         }
         run
@@ -159,7 +205,16 @@ fn what_did_not_land_is_told_until_all_of_a_sample_landed() {
         ["Sync crm: not landed", "-", "-", "Sync crm: no longer not landed"]
     );
     let run = of(1, 10, 7);
-    let facts = AlertInput { run: &run, delivered: None, seen: None, records: 0, before: &[], settings: &all(), stack: Some("prod"), now: hour(1) };
+    let facts = AlertInput {
+        run: &run,
+        delivered: None,
+        seen: None,
+        records: 0,
+        before: &[],
+        settings: &all(),
+        stack: Some("prod"),
+        now: hour(1),
+    };
     let text = decide(&facts).alert.unwrap().text();
     for part in [
         "Of 10 accepted records",
@@ -182,18 +237,39 @@ fn an_alert_says_what_how_many_why_and_where_to_look() {
     (0..7).for_each(|_| run.tally.reason("INVALID_EMAIL", "Email address is invalid", || "planted-key".into()));
     (0..3).for_each(|_| run.tally.reason("too_long", &"x".repeat(1000), || "planted-key".into()));
     let settings = all();
-    let facts = AlertInput { run: &run, delivered: None, seen: None, records: 0, before: &[], settings: &settings, stack: None, now: hour(1) };
+    let facts = AlertInput {
+        run: &run,
+        delivered: None,
+        seen: None,
+        records: 0,
+        before: &[],
+        settings: &settings,
+        stack: None,
+        now: hour(1),
+    };
     let alert = decide(&facts).alert.unwrap();
     let text = alert.text();
-    for part in ["Sync crm: partial", "12 of 102 records (11.8 %)", "100 to send · 90 accepted · 10 rejected", "7 × INVALID_EMAIL: Email address is invalid"]
-    {
+    for part in [
+        "Sync crm: partial",
+        "12 of 102 records (11.8 %)",
+        "100 to send · 90 accepted · 10 rejected",
+        "7 × INVALID_EMAIL: Email address is invalid",
+    ] {
         assert!(text.contains(part), "`{part}` is not in: {text}");
     }
-    assert!(text.contains("Look further: sluice dead-letters list crm") && text.contains("Run r1 at") && text.contains("…"));
+    assert!(
+        text.contains("Look further: sluice dead-letters list crm") && text.contains("Run r1 at") && text.contains("…")
+    );
     assert!(!text.contains("planted") && text.len() < 1000, "{text}");
     let json = alert.json();
-    assert_eq!((&json["kind"], &json["severity"], &json["problems"][0]["problem"]), (&json!("problem"), &json!("warning"), &json!("partial")));
-    assert_eq!((&json["numbers"]["accepted"], &json["reasons"][0]["count"], &json["text"]), (&json!(90), &json!(7), &json!(text)));
+    assert_eq!(
+        (&json["kind"], &json["severity"], &json["problems"][0]["problem"]),
+        (&json!("problem"), &json!("warning"), &json!("partial"))
+    );
+    assert_eq!(
+        (&json["numbers"]["accepted"], &json["reasons"][0]["count"], &json["text"]),
+        (&json!(90), &json!(7), &json!(text))
+    );
 }
 
 #[test]
@@ -225,17 +301,37 @@ fn that_no_run_starts_is_told_once_and_its_end_once() {
     ];
     let mut before = Vec::new();
     for (at, (run, seen, expected)) in story.into_iter().enumerate() {
-        let facts = AlertInput { run, delivered: None, seen, records: 0, before: &before, settings: &settings, stack: Some("prod"), now: hour(5) };
+        let facts = AlertInput {
+            run,
+            delivered: None,
+            seen,
+            records: 0,
+            before: &before,
+            settings: &settings,
+            stack: Some("prod"),
+            now: hour(5),
+        };
         let decision = decide(&facts);
         assert_eq!(decision.alert.as_ref().map_or("-", |alert| &alert.title), expected, "{at}");
         before = decision.told;
     }
-    let facts =
-        AlertInput { run: &first, delivered: None, seen: Some(&overdue), records: 0, before: &[], settings: &settings, stack: Some("prod"), now: hour(5) };
+    let facts = AlertInput {
+        run: &first,
+        delivered: None,
+        seen: Some(&overdue),
+        records: 0,
+        before: &[],
+        settings: &settings,
+        stack: Some("prod"),
+        now: hour(5),
+    };
     let alert = decide(&facts).alert.unwrap();
     let text = alert.text();
-    for part in ["No run has started since 1970-01-01T01:00:00Z, although one was due at 1970-01-01T02:00:00Z.", "sluice apply --stack prod", "sluice runs crm"]
-    {
+    for part in [
+        "No run has started since 1970-01-01T01:00:00Z, although one was due at 1970-01-01T02:00:00Z.",
+        "sluice apply --stack prod",
+        "sluice runs crm",
+    ] {
         assert!(text.contains(part), "`{part}` is not in: {text}");
     }
     assert_eq!((alert.severity, &alert.json()["problems"][0]["problem"]), (AlertSeverity::Error, &json!("overdue")));
@@ -247,7 +343,16 @@ fn data_that_grow_old_while_nothing_runs_are_told_by_a_watch() {
     let (run, well) = (run(1, Status::Complete), SyncHealth::default());
     let told = |now, before: &[KnownProblem]| {
         let delivered = Some(hour(1));
-        decide(&AlertInput { run: &run, delivered, seen: Some(&well), records: 0, before, settings: &fresh, stack: None, now: hour(now) })
+        decide(&AlertInput {
+            run: &run,
+            delivered,
+            seen: Some(&well),
+            records: 0,
+            before,
+            settings: &fresh,
+            stack: None,
+            now: hour(now),
+        })
     };
     assert_eq!(told(3, &[]).alert, None);
     let stale = told(4, &[]);

@@ -23,7 +23,11 @@ pub(super) fn problems(facts: &AlertInput<'_>) -> Vec<(Problem, Option<String>, 
     };
     if let Some(problem) = ended {
         let code = run.fault.as_ref().map(|fault| fault.code.to_string());
-        let unsent = if run.tally.unsent > 0 { format!("{} records were not delivered.", run.tally.unsent) } else { String::new() };
+        let unsent = if run.tally.unsent > 0 {
+            format!("{} records were not delivered.", run.tally.unsent)
+        } else {
+            String::new()
+        };
         let what = run.fault.as_ref().map_or(unsent, |fault| format!("{}\nNext: {}", fault.what, fault.next_step()));
         out.push((problem, code, what));
     }
@@ -35,12 +39,17 @@ pub(super) fn problems(facts: &AlertInput<'_>) -> Vec<(Problem, Option<String>, 
     let read_back = &run.tally.read_back;
     if read_back.landed < read_back.checked {
         let missed = read_back.checked - read_back.landed;
-        let mut fields: Vec<&str> = read_back.differing.iter().flat_map(|d| d.fields.iter().map(String::as_str)).collect();
+        let mut fields: Vec<&str> =
+            read_back.differing.iter().flat_map(|d| d.fields.iter().map(String::as_str)).collect();
         fields.sort_unstable();
         fields.dedup();
         let (stayed, gone) = (|d: &&Differing| d.still_there, |d: &&Differing| d.fields.is_empty() && !d.still_there);
-        let (stayed, gone) = (read_back.differing.iter().filter(stayed).count(), read_back.differing.iter().filter(gone).count());
-        let mut what = format!("Of {} accepted records that were read back, {missed} are not there as they were sent", read_back.checked);
+        let (stayed, gone) =
+            (read_back.differing.iter().filter(stayed).count(), read_back.differing.iter().filter(gone).count());
+        let mut what = format!(
+            "Of {} accepted records that were read back, {missed} are not there as they were sent",
+            read_back.checked
+        );
         if gone > 0 {
             what.push_str(&format!("; {gone} are not there at all"));
         }
@@ -70,7 +79,10 @@ fn seen(facts: &AlertInput<'_>) -> Vec<(Problem, Option<String>, String)> {
         out.push((Problem::Overdue, None, format!("{}{next}", overdue.in_words())));
     }
     if let Some(stalled) = &seen.stalled {
-        let next = format!("Next: look at the destination's queue and at the writer's log. The next run of {} takes over.", facts.run.sync);
+        let next = format!(
+            "Next: look at the destination's queue and at the writer's log. The next run of {} takes over.",
+            facts.run.sync
+        );
         out.push((Problem::Stalled, None, format!("{}\n{next}", stalled.in_words())));
     }
     out
@@ -84,7 +96,11 @@ fn partial(facts: &AlertInput<'_>) -> Option<String> {
     let records = (counts.to_send() + counts.unchanged + counts.held + counts.invalid).max(facts.records).max(failing);
     let percent = 100.0 * failing as f64 / records.max(1) as f64;
     let above = facts.settings.partial_above();
-    (percent > above).then(|| format!("{failing} of {records} records ({percent:.1} %) are rejected, held or invalid; at most {above} % may be."))
+    (percent > above).then(|| {
+        format!(
+            "{failing} of {records} records ({percent:.1} %) are rejected, held or invalid; at most {above} % may be."
+        )
+    })
 }
 
 fn held(facts: &AlertInput<'_>) -> Option<String> {
@@ -92,12 +108,15 @@ fn held(facts: &AlertInput<'_>) -> Option<String> {
     let records = refused.held + facts.run.tally.rejected;
     let since = refused.since.filter(|_| records > 0)?;
     let most = facts.settings.held_at_most();
-    (facts.now.since(since) > most.0).then(|| format!("{records} rejected records are held, the first of them since {since}; at most {most} are allowed."))
+    (facts.now.since(since) > most.0).then(|| {
+        format!("{records} rejected records are held, the first of them since {since}; at most {most} are allowed.")
+    })
 }
 
 fn stale(facts: &AlertInput<'_>) -> Option<String> {
     let (most, delivered) = (facts.settings.freshness?, facts.delivered?);
-    (facts.now.since(delivered) > most.0).then(|| format!("The last run that delivered began at {delivered}; at most {most} are allowed."))
+    (facts.now.since(delivered) > most.0)
+        .then(|| format!("The last run that delivered began at {delivered}; at most {most} are allowed."))
 }
 
 /// A problem that this run says nothing about.
@@ -105,7 +124,12 @@ pub(super) fn still(told: &KnownProblem) -> String {
     format!("As before, since {}; this run does not say whether it is over.", told.since)
 }
 
-pub(super) fn alert(facts: &AlertInput<'_>, kind: AlertKind, problems: Vec<ReportedProblem>, over: Vec<Problem>) -> Alert {
+pub(super) fn alert(
+    facts: &AlertInput<'_>,
+    kind: AlertKind,
+    problems: Vec<ReportedProblem>,
+    over: Vec<Problem>,
+) -> Alert {
     let run = facts.run;
     let error = |said: &ReportedProblem| {
         use Problem::{Blocked, Failed, Incomplete, Overdue, Stalled};
@@ -164,8 +188,12 @@ fn numbers(run: &Run) -> AlertCounts {
 }
 
 fn reasons(run: &Run) -> Vec<ReasonCount> {
-    let mut out: Vec<ReasonCount> =
-        run.tally.reasons.iter().map(|(code, reason)| ReasonCount { code: code.clone(), count: reason.count, detail: short(&reason.detail) }).collect();
+    let mut out: Vec<ReasonCount> = run
+        .tally
+        .reasons
+        .iter()
+        .map(|(code, reason)| ReasonCount { code: code.clone(), count: reason.count, detail: short(&reason.detail) })
+        .collect();
     if let Some(first) = run.invalid.first() {
         // Which rule, and not which value: that would be the record's.
         let detail = format!("`{}` {} (the first of them)", first.why.field, first.why.rule);
@@ -194,7 +222,9 @@ fn commands(facts: &AlertInput<'_>, problems: &[ReportedProblem]) -> Vec<String>
             let key = facts.run.tally.read_back.differing.first().map_or("KEY".to_owned(), |d| quoted(&d.key));
             format!("sluice explain {sync} {key}{stack}")
         }
-        Problem::Failed | Problem::Incomplete | Problem::Stale | Problem::Overdue | Problem::Stalled => format!("sluice runs {sync}{stack}"),
+        Problem::Failed | Problem::Incomplete | Problem::Stale | Problem::Overdue | Problem::Stalled => {
+            format!("sluice runs {sync}{stack}")
+        }
     });
     for command in verbs.chain([format!("sluice runs {sync}{stack}")]) {
         if !out.contains(&command) {
@@ -207,7 +237,11 @@ fn commands(facts: &AlertInput<'_>, problems: &[ReportedProblem]) -> Vec<String>
 /// A key as one word of a shell.
 fn quoted(key: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:@+".contains(c);
-    if !key.is_empty() && !key.starts_with('-') && key.chars().all(plain) { key.to_owned() } else { format!("'{}'", key.replace('\'', r"'\''")) }
+    if !key.is_empty() && !key.starts_with('-') && key.chars().all(plain) {
+        key.to_owned()
+    } else {
+        format!("'{}'", key.replace('\'', r"'\''"))
+    }
 }
 
 impl Alert {
@@ -215,7 +249,11 @@ impl Alert {
     pub fn text(&self) -> String {
         let mut lines = vec![self.title.clone()];
         for said in &self.problems {
-            lines.push(if said.new { said.what.clone() } else { format!("Still {}: {}", said.problem.name(), said.what) });
+            lines.push(if said.new {
+                said.what.clone()
+            } else {
+                format!("Still {}: {}", said.problem.name(), said.what)
+            });
         }
         if self.kind == AlertKind::Problem && !self.over.is_empty() {
             lines.push(format!("No longer {}.", self.over.iter().map(|p| p.name()).collect::<Vec<_>>().join(", ")));

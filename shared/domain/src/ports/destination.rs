@@ -79,18 +79,17 @@ pub trait Destination: Send + Sync {
     /// Faults: `DestinationUnreachable`, `DestinationUnauthorized`, `DestinationMisconfigured`.
     async fn preflight(&self, need: PreflightRequest<'_>) -> Result<DestinationSchema, Fault>;
 
-    /// Which place this is, as the destination itself identifies it: host, database and table; portal and object; org and
-    /// object; a URL without its secrets. The same place has the same text however the connection is named or reached, and two
-    /// places never share one. Shown to people; never a secret. Asked once a run, after [`Destination::preflight`].
-    /// Faults: as of [`Destination::preflight`].
+    /// Which place this is, as the destination itself identifies it: host, database and table; portal and object; org
+    /// and object; a URL without its secrets. The same place has the same text however the connection is named or
+    /// reached, and two places never share one. Shown to people; never a secret. Asked once a run, after
+    /// [`Destination::preflight`]. Faults: as of [`Destination::preflight`].
     async fn place(&self) -> Result<String, Fault> {
         Ok(String::new())
     }
 
-    /// Of identifiers (cells in the layout's order) that may be one record there, which are: equal numbers mean one record.
-    /// Asked only where a field's equality is [`crate::equality::Equality::Destination`], and only about identifiers whose folded forms are
-    /// the same.
-    /// Faults: as of [`Destination::preflight`].
+    /// Of identifiers (cells in the layout's order) that may be one record there, which are: equal numbers mean one
+    /// record. Asked only where a field's equality is [`crate::equality::Equality::Destination`], and only about
+    /// identifiers whose folded forms are the same. Faults: as of [`Destination::preflight`].
     async fn same_identity(&self, layout: &Layout, identifiers: &[Vec<u8>]) -> Result<Vec<u32>, Fault> {
         let _ = (layout, identifiers);
         Ok(vec![0; identifiers.len()])
@@ -104,8 +103,9 @@ pub trait Destination: Send + Sync {
         false
     }
 
-    /// For each record (cells of the layout) and each of its fields whether what is there is the same in the destination's own
-    /// terms; asked about records that [`Destination::read`] gives otherwise spelt. `Ok(None)`: it cannot tell.
+    /// For each record (cells of the layout) and each of its fields whether what is there is the same in the
+    /// destination's own terms; asked about records that [`Destination::read`] gives otherwise spelt. `Ok(None)`: it
+    /// cannot tell.
     async fn agrees(&self, layout: &Layout, records: &[Vec<u8>]) -> Result<Option<Vec<Vec<bool>>>, Fault> {
         let _ = (layout, records);
         Ok(None)
@@ -119,7 +119,8 @@ pub trait Destination: Send + Sync {
     }
 
     /// A record of `layout` as the destination holds it after it has accepted it, to be compared with what
-    /// [`Destination::read`] gives: other spellings, less precision, an option's value for its label. Asked after `read`.
+    /// [`Destination::read`] gives: other spellings, less precision, an option's value for its label. Asked after
+    /// `read`.
     fn as_stored(&self, layout: &Layout, record: Cells<'_>) -> Vec<u8> {
         let _ = layout;
         record.bytes().to_vec()

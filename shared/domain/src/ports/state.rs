@@ -66,7 +66,8 @@ pub trait HeadStore: Send + Sync {
     async fn put_head(&self, sync: &str, head: &Head) -> Result<bool, Fault>;
 }
 
-/// What was accepted, record by record, in buckets; and the manifest, which says which buckets need no reading. Every fault is `StateUnusable`.
+/// What was accepted, record by record, in buckets; and the manifest, which says which buckets need no reading. Every
+/// fault is `StateUnusable`.
 #[async_trait]
 pub trait BucketStore: Send + Sync {
     /// The manifest of `2^bits` buckets: every page, in order, empty ones included.
@@ -87,11 +88,12 @@ pub trait BucketStore: Send + Sync {
     async fn rebucket(&self, sync: &str, from: u8, to: u8, head: &Head) -> Result<bool, Fault>;
 }
 
-/// Runs and their batches: claims, what became of them, and which records were left in doubt. Every fault is `StateUnusable`.
+/// Runs and their batches: claims, what became of them, and which records were left in doubt. Every fault is
+/// `StateUnusable`.
 #[async_trait]
 pub trait RunStore: Send + Sync {
-    /// Writes a run. Batches are kept apart and not touched. A run that is closed stays closed: a process that does not know
-    /// of it yet does not open it again.
+    /// Writes a run. Batches are kept apart and not touched. A run that is closed stays closed: a process that does not
+    /// know of it yet does not open it again.
     async fn put_run(&self, run: &Run) -> Result<(), Fault>;
 
     /// A run, by id.
@@ -102,11 +104,23 @@ pub trait RunStore: Send + Sync {
 
     /// Claims a batch until `until`, if `generation` is still the sync's. `doubt` names its records (see
     /// [`crate::doubt`]) and is remembered until the batch is done: it tells a later run whose fate is unknown.
-    async fn claim(&self, batch: BatchRef<'_>, generation: u64, doubt: &[u8], now: Millis, until: Millis) -> Result<Claim, Fault>;
+    async fn claim(
+        &self,
+        batch: BatchRef<'_>,
+        generation: u64,
+        doubt: &[u8],
+        now: Millis,
+        until: Millis,
+    ) -> Result<Claim, Fault>;
 
     /// Replaces what a batch has come to and gives up the claim. A batch that is done stays as it is; of its
     /// doubts those in `state.doubt` are kept. `progress` is when its run got somewhere, if it did.
-    async fn settle(&self, batch: BatchRef<'_>, state: &BatchState, progress: Option<Millis>) -> Result<Progress, Fault>;
+    async fn settle(
+        &self,
+        batch: BatchRef<'_>,
+        state: &BatchState,
+        progress: Option<Millis>,
+    ) -> Result<Progress, Fault>;
 
     /// Says how many batches a run has, once all are enqueued.
     async fn set_batch_total(&self, run: &str, batches: u32) -> Result<Progress, Fault>;
@@ -117,12 +131,13 @@ pub trait RunStore: Send + Sync {
     /// The sum over a run's batches.
     async fn tally(&self, run: &str) -> Result<Tally, Fault>;
 
-    /// What batches that were claimed and never done noted of their records, and the jobs that they wait for, in any run of
-    /// the sync that was not [`RunStore::forget_doubts`].
+    /// What batches that were claimed and never done noted of their records, and the jobs that they wait for, in any
+    /// run of the sync that was not [`RunStore::forget_doubts`].
     async fn in_doubt(&self, sync: &str) -> Result<ClaimNotes, Fault>;
 
-    /// Forgets the unfinished claims of these runs, as far as their writers are gone at `now`: the state itself says by then
-    /// that the versions of their records are not known. Runs are named, because their ids tell time by clocks that may differ.
+    /// Forgets the unfinished claims of these runs, as far as their writers are gone at `now`: the state itself says by
+    /// then that the versions of their records are not known. Runs are named, because their ids tell time by clocks
+    /// that may differ.
     async fn clear_in_doubt(&self, sync: &str, runs: &[String], now: Millis) -> Result<(), Fault>;
 }
 

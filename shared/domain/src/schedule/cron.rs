@@ -46,14 +46,28 @@ pub struct Expression {
 pub fn read(text: &str) -> Result<Expression, Finding> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let [minute, hour, day, month, weekday] = words[..] else {
-        return Err(wrong(text, "has not five fields", "write minute, hour, day of month, month, day of week: `0 9 * * 1-5`"));
+        return Err(wrong(
+            text,
+            "has not five fields",
+            "write minute, hour, day of month, month, day of week: `0 9 * * 1-5`",
+        ));
     };
-    let read = |index: usize, word: &str| FIELDS[index].read(word).map_err(|what| wrong(text, &what, "correct that field, such as in `0 9 * * 1-5`"));
-    let expression = Expression { minute: read(0, minute)?, hour: read(1, hour)?, day: read(2, day)?, month: read(3, month)?, weekday: read(4, weekday)? };
+    let read = |index: usize, word: &str| {
+        FIELDS[index].read(word).map_err(|what| wrong(text, &what, "correct that field, such as in `0 9 * * 1-5`"))
+    };
+    let expression = Expression {
+        minute: read(0, minute)?,
+        hour: read(1, hour)?,
+        day: read(2, day)?,
+        month: read(3, month)?,
+        weekday: read(4, weekday)?,
+    };
     if expression.day.is_some() && expression.weekday.is_some() {
         return Err(Finding::warning(
             "schedule.cron",
-            format!("`{text}` names days of the month and days of the week: cron means either, and the scheduler on AWS cannot say that"),
+            format!(
+                "`{text}` names days of the month and days of the week: cron means either, and the scheduler on AWS cannot say that"
+            ),
             "leave one of the two `*`, and make a second sync if both are needed",
         ));
     }
@@ -88,7 +102,9 @@ impl Expression {
 }
 
 fn has(parts: Option<&[CronPart]>, number: u32) -> bool {
-    parts.is_none_or(|parts| parts.iter().any(|p| (p.from..=p.to).contains(&number) && (number - p.from).is_multiple_of(p.step)))
+    parts.is_none_or(|parts| {
+        parts.iter().any(|p| (p.from..=p.to).contains(&number) && (number - p.from).is_multiple_of(p.step))
+    })
 }
 
 fn wrong(text: &str, what: &str, fix: &str) -> Finding {
@@ -106,13 +122,20 @@ impl CronField {
 
     fn part(&self, text: &str) -> Result<CronPart, String> {
         let (range, step) = match text.split_once('/') {
-            Some((range, step)) => (range, Some(step.parse().ok().filter(|s| (1..=self.most).contains(s)).ok_or_else(|| self.not(text))?)),
+            Some((range, step)) => {
+                (range, Some(step.parse().ok().filter(|s| (1..=self.most).contains(s)).ok_or_else(|| self.not(text))?))
+            }
             None => (text, None),
         };
         let (from, to) = match range.split_once('-') {
             _ if range == "*" => (self.least, if self.most == 7 { 6 } else { self.most }),
             Some((from, to)) => (self.number(from)?, self.number(to)?),
-            None if step.is_some() => return Err(format!("has `{text}` as {}: steps go through `*` or a range, as in `*/15` or `10-50/20`", self.name)),
+            None if step.is_some() => {
+                return Err(format!(
+                    "has `{text}` as {}: steps go through `*` or a range, as in `*/15` or `10-50/20`",
+                    self.name
+                ));
+            }
             None => (self.number(range)?, self.number(range)?),
         };
         if from > to {
@@ -141,16 +164,21 @@ fn written(parts: &[CronPart], most: u32) -> String {
         CronPart { from, to, .. } if from == to => from.to_string(),
         CronPart { from, to, step: 1 } => format!("{from}-{to}"),
         CronPart { from, to, step } if *to == most => format!("{from}/{step}"),
-        CronPart { from, to, step } => (*from..=*to).step_by(*step as usize).map(|n| n.to_string()).collect::<Vec<_>>().join(","),
+        CronPart { from, to, step } => {
+            (*from..=*to).step_by(*step as usize).map(|n| n.to_string()).collect::<Vec<_>>().join(",")
+        }
     };
     parts.iter().map(part).collect::<Vec<_>>().join(",")
 }
 
 /// Days of the week, Sunday as 1: a range where they follow each other, else a list. Increments are not known there.
 fn week(parts: &[CronPart]) -> String {
-    let days: BTreeSet<u32> = parts.iter().flat_map(|p| (p.from..=p.to).step_by(p.step as usize)).map(|day| day % 7 + 1).collect();
+    let days: BTreeSet<u32> =
+        parts.iter().flat_map(|p| (p.from..=p.to).step_by(p.step as usize)).map(|day| day % 7 + 1).collect();
     match (days.first(), days.last()) {
-        (Some(first), Some(last)) if days.len() > 2 && (last - first) as usize + 1 == days.len() => format!("{first}-{last}"),
+        (Some(first), Some(last)) if days.len() > 2 && (last - first) as usize + 1 == days.len() => {
+            format!("{first}-{last}")
+        }
         _ => days.iter().map(u32::to_string).collect::<Vec<_>>().join(","),
     }
 }
@@ -218,6 +246,11 @@ mod tests {
     #[test]
     fn days_of_month_and_week_together_cannot_be_said() {
         let finding = translate("0 9 1 * 1").unwrap_err();
-        assert!(!finding.is_error() && finding.what.contains("cron means either") && finding.fix.contains("leave one of the two"), "{finding}");
+        assert!(
+            !finding.is_error()
+                && finding.what.contains("cron means either")
+                && finding.fix.contains("leave one of the two"),
+            "{finding}"
+        );
     }
 }

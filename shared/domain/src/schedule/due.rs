@@ -1,5 +1,5 @@
-//! When the scheduler is to start the next run. By its rules for the clocks that are turned: a time of day that does not
-//! exist is left out, one that comes twice counts once.
+//! When the scheduler is to start the next run. By its rules for the clocks that are turned: a time of day that does
+//! not exist is left out, one that comes twice counts once.
 //! <https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html>
 //!
 //! Own code and not a crate for cron: the expression is read already, by the one file that knows which of its forms the
@@ -46,7 +46,8 @@ fn next(expression: &cron::Expression, zone: &TimeZone, after: Millis) -> Option
     let times = expression.times();
     let mut date = zone.to_datetime(after).date();
     for _ in 0..DAYS {
-        let on = expression.has_day(date.month().unsigned_abs().into(), date.day().unsigned_abs().into(), weekday(date));
+        let on =
+            expression.has_day(date.month().unsigned_abs().into(), date.day().unsigned_abs().into(), weekday(date));
         let found = times.iter().filter(|_| on).find_map(|(hour, minute)| at(zone, date, *hour, *minute, after));
         if found.is_some() {
             return found;
@@ -56,8 +57,8 @@ fn next(expression: &cron::Expression, zone: &TimeZone, after: Millis) -> Option
     None
 }
 
-/// That time of that day, if it exists and is after `after`. Where it comes twice, nobody says which of the two is meant:
-/// it is past with the first of them, and missed only with the second.
+/// That time of that day, if it exists and is after `after`. Where it comes twice, nobody says which of the two is
+/// meant: it is past with the first of them, and missed only with the second.
 fn at(zone: &TimeZone, date: Date, hour: u32, minute: u32, after: Timestamp) -> Option<Millis> {
     let time = date.at(i8::try_from(hour).ok()?, i8::try_from(minute).ok()?, 0, 0);
     let time = zone.to_ambiguous_timestamp(time);
@@ -89,7 +90,10 @@ mod tests {
     #[test]
     fn an_interval_is_over_once_and_a_window_later_at_the_latest() {
         let at = |text: &str| millis(text);
-        assert_eq!(due(json!({ "every": "15m" }), "2026-01-02T03:04:05Z"), Some(Due { from: at("2026-01-02T03:19:05Z"), until: at("2026-01-02T03:19:05Z") }));
+        assert_eq!(
+            due(json!({ "every": "15m" }), "2026-01-02T03:04:05Z"),
+            Some(Due { from: at("2026-01-02T03:19:05Z"), until: at("2026-01-02T03:19:05Z") })
+        );
         assert_eq!(
             due(json!({ "every": "1 day", "flexible": "2h" }), "2026-01-02T03:04:05Z"),
             Some(Due { from: at("2026-01-03T03:04:05Z"), until: at("2026-01-03T05:04:05Z") })
@@ -105,9 +109,10 @@ mod tests {
         for schedule in [json!("manual"), json!({ "on": { "source": "dbt" } }), json!({ "cron": "0 9 31 2 *" })] {
             assert_eq!(due(schedule.clone(), "2026-01-02T03:04:05Z"), None, "{schedule}");
         }
-        for (schedule, about) in
-            [(json!({ "cron": "hourly" }), "schedule.cron"), (json!({ "cron": "0 9 * * *", "timezone": "Mars/Base" }), "schedule.timezone")]
-        {
+        for (schedule, about) in [
+            (json!({ "cron": "hourly" }), "schedule.cron"),
+            (json!({ "cron": "0 9 * * *", "timezone": "Mars/Base" }), "schedule.timezone"),
+        ] {
             let schedule: Schedule = serde_json::from_value(schedule).unwrap();
             assert_eq!(schedule.due_after(Millis(0)).unwrap_err().about, about);
         }

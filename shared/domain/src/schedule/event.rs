@@ -70,7 +70,13 @@ impl EventPattern {
     /// What is wrong with it.
     pub fn findings(&self) -> Vec<Finding> {
         let mut out = Vec::new();
-        let mut refuse = |about: String| out.push(Finding::error(about, "nothing can match it", "give a value, or a list of the values that are allowed"));
+        let mut refuse = |about: String| {
+            out.push(Finding::error(
+                about,
+                "nothing can match it",
+                "give a value, or a list of the values that are allowed",
+            ))
+        };
         if self.source.is_empty() {
             refuse("schedule.on.source".into());
         }
@@ -91,7 +97,9 @@ impl EventPattern {
 fn part(wanted: &Value, there: Option<&Value>) -> bool {
     let Some(there) = there else { return false };
     match (wanted, there) {
-        (Value::Object(wanted), Value::Object(there)) => wanted.iter().all(|(name, wanted)| part(wanted, there.get(name))),
+        (Value::Object(wanted), Value::Object(there)) => {
+            wanted.iter().all(|(name, wanted)| part(wanted, there.get(name)))
+        }
         (Value::Array(allowed), _) => allowed.iter().any(|one| part(one, Some(there))),
         (_, Value::Array(there)) => there.iter().any(|one| part(wanted, Some(one))),
         (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
@@ -150,7 +158,8 @@ mod tests {
 
     #[test]
     fn what_is_no_event_matches_nothing() {
-        for event in [json!(null), json!({}), json!({"source": 7}), json!([{"source": "dbt"}]), json!({"sync": "crm"})] {
+        for event in [json!(null), json!({}), json!({"source": 7}), json!([{"source": "dbt"}]), json!({"sync": "crm"})]
+        {
             assert!(!pattern(json!({"source": "dbt"})).matches(&event), "{event}");
         }
     }
@@ -161,6 +170,9 @@ mod tests {
         assert_eq!(found(json!({"source": "dbt", "detail": {"a": ["x"], "b": {"c": null}}})), "");
         assert_eq!(found(json!({"source": []})), "schedule.on.source");
         assert_eq!(found(json!({"source": ""})), "schedule.on.source");
-        assert_eq!(found(json!({"source": "dbt", "detail_type": [], "detail": {"a": {"b": []}}})), "schedule.on.detail_type schedule.on.detail.a");
+        assert_eq!(
+            found(json!({"source": "dbt", "detail_type": [], "detail": {"a": {"b": []}}})),
+            "schedule.on.detail_type schedule.on.detail.a"
+        );
     }
 }

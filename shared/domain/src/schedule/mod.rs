@@ -72,8 +72,7 @@ fn utc() -> String {
     "UTC".into()
 }
 
-const FORMS: &str =
-    "`manual`, `{ every: 15 minutes }`, `{ cron: \"0 9 * * 1-5\", timezone: Europe/London }` or `{ on: { source: dbt, detail_type: run finished } }`";
+const FORMS: &str = "`manual`, `{ every: 15 minutes }`, `{ cron: \"0 9 * * 1-5\", timezone: Europe/London }` or `{ on: { source: dbt, detail_type: run finished } }`";
 
 // By hand, because an untagged enum would swallow what is wrong inside it.
 impl<'de> Deserialize<'de> for Schedule {
@@ -87,7 +86,11 @@ impl<'de> Deserialize<'de> for Schedule {
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Schedule, E> {
-                if text == "manual" { Ok(Schedule::Manual) } else { Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)) }
+                if text == "manual" {
+                    Ok(Schedule::Manual)
+                } else {
+                    Err(E::invalid_value(serde::de::Unexpected::Str(text), &self))
+                }
             }
 
             fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Schedule, A::Error> {
@@ -104,7 +107,9 @@ impl<'de> Deserialize<'de> for Schedule {
                 let f = ScheduleFields::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
                 match (f.every, f.cron, f.timezone, f.flexible, f.on) {
                     (Some(every), None, None, flexible, None) => Ok(Schedule::Every(Every { every, flexible })),
-                    (None, Some(cron), timezone, flexible, None) => Ok(Schedule::Cron(Cron { cron, timezone: timezone.unwrap_or_else(utc), flexible })),
+                    (None, Some(cron), timezone, flexible, None) => {
+                        Ok(Schedule::Cron(Cron { cron, timezone: timezone.unwrap_or_else(utc), flexible }))
+                    }
                     (None, None, None, None, Some(on)) => Ok(Schedule::On(On { on })),
                     _ => Err(A::Error::custom(
                         "a schedule has either `every`, or `cron` with an optional `timezone`, or `on`; `flexible` goes with the first two",
@@ -132,8 +137,8 @@ pub struct Timed {
 const WINDOW_MOST: u64 = 1_440;
 
 impl Schedule {
-    /// What the scheduler is to be told; `None` when nothing starts by the clock. The finding says what is wrong, or, as
-    /// a warning, what is right and the scheduler cannot do.
+    /// What the scheduler is to be told; `None` when nothing starts by the clock. The finding says what is wrong, or,
+    /// as a warning, what is right and the scheduler cannot do.
     pub fn timed(&self) -> Result<Option<Timed>, Finding> {
         match self {
             Schedule::Manual | Schedule::On(_) => Ok(None),
@@ -141,7 +146,11 @@ impl Schedule {
                 let expression = rate(every.every)?;
                 let window_minutes = window(every.flexible)?;
                 if window_minutes.is_some_and(|window| u64::from(window) * 60 >= every.every.0.as_secs()) {
-                    return Err(Finding::error("schedule.flexible", "the window is not shorter than the interval", "make `flexible` shorter than `every`"));
+                    return Err(Finding::error(
+                        "schedule.flexible",
+                        "the window is not shorter than the interval",
+                        "make `flexible` shorter than `every`",
+                    ));
                 }
                 Ok(Some(Timed { expression, timezone: utc(), window_minutes }))
             }
@@ -174,7 +183,13 @@ impl Schedule {
 
 impl Cron {
     fn zone(&self) -> Result<jiff::tz::TimeZone, Finding> {
-        let unknown = |_| Finding::error("schedule.timezone", format!("`{}` is not a time zone", self.timezone), "use an IANA name such as `Europe/London`");
+        let unknown = |_| {
+            Finding::error(
+                "schedule.timezone",
+                format!("`{}` is not a time zone", self.timezone),
+                "use an IANA name such as `Europe/London`",
+            )
+        };
         jiff::tz::TimeZone::get(&self.timezone).map_err(unknown)
     }
 }
@@ -198,8 +213,14 @@ fn window(flexible: Option<Span>) -> Result<Option<u16>, Finding> {
     let Some(span) = flexible else { return Ok(None) };
     let (seconds, whole) = (span.0.as_secs(), span.0.subsec_nanos() == 0);
     match u16::try_from(seconds / 60) {
-        Ok(minutes) if whole && seconds.is_multiple_of(60) && (1..=WINDOW_MOST).contains(&u64::from(minutes)) => Ok(Some(minutes)),
-        _ => Err(Finding::error("schedule.flexible", format!("`{span}` is not a window"), "use whole minutes, from 1 minute to 24 hours")),
+        Ok(minutes) if whole && seconds.is_multiple_of(60) && (1..=WINDOW_MOST).contains(&u64::from(minutes)) => {
+            Ok(Some(minutes))
+        }
+        _ => Err(Finding::error(
+            "schedule.flexible",
+            format!("`{span}` is not a window"),
+            "use whole minutes, from 1 minute to 24 hours",
+        )),
     }
 }
 
@@ -216,7 +237,10 @@ mod tests {
         let all = [
             (serde_json::json!("manual"), Schedule::Manual),
             (serde_json::json!({"every": "15m"}), Schedule::Every(Every { every: Span::seconds(900), flexible: None })),
-            (serde_json::json!({"every": "1h", "flexible": "5m"}), Schedule::Every(Every { every: Span::seconds(3600), flexible: Some(Span::seconds(300)) })),
+            (
+                serde_json::json!({"every": "1h", "flexible": "5m"}),
+                Schedule::Every(Every { every: Span::seconds(3600), flexible: Some(Span::seconds(300)) }),
+            ),
             (
                 serde_json::json!({"cron": "0 9 * * 1-5", "timezone": "Europe/London"}),
                 Schedule::Cron(Cron { cron: "0 9 * * 1-5".into(), timezone: "Europe/London".into(), flexible: None }),
@@ -228,7 +252,9 @@ mod tests {
         }
         let on = serde_json::json!({"on": {"source": "dbt", "detail_type": ["run finished", "build finished"], "detail": {"job": "nightly"}}});
         assert_eq!(serde_json::to_value(read(on.clone()).unwrap()).unwrap(), on);
-        assert!(matches!(read(serde_json::json!({"cron": "0 9 * * *"})).unwrap(), Schedule::Cron(c) if c.timezone == "UTC"));
+        assert!(
+            matches!(read(serde_json::json!({"cron": "0 9 * * *"})).unwrap(), Schedule::Cron(c) if c.timezone == "UTC")
+        );
     }
 
     #[test]
@@ -256,7 +282,10 @@ mod tests {
             ("2 days", "rate(2 days)"),
         ] {
             let timed = read(serde_json::json!({ "every": every })).unwrap().timed().unwrap().unwrap();
-            assert_eq!((timed.expression.as_str(), timed.timezone.as_str(), timed.window_minutes), (expression, "UTC", None));
+            assert_eq!(
+                (timed.expression.as_str(), timed.timezone.as_str(), timed.window_minutes),
+                (expression, "UTC", None)
+            );
         }
         for every in ["30s", "90s", "0s", "60500ms"] {
             let finding = read(serde_json::json!({ "every": every })).unwrap().timed().unwrap_err();
@@ -267,7 +296,9 @@ mod tests {
     #[test]
     fn windows_and_time_zones_are_checked() {
         let timed = |json| read(json).unwrap().timed();
-        let cron = timed(serde_json::json!({"cron": "30 6 * * *", "timezone": "Asia/Tokyo", "flexible": "1 day"})).unwrap().unwrap();
+        let cron = timed(serde_json::json!({"cron": "30 6 * * *", "timezone": "Asia/Tokyo", "flexible": "1 day"}))
+            .unwrap()
+            .unwrap();
         assert_eq!((cron.timezone.as_str(), cron.window_minutes), ("Asia/Tokyo", Some(1440)));
         for (json, about) in [
             (serde_json::json!({"every": "1h", "flexible": "1h"}), "schedule.flexible"),

@@ -135,7 +135,13 @@ impl Gate {
         let token = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
         match token {
             Some(token) if self.tokens.contains(token) => {}
-            Some(_) => return Some(error(401, "EXPIRED_AUTHENTICATION", "The OAuth token used to make this call expired or was revoked.")),
+            Some(_) => {
+                return Some(error(
+                    401,
+                    "EXPIRED_AUTHENTICATION",
+                    "The OAuth token used to make this call expired or was revoked.",
+                ));
+            }
             None => return Some(error(401, "INVALID_AUTHENTICATION", "Authentication credentials not found.")),
         }
         let quota = &mut self.quota;
@@ -144,7 +150,8 @@ impl Gate {
         }
         let daily = quota.daily.is_some_and(|(_, left)| left == 0);
         if daily || quota.taken.len() >= quota.max {
-            let (policy, what) = if daily { ("DAILY", "daily") } else { ("TEN_SECONDLY_ROLLING", "ten_secondly_rolling") };
+            let (policy, what) =
+                if daily { ("DAILY", "daily") } else { ("TEN_SECONDLY_ROLLING", "ten_secondly_rolling") };
             let body = json!({ "status": "error", "message": format!("You have reached your {what} limit."), "errorType": "RATE_LIMIT",
                 "correlationId": "00000000-0000-0000-0000-000000000000", "policyName": policy });
             let reply = DoubleReply::json(429, &body);
@@ -157,7 +164,9 @@ impl Gate {
         if let Some((_, left)) = &mut quota.daily {
             *left -= 1;
         }
-        self.scope_missing.then(|| error(403, "MISSING_SCOPES", "This app hasn't been granted all required scopes to make this call."))
+        self.scope_missing.then(|| {
+            error(403, "MISSING_SCOPES", "This app hasn't been granted all required scopes to make this call.")
+        })
     }
 
     /// The headers that every answer has.
@@ -168,7 +177,9 @@ impl Gate {
             .with("x-hubspot-ratelimit-remaining", quota.max.saturating_sub(quota.taken.len()))
             .with("x-hubspot-ratelimit-interval-milliseconds", quota.interval.as_millis());
         match quota.daily {
-            Some((daily, left)) => reply.with("x-hubspot-ratelimit-daily", daily).with("x-hubspot-ratelimit-daily-remaining", left),
+            Some((daily, left)) => {
+                reply.with("x-hubspot-ratelimit-daily", daily).with("x-hubspot-ratelimit-daily-remaining", left)
+            }
             None => reply,
         }
     }
@@ -176,18 +187,25 @@ impl Gate {
     /// Mints an access token for a refresh token.
     pub(super) fn mint(&mut self, request: &DoubleRequest) -> DoubleReply {
         let form = request.form();
-        let field = |name: &str| form.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str()).unwrap_or_default();
+        let field =
+            |name: &str| form.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str()).unwrap_or_default();
         if field("grant_type") != "refresh_token"
             || field("refresh_token") != REFRESH_TOKEN
             || field("client_id").is_empty()
             || field("client_secret").is_empty()
         {
-            return DoubleReply::json(400, &json!({ "status": "BAD_REFRESH_TOKEN", "message": "missing or invalid refresh token" }));
+            return DoubleReply::json(
+                400,
+                &json!({ "status": "BAD_REFRESH_TOKEN", "message": "missing or invalid refresh token" }),
+            );
         }
         self.minted += 1;
         let token = format!("minted-access-token-{}", self.minted);
         self.tokens.insert(token.clone());
-        DoubleReply::json(200, &json!({ "token_type": "bearer", "access_token": token, "refresh_token": REFRESH_TOKEN, "expires_in": self.token_life }))
+        DoubleReply::json(
+            200,
+            &json!({ "token_type": "bearer", "access_token": token, "refresh_token": REFRESH_TOKEN, "expires_in": self.token_life }),
+        )
     }
 }
 

@@ -61,7 +61,11 @@ impl CrmObject {
         let mut out = Vec::new();
         for property in self.properties.values().filter(|p| p.is_unique()) {
             let more = fields.get("hs_additional_emails").filter(|_| property.kind == PropertyType::Email);
-            let values = fields.get(&property.name).into_iter().map(String::as_str).chain(more.into_iter().flat_map(|all| all.split(';')));
+            let values = fields
+                .get(&property.name)
+                .into_iter()
+                .map(String::as_str)
+                .chain(more.into_iter().flat_map(|all| all.split(';')));
             out.extend(values.filter(|value| !value.is_empty()).map(|value| (property.name.clone(), value.to_owned())));
         }
         out
@@ -102,7 +106,8 @@ impl Default for Portal {
     /// An account with the usual properties of the standard objects, and no record.
     fn default() -> Self {
         let text = |name: &str| PropertyDefinition::new(name, PropertyType::Text);
-        let lifecycle = [("subscriber", "Subscriber"), ("lead", "Lead"), ("opportunity", "Opportunity"), ("customer", "Customer")];
+        let lifecycle =
+            [("subscriber", "Subscriber"), ("lead", "Lead"), ("opportunity", "Opportunity"), ("customer", "Customer")];
         let contacts = vec![
             PropertyDefinition::new("email", PropertyType::Email),
             text("firstname"),
@@ -112,7 +117,12 @@ impl Default for Portal {
             PropertyDefinition::new("createdate", PropertyType::DateTime).read_only(),
             PropertyDefinition::new("lifecyclestage", PropertyType::Select).options(&lifecycle),
         ];
-        let companies = vec![text("name"), text("domain"), text("city"), PropertyDefinition::new("numberofemployees", PropertyType::Number)];
+        let companies = vec![
+            text("name"),
+            text("domain"),
+            text("city"),
+            PropertyDefinition::new("numberofemployees", PropertyType::Number),
+        ];
         let deals = vec![
             text("dealname"),
             PropertyDefinition::new("dealstage", PropertyType::Select)
@@ -126,10 +136,14 @@ impl Default for Portal {
         Self {
             id: 24_681,
             refuses_links_whole: false,
-            objects: [("contacts", CrmObject::new("0-1", contacts)), ("companies", CrmObject::new("0-2", companies)), ("deals", deals)]
-                .into_iter()
-                .map(|(name, object)| (name.to_owned(), object))
-                .collect(),
+            objects: [
+                ("contacts", CrmObject::new("0-1", contacts)),
+                ("companies", CrmObject::new("0-2", companies)),
+                ("deals", deals),
+            ]
+            .into_iter()
+            .map(|(name, object)| (name.to_owned(), object))
+            .collect(),
             links: BTreeSet::new(),
             gate: Gate::default(),
             requests: Vec::new(),
@@ -180,7 +194,9 @@ impl Portal {
             "deal" => "deals",
             _ => "",
         };
-        let known = |(key, object): &(&String, &CrmObject)| key.as_str() == name || object.type_id == name || key.as_str() == plural(name);
+        let known = |(key, object): &(&String, &CrmObject)| {
+            key.as_str() == name || object.type_id == name || key.as_str() == plural(name)
+        };
         self.objects.iter().find(known).map(|(key, _)| key.clone())
     }
 

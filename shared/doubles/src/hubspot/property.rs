@@ -93,7 +93,11 @@ impl PropertyDefinition {
             PropertyType::Select => ("enumeration", "select"),
             PropertyType::Checkboxes => ("enumeration", "checkbox"),
         };
-        let options: Vec<Value> = self.options.iter().map(|(value, label)| json!({ "value": value, "label": label, "hidden": false })).collect();
+        let options: Vec<Value> = self
+            .options
+            .iter()
+            .map(|(value, label)| json!({ "value": value, "label": label, "hidden": false }))
+            .collect();
         json!({
             "name": self.name, "label": self.name, "type": kind, "fieldType": field, "options": options, "hasUniqueValue": self.unique,
             "calculated": false, "hidden": false, "archived": false, "externalOptions": false,
@@ -104,7 +108,10 @@ impl PropertyDefinition {
     /// The text that is kept for a text that is written, `before` being kept now; or the code and message of a refusal.
     pub fn keep(&self, text: &str, before: &str) -> Result<String, (&'static str, String)> {
         if self.read_only {
-            return Err(("READ_ONLY_VALUE", format!("\"{}\" is a read only property; its value cannot be set.", self.name)));
+            return Err((
+                "READ_ONLY_VALUE",
+                format!("\"{}\" is a read only property; its value cannot be set.", self.name),
+            ));
         }
         if text.is_empty() {
             return Ok(String::new());
@@ -114,26 +121,40 @@ impl PropertyDefinition {
                 Err(("VALUE_TOO_LONG", format!("the value is longer than the maximum of {MAX_CHARACTERS} characters")))
             }
             PropertyType::Text => Ok(text.to_owned()),
-            PropertyType::Email => email(text).ok_or_else(|| ("INVALID_EMAIL", format!("Email address {text} is invalid"))),
+            PropertyType::Email => {
+                email(text).ok_or_else(|| ("INVALID_EMAIL", format!("Email address {text} is invalid")))
+            }
             PropertyType::Number if number(text) => Ok(text.to_owned()),
             PropertyType::Number => Err(("INVALID_FLOAT", format!("{text} was not a valid number."))),
             PropertyType::Bool if text == "true" || text == "false" => Ok(text.to_owned()),
-            PropertyType::Bool => Err(("INVALID_OPTION", format!("{text} was not one of the allowed options: [true, false]"))),
-            PropertyType::Date => date(text).ok_or_else(|| ("INVALID_DATE", format!("{text} is at a time of day, and a date is at midnight UTC"))),
-            PropertyType::DateTime => datetime(text).ok_or_else(|| ("INVALID_DATE", format!("{text} was not a valid time"))),
+            PropertyType::Bool => {
+                Err(("INVALID_OPTION", format!("{text} was not one of the allowed options: [true, false]")))
+            }
+            PropertyType::Date => date(text)
+                .ok_or_else(|| ("INVALID_DATE", format!("{text} is at a time of day, and a date is at midnight UTC"))),
+            PropertyType::DateTime => {
+                datetime(text).ok_or_else(|| ("INVALID_DATE", format!("{text} was not a valid time")))
+            }
             PropertyType::Select => self.option(text).map(str::to_owned),
             PropertyType::Checkboxes => self.checked(text, before),
         }?;
         match self.most {
-            Some(most) if kept.parse::<f64>().is_ok_and(|n| n > most) => {
-                Err(("PROPERTY_VALIDATION_RULE", format!("{kept} is greater than {most}, which a validation rule allows at most")))
-            }
+            Some(most) if kept.parse::<f64>().is_ok_and(|n| n > most) => Err((
+                "PROPERTY_VALIDATION_RULE",
+                format!("{kept} is greater than {most}, which a validation rule allows at most"),
+            )),
             _ => Ok(kept),
         }
     }
 
     fn option<'a>(&self, text: &'a str) -> Result<&'a str, (&'static str, String)> {
-        let allowed = || self.options.iter().map(|(value, label)| format!("label: {label}, value: {value}")).collect::<Vec<_>>().join("; ");
+        let allowed = || {
+            self.options
+                .iter()
+                .map(|(value, label)| format!("label: {label}, value: {value}"))
+                .collect::<Vec<_>>()
+                .join("; ")
+        };
         if self.options.iter().any(|(value, _)| value == text) {
             Ok(text)
         } else {
@@ -148,21 +169,33 @@ impl PropertyDefinition {
         for one in text.split(';').filter(|one| !one.is_empty()) {
             set.push(self.option(one)?);
         }
-        Ok(self.options.iter().map(|(value, _)| value.as_str()).filter(|value| set.contains(value)).collect::<Vec<_>>().join(";"))
+        Ok(self
+            .options
+            .iter()
+            .map(|(value, _)| value.as_str())
+            .filter(|value| set.contains(value))
+            .collect::<Vec<_>>()
+            .join(";"))
     }
 }
 
 /// `local@domain.tld`, in lower case.
 fn email(text: &str) -> Option<String> {
     let (local, domain) = text.trim().split_once('@')?;
-    let good = !local.is_empty() && !domain.contains('@') && domain.contains('.') && !domain.starts_with('.') && !domain.ends_with('.');
+    let good = !local.is_empty()
+        && !domain.contains('@')
+        && domain.contains('.')
+        && !domain.starts_with('.')
+        && !domain.ends_with('.');
     (good && !text.trim().contains(char::is_whitespace)).then(|| text.trim().to_lowercase())
 }
 
 /// Plain digits with at most one point, and a sign: no separators, no units.
 fn number(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    digits.bytes().any(|b| b.is_ascii_digit()) && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.') && digits.matches('.').count() <= 1
+    digits.bytes().any(|b| b.is_ascii_digit())
+        && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+        && digits.matches('.').count() <= 1
 }
 
 /// A day, or midnight UTC in milliseconds, as `YYYY-MM-DD`.
@@ -217,8 +250,14 @@ mod tests {
             let kept = PropertyDefinition::new("p", kind).options(&options).keep(text, "b");
             assert_eq!(kept.as_deref().map_err(|(code, _)| *code), expected, "{kind:?} {text:.30}");
         }
-        assert_eq!(PropertyDefinition::new("p", PropertyType::Number).read_only().keep("1", "").unwrap_err().0, "READ_ONLY_VALUE");
+        assert_eq!(
+            PropertyDefinition::new("p", PropertyType::Number).read_only().keep("1", "").unwrap_err().0,
+            "READ_ONLY_VALUE"
+        );
         let ruled = PropertyDefinition::new("p", PropertyType::Number).at_most(10.0);
-        assert_eq!((ruled.keep("10", "").is_ok(), ruled.keep("10.5", "").unwrap_err().0), (true, "PROPERTY_VALIDATION_RULE"));
+        assert_eq!(
+            (ruled.keep("10", "").is_ok(), ruled.keep("10.5", "").unwrap_err().0),
+            (true, "PROPERTY_VALIDATION_RULE")
+        );
     }
 }

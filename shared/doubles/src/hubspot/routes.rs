@@ -22,22 +22,39 @@ impl Portal {
         let operation = named.or(path.last().map(String::as_str)).unwrap_or_default().to_owned();
         let inputs = body.get("inputs").and_then(Value::as_array).map_or(0, Vec::len);
         let status = if reply.cut { 0 } else { reply.status };
-        self.requests.push(ReceivedRequest { at: request.at, method: request.method.clone(), path: request.path.clone(), operation, inputs, body, status });
+        self.requests.push(ReceivedRequest {
+            at: request.at,
+            method: request.method.clone(),
+            path: request.path.clone(),
+            operation,
+            inputs,
+            body,
+            status,
+        });
         self.gate.headers(reply)
     }
 
     fn answer_to(&mut self, request: &DoubleRequest, path: &[String], body: &Value) -> DoubleReply {
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         if let ["oauth", version, "token"] = path[..] {
-            return if version == "v1" || DATES.contains(&version) { self.gate.mint(request) } else { DoubleReply::status(404) };
+            return if version == "v1" || DATES.contains(&version) {
+                self.gate.mint(request)
+            } else {
+                DoubleReply::status(404)
+            };
         }
         if let Some(refused) = self.gate.refuse(request) {
             return refused;
         }
         let (version, what) = match path[..] {
             // The document of the account API: GET of the details, which every token may ask.
-            ["account-info", version, "details"] if request.method == "GET" && (version == "v3" || DATES.contains(&version)) => {
-                return DoubleReply::json(200, &json!({ "portalId": self.id, "accountType": "STANDARD", "timeZone": "UTC", "companyCurrency": "EUR" }));
+            ["account-info", version, "details"]
+                if request.method == "GET" && (version == "v3" || DATES.contains(&version)) =>
+            {
+                return DoubleReply::json(
+                    200,
+                    &json!({ "portalId": self.id, "accountType": "STANDARD", "timeZone": "UTC", "companyCurrency": "EUR" }),
+                );
             }
             ["crm", "v3", ref what @ ..] => ("v3", what.to_vec()),
             ["crm", "v4", "associations", ref rest @ ..] => ("v3", [&["associations"], rest].concat()),
@@ -50,7 +67,9 @@ impl Portal {
             ("GET", ["properties", object]) => self.properties(object),
             ("GET", ["schemas", object]) => self.schema(object),
             ("GET", ["associations", from, to, "labels"]) => self.labels(from, to),
-            ("POST", ["objects", object, "batch", operation]) => self.faulty(|portal| portal.batch(object, operation, body, partial)),
+            ("POST", ["objects", object, "batch", operation]) => {
+                self.faulty(|portal| portal.batch(object, operation, body, partial))
+            }
             ("POST", ["associations", from, to, "batch", "create"]) => match (self.resolve(from), self.resolve(to)) {
                 (Some(from), Some(to)) => self.faulty(|portal| portal.link(&from, &to, body, partial)),
                 _ => unknown_object(from),
@@ -75,10 +94,20 @@ impl Portal {
     fn faulty(&mut self, work: impl FnOnce(&mut Self) -> DoubleReply) -> DoubleReply {
         match self.gate.fault() {
             None => work(self),
-            Some(InjectedFault::Status(status)) => error(status, "INTERNAL_ERROR", "There was a problem with the request."),
-            Some(InjectedFault::RetryAfter(status, seconds)) => error(status, "INTERNAL_ERROR", "Try again later.").with("retry-after", seconds),
-            Some(InjectedFault::EmptyResults) => DoubleReply::json(200, &json!({ "status": "COMPLETE", "results": [], "errors": [] })),
-            Some(InjectedFault::Html) => DoubleReply::text(502, "text/html", "<html><head><title>502 Bad Gateway</title></head><body></body></html>"),
+            Some(InjectedFault::Status(status)) => {
+                error(status, "INTERNAL_ERROR", "There was a problem with the request.")
+            }
+            Some(InjectedFault::RetryAfter(status, seconds)) => {
+                error(status, "INTERNAL_ERROR", "Try again later.").with("retry-after", seconds)
+            }
+            Some(InjectedFault::EmptyResults) => {
+                DoubleReply::json(200, &json!({ "status": "COMPLETE", "results": [], "errors": [] }))
+            }
+            Some(InjectedFault::Html) => DoubleReply::text(
+                502,
+                "text/html",
+                "<html><head><title>502 Bad Gateway</title></head><body></body></html>",
+            ),
             Some(InjectedFault::Cut) => DoubleReply::cut(),
             Some(InjectedFault::CutAfter) => {
                 work(self);
@@ -98,7 +127,10 @@ impl Portal {
 
     fn properties(&self, object: &str) -> DoubleReply {
         match self.resolve(object).and_then(|name| self.objects.get(&name)) {
-            Some(object) => DoubleReply::json(200, &json!({ "results": object.properties.values().map(|p| p.definition()).collect::<Vec<_>>() })),
+            Some(object) => DoubleReply::json(
+                200,
+                &json!({ "results": object.properties.values().map(|p| p.definition()).collect::<Vec<_>>() }),
+            ),
             None => unknown_object(object),
         }
     }
@@ -124,7 +156,10 @@ impl Portal {
             _ => 19,
         };
         let primary = json!({ "category": "HUBSPOT_DEFINED", "typeId": 1, "label": "Primary" });
-        DoubleReply::json(200, &json!({ "results": [primary, { "category": "HUBSPOT_DEFINED", "typeId": usual, "label": null }] }))
+        DoubleReply::json(
+            200,
+            &json!({ "results": [primary, { "category": "HUBSPOT_DEFINED", "typeId": usual, "label": null }] }),
+        )
     }
 }
 

@@ -28,10 +28,15 @@ impl Org {
     pub(super) fn token(&mut self, request: &DoubleRequest) -> DoubleReply {
         let form = request.form();
         let value = |name: &str| form.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str()).unwrap_or_default();
-        let refused = |error: &str, why: &str| DoubleReply::json(400, &json!({ "error": error, "error_description": why }));
+        let refused =
+            |error: &str, why: &str| DoubleReply::json(400, &json!({ "error": error, "error_description": why }));
         match value("grant_type") {
-            "client_credentials" if value("client_id") != self.client_id => refused("invalid_client_id", "client identifier invalid"),
-            "client_credentials" if value("client_secret") != self.client_secret => refused("invalid_client", "invalid client credentials"),
+            "client_credentials" if value("client_id") != self.client_id => {
+                refused("invalid_client_id", "client identifier invalid")
+            }
+            "client_credentials" if value("client_secret") != self.client_secret => {
+                refused("invalid_client", "invalid client credentials")
+            }
             "client_credentials" => self.mint(request),
             "urn:ietf:params:oauth:grant-type:jwt-bearer" => match self.verify(value("assertion")) {
                 Ok(()) => self.mint(request),
@@ -60,7 +65,13 @@ impl Org {
         let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &signed.public_key);
         key.verify(text.as_bytes(), &signature).map_err(|_| "invalid assertion")?;
         let (header, claims) = text.split_once('.').ok_or("invalid assertion")?;
-        let json = |part: &str| URL_SAFE_NO_PAD.decode(part).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok()).ok_or("invalid assertion");
+        let json = |part: &str| {
+            URL_SAFE_NO_PAD
+                .decode(part)
+                .ok()
+                .and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok())
+                .ok_or("invalid assertion")
+        };
         let (header, claims) = (json(header)?, json(claims)?);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let until = claims["exp"].as_u64().unwrap_or_default();

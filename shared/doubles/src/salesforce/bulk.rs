@@ -45,7 +45,9 @@ impl Org {
     fn open_job(&mut self, request: &DoubleRequest) -> DoubleReply {
         let Some(body) = request.json() else { return error(400, "JSON_PARSER_ERROR", "the body cannot be read") };
         let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
-        let Some(object) = self.objects.get(&text("object")) else { return error(400, "INVALIDENTITY", "no such object") };
+        let Some(object) = self.objects.get(&text("object")) else {
+            return error(400, "INVALIDENTITY", "no such object");
+        };
         let external = body["externalIdFieldName"].as_str().map(str::to_owned);
         let operation = text("operation");
         match operation.as_str() {
@@ -84,7 +86,8 @@ impl Org {
         if job.state != "Open" || !job.csv.is_empty() {
             return error(400, "INVALIDJOBSTATE", "the job takes no more data");
         }
-        if request.body.len() > MAX_BYTES || !request.header("content-type").is_some_and(|t| t.starts_with("text/csv")) {
+        if request.body.len() > MAX_BYTES || !request.header("content-type").is_some_and(|t| t.starts_with("text/csv"))
+        {
             return error(400, "INVALIDBATCH", "not CSV, or too large");
         }
         job.csv = request.body.to_vec();
@@ -110,7 +113,8 @@ impl Org {
 
     /// Time passes: every job that was started and not stopped is worked through.
     pub fn finish_jobs(&mut self) {
-        let started: Vec<BulkJob> = self.jobs.values().filter(|job| matches!(job.state, "UploadComplete" | "InProgress")).cloned().collect();
+        let started: Vec<BulkJob> =
+            self.jobs.values().filter(|job| matches!(job.state, "UploadComplete" | "InProgress")).cloned().collect();
         for mut job in started {
             self.work(&mut job, usize::MAX);
             self.jobs.insert(job.id.clone(), job);
@@ -140,7 +144,8 @@ impl Org {
     /// Works through a job, or its first `most` rows.
     fn work(&mut self, job: &mut BulkJob, most: usize) {
         let mut reader = csv::ReaderBuilder::new().from_reader(job.csv.as_slice());
-        let failed = |job: &mut BulkJob, what: String| (job.state, job.message) = ("Failed", format!("InvalidBatch : {what}"));
+        let failed =
+            |job: &mut BulkJob, what: String| (job.state, job.message) = ("Failed", format!("InvalidBatch : {what}"));
         let Ok(header) = reader.headers().cloned() else { return failed(job, "the header cannot be read".into()) };
         job.header = header.iter().map(str::to_owned).collect();
         let Some(object) = self.objects.get(&job.object).cloned() else { return failed(job, "no such object".into()) };
@@ -150,14 +155,17 @@ impl Org {
         if job.operation == "delete" && job.header != ["Id"] {
             return failed(job, "a delete has the column Id only".into());
         }
-        let rows: Vec<Vec<String>> = reader.records().filter_map(Result::ok).map(|r| r.iter().map(str::to_owned).collect()).collect();
+        let rows: Vec<Vec<String>> =
+            reader.records().filter_map(Result::ok).map(|r| r.iter().map(str::to_owned).collect()).collect();
         if let Some(by) = job.header.iter().position(|name| name.contains('.')) {
             self.uploads.push(rows.iter().map(|r| r[by].clone()).collect());
         }
         let key = job.external.as_deref().and_then(|f| object.field(f)).cloned();
-        let key_column = key.as_ref().and_then(|k| job.header.iter().position(|name| name.eq_ignore_ascii_case(&k.name)));
+        let key_column =
+            key.as_ref().and_then(|k| job.header.iter().position(|name| name.eq_ignore_ascii_case(&k.name)));
         let mut times: HashMap<String, usize> = HashMap::new();
-        let folded = |row: &[String]| key.as_ref().zip(key_column).map(|(k, at)| SObject::folded(k, &key_value(k, &row[at])));
+        let folded =
+            |row: &[String]| key.as_ref().zip(key_column).map(|(k, at)| SObject::folded(k, &key_value(k, &row[at])));
         rows.iter().filter_map(|r| folded(r)).for_each(|k| *times.entry(k).or_default() += 1);
         let done = rows.len().saturating_sub(self.leaves_unprocessed).min(most);
         for (at, row) in rows.iter().enumerate() {
@@ -169,9 +177,13 @@ impl Org {
             match self.row(job, &object, row, key.as_ref().zip(key_column), twice) {
                 Ok((id, created)) => job.good.push([vec![id, created.to_string()], row.clone()].concat()),
                 Err(SaveRefusal::Record(Wrong(code, what, fields))) => {
-                    job.bad.push([vec![String::new(), format!("{code}:{what}:{} --", fields.join(","))], row.clone()].concat());
+                    job.bad.push(
+                        [vec![String::new(), format!("{code}:{what}:{} --", fields.join(","))], row.clone()].concat(),
+                    );
                 }
-                Err(SaveRefusal::Request(code, what)) => job.bad.push([vec![String::new(), format!("{code}:{what}: --")], row.clone()].concat()),
+                Err(SaveRefusal::Request(code, what)) => {
+                    job.bad.push([vec![String::new(), format!("{code}:{what}: --")], row.clone()].concat())
+                }
             }
         }
         // The results are in the order in which the internal batches happened to end.
@@ -180,7 +192,14 @@ impl Org {
         job.state = "JobComplete";
     }
 
-    fn row(&mut self, job: &BulkJob, object: &SObject, row: &[String], key: Option<(&ObjectField, usize)>, twice: bool) -> Result<(String, bool), SaveRefusal> {
+    fn row(
+        &mut self,
+        job: &BulkJob,
+        object: &SObject,
+        row: &[String],
+        key: Option<(&ObjectField, usize)>,
+        twice: bool,
+    ) -> Result<(String, bool), SaveRefusal> {
         let cell = |name: &str| job.header.iter().position(|h| h == name).map(|at| row[at].as_str());
         if job.operation == "delete" {
             let id = cell("Id").unwrap_or_default();
@@ -198,7 +217,12 @@ impl Org {
                     values.insert(relationship.to_owned(), named);
                 }
                 Some(CsvColumn::Parent { .. }) => {
-                    return Err(Wrong::new("INVALID_FIELD", "a relationship cannot be cleared by its external id", &[name]).into());
+                    return Err(Wrong::new(
+                        "INVALID_FIELD",
+                        "a relationship cannot be cleared by its external id",
+                        &[name],
+                    )
+                    .into());
                 }
                 _ => drop(values.insert(name.clone(), value)),
             }
@@ -207,7 +231,12 @@ impl Org {
         match (job.operation.as_str(), key) {
             ("upsert", Some((field, at))) => {
                 if twice {
-                    return Err(Wrong::new("DUPLICATE_VALUE", format!("Duplicate external id specified: {}", row[at]), &[&field.name]).into());
+                    return Err(Wrong::new(
+                        "DUPLICATE_VALUE",
+                        format!("Duplicate external id specified: {}", row[at]),
+                        &[&field.name],
+                    )
+                    .into());
                 }
                 match self.objects[&job.object].having(field, &key_value(field, &row[at])).as_slice() {
                     [] => self.save(&job.object, &values, how(None)),
@@ -231,7 +260,8 @@ impl Org {
             "unprocessedrecords" => (&job.unprocessed, &[]),
             _ => return not_found(),
         };
-        let from: usize = request.form().iter().find(|(n, _)| n == "locator").and_then(|(_, v)| v.parse().ok()).unwrap_or(0);
+        let from: usize =
+            request.form().iter().find(|(n, _)| n == "locator").and_then(|(_, v)| v.parse().ok()).unwrap_or(0);
         let to = (from + self.rows_of_a_page).min(rows.len());
         let mut writer = csv::WriterBuilder::new().quote_style(csv::QuoteStyle::Always).from_writer(Vec::new());
         // Writing to memory cannot fail.
@@ -239,7 +269,9 @@ impl Org {
         rows.get(from..to).unwrap_or_default().iter().for_each(|row| drop(writer.write_record(row)));
         let text = writer.into_inner().ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
         let locator = if to < rows.len() { to.to_string() } else { "null".to_owned() };
-        DoubleReply::text(200, "text/csv", text).with("sforce-locator", locator).with("sforce-numberofrecords", to.saturating_sub(from))
+        DoubleReply::text(200, "text/csv", text)
+            .with("sforce-locator", locator)
+            .with("sforce-numberofrecords", to.saturating_sub(from))
     }
 }
 
@@ -265,7 +297,11 @@ enum CsvColumn<'a> {
 fn column<'a>(object: &SObject, name: &'a str) -> Option<CsvColumn<'a>> {
     let Some((path, field)) = name.split_once('.') else { return object.field(name).map(|_| CsvColumn::Own) };
     let (of, relationship) = path.split_once(':').map_or((None, path), |(of, relationship)| (Some(of), relationship));
-    object.fields.iter().any(|f| f.relationship.as_deref() == Some(relationship)).then_some(CsvColumn::Parent { relationship, of, field })
+    object.fields.iter().any(|f| f.relationship.as_deref() == Some(relationship)).then_some(CsvColumn::Parent {
+        relationship,
+        of,
+        field,
+    })
 }
 
 fn key_value(field: &ObjectField, text: &str) -> Value {

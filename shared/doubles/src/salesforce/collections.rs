@@ -21,9 +21,14 @@ impl Org {
         };
         let Some(of) = self.objects.get(object) else { return not_found() };
         let Some(key) = of.field(field).filter(|f| f.external).cloned() else {
-            return error(400, "INVALID_FIELD", &format!("Field name provided, {field} is not an External ID field for {object}"));
+            return error(
+                400,
+                "INVALID_FIELD",
+                &format!("Field name provided, {field} is not an External ID field for {object}"),
+            );
         };
-        let given = |r: &Map<String, Value>| r.get(&key.name).filter(|v| !v.is_null()).map(|v| SObject::folded(&key, v));
+        let given =
+            |r: &Map<String, Value>| r.get(&key.name).filter(|v| !v.is_null()).map(|v| SObject::folded(&key, v));
         let mut times: HashMap<String, usize> = HashMap::new();
         records.iter().filter_map(given).for_each(|k| *times.entry(k).or_default() += 1);
         let mut results = Vec::new();
@@ -31,11 +36,19 @@ impl Org {
             let saved = match (given(record), record.contains_key("Id")) {
                 (_, true) => Err(Wrong::new("INVALID_FIELD", "cannot specify Id in record", &["Id"]).into()),
                 (None, _) => Err(Wrong::new("MISSING_ARGUMENT", format!("{field} not specified"), &[]).into()),
-                (Some(k), _) if times[&k] > 1 => Err(Wrong::new("DUPLICATE_VALUE", format!("Duplicate external id specified: {k}"), &[&key.name]).into()),
+                (Some(k), _) if times[&k] > 1 => {
+                    Err(Wrong::new("DUPLICATE_VALUE", format!("Duplicate external id specified: {k}"), &[&key.name])
+                        .into())
+                }
                 (Some(_), _) => match self.objects[object].having(&key, &record[&key.name]).as_slice() {
                     [] => self.save(object, record, how(request, None)),
                     [id] => self.save(object, record, how(request, Some(id))),
-                    _ => Err(Wrong::new("DUPLICATE_EXTERNAL_ID", format!("{field}: more than one record found"), &[&key.name]).into()),
+                    _ => Err(Wrong::new(
+                        "DUPLICATE_EXTERNAL_ID",
+                        format!("{field}: more than one record found"),
+                        &[&key.name],
+                    )
+                    .into()),
                 },
             };
             match saved {
@@ -61,9 +74,14 @@ impl Org {
             };
             let id = record.get("Id").and_then(Value::as_str);
             let saved = match (update, id) {
-                (false, Some(_)) => Err(Wrong::new("INVALID_FIELD_FOR_INSERT_UPDATE", "cannot specify Id in an insert call", &["Id"]).into()),
+                (false, Some(_)) => {
+                    Err(Wrong::new("INVALID_FIELD_FOR_INSERT_UPDATE", "cannot specify Id in an insert call", &["Id"])
+                        .into())
+                }
                 (true, None) => Err(Wrong::new("MISSING_ARGUMENT", "Id not specified in an update call", &[]).into()),
-                (true, Some(id)) if times[id] > 1 => Err(Wrong::new("DUPLICATE_VALUE", "duplicate id in list", &["Id"]).into()),
+                (true, Some(id)) if times[id] > 1 => {
+                    Err(Wrong::new("DUPLICATE_VALUE", "duplicate id in list", &["Id"]).into())
+                }
                 (_, id) => {
                     let whole = id.map(|id| self.whole_id(object, id));
                     self.save(object, record, how(request, whole.as_deref()))
@@ -87,7 +105,10 @@ impl Org {
         if ids.len() > MAX_RECORDS {
             return too_many();
         }
-        let results = ids.iter().map(|id| result(self.delete(id).map(|()| ((*id).to_owned(), false)).map_err(SaveRefusal::Record), false)).collect();
+        let results = ids
+            .iter()
+            .map(|id| result(self.delete(id).map(|()| ((*id).to_owned(), false)).map_err(SaveRefusal::Record), false))
+            .collect();
         DoubleReply::json(200, &Value::Array(results))
     }
 
@@ -110,7 +131,11 @@ impl Org {
 
     /// The 18-character form of an id, where the record is there.
     pub(super) fn whole_id(&self, object: &str, id: &str) -> String {
-        let known = self.objects.get(object).filter(|_| id.len() == 15).and_then(|o| o.records.keys().find(|k| k.starts_with(id)));
+        let known = self
+            .objects
+            .get(object)
+            .filter(|_| id.len() == 15)
+            .and_then(|o| o.records.keys().find(|k| k.starts_with(id)));
         known.cloned().unwrap_or_else(|| id.to_owned())
     }
 }
@@ -122,7 +147,13 @@ fn how<'a>(request: &DoubleRequest, id: Option<&'a str>) -> How<'a> {
 
 /// The records of a request's body.
 fn records(request: &DoubleRequest) -> Result<Vec<Map<String, Value>>, DoubleReply> {
-    let unreadable = || error(400, "JSON_PARSER_ERROR", "The HTTP entity body is required, but this request has no entity body that can be read.");
+    let unreadable = || {
+        error(
+            400,
+            "JSON_PARSER_ERROR",
+            "The HTTP entity body is required, but this request has no entity body that can be read.",
+        )
+    };
     let body = request.json().ok_or_else(unreadable)?;
     if body["allOrNone"] != false {
         return Err(error(400, "UNSUPPORTED", "the double knows allOrNone=false only"));
@@ -145,6 +176,8 @@ fn result(saved: Result<(String, bool), SaveRefusal>, tells_created: bool) -> Va
         Err(SaveRefusal::Record(Wrong(code, message, fields))) => {
             json!({ "success": false, "errors": [{ "statusCode": code, "message": message, "fields": fields }] })
         }
-        Err(SaveRefusal::Request(code, message)) => json!({ "success": false, "errors": [{ "statusCode": code, "message": message, "fields": [] }] }),
+        Err(SaveRefusal::Request(code, message)) => {
+            json!({ "success": false, "errors": [{ "statusCode": code, "message": message, "fields": [] }] })
+        }
     }
 }

@@ -80,7 +80,12 @@ impl ObjectField {
 
     /// A restricted picklist.
     pub fn picklist(name: &str, picks: &[&str]) -> Self {
-        Self { length: 255, restricted: true, picks: picks.iter().map(|p| (*p).to_owned()).collect(), ..Self::new(name, "picklist") }
+        Self {
+            length: 255,
+            restricted: true,
+            picks: picks.iter().map(|p| (*p).to_owned()).collect(),
+            ..Self::new(name, "picklist")
+        }
     }
 
     /// A reference to records of other objects: `ObjectField::reference("AccountId", "Account", &["Account"])`.
@@ -108,7 +113,11 @@ impl ObjectField {
     }
 
     fn describe(&self) -> Value {
-        let picks: Vec<Value> = self.picks.iter().map(|p| json!({ "value": p, "label": p, "active": true, "defaultValue": false })).collect();
+        let picks: Vec<Value> = self
+            .picks
+            .iter()
+            .map(|p| json!({ "value": p, "label": p, "active": true, "defaultValue": false }))
+            .collect();
         json!({
             "name": self.name, "label": self.name, "type": self.kind, "length": self.length, "precision": self.precision, "scale": self.scale,
             "nillable": self.nillable, "createable": self.createable, "updateable": self.updateable,
@@ -140,7 +149,16 @@ impl SObject {
         let id = ObjectField { length: 18, nillable: false, ..ObjectField::new("Id", "id").read_only() };
         let fields = std::iter::once(id).chain(fields).collect();
         let (records, deleted, rules) = Default::default();
-        Self { name: name.into(), prefix: prefix.into(), fields, records, deleted, rules, alerts_on: None, by_external: BTreeMap::new() }
+        Self {
+            name: name.into(),
+            prefix: prefix.into(),
+            fields,
+            records,
+            deleted,
+            rules,
+            alerts_on: None,
+            by_external: BTreeMap::new(),
+        }
     }
 
     /// With a validation rule: `field` must not be `value`.
@@ -186,7 +204,11 @@ impl SObject {
         if field.external {
             return self.by_external.get(&(field.name.clone(), wanted)).into_iter().flatten().cloned().collect();
         }
-        self.records.iter().filter(|(_, r)| r.get(&field.name).is_some_and(|v| Self::folded(field, v) == wanted)).map(|(id, _)| id.clone()).collect()
+        self.records
+            .iter()
+            .filter(|(_, r)| r.get(&field.name).is_some_and(|v| Self::folded(field, v) == wanted))
+            .map(|(id, _)| id.clone())
+            .collect()
     }
 
     /// Replaces a record, or removes it.

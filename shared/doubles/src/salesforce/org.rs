@@ -163,7 +163,11 @@ impl Org {
             return self.with_usage(error(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded."));
         }
         self.used_requests += 1 + self.others_use;
-        let fail = if request.path.ends_with("/describe") || request.path.ends_with("/limits") { None } else { self.next_fail() };
+        let fail = if request.path.ends_with("/describe") || request.path.ends_with("/limits") {
+            None
+        } else {
+            self.next_fail()
+        };
         let reply = match &fail {
             Some(Fail::Before) => DoubleReply::cut(),
             Some(Fail::With(status, code)) => error(*status, code, "told to fail"),
@@ -190,7 +194,9 @@ impl Org {
     fn route(&mut self, request: &DoubleRequest) -> DoubleReply {
         let segments = request.segments();
         let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
-        let Some(["services", "data", version]) = parts.get(..3).and_then(|p| <[&str; 3]>::try_from(p).ok()) else { return not_found() };
+        let Some(["services", "data", version]) = parts.get(..3).and_then(|p| <[&str; 3]>::try_from(p).ok()) else {
+            return not_found();
+        };
         if version != self.version {
             return not_found();
         }
@@ -200,7 +206,9 @@ impl Org {
                 let names: Vec<Value> = self.objects.keys().map(|name| json!({ "name": name })).collect();
                 ("describe", DoubleReply::json(200, &json!({ "sobjects": names })))
             }
-            ("GET", ["sobjects", name, "describe"]) => ("describe", self.objects.get(*name).map_or_else(not_found, |o| DoubleReply::json(200, &o.describe()))),
+            ("GET", ["sobjects", name, "describe"]) => {
+                ("describe", self.objects.get(*name).map_or_else(not_found, |o| DoubleReply::json(200, &o.describe())))
+            }
             ("GET", ["query"]) => ("query", self.query(request)),
             ("GET", ["query", page]) => ("query", self.query_page(page)),
             ("PATCH", ["composite", "sobjects", object, field]) => ("upsert", self.upsert(request, object, field)),

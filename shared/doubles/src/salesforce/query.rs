@@ -15,7 +15,10 @@ impl Org {
         match self.found(&soql) {
             Ok(mut records) => {
                 if records.len() <= self.records_of_a_page {
-                    return DoubleReply::json(200, &json!({ "totalSize": records.len(), "done": true, "records": records }));
+                    return DoubleReply::json(
+                        200,
+                        &json!({ "totalSize": records.len(), "done": true, "records": records }),
+                    );
                 }
                 let rest = records.split_off(self.records_of_a_page);
                 self.page(records, rest)
@@ -53,7 +56,10 @@ impl Org {
         let mut out = Vec::new();
         for value in &values {
             if value.is_number() != (field.kind == "double") {
-                return Err(format!("value of filter criterion for field '{}' must be of type {}", field.name, field.kind));
+                return Err(format!(
+                    "value of filter criterion for field '{}' must be of type {}",
+                    field.name, field.kind
+                ));
             }
             let ids = if field.kind == "id" { self.by_id(object, value) } else { object.having(field, value) };
             for id in ids {
@@ -78,10 +84,14 @@ impl Org {
                 out.insert(field.name.clone(), record.get(&field.name).map_or(Value::Null, |v| spelled(field, v)));
                 continue;
             };
-            let reference = object.fields.iter().find(|f| f.relationship.as_deref() == Some(relationship)).ok_or_else(missing)?;
+            let reference =
+                object.fields.iter().find(|f| f.relationship.as_deref() == Some(relationship)).ok_or_else(missing)?;
             let id = record.get(&reference.name).and_then(Value::as_str);
             let parent = id.and_then(|id| reference.parents.iter().find_map(|p| self.objects.get(p)?.records.get(id)));
-            let shown = parent.map_or(Value::Null, |p| json!({ "attributes": {}, of_parent: p.get(of_parent).cloned().unwrap_or_default() }));
+            let shown = parent.map_or(
+                Value::Null,
+                |p| json!({ "attributes": {}, of_parent: p.get(of_parent).cloned().unwrap_or_default() }),
+            );
             out.insert(relationship.into(), shown);
         }
         Ok(Value::Object(out))

@@ -56,7 +56,15 @@ struct QueuedMessage {
 impl MemoryQueue {
     /// A queue whose received messages stay invisible for `visibility`.
     pub fn new(visibility: Duration) -> Self {
-        Self { visibility, max_body_bytes: MAX_BODY_BYTES, room: Semaphore::new(0), bytes: 0, held: Mutex::default(), changed: Notify::new() }.with_bytes(BYTES)
+        Self {
+            visibility,
+            max_body_bytes: MAX_BODY_BYTES,
+            room: Semaphore::new(0),
+            bytes: 0,
+            held: Mutex::default(),
+            changed: Notify::new(),
+        }
+        .with_bytes(BYTES)
     }
 
     /// The same with room for so many bytes. A larger message goes through when the queue is empty.
@@ -87,7 +95,11 @@ impl MemoryQueue {
                 let Some(stored) = held.messages.get_mut(&id) else { continue };
                 stored.receives += 1;
                 stored.seen_from = now + self.visibility;
-                deliveries.push(Delivery { message: stored.message.clone(), receipt: receipt(id, stored.receives), receives: stored.receives });
+                deliveries.push(Delivery {
+                    message: stored.message.clone(),
+                    receipt: receipt(id, stored.receives),
+                    receives: stored.receives,
+                });
                 let place = (stored.seen_from, id);
                 held.seen_from.insert(place);
             }
@@ -133,7 +145,10 @@ impl BatchQueue for MemoryQueue {
     async fn send(&self, message: Message) -> Result<(), Fault> {
         if message.body.len() > self.max_body_bytes {
             let (size, most) = (message.body.len(), self.max_body_bytes);
-            return Err(Fault::new(Code::QueueUnusable, format!("Batch {} has {size} bytes, the queue takes {most}.", message.header.number)));
+            return Err(Fault::new(
+                Code::QueueUnusable,
+                format!("Batch {} has {size} bytes, the queue takes {most}.", message.header.number),
+            ));
         }
         let permits = u32::try_from(message.body.len() + MESSAGE_BYTES).unwrap_or(u32::MAX).min(self.bytes);
         let closed = |_| Fault::new(Code::QueueUnusable, "The queue in memory is closed.");
@@ -175,7 +190,9 @@ impl BatchQueue for MemoryQueue {
     async fn delay(&self, receipt: &Receipt, delay: Duration) -> Result<(), Fault> {
         {
             let mut held = self.held();
-            let Some((id, mut stored)) = held.of(receipt).and_then(|id| Some((id, held.remove(id)?))) else { return Ok(()) };
+            let Some((id, mut stored)) = held.of(receipt).and_then(|id| Some((id, held.remove(id)?))) else {
+                return Ok(());
+            };
             stored.seen_from = Instant::now() + delay;
             held.seen_from.insert((stored.seen_from, id));
             held.messages.insert(id, stored);

@@ -10,7 +10,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::schema::StateError;
 
 pub(super) fn put_dead_letters(conn: &Connection, letters: &[DeadLetter]) -> Result<(), StateError> {
-    let mut statement = conn.prepare_cached("INSERT OR REPLACE INTO dead_letter (sync, hash, at, data) VALUES (?, ?, ?, ?)")?;
+    let mut statement =
+        conn.prepare_cached("INSERT OR REPLACE INTO dead_letter (sync, hash, at, data) VALUES (?, ?, ?, ?)")?;
     for letter in letters {
         let data = serde_json::to_string(letter).map_err(|_| damaged_letter(&letter.sync))?;
         statement.execute(params![letter.sync, letter.hash.0, letter.at.0, data])?;
@@ -23,9 +24,14 @@ fn damaged_letter(sync: &str) -> StateError {
 }
 
 pub(super) fn dead_letters(conn: &Connection, sync: &str, most: usize) -> Result<Vec<DeadLetter>, StateError> {
-    let mut statement = conn.prepare_cached("SELECT data FROM dead_letter WHERE sync = ? ORDER BY at DESC, hash LIMIT ?")?;
-    let rows = statement.query_map(params![sync, i64::try_from(most).unwrap_or(i64::MAX)], |row| row.get::<_, String>(0))?;
-    rows.map(|row| row.map_err(StateError::from).and_then(|data| serde_json::from_str(&data).map_err(|_| damaged_letter(sync)))).collect()
+    let mut statement =
+        conn.prepare_cached("SELECT data FROM dead_letter WHERE sync = ? ORDER BY at DESC, hash LIMIT ?")?;
+    let rows =
+        statement.query_map(params![sync, i64::try_from(most).unwrap_or(i64::MAX)], |row| row.get::<_, String>(0))?;
+    rows.map(|row| {
+        row.map_err(StateError::from).and_then(|data| serde_json::from_str(&data).map_err(|_| damaged_letter(sync)))
+    })
+    .collect()
 }
 
 pub(super) fn remove_dead_letters(conn: &Connection, sync: &str, hashes: &[KeyHash]) -> Result<(), StateError> {
@@ -43,11 +49,18 @@ pub(super) fn limiter(conn: &Connection, connection: &str) -> Result<LimiterStat
 }
 
 fn put_limiter(conn: &Connection, connection: &str, state: LimiterState) -> Result<(), StateError> {
-    conn.prepare_cached("INSERT OR REPLACE INTO limiter (connection, next_slot_micros) VALUES (?, ?)")?.execute(params![connection, state.next_slot_micros])?;
+    conn.prepare_cached("INSERT OR REPLACE INTO limiter (connection, next_slot_micros) VALUES (?, ?)")?
+        .execute(params![connection, state.next_slot_micros])?;
     Ok(())
 }
 
-pub(super) fn lease(conn: &Connection, connection: &str, limit: RateLimit, now_micros: i64, want: u32) -> Result<Lease, StateError> {
+pub(super) fn lease(
+    conn: &Connection,
+    connection: &str,
+    limit: RateLimit,
+    now_micros: i64,
+    want: u32,
+) -> Result<Lease, StateError> {
     let (state, lease) = limiter::lease(limiter(conn, connection)?, limit, now_micros, want);
     put_limiter(conn, connection, state)?;
     Ok(lease)

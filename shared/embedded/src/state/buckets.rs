@@ -10,7 +10,10 @@ use super::packed::{self, Walk};
 use super::schema::StateError;
 
 pub(super) fn head(conn: &Connection, sync: &str) -> Result<Head, StateError> {
-    let data = conn.prepare_cached("SELECT data FROM head WHERE sync = ?")?.query_row([sync], |row| row.get::<_, String>(0)).optional()?;
+    let data = conn
+        .prepare_cached("SELECT data FROM head WHERE sync = ?")?
+        .query_row([sync], |row| row.get::<_, String>(0))
+        .optional()?;
     match data {
         None => Ok(Head::default()),
         Some(data) => serde_json::from_str(&data).map_err(|_| StateError::damaged(format!("the head of `{sync}`"))),
@@ -21,25 +24,20 @@ pub(super) fn put_head(conn: &Connection, sync: &str, head: &Head) -> Result<boo
     let next = Head { version: head.version + 1, ..head.clone() };
     let data = serde_json::to_string(&next).map_err(|_| StateError::damaged(format!("the new head of `{sync}`")))?;
     let written = if head.version == 0 {
-        conn.prepare_cached("INSERT INTO head (sync, version, data) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")?.execute(params![
-            sync,
-            next.version.cast_signed(),
-            data
-        ])?
+        conn.prepare_cached("INSERT INTO head (sync, version, data) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")?
+            .execute(params![sync, next.version.cast_signed(), data])?
     } else {
-        conn.prepare_cached("UPDATE head SET version = ?, data = ? WHERE sync = ? AND version = ?")?.execute(params![
-            next.version.cast_signed(),
-            data,
-            sync,
-            head.version.cast_signed()
-        ])?
+        conn.prepare_cached("UPDATE head SET version = ?, data = ? WHERE sync = ? AND version = ?")?
+            .execute(params![next.version.cast_signed(), data, sync, head.version.cast_signed()])?
     };
     Ok(written == 1)
 }
 
 /// The name of the rows of a sync with `2^bits` buckets; `None` before its first.
 fn part(conn: &Connection, sync: &str, bits: u8) -> rusqlite::Result<Option<i64>> {
-    conn.prepare_cached("SELECT id FROM part WHERE sync = ? AND bits = ?")?.query_row(params![sync, bits], |row| row.get(0)).optional()
+    conn.prepare_cached("SELECT id FROM part WHERE sync = ? AND bits = ?")?
+        .query_row(params![sync, bits], |row| row.get(0))
+        .optional()
 }
 
 fn part_or_new(conn: &Connection, sync: &str, bits: u8) -> rusqlite::Result<i64> {
@@ -85,7 +83,12 @@ fn blob<'a>(row: &'a rusqlite::Row<'_>, column: usize) -> Result<&'a [u8], State
 }
 
 /// Commits writes that are sorted by hash.
-pub(super) fn commit(conn: &Connection, sync: &str, bits: u8, writes: &[(KeyHash, EntryWrite)]) -> Result<(), StateError> {
+pub(super) fn commit(
+    conn: &Connection,
+    sync: &str,
+    bits: u8,
+    writes: &[(KeyHash, EntryWrite)],
+) -> Result<(), StateError> {
     if writes.is_empty() {
         return Ok(());
     }
@@ -197,13 +200,11 @@ pub(super) fn put_page(conn: &Connection, sync: &str, bits: u8, page: &ManifestP
     let id = row_id(part_or_new(conn, sync, bits)?, page.number);
     let digests: Vec<u8> = page.digests.iter().flat_map(|digest| digest.to_le_bytes()).collect();
     let written = if page.version == 0 {
-        conn.prepare_cached("INSERT INTO manifest (id, version, digests) VALUES (?, 1, ?) ON CONFLICT DO NOTHING")?.execute(params![id, digests])?
+        conn.prepare_cached("INSERT INTO manifest (id, version, digests) VALUES (?, 1, ?) ON CONFLICT DO NOTHING")?
+            .execute(params![id, digests])?
     } else {
-        conn.prepare_cached("UPDATE manifest SET version = version + 1, digests = ? WHERE id = ? AND version = ?")?.execute(params![
-            digests,
-            id,
-            page.version.cast_signed()
-        ])?
+        conn.prepare_cached("UPDATE manifest SET version = version + 1, digests = ? WHERE id = ? AND version = ?")?
+            .execute(params![digests, id, page.version.cast_signed()])?
     };
     Ok(written == 1)
 }

@@ -78,18 +78,26 @@ impl SqliteState {
         .await
     }
 
-    async fn read<T: Send + 'static>(&self, look: impl FnOnce(&Connection) -> Result<T, StateError> + Send + 'static) -> Result<T, Fault> {
+    async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Connection) -> Result<T, StateError> + Send + 'static,
+    ) -> Result<T, Fault> {
         let readers = Arc::clone(&self.readers);
         blocking(move || readers.read(look)).await
     }
 
-    async fn write<T: Send + 'static>(&self, run: impl FnMut(&Connection) -> Result<T, StateError> + Send + 'static) -> Result<T, Fault> {
+    async fn write<T: Send + 'static>(
+        &self,
+        run: impl FnMut(&Connection) -> Result<T, StateError> + Send + 'static,
+    ) -> Result<T, Fault> {
         self.writer.write(false, run).await
     }
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
-    let ended = |_| Fault::new(Code::StateUnusable, "Access to the state was cut off, most likely because the process is ending.");
+    let ended = |_| {
+        Fault::new(Code::StateUnusable, "Access to the state was cut off, most likely because the process is ending.")
+    };
     tokio::task::spawn_blocking(work).await.map_err(ended)?
 }
 
@@ -162,7 +170,14 @@ impl RunStore for SqliteState {
         self.read(move |conn| runs::runs(conn, &sync, most)).await
     }
 
-    async fn claim(&self, batch: BatchRef<'_>, generation: u64, doubt: &[u8], now: Millis, until: Millis) -> Result<Claim, Fault> {
+    async fn claim(
+        &self,
+        batch: BatchRef<'_>,
+        generation: u64,
+        doubt: &[u8],
+        now: Millis,
+        until: Millis,
+    ) -> Result<Claim, Fault> {
         let (sync, run, number, doubt) = (batch.sync.to_owned(), batch.run.to_owned(), batch.number, doubt.to_owned());
         self.write(move |conn| match buckets::head(conn, &sync)? {
             head if head.is_of(&run, generation) => runs::claim(conn, &run, number, &doubt, now, until),
@@ -171,7 +186,12 @@ impl RunStore for SqliteState {
         .await
     }
 
-    async fn settle(&self, batch: BatchRef<'_>, state: &BatchState, progress: Option<Millis>) -> Result<Progress, Fault> {
+    async fn settle(
+        &self,
+        batch: BatchRef<'_>,
+        state: &BatchState,
+        progress: Option<Millis>,
+    ) -> Result<Progress, Fault> {
         let (run, number, state) = (batch.run.to_owned(), batch.number, state.clone());
         let unwritten = |e| Fault::new(Code::Internal, format!("A tally or a job cannot be written: {e}."));
         let tally = serde_json::to_string(&state.tally).map_err(unwritten)?;

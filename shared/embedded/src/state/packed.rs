@@ -287,11 +287,26 @@ mod tests {
     }
 
     fn accept(checksum: u64, clear_failure: bool) -> EntryWrite {
-        EntryWrite::Accepted { accepted: Accepted { checksum, revision: 7, identifier: Some([1, 2].into()), record_id: Some("é-1".into()) }, clear_failure }
+        EntryWrite::Accepted {
+            accepted: Accepted {
+                checksum,
+                revision: 7,
+                identifier: Some([1, 2].into()),
+                record_id: Some("é-1".into()),
+            },
+            clear_failure,
+        }
     }
 
     fn failure(code: &str) -> DeliveryFailure {
-        DeliveryFailure { kind: FailureKind::Skipped, checksum: 9, code: code.into(), first: Millis(-1), failures: 3, next_retry: Millis(i64::MAX) }
+        DeliveryFailure {
+            kind: FailureKind::Skipped,
+            checksum: 9,
+            code: code.into(),
+            first: Millis(-1),
+            failures: 3,
+            next_retry: Millis(i64::MAX),
+        }
     }
 
     fn merged(old: &[u8], writes: &[(KeyHash, EntryWrite)]) -> Vec<u8> {
@@ -302,13 +317,20 @@ mod tests {
 
     #[test]
     fn every_part_reads_back_and_untouched_bytes_stay() {
-        let plain = EntryWrite::Accepted { accepted: Accepted { checksum: 5, ..Accepted::default() }, clear_failure: false };
-        let data = merged(&[], &[(hash(1), plain), (hash(3), EntryWrite::Failure(failure("no_such"))), (hash(5), accept(6, false))]);
+        let plain =
+            EntryWrite::Accepted { accepted: Accepted { checksum: 5, ..Accepted::default() }, clear_failure: false };
+        let data = merged(
+            &[],
+            &[(hash(1), plain), (hash(3), EntryWrite::Failure(failure("no_such"))), (hash(5), accept(6, false))],
+        );
         let data = merged(&data, &[(hash(2), accept(1, false)), (hash(5), EntryWrite::Failure(failure("")))]);
         let bucket = read(4, &data).unwrap();
         assert_eq!(bucket.number, 4);
         assert_eq!(bucket.entries.iter().map(|(h, _)| *h).collect::<Vec<_>>(), [hash(1), hash(2), hash(3), hash(5)]);
-        assert_eq!(bucket.entries[0].1, StoredEntry { accepted: Some(Accepted { checksum: 5, ..Accepted::default() }), failure: None });
+        assert_eq!(
+            bucket.entries[0].1,
+            StoredEntry { accepted: Some(Accepted { checksum: 5, ..Accepted::default() }), failure: None }
+        );
         assert_eq!(bucket.entries[2].1, StoredEntry { accepted: None, failure: Some(failure("no_such")) });
         let both = &bucket.entries[3].1;
         assert_eq!(both.accepted.as_ref().unwrap().record_id.as_deref(), Some("é-1"));
@@ -318,13 +340,23 @@ mod tests {
 
     #[test]
     fn writes_to_one_record_take_effect_in_order_and_leave_nothing_empty() {
-        let data = merged(&[], &[(hash(1), EntryWrite::Failure(failure("a"))), (hash(1), accept(1, true)), (hash(1), EntryWrite::Failure(failure("b")))]);
+        let data = merged(
+            &[],
+            &[
+                (hash(1), EntryWrite::Failure(failure("a"))),
+                (hash(1), accept(1, true)),
+                (hash(1), EntryWrite::Failure(failure("b"))),
+            ],
+        );
         let entry = read(0, &data).unwrap().entries.remove(0).1;
         assert_eq!((entry.accepted.unwrap().checksum, entry.failure.unwrap().code), (1, "b".to_owned()));
         let only_failure = merged(&[], &[(hash(1), EntryWrite::Failure(failure("a")))]);
         assert_eq!(merged(&only_failure, &[(hash(1), EntryWrite::ClearFailure)]), Vec::<u8>::new());
         assert_eq!(merged(&data, &[(hash(1), EntryWrite::Removed)]), Vec::<u8>::new());
-        assert_eq!(merged(&[], &[(hash(1), EntryWrite::Removed), (hash(2), EntryWrite::ClearFailure)]), Vec::<u8>::new());
+        assert_eq!(
+            merged(&[], &[(hash(1), EntryWrite::Removed), (hash(2), EntryWrite::ClearFailure)]),
+            Vec::<u8>::new()
+        );
     }
 
     #[test]

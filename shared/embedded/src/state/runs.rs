@@ -23,26 +23,44 @@ fn damaged_run(id: &str) -> StateError {
 }
 
 pub(super) fn run(conn: &Connection, sync: &str, id: &str) -> Result<Option<Run>, StateError> {
-    let data = conn.prepare_cached("SELECT data FROM run WHERE sync = ? AND id = ?")?.query_row([sync, id], |row| row.get::<_, String>(0)).optional()?;
+    let data = conn
+        .prepare_cached("SELECT data FROM run WHERE sync = ? AND id = ?")?
+        .query_row([sync, id], |row| row.get::<_, String>(0))
+        .optional()?;
     data.map(|data| serde_json::from_str(&data).map_err(|_| damaged_run(id))).transpose()
 }
 
 pub(super) fn runs(conn: &Connection, sync: &str, most: usize) -> Result<Vec<Run>, StateError> {
     let mut statement = conn.prepare_cached("SELECT id, data FROM run WHERE sync = ? ORDER BY id DESC LIMIT ?")?;
-    let rows = statement.query_map(params![sync, i64::try_from(most).unwrap_or(i64::MAX)], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
-    rows.map(|row| row.map_err(StateError::from).and_then(|(id, data)| serde_json::from_str(&data).map_err(|_| damaged_run(&id)))).collect()
+    let rows = statement.query_map(params![sync, i64::try_from(most).unwrap_or(i64::MAX)], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+    })?;
+    rows.map(|row| {
+        row.map_err(StateError::from).and_then(|(id, data)| serde_json::from_str(&data).map_err(|_| damaged_run(&id)))
+    })
+    .collect()
 }
 
 /// A batch as stored: until when it is claimed, and what it has come to.
 fn stored(conn: &Connection, run: &str, batch: u32) -> Result<Option<(Millis, BatchState)>, StateError> {
-    let mut statement = conn.prepare_cached("SELECT claim_until, attempts, done, settled, tally, job, unseen FROM batch WHERE run = ? AND number = ?")?;
+    let mut statement = conn.prepare_cached(
+        "SELECT claim_until, attempts, done, settled, tally, job, unseen FROM batch WHERE run = ? AND number = ?",
+    )?;
     let found = statement.query_row(params![run, batch], |row| {
-        let state = BatchState { attempts: row.get(1)?, settled: row.get(3)?, done: row.get(2)?, unseen: row.get(6)?, ..BatchState::default() };
+        let state = BatchState {
+            attempts: row.get(1)?,
+            settled: row.get(3)?,
+            done: row.get(2)?,
+            unseen: row.get(6)?,
+            ..BatchState::default()
+        };
         Ok((Millis(row.get(0)?), state, row.get::<_, Option<String>>(4)?, row.get::<_, Option<String>>(5)?))
     });
     let Some((until, mut state, tally, job)) = found.optional()? else { return Ok(None) };
     if let Some(job) = job {
-        state.job = Some(serde_json::from_str(&job).map_err(|_| StateError::damaged(format!("the job of a batch of run {run}")))?);
+        state.job = Some(
+            serde_json::from_str(&job).map_err(|_| StateError::damaged(format!("the job of a batch of run {run}")))?,
+        );
     }
     if let Some(tally) = tally {
         state.tally = read_tally(run, &tally)?;
@@ -54,7 +72,14 @@ fn read_tally(run: &str, data: &str) -> Result<Tally, StateError> {
     serde_json::from_str(data).map_err(|_| StateError::damaged(format!("the tally of a batch of run {run}")))
 }
 
-pub(super) fn claim(conn: &Connection, run: &str, batch: u32, doubt: &[u8], now: Millis, until: Millis) -> Result<Claim, StateError> {
+pub(super) fn claim(
+    conn: &Connection,
+    run: &str,
+    batch: u32,
+    doubt: &[u8],
+    now: Millis,
+    until: Millis,
+) -> Result<Claim, StateError> {
     let state = match stored(conn, run, batch)? {
         Some((_, state)) if state.done => return Ok(Claim::Done(so_far(conn, run)?)),
         Some((claimed, _)) if claimed > now => return Ok(Claim::InProgress(claimed)),
@@ -66,7 +91,8 @@ pub(super) fn claim(conn: &Connection, run: &str, batch: u32, doubt: &[u8], now:
          ON CONFLICT DO UPDATE SET claim_until = excluded.claim_until",
     )?
     .execute(params![run, batch, until.0])?;
-    conn.prepare_cached("INSERT OR REPLACE INTO doubt (run, number, note) VALUES (?, ?, ?)")?.execute(params![run, batch, doubt])?;
+    conn.prepare_cached("INSERT OR REPLACE INTO doubt (run, number, note) VALUES (?, ?, ?)")?
+        .execute(params![run, batch, doubt])?;
     Ok(Claim::Granted(state))
 }
 
@@ -89,7 +115,11 @@ pub(super) fn settle(
     if newly_done && state.doubt.is_empty() {
         conn.prepare_cached("DELETE FROM doubt WHERE run = ? AND number = ?")?.execute(params![run, batch])?;
     } else if newly_done {
-        conn.prepare_cached("INSERT OR REPLACE INTO doubt (run, number, note) VALUES (?, ?, ?)")?.execute(params![run, batch, state.doubt])?;
+        conn.prepare_cached("INSERT OR REPLACE INTO doubt (run, number, note) VALUES (?, ?, ?)")?.execute(params![
+            run,
+            batch,
+            state.doubt
+        ])?;
     }
     let mut statement = conn.prepare_cached(
         "INSERT INTO progress (run, done, last) VALUES (?1, ?2, ?3)
@@ -99,7 +129,8 @@ pub(super) fn settle(
 }
 
 fn so_far(conn: &Connection, run: &str) -> Result<Progress, StateError> {
-    let found = conn.prepare_cached("SELECT done, total FROM progress WHERE run = ?")?.query_row([run], progress).optional()?;
+    let found =
+        conn.prepare_cached("SELECT done, total FROM progress WHERE run = ?")?.query_row([run], progress).optional()?;
     Ok(found.unwrap_or_default())
 }
 
@@ -114,12 +145,16 @@ pub(super) fn set_batch_total(conn: &Connection, run: &str, batches: u32) -> Res
 }
 
 pub(super) fn last_progress(conn: &Connection, run: &str) -> Result<Option<Millis>, StateError> {
-    let last = conn.prepare_cached("SELECT last FROM progress WHERE run = ?")?.query_row([run], |row| row.get::<_, Option<i64>>(0)).optional()?;
+    let last = conn
+        .prepare_cached("SELECT last FROM progress WHERE run = ?")?
+        .query_row([run], |row| row.get::<_, Option<i64>>(0))
+        .optional()?;
     Ok(last.flatten().map(Millis))
 }
 
 pub(super) fn tally(conn: &Connection, run: &str) -> Result<Tally, StateError> {
-    let mut statement = conn.prepare_cached("SELECT tally FROM batch WHERE run = ? AND tally IS NOT NULL ORDER BY number")?;
+    let mut statement =
+        conn.prepare_cached("SELECT tally FROM batch WHERE run = ? AND tally IS NOT NULL ORDER BY number")?;
     let mut rows = statement.query([run])?;
     let mut sum = Tally::default();
     while let Some(row) = rows.next()? {
@@ -131,7 +166,9 @@ pub(super) fn tally(conn: &Connection, run: &str) -> Result<Tally, StateError> {
 
 pub(super) fn in_doubt(conn: &Connection, sync: &str) -> Result<ClaimNotes, StateError> {
     // From the doubts to their runs (`CROSS JOIN` keeps that order): a sync has many runs and few doubts.
-    let mut statement = conn.prepare_cached("SELECT run.id, note FROM doubt CROSS JOIN run ON run.sync = ? AND run.id = doubt.run ORDER BY run.id")?;
+    let mut statement = conn.prepare_cached(
+        "SELECT run.id, note FROM doubt CROSS JOIN run ON run.sync = ? AND run.id = doubt.run ORDER BY run.id",
+    )?;
     let mut noted = ClaimNotes::default();
     for row in statement.query_map([sync], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))? {
         let (run, note) = row?;
@@ -146,7 +183,8 @@ pub(super) fn in_doubt(conn: &Connection, sync: &str) -> Result<ClaimNotes, Stat
          CROSS JOIN batch ON batch.run = doubt.run AND batch.number = doubt.number WHERE batch.job IS NOT NULL AND NOT batch.done",
     )?;
     for job in statement.query_map([sync], |row| row.get::<_, String>(0))? {
-        let job = serde_json::from_str(&job?).map_err(|_| StateError::damaged(format!("the job of a batch of sync {sync}")))?;
+        let job = serde_json::from_str(&job?)
+            .map_err(|_| StateError::damaged(format!("the job of a batch of sync {sync}")))?;
         noted.notes.push(InDoubt::of_job(&job));
     }
     Ok(noted)

@@ -53,16 +53,22 @@ impl StateError {
     pub(super) fn fault(&self, path: &Path) -> Fault {
         let file = path.display();
         let StateError::Sqlite(error) = self else {
-            return Fault::new(Code::StateUnusable, format!("The state file {file} is damaged: {self}.")).with_next(RESTORE);
+            return Fault::new(Code::StateUnusable, format!("The state file {file} is damaged: {self}."))
+                .with_next(RESTORE);
         };
         let unusable = |what: String| Fault::new(Code::StateUnusable, what);
         match error.sqlite_error_code() {
             Some(ErrorCode::NotADatabase) => not_ours(path, "it is not an SQLite database"),
-            Some(ErrorCode::DatabaseCorrupt) => unusable(format!("The state file {file} is damaged or was written only in part.")).with_next(RESTORE),
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                unusable(format!("The state file {file} is locked by another process and stayed so for {} seconds.", PATIENCE.as_secs()))
-                    .with_next("End the process that holds it (a database browser, a backup), then run again; nothing is lost.")
+            Some(ErrorCode::DatabaseCorrupt) => {
+                unusable(format!("The state file {file} is damaged or was written only in part.")).with_next(RESTORE)
             }
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => unusable(format!(
+                "The state file {file} is locked by another process and stayed so for {} seconds.",
+                PATIENCE.as_secs()
+            ))
+            .with_next(
+                "End the process that holds it (a database browser, a backup), then run again; nothing is lost.",
+            ),
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => not_writable(path),
             Some(ErrorCode::CannotOpen) => unusable(format!("The state file {file} cannot be opened or created.")),
             Some(ErrorCode::DiskFull) => unusable(format!("The disk of the state file {file} is full.")),
@@ -71,7 +77,8 @@ impl StateError {
     }
 }
 
-const RESTORE: &str = "Restore the file from a backup. Without one, move it away: the next run then sends every record once more.";
+const RESTORE: &str =
+    "Restore the file from a backup. Without one, move it away: the next run then sends every record once more.";
 
 fn not_ours(path: &Path, why: &str) -> Fault {
     Fault::new(Code::StateUnusable, format!("{} is not a state file of Sluicegate: {why}.", path.display()))
@@ -99,7 +106,10 @@ pub(super) fn open(path: &Path) -> Result<Connection, Fault> {
     });
     let mode = mode.map_err(fault)?;
     if mode != "wal" {
-        let what = format!("The state file {} is on a file system that cannot share it between processes (journal mode {mode}).", path.display());
+        let what = format!(
+            "The state file {} is on a file system that cannot share it between processes (journal mode {mode}).",
+            path.display()
+        );
         return Err(Fault::new(Code::StateUnusable, what).with_next("Keep the state on a local disk."));
     }
     set_up(&conn).map_err(fault)?;
@@ -164,13 +174,17 @@ fn check(path: &Path, conn: &Connection) -> Result<(), Fault> {
     let fault = |e: rusqlite::Error| StateError::from(e).fault(path);
     // In one statement, so that all three are of one moment: another process may be creating the tables.
     let sql = "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_application_id, pragma_user_version";
-    let look = || conn.query_row(sql, [], |row| Ok((row.get::<_, i32>(0)?, row.get::<_, i32>(1)?, row.get::<_, u32>(2)?)));
+    let look =
+        || conn.query_row(sql, [], |row| Ok((row.get::<_, i32>(0)?, row.get::<_, i32>(1)?, row.get::<_, u32>(2)?)));
     let (application, version, tables) = patiently(look).map_err(fault)?;
     match (application, version, tables) {
         (APPLICATION_ID, version, _) if version > SCHEMA_VERSION => {
-            let what =
-                format!("The state file {} was written by a newer Sluicegate (its version is {version}, this one knows {SCHEMA_VERSION}).", path.display());
-            Err(Fault::new(Code::StateUnusable, what).with_next("Run it with the newer `sluice`; the file was not changed."))
+            let what = format!(
+                "The state file {} was written by a newer Sluicegate (its version is {version}, this one knows {SCHEMA_VERSION}).",
+                path.display()
+            );
+            Err(Fault::new(Code::StateUnusable, what)
+                .with_next("Run it with the newer `sluice`; the file was not changed."))
         }
         (APPLICATION_ID, ..) | (0, 0, 0) => Ok(()),
         _ => Err(not_ours(path, "it is an SQLite database of another program")),
@@ -180,8 +194,14 @@ fn check(path: &Path, conn: &Connection) -> Result<(), Fault> {
 /// Creates the file's folder so that it, too, outlives a power cut.
 fn create_folder(path: &Path) -> Result<(), Fault> {
     let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
-    let missing: Vec<PathBuf> = folder.ancestors().take_while(|f| !f.as_os_str().is_empty() && !f.exists()).map(Path::to_owned).collect();
-    let fault = |e: std::io::Error| Fault::new(Code::StateUnusable, format!("The folder {} for the state cannot be created: {e}.", folder.display()));
+    let missing: Vec<PathBuf> =
+        folder.ancestors().take_while(|f| !f.as_os_str().is_empty() && !f.exists()).map(Path::to_owned).collect();
+    let fault = |e: std::io::Error| {
+        Fault::new(
+            Code::StateUnusable,
+            format!("The folder {} for the state cannot be created: {e}.", folder.display()),
+        )
+    };
     std::fs::create_dir_all(folder).map_err(fault)?;
     #[cfg(unix)]
     for created in missing {

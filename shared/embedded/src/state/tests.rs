@@ -97,7 +97,12 @@ async fn a_file_of_version_1_learns_of_jobs() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.db");
     drop(SqliteState::open(&path).await.unwrap());
-    Connection::open(&path).unwrap().execute_batch("ALTER TABLE batch DROP COLUMN job; ALTER TABLE batch DROP COLUMN unseen; PRAGMA user_version = 1").unwrap();
+    Connection::open(&path)
+        .unwrap()
+        .execute_batch(
+            "ALTER TABLE batch DROP COLUMN job; ALTER TABLE batch DROP COLUMN unseen; PRAGMA user_version = 1",
+        )
+        .unwrap();
     for _ in 0..2 {
         let state = SqliteState::open(&path).await.unwrap();
         let batch = BatchRef { sync: "s", run: "r", number: 0 };
@@ -195,7 +200,10 @@ async fn what_a_caller_that_went_away_asked_for_is_done() {
 /// Polls a future once and drops it; true if it was begun and not refused.
 async fn futures_poll_once<T>(future: impl Future<Output = Result<T, domain::fault::Fault>>) -> bool {
     let mut future = std::pin::pin!(future);
-    std::future::poll_fn(|cx| std::task::Poll::Ready(!matches!(future.as_mut().poll(cx), std::task::Poll::Ready(Err(_))))).await
+    std::future::poll_fn(|cx| {
+        std::task::Poll::Ready(!matches!(future.as_mut().poll(cx), std::task::Poll::Ready(Err(_))))
+    })
+    .await
 }
 
 #[tokio::test]

@@ -64,7 +64,9 @@ impl StateWriter {
         let thread = std::thread::Builder::new()
             .name("sluice-state".to_owned())
             .spawn(move || Thread { conn, path }.work(&waiting))
-            .map_err(|e| Fault::new(Code::StateUnusable, format!("No thread can be started to write the state: {e}.")))?;
+            .map_err(|e| {
+                Fault::new(Code::StateUnusable, format!("No thread can be started to write the state: {e}."))
+            })?;
         Ok(Self { operations: Some(operations), thread: Some(thread) })
     }
 
@@ -111,7 +113,9 @@ impl Thread {
     /// transaction of its own: that costs the good case no savepoint.
     fn commit(&self, mut group: Vec<Box<dyn WriteOperation>>) {
         match self.transact(&mut group) {
-            Err(GroupError::Operation(_)) if group.len() > 1 => group.into_iter().for_each(|operation| self.commit(vec![operation])),
+            Err(GroupError::Operation(_)) if group.len() > 1 => {
+                group.into_iter().for_each(|operation| self.commit(vec![operation]))
+            }
             Err(GroupError::Operation(e) | GroupError::Transaction(e)) => {
                 let fault = e.fault(&self.path);
                 group.into_iter().for_each(|operation| operation.answer(Err(fault.clone())));

@@ -1,5 +1,5 @@
-//! An attempt to deliver a message: what it has to do with, and what it came to so far for each record. Not here: the order of its
-//! steps (`delivery`), what is sent when (`send`, `job`), and what answers mean (`refusal`).
+//! An attempt to deliver a message: what it has to do with, and what it came to so far for each record. Not here: the
+//! order of its steps (`delivery`), what is sent when (`send`, `job`), and what answers mean (`refusal`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,8 @@ use domain::run::BatchState;
 
 use crate::Context;
 
-/// A run whose destination asks to slow down, and takes nothing for so long, ends; or later, where runs may be silent for longer.
+/// A run whose destination asks to slow down, and takes nothing for so long, ends; or later, where runs may be silent
+/// for longer.
 const MAX_THROTTLED_TIME: Duration = Duration::from_secs(30 * 60);
 
 /// A shorter pause is told of by the numbers of the run alone.
@@ -57,9 +58,26 @@ pub(super) struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    pub(super) fn new(context: &'a Context, header: &'a BatchHeader, records: &'a [BatchRecord<'a>], batch: BatchRef<'a>, state: BatchState) -> Self {
+    pub(super) fn new(
+        context: &'a Context,
+        header: &'a BatchHeader,
+        records: &'a [BatchRecord<'a>],
+        batch: BatchRef<'a>,
+        state: BatchState,
+    ) -> Self {
         let results = vec![Attempted::NotTried; records.len()];
-        Self { context, header, records, batch, results, state, wait: None, refused: false, renewed: None, asked_for_newer: false }
+        Self {
+            context,
+            header,
+            records,
+            batch,
+            results,
+            state,
+            wait: None,
+            refused: false,
+            renewed: None,
+            asked_for_newer: false,
+        }
     }
 
     pub(super) fn has_results(&self) -> bool {
@@ -101,34 +119,44 @@ impl<'a> Attempt<'a> {
 
     /// These records are to be sent again.
     pub(super) fn retry<'i>(&mut self, records: impl IntoIterator<Item = &'i usize>, code: &str, detail: &str) {
-        records.into_iter().for_each(|index| self.results[*index] = Attempted::Answered(Outcome::retry_because(code, detail)));
+        records
+            .into_iter()
+            .for_each(|index| self.results[*index] = Attempted::Answered(Outcome::retry_because(code, detail)));
     }
 
-    /// Counts a request that was throttled, and makes everyone of the connection wait. A fault when that is longer than a run
-    /// waits: for this one time, or for all the time that nothing has come of the run.
+    /// Counts a request that was throttled, and makes everyone of the connection wait. A fault when that is longer than
+    /// a run waits: for this one time, or for all the time that nothing has come of the run.
     pub(super) async fn pause_connection(&mut self, after: Option<Duration>) -> Result<Option<Fault>, Fault> {
         self.state.tally.throttled += 1;
         self.context.meter.throttle();
         let (sync, connection) = (&self.header.sync, &self.context.sync.destination.connection);
         let times = u32::try_from(self.state.tally.throttled).unwrap_or(u32::MAX);
-        let pause = self.context.slots.pause_connection(times, self.context.destination.limits().first_pause, after).await?;
+        let pause =
+            self.context.slots.pause_connection(times, self.context.destination.limits().first_pause, after).await?;
         self.wait = self.wait.max(Some(pause));
         let now = self.context.clock.now();
         if pause >= WORTH_TELLING {
             tracing::warn!(target: "sluice::waiting", sync, connection, "the destination asks to slow down: waiting until {}", now.plus(pause));
         }
         let fault = |what: String| {
-            let next = format!("Nothing is lost: run again when the quota is back. `sluice limits lift {connection}` ends the pause before that.");
+            let next = format!(
+                "Nothing is lost: run again when the quota is back. `sluice limits lift {connection}` ends the pause before that."
+            );
             Some(Fault::new(Code::DestinationLimit, what).with_next(next))
         };
         if let Some(asked) = after.filter(|asked| *asked > MAX_RETRY_AFTER) {
             let until = now.plus(asked);
-            let what = format!("The quota of the destination of `{sync}` is used up until {until}, which is longer than a run waits.");
+            let what = format!(
+                "The quota of the destination of `{sync}` is used up until {until}, which is longer than a run waits."
+            );
             return Ok(fault(what));
         }
         let silent = now.since(self.last_progress().await?);
         if silent >= self.context.settings.stall.max(MAX_THROTTLED_TIME) {
-            let what = format!("The destination of `{sync}` has asked to slow down for {} minutes and taken nothing.", silent.as_secs() / 60);
+            let what = format!(
+                "The destination of `{sync}` has asked to slow down for {} minutes and taken nothing.",
+                silent.as_secs() / 60
+            );
             return Ok(fault(what));
         }
         Ok(None)

@@ -1,5 +1,5 @@
-//! One delivery of a message: its records are sent, what became of them is written down, and the queue is told what to do
-//! with the message.
+//! One delivery of a message: its records are sent, what became of them is written down, and the queue is told what to
+//! do with the message.
 
 use domain::fault::{Code, Fault};
 use domain::retry::backoff;
@@ -33,12 +33,14 @@ impl Attempt<'_> {
         }
         let attempted = counts_as_attempt(&self.results, self.state.attempts, self.refused);
         self.state.attempts += u32::from(attempted);
-        let (deferred, failed) = (self.results.contains(&Attempted::Deferred), self.results.iter().any(Attempted::failed));
+        let (deferred, failed) =
+            (self.results.contains(&Attempted::Deferred), self.results.iter().any(Attempted::failed));
         let settled = self.record_results().await?;
         self.keep_job_in_doubt();
         // Waiting is not getting anywhere: a run whose destination takes nothing more must end.
         let now = self.context.clock.now();
-        let progress = self.context.store.settle(self.batch, &self.state, (settled > 0 || attempted).then_some(now)).await?;
+        let progress =
+            self.context.store.settle(self.batch, &self.state, (settled > 0 || attempted).then_some(now)).await?;
         if let Some(fault) = broken {
             return Err(fault);
         }
@@ -48,28 +50,38 @@ impl Attempt<'_> {
         }
         if self.state.done {
             let closed = close_if_done(self.context, &self.header.run, progress).await?;
-            return Ok(closed.map_or(MessageResult::Done, |closed| MessageResult::RunClosed(closed.now.then(|| Box::new(closed.run)))));
+            return Ok(closed.map_or(MessageResult::Done, |closed| {
+                MessageResult::RunClosed(closed.now.then(|| Box::new(closed.run)))
+            }));
         }
         let pause = backoff(self.state.attempts.max(1), self.context.destination.limits().first_pause, fastrand::f64());
-        Ok(MessageResult::RetryAfter(if deferred && !failed { self.wait.unwrap_or(pause) } else { self.wait.map_or(pause, |w| w.max(pause)) }))
+        Ok(MessageResult::RetryAfter(if deferred && !failed {
+            self.wait.unwrap_or(pause)
+        } else {
+            self.wait.map_or(pause, |w| w.max(pause))
+        }))
     }
 
-    /// The destination refuses everything: the run ends here, and its other messages go stale. Returns the run if it is closed now.
+    /// The destination refuses everything: the run ends here, and its other messages go stale. Returns the run if it is
+    /// closed now.
     async fn stop_run(&self, fault: Fault) -> Result<Option<Run>, Fault> {
         self.context.slots.halt();
         let store = self.context.store.as_ref();
-        let Some(run) = store.run(&self.header.sync, &self.header.run).await?.filter(|r| !r.status.is_closed()) else { return Ok(None) };
+        let Some(run) = store.run(&self.header.sync, &self.header.run).await?.filter(|r| !r.status.is_closed()) else {
+            return Ok(None);
+        };
         let status = if fault.code == Code::DestinationLimit { Status::Incomplete } else { Status::Failed };
         close_early(store, self.context.clock.as_ref(), run, status, Some(fault)).await.map(Some)
     }
 }
 
-/// True when a delivery counts as an attempt of its batch. It does unless the destination asked for a pause before it looked
-/// at anything, or some requests went well and the others only wait for their turn. One that was refused and came to
-/// nothing is one, too: it would come to nothing for ever.
+/// True when a delivery counts as an attempt of its batch. It does unless the destination asked for a pause before it
+/// looked at anything, or some requests went well and the others only wait for their turn. One that was refused and
+/// came to nothing is one, too: it would come to nothing for ever.
 fn counts_as_attempt(results: &[Attempted], attempts: u32, refused: bool) -> bool {
     let any = |is: fn(&Attempted) -> bool| results.iter().any(is);
-    let (deferred, answered) = (any(|fate| *fate == Attempted::Deferred), any(|fate| matches!(fate, Attempted::Answered(_))));
+    let (deferred, answered) =
+        (any(|fate| *fate == Attempted::Deferred), any(|fate| matches!(fate, Attempted::Answered(_))));
     let goes_on = deferred && attempts > 0;
     any(Attempted::failed) || answered && !goes_on || refused && !answered
 }
@@ -81,7 +93,8 @@ mod tests {
 
     #[test]
     fn waiting_is_no_attempt_and_failing_is() {
-        let (accepted, rejected) = (Attempted::Answered(Outcome::accepted(Effect::Created)), Attempted::Answered(Outcome::rejected("c", "d")));
+        let (accepted, rejected) =
+            (Attempted::Answered(Outcome::accepted(Effect::Created)), Attempted::Answered(Outcome::rejected("c", "d")));
         // The very word that once stood for waiting: a destination may well say it of a record.
         let failed = Attempted::Answered(Outcome::retry("throttled"));
         let deferred = Attempted::Deferred;

@@ -1,4 +1,5 @@
-//! The note of a claim: which records are in doubt, should their writer never be heard of again (see [`domain::doubt`]).
+//! The note of a claim: which records are in doubt, should their writer never be heard of again (see
+//! [`domain::doubt`]).
 
 use domain::batch::{BatchHeader, BatchRecord};
 use domain::in_doubt::InDoubt;
@@ -9,7 +10,8 @@ pub(super) fn notes_of(mode: Mode, header: &BatchHeader, records: &[BatchRecord<
     let mut note = Vec::with_capacity(records.len() * 5);
     for record in records {
         if mode == Mode::Mirror && header.op != Op::Delete {
-            InDoubt::Record(record.hash, record.revision, header.layout.identifier_cells(record.fields)).push_to(&mut note);
+            InDoubt::Record(record.hash, record.revision, header.layout.identifier_cells(record.fields))
+                .push_to(&mut note);
         } else {
             InDoubt::Prefix(record.hash.prefix()).push_to(&mut note);
         }

@@ -74,13 +74,21 @@ impl Attempt<'_> {
             Ok(ticket) => {
                 let now = self.context.clock.now();
                 self.state.tally.sent = self.records.len() as u64;
-                let step = self.wait(Box::new(Job { ticket: ticket.clone(), begun: now, heard: now, failures: 0 }), Duration::ZERO, Some(now)).await?;
+                let step = self
+                    .wait(
+                        Box::new(Job { ticket: ticket.clone(), begun: now, heard: now, failures: 0 }),
+                        Duration::ZERO,
+                        Some(now),
+                    )
+                    .await?;
                 self.stop_if_stale(jobs, &ticket).await?;
                 Ok(step)
             }
             Err(error) => match self.decide(error, open).await? {
                 // Writing it in parts finds the record to blame.
-                Reaction::Reject { .. } | Reaction::Halve | Reaction::Probe | Reaction::Suspect { .. } => Ok(JobStep::NotAJob),
+                Reaction::Reject { .. } | Reaction::Halve | Reaction::Probe | Reaction::Suspect { .. } => {
+                    Ok(JobStep::NotAJob)
+                }
                 Reaction::Wait { after } => {
                     self.defer(open);
                     Ok(JobStep::Finished(self.pause_connection(after).await?))
@@ -98,12 +106,23 @@ impl Attempt<'_> {
         }
     }
 
-    async fn poll_job(&mut self, jobs: &dyn Jobs, mut job: Box<Job>, open: &[usize], batch: &WriteBatch<'_>) -> Result<JobStep, Fault> {
+    async fn poll_job(
+        &mut self,
+        jobs: &dyn Jobs,
+        mut job: Box<Job>,
+        open: &[usize],
+        batch: &WriteBatch<'_>,
+    ) -> Result<JobStep, Fault> {
         let now = self.context.clock.now();
         let told = jobs.poll(&job.ticket, batch).await;
         match self.sent(told) {
             Ok(Poll::Running { after }) if now.since(job.begun) > MAX_JOB_AGE => {
-                tracing::warn!(sync = self.header.sync, batch = self.header.number, job = job.ticket.0, "a job does not come to an end");
+                tracing::warn!(
+                    sync = self.header.sync,
+                    batch = self.header.number,
+                    job = job.ticket.0,
+                    "a job does not come to an end"
+                );
                 let told = jobs.abort(&job.ticket).await;
                 match self.sent(told) {
                     Ok(AbortResult::Over) => self.wait(job, Duration::ZERO, None).await,
@@ -122,7 +141,11 @@ impl Attempt<'_> {
             }
             Ok(Poll::Finished(outcomes)) => {
                 if outcomes.len() != open.len() {
-                    tracing::error!(expected = open.len(), got = outcomes.len(), "a destination gave a wrong number of outcomes");
+                    tracing::error!(
+                        expected = open.len(),
+                        got = outcomes.len(),
+                        "a destination gave a wrong number of outcomes"
+                    );
                 }
                 let whole = outcomes.len() == open.len();
                 let mut outcomes = outcomes.into_iter().filter(|_| whole);
@@ -135,7 +158,13 @@ impl Attempt<'_> {
             // A newer run may have stopped it: then that run sends the records, as they are now.
             Err(WriteError::Refused { .. }) if self.is_stale().await? => self.wait(job, Duration::ZERO, None).await,
             Err(WriteError::Refused { code, detail }) => {
-                tracing::warn!(sync = self.header.sync, batch = self.header.number, code, detail, "a job was refused whole; its records are written in parts");
+                tracing::warn!(
+                    sync = self.header.sync,
+                    batch = self.header.number,
+                    code,
+                    detail,
+                    "a job was refused whole; its records are written in parts"
+                );
                 Ok(JobStep::NotAJob)
             }
             Err(WriteError::Throttled { after }) => match self.pause_connection(after).await? {
@@ -156,7 +185,12 @@ impl Attempt<'_> {
                 Ok(JobStep::Finished(None))
             }
             Err(WriteError::Unavailable { after, detail }) => {
-                tracing::warn!(sync = self.header.sync, batch = self.header.number, detail, "a job cannot be asked for");
+                tracing::warn!(
+                    sync = self.header.sync,
+                    batch = self.header.number,
+                    detail,
+                    "a job cannot be asked for"
+                );
                 job.failures += 1;
                 let pause = backoff(job.failures, self.context.destination.limits().first_pause, fastrand::f64());
                 self.wait(job, after.map_or(pause, |a| a.min(MAX_RETRY_AFTER).max(pause)), None).await
@@ -168,7 +202,9 @@ impl Attempt<'_> {
                         self.state.job = Some(job);
                         return Box::pin(self.via_job(open)).await;
                     }
-                    WriteError::Unauthorized { detail } => (Code::DestinationUnauthorized, format!("refuses the credentials: {detail}")),
+                    WriteError::Unauthorized { detail } => {
+                        (Code::DestinationUnauthorized, format!("refuses the credentials: {detail}"))
+                    }
                     other => (Code::DestinationMisconfigured, format!("cannot be written to as configured: {other}")),
                 };
                 self.state.job = Some(job);
@@ -188,7 +224,8 @@ impl Attempt<'_> {
         Ok(!self.context.store.head(&self.header.sync).await?.is_of(&self.header.run, self.header.generation))
     }
 
-    /// A newer run looks for the jobs of older ones before it sends: one that was submitted while it looked is stopped here.
+    /// A newer run looks for the jobs of older ones before it sends: one that was submitted while it looked is stopped
+    /// here.
     async fn stop_if_stale(&mut self, jobs: &dyn Jobs, ticket: &Ticket) -> Result<(), Fault> {
         if !self.is_stale().await? {
             return Ok(());
@@ -212,8 +249,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Stores the ticket and gives the batch up until `after`. Only what the destination said, and when, counts as progress of
-    /// the run: one that never answers again stalls it.
+    /// Stores the ticket and gives the batch up until `after`. Only what the destination said, and when, counts as
+    /// progress of the run: one that never answers again stalls it.
     async fn wait(&mut self, job: Box<Job>, after: Duration, heard: Option<Millis>) -> Result<JobStep, Fault> {
         self.state.job = Some(job);
         self.context.store.settle(self.batch, &self.state, heard).await?;

@@ -1,5 +1,5 @@
-//! Jobs of earlier runs that may still be at work: stopped before a run sends anything, so that their older values cannot
-//! come after its own. What they had done by then is in doubt, and sent again by the run.
+//! Jobs of earlier runs that may still be at work: stopped before a run sends anything, so that their older values
+//! cannot come after its own. What they had done by then is in doubt, and sent again by the run.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use crate::Engine;
 /// How often a job that cannot be stopped is looked at before the run ends.
 const MAX_POLLS: u32 = 12;
 
-/// Returns when none of these jobs changes anything any more. A fault when that cannot be brought about: nothing was sent
-/// then.
+/// Returns when none of these jobs changes anything any more. A fault when that cannot be brought about: nothing was
+/// sent then.
 pub(crate) async fn stop(engine: &Engine, jobs: &[(Ticket, Millis)]) -> Result<(), Fault> {
     // A destination of another kind knows nothing of them.
     let Some(face) = engine.destination.jobs() else { return Ok(()) };
@@ -24,7 +24,12 @@ pub(crate) async fn stop(engine: &Engine, jobs: &[(Ticket, Millis)]) -> Result<(
         match stop_one(engine, face, ticket).await {
             Ok(()) => {}
             Err(fault) if fault.code != Code::Interrupted && engine.clock.now().since(*begun) > MAX_JOB_AGE => {
-                tracing::warn!(sync = engine.sync.name, job = ticket.0, "{} It is so old that the run goes on without.", fault.what);
+                tracing::warn!(
+                    sync = engine.sync.name,
+                    job = ticket.0,
+                    "{} It is so old that the run goes on without.",
+                    fault.what
+                );
             }
             Err(fault) => return Err(fault),
         }
@@ -44,7 +49,8 @@ async fn stop_one(engine: &Engine, face: &dyn Jobs, ticket: &Ticket) -> Result<(
             Fault::new(code, what)
         };
         let late = || {
-            fault(Code::DestinationLimit, "could not be stopped in the time that is left").with_next("Run again, or end the job at the destination by hand.")
+            fault(Code::DestinationLimit, "could not be stopped in the time that is left")
+                .with_next("Run again, or end the job at the destination by hand.")
         };
         let left = time_left(engine);
         if engine.slots.take(face.requests(), &engine.stop, left).await?.is_some() {
@@ -58,13 +64,16 @@ async fn stop_one(engine: &Engine, face: &dyn Jobs, ticket: &Ticket) -> Result<(
                 return Ok(());
             }
             Ok(AbortResult::GoesOn { .. }) if looks == MAX_POLLS => {
-                return Err(fault(Code::DestinationLimit, "goes on and cannot be stopped").with_next("Run again when the job has ended at the destination."));
+                return Err(fault(Code::DestinationLimit, "goes on and cannot be stopped")
+                    .with_next("Run again when the job has ended at the destination."));
             }
             Ok(AbortResult::GoesOn { after }) => {
                 looks += 1;
                 after
             }
-            Err(WriteError::Throttled { after } | WriteError::Unavailable { after, .. }) if failures + 1 < MAX_ATTEMPTS => {
+            Err(WriteError::Throttled { after } | WriteError::Unavailable { after, .. })
+                if failures + 1 < MAX_ATTEMPTS =>
+            {
                 failures += 1;
                 after.unwrap_or_default().max(backoff(failures, first, fastrand::f64()))
             }

@@ -41,7 +41,13 @@ impl RateLimiter {
     /// Slots of `connection` under `limit`.
     pub fn new(connection: &str, limit: Option<RateLimit>, store: Arc<dyn StateStore>, clock: Arc<dyn Clock>) -> Self {
         let shared = RateLimiterState { limit: RwLock::new(limit), ..RateLimiterState::default() };
-        Self { connection: connection.to_owned(), store, clock, shared: Arc::new(shared), halted: CancelToken::default() }
+        Self {
+            connection: connection.to_owned(),
+            store,
+            clock,
+            shared: Arc::new(shared),
+            halted: CancelToken::default(),
+        }
     }
 
     /// The same slots, leased already or not, for work that [`RateLimiter::halt`] of the others does not end.
@@ -112,10 +118,15 @@ impl RateLimiter {
         Ok(held.take(count))
     }
 
-    /// The destination asked to slow down, `times` times for this work, and to wait for `after` where it said so: nobody
-    /// starts a request for as long, at least for a time that grows from `first` as long as nothing else is answered, and at most
-    /// for [`MAX_RETRY_AFTER`]. Returns how long that is.
-    pub async fn pause_connection(&self, times: u32, first: Duration, after: Option<Duration>) -> Result<Duration, Fault> {
+    /// The destination asked to slow down, `times` times for this work, and to wait for `after` where it said so:
+    /// nobody starts a request for as long, at least for a time that grows from `first` as long as nothing else is
+    /// answered, and at most for [`MAX_RETRY_AFTER`]. Returns how long that is.
+    pub async fn pause_connection(
+        &self,
+        times: u32,
+        first: Duration,
+        after: Option<Duration>,
+    ) -> Result<Duration, Fault> {
         let now = self.clock.now();
         // Requests that were under way together are told so together: that is one pause.
         let again = u32::from(self.shared.paused_until.load(Ordering::Acquire) <= now.0);

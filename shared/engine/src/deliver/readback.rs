@@ -1,5 +1,6 @@
-//! Reads accepted records back and compares them with what was sent; deleted ones must not be there. The writer does it for
-//! those of its own batch that are in the run's sample, once they are committed. Nothing depends on what it finds; it is counted and told.
+//! Reads accepted records back and compares them with what was sent; deleted ones must not be there. The writer does it
+//! for those of its own batch that are in the run's sample, once they are committed. Nothing depends on what it finds;
+//! it is counted and told.
 
 use domain::batch::{BatchHeader, BatchRecord};
 use domain::cells::Cells;
@@ -13,7 +14,13 @@ use crate::Context;
 
 /// Looks the accepted records of `sample` up and adds what that comes to to `found`. Whatever keeps it from reading is
 /// logged, and the records count as not looked up.
-pub(crate) async fn read_back(context: &Context, destination: &dyn Destination, header: &BatchHeader, sample: &[&BatchRecord<'_>], found: &mut ReadbackResult) {
+pub(crate) async fn read_back(
+    context: &Context,
+    destination: &dyn Destination,
+    header: &BatchHeader,
+    sample: &[&BatchRecord<'_>],
+    found: &mut ReadbackResult,
+) {
     let layout = &header.layout;
     let readable = layout.identifiers().next().is_some() && destination.reads_back();
     if sample.is_empty() || !readable {
@@ -37,24 +44,43 @@ pub(crate) async fn read_back(context: &Context, destination: &dyn Destination, 
         .zip(there)
         .map(|(record, there)| {
             let here = destination.as_stored(layout, record.fields);
-            there.map(|there| differing(layout, Cells(&here), Cells(&there)).map(|(field, ..)| field.name.clone()).collect())
+            there.map(|there| {
+                differing(layout, Cells(&here), Cells(&there)).map(|(field, ..)| field.name.clone()).collect()
+            })
         })
         .collect();
-    let spelt: Vec<Option<Vec<bool>>> = if header.op == Op::Delete { vec![None; sample.len()] } else { agreeing(destination, layout, sample, &compared).await };
+    let spelt: Vec<Option<Vec<bool>>> = if header.op == Op::Delete {
+        vec![None; sample.len()]
+    } else {
+        agreeing(destination, layout, sample, &compared).await
+    };
     for ((record, fields), agrees) in sample.iter().zip(compared).zip(spelt) {
         if header.op == Op::Delete {
             found.note_deleted(|| display_key(record.key), fields.is_some());
             continue;
         }
-        let same = |name: &String| agrees.as_ref().is_some_and(|agrees| layout.fields().iter().zip(agrees).any(|(field, same)| field.name == *name && *same));
-        found.note(|| display_key(record.key), fields.map(|names| names.into_iter().filter(|name| !same(name)).collect()));
+        let same = |name: &String| {
+            agrees.as_ref().is_some_and(|agrees| {
+                layout.fields().iter().zip(agrees).any(|(field, same)| field.name == *name && *same)
+            })
+        };
+        found.note(
+            || display_key(record.key),
+            fields.map(|names| names.into_iter().filter(|name| !same(name)).collect()),
+        );
     }
 }
 
 /// Of records that seem to differ, which fields are the same to the destination: it spells some values in its own way.
-async fn agreeing(destination: &dyn Destination, layout: &Layout, sample: &[&BatchRecord<'_>], compared: &[Option<Vec<String>>]) -> Vec<Option<Vec<bool>>> {
+async fn agreeing(
+    destination: &dyn Destination,
+    layout: &Layout,
+    sample: &[&BatchRecord<'_>],
+    compared: &[Option<Vec<String>>],
+) -> Vec<Option<Vec<bool>>> {
     let mut out = vec![None; sample.len()];
-    let differ: Vec<usize> = (0..sample.len()).filter(|at| compared[*at].as_ref().is_some_and(|fields| !fields.is_empty())).collect();
+    let differ: Vec<usize> =
+        (0..sample.len()).filter(|at| compared[*at].as_ref().is_some_and(|fields| !fields.is_empty())).collect();
     if differ.is_empty() {
         return out;
     }

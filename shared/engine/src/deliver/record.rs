@@ -1,6 +1,6 @@
-//! What an attempt came to, written down: checksums of what was accepted, failure and dead letters of what was not, and the
-//! batch's numbers. This order keeps the promises: nothing counts before it is committed, and a process that ends in
-//! between leaves only what is done once more.
+//! What an attempt came to, written down: checksums of what was accepted, failures and dead letters of what was not, and
+//! the batch's numbers. This order keeps the promises: nothing counts before it is committed, and a process that ends
+//! in between leaves only what is done once more.
 
 use std::collections::HashMap;
 
@@ -30,8 +30,9 @@ impl Attempt<'_> {
         let now = self.context.clock.now();
         let last = self.state.attempts >= MAX_ATTEMPTS;
         self.wait_for_deletes();
-        let history = self.failures_of_records(last).await?;
-        let (mut writes, mut deleted, mut letters, mut delivered, mut sample) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let history = self.earlier_failures(last).await?;
+        let (mut writes, mut deleted, mut letters, mut delivered, mut sample) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut settled = 0;
         for (index, fate) in std::mem::take(&mut self.results).into_iter().enumerate() {
             let record = &self.records[index];
@@ -41,7 +42,10 @@ impl Attempt<'_> {
                 Outcome::Accepted { effect, record_id } => {
                     self.state.tally.accept(effect);
                     self.state.clear_unseen(index);
-                    writes.push((record.hash, commit::accepted(self.context.sync.mode, self.header, record, record_id.as_deref())));
+                    writes.push((
+                        record.hash,
+                        commit::accepted(self.context.sync.mode, self.header, record, record_id.as_deref()),
+                    ));
                     if self.header.op == Op::Delete {
                         deleted.push((record.hash, commit::perhaps_deleted(self.header, record)));
                     }
@@ -62,7 +66,11 @@ impl Attempt<'_> {
                 Outcome::Retry { code, detail, .. } => {
                     self.state.tally.exhausted += 1;
                     self.state.set_unseen(index);
-                    (FailureKind::Exhausted, code, if detail.is_empty() { "the attempts ran out".into() } else { detail })
+                    (
+                        FailureKind::Exhausted,
+                        code,
+                        if detail.is_empty() { "the attempts ran out".into() } else { detail },
+                    )
                 }
                 Outcome::Skipped { reason } => {
                     self.state.tally.skipped += 1;
@@ -84,7 +92,8 @@ impl Attempt<'_> {
             settled += 1;
         }
         commit::commit(self.context.store.as_ref(), self.header, writes, deleted).await?;
-        // What is settled is noted before anything else may fail: a record that is appended must not be sent again for a letter.
+        // What is settled is noted before anything else may fail: a record that is appended must not be sent again for
+        // a letter.
         if self.context.sync.mode == Mode::Append && (!letters.is_empty() || !sample.is_empty()) {
             self.context.store.settle(self.batch, &self.state, None).await?;
         }
@@ -95,12 +104,14 @@ impl Attempt<'_> {
             self.context.store.remove_dead_letters(&self.header.sync, &delivered).await?;
         }
         let destination = self.destination();
-        readback::read_back(self.context, destination.as_ref(), self.header, &sample, &mut self.state.tally.read_back).await;
+        readback::read_back(self.context, destination.as_ref(), self.header, &sample, &mut self.state.tally.read_back)
+            .await;
         self.context.meter.settle(settled);
         self.state.done = (0..self.records.len()).all(|i| self.state.is_settled(i));
         if self.state.done {
             // They may have arrived all the same: the next run must not trust the state about them.
-            let unseen: Vec<BatchRecord<'_>> = (0..self.records.len()).filter(|i| self.state.is_unseen(*i)).map(|i| self.records[i]).collect();
+            let unseen: Vec<BatchRecord<'_>> =
+                (0..self.records.len()).filter(|i| self.state.is_unseen(*i)).map(|i| self.records[i]).collect();
             self.state.doubt.extend(notes_of(self.context.sync.mode, self.header, &unseen));
         }
         if self.state.done && !self.state.tally.balances() {
@@ -109,10 +120,13 @@ impl Attempt<'_> {
         Ok(settled)
     }
 
-    /// In a mirror, a record of the same run that goes may have a unique value that this one is to get: it is tried again, when
-    /// the deletes are through.
+    /// In a mirror, a record of the same run that goes may have a unique value that this one is to get: it is tried
+    /// again, when the deletes are through.
     fn wait_for_deletes(&mut self) {
-        if self.context.sync.mode != Mode::Mirror || self.header.op == Op::Delete || self.state.attempts > TRIES_FOR_ROOM {
+        if self.context.sync.mode != Mode::Mirror
+            || self.header.op == Op::Delete
+            || self.state.attempts > TRIES_FOR_ROOM
+        {
             return;
         }
         for fate in &mut self.results {
@@ -124,8 +138,9 @@ impl Attempt<'_> {
         }
     }
 
-    /// The failures_of_records of records that failed again, so that their pauses grow. Failures are few: this read is rare.
-    async fn failures_of_records(&self, last: bool) -> Result<HashMap<KeyHash, DeliveryFailure>, Fault> {
+    /// The earlier failures of records that failed again, so that their pauses grow. Failures are few: this read is
+    /// rare.
+    async fn earlier_failures(&self, last: bool) -> Result<HashMap<KeyHash, DeliveryFailure>, Fault> {
         let bits = self.header.bucket_bits;
         let fails = |fate: &Attempted| match fate {
             Attempted::Answered(Outcome::Rejected { .. } | Outcome::Skipped { .. }) => true,

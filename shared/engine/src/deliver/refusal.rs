@@ -84,13 +84,19 @@ pub(super) fn on_error(error: WriteError, facts: &ErrorContext) -> Reaction {
         WriteError::Unavailable { after, detail } => return Reaction::Fail { after, detail },
         WriteError::Unauthorized { .. } if facts.renewable => return Reaction::Renew,
         WriteError::Refused { code, detail } if facts.in_a_row >= MAX_REFUSALS_IN_A_ROW => {
-            let detail = format!("refused {MAX_REFUSALS_IN_A_ROW} requests in a row for one and the same reason ({code}): {detail}");
+            let detail = format!(
+                "refused {MAX_REFUSALS_IN_A_ROW} requests in a row for one and the same reason ({code}): {detail}"
+            );
             return Reaction::Stop { code: Code::DestinationMisconfigured, detail };
         }
         WriteError::Refused { code, detail } if facts.records == 1 => return Reaction::Reject { code, detail },
         WriteError::Refused { .. } => return Reaction::Halve,
-        WriteError::Unauthorized { detail } => ("unauthorized", Code::DestinationUnauthorized, "refuses the credentials", detail),
-        WriteError::Misconfigured { detail } => ("misconfigured", Code::DestinationMisconfigured, "cannot be written to as configured", detail),
+        WriteError::Unauthorized { detail } => {
+            ("unauthorized", Code::DestinationUnauthorized, "refuses the credentials", detail)
+        }
+        WriteError::Misconfigured { detail } => {
+            ("misconfigured", Code::DestinationMisconfigured, "cannot be written to as configured", detail)
+        }
     };
     let stop = |detail: String| Reaction::Stop { code: fault, detail: format!("{what}: {detail}") };
     let all_there_are = u64::from(facts.alone) >= facts.planned.min(u64::from(PROBES));
@@ -110,8 +116,17 @@ pub(super) fn on_error(error: WriteError, facts: &ErrorContext) -> Reaction {
 mod tests {
     use super::*;
 
-    const QUIET: ErrorContext =
-        ErrorContext { records: 100, renewable: false, passed: false, alone: 0, to_blame: false, planned: 1000, in_a_row: 1, attempts: 0, last: false };
+    const QUIET: ErrorContext = ErrorContext {
+        records: 100,
+        renewable: false,
+        passed: false,
+        alone: 0,
+        to_blame: false,
+        planned: 1000,
+        in_a_row: 1,
+        attempts: 0,
+        last: false,
+    };
 
     fn letter(error: &WriteError, facts: ErrorContext) -> char {
         match on_error(error.clone(), &facts) {
@@ -145,15 +160,39 @@ mod tests {
             ("credentials may be old", ErrorContext { renewable: true, ..QUIET }, "WFHNP"),
             ("one record, the first to be refused", one, "WFX??"),
             ("one record, others have passed", ErrorContext { passed: true, ..one }, "WFX??"),
-            ("one record for the third time, others have passed", ErrorContext { passed: true, attempts: 2, ..one }, "WFXXX"),
-            ("one record for the last time, others have passed", ErrorContext { passed: true, last: true, ..one }, "WFXXX"),
+            (
+                "one record for the third time, others have passed",
+                ErrorContext { passed: true, attempts: 2, ..one },
+                "WFXXX",
+            ),
+            (
+                "one record for the last time, others have passed",
+                ErrorContext { passed: true, last: true, ..one },
+                "WFXXX",
+            ),
             ("one record for the last time, nothing has passed", ErrorContext { last: true, ..one }, "WFXUM"),
-            ("one record for the second time, others have passed since", ErrorContext { passed: true, to_blame: true, alone: PROBES, ..one }, "WFXXX"),
+            (
+                "one record for the second time, others have passed since",
+                ErrorContext { passed: true, to_blame: true, alone: PROBES, ..one },
+                "WFXXX",
+            ),
             ("the only record of the run", ErrorContext { planned: 1, ..one }, "WFXUM"),
             ("the last of the probes", ErrorContext { alone: PROBES, ..one }, "WFXUM"),
-            ("the last of the probes, though others have passed before", ErrorContext { alone: PROBES, passed: true, ..one }, "WFXUM"),
-            ("for one reason again and again", ErrorContext { in_a_row: MAX_REFUSALS_IN_A_ROW, passed: true, ..QUIET }, "WFMUM"),
-            ("for one reason again and again, alone", ErrorContext { in_a_row: MAX_REFUSALS_IN_A_ROW, passed: true, ..one }, "WFMUM"),
+            (
+                "the last of the probes, though others have passed before",
+                ErrorContext { alone: PROBES, passed: true, ..one },
+                "WFXUM",
+            ),
+            (
+                "for one reason again and again",
+                ErrorContext { in_a_row: MAX_REFUSALS_IN_A_ROW, passed: true, ..QUIET },
+                "WFMUM",
+            ),
+            (
+                "for one reason again and again, alone",
+                ErrorContext { in_a_row: MAX_REFUSALS_IN_A_ROW, passed: true, ..one },
+                "WFMUM",
+            ),
         ] {
             assert_eq!(errors.iter().map(|error| letter(error, facts)).collect::<String>(), expected, "{situation}");
         }

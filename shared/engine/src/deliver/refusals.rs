@@ -71,7 +71,12 @@ impl Refusals {
             (of.words, of.in_a_row) = ((code.to_owned(), detail.to_owned()), 0);
         }
         of.in_a_row += 1;
-        RefusalCounts { passed: of.passed, alone: u32::try_from(of.alone.len()).unwrap_or(u32::MAX), to_blame, in_a_row: of.in_a_row }
+        RefusalCounts {
+            passed: of.passed,
+            alone: u32::try_from(of.alone.len()).unwrap_or(u32::MAX),
+            to_blame,
+            in_a_row: of.in_a_row,
+        }
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<String, RunRefusals>> {
@@ -87,13 +92,34 @@ mod tests {
     fn what_is_accepted_ends_a_row() {
         let refusals = Refusals::default();
         let hash = |n: u8| KeyHash([n; 12]);
-        assert_eq!(refusals.refused("r", "a", "x", None), RefusalCounts { passed: false, alone: 0, in_a_row: 1, to_blame: false });
-        assert_eq!(refusals.refused("r", "a", "x", Some(hash(1))), RefusalCounts { passed: false, alone: 1, in_a_row: 2, to_blame: false });
-        assert_eq!(refusals.refused("r", "a", "x", Some(hash(1))), RefusalCounts { passed: false, alone: 1, in_a_row: 3, to_blame: false });
-        assert_eq!(refusals.refused("r", "a", "y", Some(hash(2))), RefusalCounts { passed: false, alone: 2, in_a_row: 1, to_blame: false });
-        assert_eq!(refusals.refused("other", "a", "y", None), RefusalCounts { passed: false, alone: 0, in_a_row: 1, to_blame: false });
+        assert_eq!(
+            refusals.refused("r", "a", "x", None),
+            RefusalCounts { passed: false, alone: 0, in_a_row: 1, to_blame: false }
+        );
+        assert_eq!(
+            refusals.refused("r", "a", "x", Some(hash(1))),
+            RefusalCounts { passed: false, alone: 1, in_a_row: 2, to_blame: false }
+        );
+        assert_eq!(
+            refusals.refused("r", "a", "x", Some(hash(1))),
+            RefusalCounts { passed: false, alone: 1, in_a_row: 3, to_blame: false }
+        );
+        assert_eq!(
+            refusals.refused("r", "a", "y", Some(hash(2))),
+            RefusalCounts { passed: false, alone: 2, in_a_row: 1, to_blame: false }
+        );
+        assert_eq!(
+            refusals.refused("other", "a", "y", None),
+            RefusalCounts { passed: false, alone: 0, in_a_row: 1, to_blame: false }
+        );
         refusals.passed("r");
-        assert_eq!(refusals.refused("r", "a", "y", Some(hash(3))), RefusalCounts { passed: true, alone: 1, in_a_row: 1, to_blame: false });
-        assert_eq!(refusals.refused("r", "a", "y", Some(hash(2))), RefusalCounts { passed: true, alone: 1, in_a_row: 2, to_blame: true });
+        assert_eq!(
+            refusals.refused("r", "a", "y", Some(hash(3))),
+            RefusalCounts { passed: true, alone: 1, in_a_row: 1, to_blame: false }
+        );
+        assert_eq!(
+            refusals.refused("r", "a", "y", Some(hash(2))),
+            RefusalCounts { passed: true, alone: 1, in_a_row: 2, to_blame: true }
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! The requests of an attempt, one after the other: each waits for its slots, and what is refused whole is sent in smaller
-//! parts until the record to blame is known.
+//! The requests of an attempt, one after the other: each waits for its slots, and what is refused whole is sent in
+//! smaller parts until the record to blame is known.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -32,8 +32,8 @@ impl Attempt<'_> {
         let (began, patience) = (self.context.clock.now(), self.context.settings.patience);
         let mut looked = began;
         while let Some(part) = parts.pop_front() {
-            // This process may be ended soon, and there is more for it to do: once something has come of it, the rest is for
-            // another delivery.
+            // This process may be ended soon, and there is more for it to do: once something has come of it, the rest
+            // is for another delivery.
             let patience = match self.has_results() {
                 true => patience.saturating_sub(self.context.clock.now().since(began)),
                 false => patience,
@@ -44,12 +44,15 @@ impl Attempt<'_> {
                 break;
             }
             if requests == MAX_REQUESTS {
-                let said = format!("{MAX_REQUESTS} requests for one batch were not enough to find the records that are refused; the last answer: {said}");
+                let said = format!(
+                    "{MAX_REQUESTS} requests for one batch were not enough to find the records that are refused; the last answer: {said}"
+                );
                 self.retry(part.iter().chain(parts.iter().flatten()), "too_many_refusals", &said);
                 break;
             }
             let records: Vec<BatchRecord<'_>> = part.iter().map(|i| self.records[*i]).collect();
-            let batch = WriteBatch { sync: &self.header.sync, op: self.header.op, layout: &identifiers, records: &records };
+            let batch =
+                WriteBatch { sync: &self.header.sync, op: self.header.op, layout: &identifiers, records: &records };
             let destination = self.destination();
             match self.take_slots(destination.as_ref(), &batch, patience).await {
                 Ok(None) => {}
@@ -82,7 +85,9 @@ impl Attempt<'_> {
             };
             said = error.to_string();
             match self.decide(error, &part).await? {
-                Reaction::Reject { code, detail } => self.results[part[0]] = Attempted::Answered(Outcome::Rejected { code, detail }),
+                Reaction::Reject { code, detail } => {
+                    self.results[part[0]] = Attempted::Answered(Outcome::Rejected { code, detail })
+                }
                 Reaction::Halve => {
                     self.refused = true;
                     let (left, right) = part.split_at(part.len() / 2);
@@ -128,7 +133,11 @@ impl Attempt<'_> {
     fn note(&mut self, part: &[usize], outcomes: Vec<Outcome>) {
         if outcomes.len() != part.len() {
             // A connector must give one outcome each. One that does not has not told us anything.
-            tracing::error!(expected = part.len(), got = outcomes.len(), "a destination gave a wrong number of outcomes");
+            tracing::error!(
+                expected = part.len(),
+                got = outcomes.len(),
+                "a destination gave a wrong number of outcomes"
+            );
             part.iter().for_each(|i| self.take(*i, Outcome::unmentioned()));
             return;
         }
@@ -181,13 +190,22 @@ impl Attempt<'_> {
         let alone = part.first().filter(|_| of_all && part.len() == 1).map(|index| self.records[*index].hash);
         let run = &self.header.run;
         let known = self.context.slots.refusals().refused(run, code, detail, alone);
-        let facts = ErrorContext { alone: known.alone, to_blame: known.to_blame, in_a_row: known.in_a_row, passed: known.passed, ..facts };
+        let facts = ErrorContext {
+            alone: known.alone,
+            to_blame: known.to_blame,
+            in_a_row: known.in_a_row,
+            passed: known.passed,
+            ..facts
+        };
         if !of_all {
             return Ok(facts);
         }
         // Rare enough to ask what other processes have seen.
         let store = self.context.store.as_ref();
-        let passed = facts.passed || self.state.tally.accepted() > 0 || self.has_passed() || store.tally(run).await?.accepted() > 0;
+        let passed = facts.passed
+            || self.state.tally.accepted() > 0
+            || self.has_passed()
+            || store.tally(run).await?.accepted() > 0;
         let planned = store.run(&self.header.sync, run).await?.map_or(u64::MAX, |run| run.counts.to_send());
         Ok(ErrorContext { passed, planned, ..facts })
     }
@@ -219,7 +237,12 @@ impl Attempt<'_> {
 
     /// Waits for as many slots as the batch needs requests, at the rate that the destination has now; the time to wait
     /// where that is too long.
-    async fn take_slots(&mut self, destination: &dyn Destination, batch: &WriteBatch<'_>, patience: Duration) -> Result<Option<Duration>, Fault> {
+    async fn take_slots(
+        &mut self,
+        destination: &dyn Destination,
+        batch: &WriteBatch<'_>,
+        patience: Duration,
+    ) -> Result<Option<Duration>, Fault> {
         let settings = &self.context.settings;
         if settings.rate.is_none() {
             self.context.slots.adjust(destination.limits().rate);

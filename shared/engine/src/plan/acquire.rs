@@ -1,5 +1,5 @@
-//! Takes the head of a sync for a new run, and closes what earlier ones left open. One run at a time: the head names it, and
-//! every acquiring raises the generation that fences the messages of others off.
+//! Takes the head of a sync for a new run, and closes what earlier ones left open. One run at a time: the head names
+//! it, and every acquiring raises the generation that fences the messages of others off.
 
 use domain::clock::Millis;
 use domain::fault::{Code, Fault};
@@ -73,7 +73,13 @@ fn new_run(id: String, sync: &Sync, generation: u64, trigger: &Trigger, now: Mil
 
 /// Notes a run that failed before it could begin: a secret that is missing, a connection that cannot be opened. Else
 /// nobody would see it in the history. It holds nothing, so a run that is active goes on.
-pub async fn failed(store: &dyn StateStore, clock: &dyn Clock, sync: &Sync, trigger: &Trigger, fault: Fault) -> Result<Run, Fault> {
+pub async fn failed(
+    store: &dyn StateStore,
+    clock: &dyn Clock,
+    sync: &Sync,
+    trigger: &Trigger,
+    fault: Fault,
+) -> Result<Run, Fault> {
     let generation = store.head(&sync.name).await?.generation;
     refuse_repeated(store, &sync.name, trigger, generation).await?;
     let now = clock.now();
@@ -89,7 +95,9 @@ async fn refuse_repeated(store: &dyn StateStore, sync: &str, trigger: &Trigger, 
     let Some(id) = trigger.id() else { return Ok(()) };
     let began = |run: &Run| run.status != Status::Skipped && (run.status.is_closed() || run.generation <= generation);
     let known = store.runs(sync, LOOK_BACK).await?.into_iter().find(|run| run.trigger.id() == Some(id) && began(run));
-    known.map_or(Ok(()), |run| Err(Fault::new(Code::AlreadyRun, format!("This trigger of sync `{sync}` has made run {} already.", run.id))))
+    known.map_or(Ok(()), |run| {
+        Err(Fault::new(Code::AlreadyRun, format!("This trigger of sync `{sync}` has made run {} already.", run.id)))
+    })
 }
 
 /// Closes runs that will never close themselves: the one the head named, and those that ended before the head named
@@ -107,7 +115,10 @@ pub(crate) async fn close_replaced(engine: &Engine, run: &Run, replaced: Option<
         // Of one generation, only one run has had the sync.
         let (status, fault) = match old.generation == run.generation {
             true => (Status::Skipped, run_active(&run.sync, &run.id)),
-            false => (Status::Incomplete, Fault::new(Code::Stalled, format!("Run {} made no progress; run {} took over.", old.id, run.id))),
+            false => (
+                Status::Incomplete,
+                Fault::new(Code::Stalled, format!("Run {} made no progress; run {} took over.", old.id, run.id)),
+            ),
         };
         close_early(store, engine.clock.as_ref(), old, status, Some(fault)).await?;
     }

@@ -1,5 +1,5 @@
-//! Cuts a plan into batches, in the order of the hashes, so that a batch touches few buckets; deletes come after all writes.
-//! Not here: how batches get into the queue.
+//! Cuts a plan into batches, in the order of the hashes, so that a batch touches few buckets; deletes come after all
+//! writes. Not here: how batches get into the queue.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use domain::ports::Limits;
 use domain::retry::MAX_ATTEMPTS;
 use tokio::sync::mpsc;
 
-use super::diff::{GONE, Removed};
+use super::difference::{GONE, Removed};
 use super::entries::ModelEntry;
 use super::extract::Extracted;
 use super::spool::split;
@@ -48,16 +48,25 @@ pub struct BatchLimits {
 const MAX_RECORDS_OF_SEVERAL_REQUESTS: usize = 500;
 
 impl BatchLimits {
-    /// Batches for a destination with these limits. A batch costs the state and the queue the same, whatever is in it, so
-    /// it may hold the records of several requests (`requests_per_message` of the settings). A record that is appended
-    /// cannot be sent again without harm: there, a batch is one request. No more requests than attempts, so that each is
-    /// the first of one.
+    /// Batches for a destination with these limits. A batch costs the state and the queue the same, whatever is in it,
+    /// so it may hold the records of several requests (`requests_per_message` of the settings). A record that is
+    /// appended cannot be sent again without harm: there, a batch is one request. No more requests than attempts, so
+    /// that each is the first of one.
     pub fn of(context: &Context, limits: &Limits) -> Self {
         let request = limits.batch_records.max(1);
-        let most = if context.sync.mode == Mode::Append { 1 } else { context.settings.requests_per_message.clamp(1, MAX_ATTEMPTS as usize) };
+        let most = if context.sync.mode == Mode::Append {
+            1
+        } else {
+            context.settings.requests_per_message.clamp(1, MAX_ATTEMPTS as usize)
+        };
         let requests = (MAX_RECORDS_OF_SEVERAL_REQUESTS / request).clamp(1, most);
         let bytes = max_body(context, limits).saturating_mul(requests).min(context.queue.max_body_bytes());
-        Self { records: request * requests, bytes, records_per_request: request, inline_bytes: context.queue.carried_body_bytes() }
+        Self {
+            records: request * requests,
+            bytes,
+            records_per_request: request,
+            inline_bytes: context.queue.carried_body_bytes(),
+        }
     }
 }
 
@@ -96,7 +105,11 @@ impl Batcher {
         Self { cut, sender, stop, body: Vec::new(), records: 0, last_request_end: 0, number: 0 }
     }
 
-    pub(super) fn writes(&mut self, mut model: Extracted, record_ids: &HashMap<KeyHash, Box<str>>) -> Result<(), BatchingEnd> {
+    pub(super) fn writes(
+        &mut self,
+        mut model: Extracted,
+        record_ids: &HashMap<KeyHash, Box<str>>,
+    ) -> Result<(), BatchingEnd> {
         let layout = model.layout.clone();
         let sent = model.entries.iter().filter(|e| e.is_sent()).count();
         model.spool.expect(sent > model.entries.len() / 10);
@@ -141,7 +154,12 @@ impl Batcher {
         let last = self.body.len() - before;
         if self.records > size.records_per_request && self.body.len() > size.inline_bytes {
             // What does not fill a request goes into the next batch, so that no request is smaller than it could be.
-            self.flush_up_to(self.last_request_end, (self.records - 1) / size.records_per_request * size.records_per_request, op, layout)?;
+            self.flush_up_to(
+                self.last_request_end,
+                (self.records - 1) / size.records_per_request * size.records_per_request,
+                op,
+                layout,
+            )?;
         }
         if self.records > 1 && self.body.len() > size.bytes {
             self.flush_up_to(self.body.len() - last, self.records - 1, op, layout)?;
@@ -167,7 +185,13 @@ impl Batcher {
             return Ok(());
         }
         self.stop.check()?;
-        let header = BatchHeader { number: self.number, op, records: self.records as u32, layout: layout.clone(), ..self.cut.header.clone() };
+        let header = BatchHeader {
+            number: self.number,
+            op,
+            records: self.records as u32,
+            layout: layout.clone(),
+            ..self.cut.header.clone()
+        };
         let capacity = self.body.len();
         let body = Bytes::from(std::mem::replace(&mut self.body, Vec::with_capacity(capacity)));
         self.number += 1;
@@ -204,7 +228,15 @@ mod tests {
             let mut fields = Vec::new();
             cells::push(&mut fields, Value::Text(&"x".repeat(*size)));
             let hash = KeyHash::of(&i.to_le_bytes());
-            let record = BatchRecord { hash, checksum: i as u64, revision: 0, had_failure: false, record_id: None, key: Cells(&[]), fields: Cells(&fields) };
+            let record = BatchRecord {
+                hash,
+                checksum: i as u64,
+                revision: 0,
+                had_failure: false,
+                record_id: None,
+                key: Cells(&[]),
+                fields: Cells(&fields),
+            };
             assert!(cutter.push(&record, Op::Upsert, &layout).is_ok());
         }
         assert!(cutter.flush(Op::Upsert, &layout).is_ok());

@@ -1,9 +1,9 @@
 //! The cursor: where an incremental read goes on, and what it must not pass.
 //!
 //! A cursor never passes the time its read began: one row that is stamped ahead would blind it for all that are written
-//! until then. Rows without a cursor value are read every time, and counted. Times in text are compared as the warehouse does,
-//! as texts: they go on from the day of the last one, which sorts before every spelling of that day, and are read in full
-//! while the column has two spellings.
+//! until then. Rows without a cursor value are read every time, and counted. Times in text are compared as the
+//! warehouse does, as texts: they go on from the day of the last one, which sorts before every spelling of that day,
+//! and are read in full while the column has two spellings.
 
 use std::time::Duration;
 
@@ -45,7 +45,15 @@ pub struct CursorScan {
 impl CursorScan {
     /// A read that begins now. `before` is the cursor that it goes on from.
     pub fn new(now: Millis, before: Option<&[u8]>) -> Self {
-        let mut seen = Self { began: now.0.saturating_mul(1000), most: None, nulls: 0, future: 0, spelling: None, mixed: false, no_time: false };
+        let mut seen = Self {
+            began: now.0.saturating_mul(1000),
+            most: None,
+            nulls: 0,
+            future: 0,
+            spelling: None,
+            mixed: false,
+            no_time: false,
+        };
         if let Some(Value::Text(text)) = before.map(cells::value) {
             seen.spelling = moment(text).map(|_| spelling(text));
         }
@@ -153,7 +161,9 @@ pub fn incremental(sync: &Sync, head: &Head, now: Millis) -> Option<RowFilter> {
         return None;
     }
     let cell = remembered(head)?;
-    let lookback = |default: Duration| i64::try_from(settings.lookback.map_or(default, |span| span.0).as_micros()).unwrap_or(i64::MAX);
+    let lookback = |default: Duration| {
+        i64::try_from(settings.lookback.map_or(default, |span| span.0).as_micros()).unwrap_or(i64::MAX)
+    };
     let mut from = Vec::new();
     match cells::value(&cell) {
         Value::Timestamp(at) => cells::push(&mut from, Value::Timestamp(at.saturating_sub(lookback(LOOKBACK)))),
@@ -176,7 +186,8 @@ fn days(micros: i64) -> i32 {
     i32::try_from(micros.saturating_add(DAY - 1) / DAY).unwrap_or(i32::MAX)
 }
 
-/// True when `a` is greater than `b`, as the warehouse orders a cursor column; values of different types are not compared.
+/// True when `a` is greater than `b`, as the warehouse orders a cursor column; values of different types are not
+/// compared.
 pub fn greater(a: Value<'_>, b: Value<'_>) -> bool {
     match (a, b) {
         (Value::Int(a), Value::Int(b)) => a > b,

@@ -1,6 +1,5 @@
 //! Compares the model with the state, bucket by bucket. Reads only the buckets whose digest differs.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use domain::bucket::{Accepted, Bucket, DeliveryFailure, FailureKind, StoredEntry};
@@ -14,93 +13,15 @@ use domain::manifest::ManifestPage;
 use domain::meaning::Shift;
 use domain::mode::{Mode, Op};
 use domain::ports::StateStore;
-use domain::run::FailedBefore;
 use xxhash_rust::xxh3::Xxh3;
 
+use super::difference::{Difference, Forget, GONE, Removed, Respelt, UNKNOWN};
 use crate::plan::entries::{EntryKind, ModelEntry, digest};
 use crate::plan::extract::Extracted;
 use crate::plan::identity::{Identities, IdentityRule};
 
 /// Buckets read from the state at a time.
 const CHUNK: usize = 512;
-
-/// A record that is gone from the model and to be deleted at the destination.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Removed {
-    /// Hash of its key.
-    pub hash: KeyHash,
-    /// The cells of its identifier.
-    pub identifier: Box<[u8]>,
-    /// The destination's id, where known.
-    pub record_id: Option<Box<str>>,
-    /// The revision of its being gone, one more than that of what was accepted.
-    pub revision: u16,
-    /// The state holds failure for it.
-    pub had_failure: bool,
-}
-
-/// The checksum that stands for "gone": failure with a delete is noted under it.
-pub const GONE: u64 = 0;
-
-/// The checksum of an accepted version that nobody knows: it matches no record.
-pub const UNKNOWN: u64 = 0;
-
-/// What the comparison found. The entries of [`Extracted`] now say which of them are to be sent.
-#[derive(Debug, Default)]
-pub struct Difference {
-    /// How many of each kind.
-    pub counts: Counts,
-    /// Records that the destination had accepted before.
-    pub known: u64,
-    /// True when an entry that was looked at says that something was accepted, wherever and under whatever key.
-    pub learnt: bool,
-    /// Records that failed before in the version that the model has now.
-    pub refused: FailedBefore,
-    /// Records to delete, in the order of their hashes.
-    pub removed: Vec<Removed>,
-    /// Buckets with something to send, in order.
-    pub dirty: Vec<u32>,
-    /// Buckets with nothing left to do whose digest is not yet noted, in order.
-    pub clean: Vec<(u32, u64)>,
-    /// Records whose failure is over without sending (gone from the model, or back to what was accepted).
-    pub forget: Vec<(KeyHash, Forget)>,
-    /// What the state must say of records in doubt before the doubt can be forgotten: that some version was accepted,
-    /// and not which. Else a record that is not sent now (it left the model, or is invalid, or is refused) would count
-    /// as delivered when it goes back to the version that was accepted before.
-    pub unknown: Vec<(KeyHash, Accepted)>,
-    /// Keys that are spelt anew.
-    respelt: Vec<Respelt>,
-    /// Accepted records of a mirror whose identifier the state does not know yet.
-    pub unnamed: Vec<(KeyHash, Accepted)>,
-    /// When the first of the held records is due.
-    pub look_again: Option<Millis>,
-    /// The destination's ids of changed records, where it gave some.
-    pub record_ids: HashMap<KeyHash, Box<str>>,
-    /// Hash of everything that would be sent.
-    pub hash: String,
-    /// Buckets read from the state.
-    pub buckets_read: u64,
-}
-
-/// A key that is spelt anew.
-#[derive(Debug)]
-struct Respelt {
-    /// Hash of the key as it was.
-    old: KeyHash,
-    /// What was accepted under it.
-    accepted: Accepted,
-    /// Hash of the key of the record that owns its identifier now.
-    owner: KeyHash,
-}
-
-/// What to forget of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Forget {
-    /// Its failure; what was accepted stays.
-    Failure,
-    /// All of it: it was never accepted and the model no longer has it.
-    Record,
-}
 
 /// What the comparison needs besides the model.
 pub struct DiffInput<'a> {
@@ -167,10 +88,16 @@ pub async fn diff(store: &dyn StateStore, basis: &DiffInput<'_>, model: &mut Ext
     Ok(out)
 }
 
-/// Both spellings of a key write one record, so the state may say of the older version that it was accepted, too. From when
-/// the record is sent under its new key, the version under the old one is unknown; once that is so and the new one is accepted,
-/// the old key is forgotten. Where both are known, nobody can tell which was written last: the record is sent once more.
-async fn settle_respelt(store: &dyn StateStore, basis: &DiffInput<'_>, model: &mut Extracted, out: &mut Difference) -> Result<(), Fault> {
+/// Both spellings of a key write one record, so the state may say of the older version that it was accepted, too. From
+/// when the record is sent under its new key, the version under the old one is unknown; once that is so and the new one
+/// is accepted, the old key is forgotten. Where both are known, nobody can tell which was written last: the record is
+/// sent once more.
+async fn settle_respelt(
+    store: &dyn StateStore,
+    basis: &DiffInput<'_>,
+    model: &mut Extracted,
+    out: &mut Difference,
+) -> Result<(), Fault> {
     for Respelt { old, accepted, owner } in std::mem::take(&mut out.respelt) {
         let Ok(at) = model.entries.binary_search_by(|e| e.hash.cmp(&owner)) else { continue };
         let (kind, is_known) = (model.entries[at].kind(), accepted.checksum != UNKNOWN);
@@ -189,10 +116,19 @@ async fn settle_respelt(store: &dyn StateStore, basis: &DiffInput<'_>, model: &m
 }
 
 /// Has a record sent that the state takes for delivered.
-async fn send_again(store: &dyn StateStore, basis: &DiffInput<'_>, wanted: &mut ModelEntry, out: &mut Difference) -> Result<(), Fault> {
+async fn send_again(
+    store: &dyn StateStore,
+    basis: &DiffInput<'_>,
+    wanted: &mut ModelEntry,
+    out: &mut Difference,
+) -> Result<(), Fault> {
     let bucket = wanted.hash.bucket(basis.bits);
     let stored = store.buckets(basis.sync, basis.bits, &[bucket]).await?.into_iter().flat_map(|b| b.entries);
-    let Some((_, StoredEntry { accepted: Some(accepted), failure })) = stored.into_iter().find(|(hash, _)| *hash == wanted.hash) else { return Ok(()) };
+    let Some((_, StoredEntry { accepted: Some(accepted), failure })) =
+        stored.into_iter().find(|(hash, _)| *hash == wanted.hash)
+    else {
+        return Ok(());
+    };
     wanted.set_kind(EntryKind::Changed);
     wanted.set_history(accepted.revision.wrapping_add(1), failure.is_some());
     out.counts.unchanged -= 1;
@@ -249,7 +185,14 @@ struct Owners<'a> {
 }
 
 /// Merges a bucket of the model with the same bucket of the state; both are in the order of their hashes.
-fn merge(basis: &DiffInput<'_>, model: &mut [ModelEntry], stored: &Bucket, owners: &Owners<'_>, rule: &mut IdentityRule, out: &mut Difference) {
+fn merge(
+    basis: &DiffInput<'_>,
+    model: &mut [ModelEntry],
+    stored: &Bucket,
+    owners: &Owners<'_>,
+    rule: &mut IdentityRule,
+    out: &mut Difference,
+) {
     if basis.shift.place {
         return begin_anew(basis, model, stored, out);
     }
@@ -291,11 +234,17 @@ fn unknown_versions(basis: &DiffInput<'_>, stored: &Bucket, out: &mut Difference
         }
     }
     for (hash, revision, identifier) in basis.in_doubt.records_in(stored.number, basis.bits) {
-        let in_state = stored.entries.binary_search_by(|(h, _)| h.cmp(hash)).is_ok_and(|at| stored.entries[at].1.accepted.is_some());
+        let in_state = stored
+            .entries
+            .binary_search_by(|(h, _)| h.cmp(hash))
+            .is_ok_and(|at| stored.entries[at].1.accepted.is_some());
         if basis.mode == Mode::Mirror && !in_state {
             // One revision before the one it was sent as: sent again, the record keeps the stable id it had.
             let identifier = Some(identifier.clone().into_boxed_slice());
-            out.unknown.push((*hash, Accepted { checksum: UNKNOWN, revision: revision.wrapping_sub(1), identifier, record_id: None }));
+            out.unknown.push((
+                *hash,
+                Accepted { checksum: UNKNOWN, revision: revision.wrapping_sub(1), identifier, record_id: None },
+            ));
         }
     }
 }
@@ -319,7 +268,9 @@ fn in_model(basis: &DiffInput<'_>, wanted: &mut ModelEntry, stored: Option<&Stor
             if failure.is_some() {
                 out.forget.push((wanted.hash, Forget::Failure));
             }
-            if let Some(accepted) = accepted.filter(|a| basis.mode == Mode::Mirror && (a.identifier.is_none() || basis.shift.identifiers)) {
+            if let Some(accepted) =
+                accepted.filter(|a| basis.mode == Mode::Mirror && (a.identifier.is_none() || basis.shift.identifiers))
+            {
                 out.unnamed.push((wanted.hash, accepted.clone()));
             }
             return;
@@ -348,8 +299,15 @@ fn in_model(basis: &DiffInput<'_>, wanted: &mut ModelEntry, stored: Option<&Stor
     wanted.set_history(revision, failure.is_some());
 }
 
-/// The destination's id of a record is no good once the record is found by another identifier: that may be another record.
-fn forget_stale_id(wanted: &ModelEntry, stored: Option<&StoredEntry>, owners: &Owners<'_>, rule: &mut IdentityRule, out: &mut Difference) {
+/// The destination's id of a record is no good once the record is found by another identifier: that may be another
+/// record.
+fn forget_stale_id(
+    wanted: &ModelEntry,
+    stored: Option<&StoredEntry>,
+    owners: &Owners<'_>,
+    rule: &mut IdentityRule,
+    out: &mut Difference,
+) {
     let known = || stored?.accepted.as_ref()?.identifier.as_ref();
     if wanted.is_sent()
         && out.record_ids.contains_key(&wanted.hash)
@@ -379,16 +337,14 @@ impl DiffInput<'_> {
     }
 }
 
-impl Difference {
-    /// Notes when a held record is due.
-    fn due(&mut self, failure: Option<&DeliveryFailure>) {
-        if let Some(at) = failure.filter(|t| !t.is_unknown()).map(|t| t.next_retry) {
-            self.look_again = Some(self.look_again.map_or(at, |first| first.min(at)));
-        }
-    }
-}
-
-fn only_stored(basis: &DiffInput<'_>, hash: &KeyHash, entry: &StoredEntry, owners: &Owners<'_>, rule: &mut IdentityRule, out: &mut Difference) {
+fn only_stored(
+    basis: &DiffInput<'_>,
+    hash: &KeyHash,
+    entry: &StoredEntry,
+    owners: &Owners<'_>,
+    rule: &mut IdentityRule,
+    out: &mut Difference,
+) {
     out.known += u64::from(entry.accepted.is_some());
     if !basis.full {
         return;
@@ -398,7 +354,8 @@ fn only_stored(basis: &DiffInput<'_>, hash: &KeyHash, entry: &StoredEntry, owner
         out.forget.push((*hash, Forget::Record));
     } else if removes(basis.mode, entry) {
         let Some(accepted) = &entry.accepted else { return };
-        // Without its identifier (sent before the sync was a mirror, or found by other fields) nobody can say what to delete.
+        // Without its identifier (sent before the sync was a mirror, or found by other fields) nobody can say what to
+        // delete.
         let Some(identifier) = accepted.identifier.as_ref().filter(|_| !basis.shift.identifiers) else {
             out.counts.undeletable += 1;
             if basis.shift.identifiers && accepted.identifier.is_some() {
@@ -424,23 +381,50 @@ fn only_stored(basis: &DiffInput<'_>, hash: &KeyHash, entry: &StoredEntry, owner
         out.counts.removed += 1;
         let had_failure = entry.failure.is_some();
         let revision = accepted.revision.wrapping_add(1);
-        out.removed.push(Removed { hash: *hash, identifier: identifier.clone(), record_id: accepted.record_id.clone(), revision, had_failure });
+        out.removed.push(Removed {
+            hash: *hash,
+            identifier: identifier.clone(),
+            record_id: accepted.record_id.clone(),
+            revision,
+            had_failure,
+        });
     } else if owners.apart && basis.mode != Mode::Append {
         // While it is gone, another key may overwrite its record. Should it come back as it was, it is sent again.
-        out.unknown.extend(entry.accepted.as_ref().filter(|a| a.checksum != UNKNOWN).map(|a| (*hash, Accepted { checksum: UNKNOWN, ..a.clone() })));
+        out.unknown.extend(
+            entry
+                .accepted
+                .as_ref()
+                .filter(|a| a.checksum != UNKNOWN)
+                .map(|a| (*hash, Accepted { checksum: UNKNOWN, ..a.clone() })),
+        );
     }
 }
 
 /// Records of a mirror that may have arrived without a commit and that neither the model nor the state has.
-fn unconfirmed_inserts(basis: &DiffInput<'_>, model: &[ModelEntry], stored: &Bucket, owners: &Owners<'_>, rule: &mut IdentityRule, out: &mut Difference) {
+fn unconfirmed_inserts(
+    basis: &DiffInput<'_>,
+    model: &[ModelEntry],
+    stored: &Bucket,
+    owners: &Owners<'_>,
+    rule: &mut IdentityRule,
+    out: &mut Difference,
+) {
     for (hash, revision, identifier) in basis.in_doubt.records_in(stored.number, basis.bits) {
         let in_model = model.binary_search_by(|e| e.hash.cmp(hash)).is_ok();
-        let in_state = stored.entries.binary_search_by(|(h, _)| h.cmp(hash)).is_ok_and(|at| stored.entries[at].1.accepted.is_some());
+        let in_state = stored
+            .entries
+            .binary_search_by(|(h, _)| h.cmp(hash))
+            .is_ok_and(|at| stored.entries[at].1.accepted.is_some());
         let mut owned = || owners.keyless || owners.identities.owner(rule.identity(Cells(identifier))).is_some();
         if !in_model && !in_state && !basis.shift.identifiers && !owned() {
             out.counts.removed += 1;
-            let removed =
-                Removed { hash: *hash, identifier: identifier.clone().into(), record_id: None, revision: revision.wrapping_add(1), had_failure: false };
+            let removed = Removed {
+                hash: *hash,
+                identifier: identifier.clone().into(),
+                record_id: None,
+                revision: revision.wrapping_add(1),
+                had_failure: false,
+            };
             let at = out.removed.partition_point(|r| r.hash < *hash);
             out.removed.insert(at, removed);
         }

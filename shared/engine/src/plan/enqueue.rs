@@ -1,5 +1,5 @@
-//! Sends the batches of a plan to the queue, and lays down those that there is no time left to send. Records are read from the
-//! spool on a blocking thread while earlier batches are being sent.
+//! Sends the batches of a plan to the queue, and lays down those that there is no time left to send. Records are read
+//! from the spool on a blocking thread while earlier batches are being sent.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 
 use super::batcher::{BatchPlan, Batcher, BatchingEnd};
-use super::diff::Removed;
+use super::difference::Removed;
 use super::extract::Extracted;
 use crate::Context;
 
@@ -121,7 +121,8 @@ impl<'a> SendPool<'a> {
     }
 }
 
-/// Sends a message. `false`: the writers gave up. A queue that is full waits for writers, and there may be none any more.
+/// Sends a message. `false`: the writers gave up. A queue that is full waits for writers, and there may be none any
+/// more.
 async fn send(context: &Context, message: Message) -> Result<bool, Fault> {
     let sent = tokio::select! {
         sent = context.queue.send(message) => Some(sent),

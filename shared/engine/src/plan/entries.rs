@@ -20,7 +20,8 @@ pub enum EntryKind {
     Held,
 }
 
-const KINDS: [EntryKind; 6] = [EntryKind::Valid, EntryKind::Invalid, EntryKind::Outside, EntryKind::Added, EntryKind::Changed, EntryKind::Held];
+const KINDS: [EntryKind; 6] =
+    [EntryKind::Valid, EntryKind::Invalid, EntryKind::Outside, EntryKind::Added, EntryKind::Changed, EntryKind::Held];
 
 /// Bits of `place` for the spool offset: a terabyte.
 const OFFSET_BITS: u32 = 40;
@@ -71,14 +72,16 @@ impl ModelEntry {
         (self.place >> OFFSET_BITS) as u16
     }
 
-    /// The state holds failure for it.
+    /// The state holds a failure of it.
     pub fn had_failure(&self) -> bool {
         self.place & TROUBLE != 0
     }
 
-    /// Sets revision and failure.
+    /// Sets the revision, and whether the state holds a failure.
     pub fn set_history(&mut self, revision: u16, had_failure: bool) {
-        self.place = self.place & !(0xffff << OFFSET_BITS) & !TROUBLE | u64::from(revision) << OFFSET_BITS | if had_failure { TROUBLE } else { 0 };
+        self.place = self.place & !(0xffff << OFFSET_BITS) & !TROUBLE
+            | u64::from(revision) << OFFSET_BITS
+            | if had_failure { TROUBLE } else { 0 };
     }
 
     /// True when the record is to be sent.
@@ -113,9 +116,15 @@ mod tests {
         for kind in KINDS {
             entry.set_kind(kind);
             entry.set_history(u16::MAX, true);
-            assert_eq!((entry.kind(), entry.offset(), entry.revision(), entry.had_failure()), (kind, OFFSET_MASK - 1, u16::MAX, true));
+            assert_eq!(
+                (entry.kind(), entry.offset(), entry.revision(), entry.had_failure()),
+                (kind, OFFSET_MASK - 1, u16::MAX, true)
+            );
             entry.set_history(0, false);
-            assert_eq!((entry.kind(), entry.offset(), entry.revision(), entry.had_failure()), (kind, OFFSET_MASK - 1, 0, false));
+            assert_eq!(
+                (entry.kind(), entry.offset(), entry.revision(), entry.had_failure()),
+                (kind, OFFSET_MASK - 1, 0, false)
+            );
         }
     }
 }

@@ -63,7 +63,13 @@ pub struct Extracted {
 
 /// Runs the query and maps every row. `max_body` is the most bytes a message's body may have.
 /// `before` is the cursor that the read goes on from.
-pub async fn extract(engine: &Engine, prepared: Prepared, query: &Query, before: Option<&[u8]>, max_body: usize) -> Result<Extracted, Fault> {
+pub async fn extract(
+    engine: &Engine,
+    prepared: Prepared,
+    query: &Query,
+    before: Option<&[u8]>,
+    max_body: usize,
+) -> Result<Extracted, Fault> {
     let watch = ReadDeadline::new(engine);
     let stream = watch.within(0, engine.warehouse.rows(query)).await??;
     let rule = IdentityRule::new(prepared.mapper.layout(), &prepared.schema);
@@ -157,14 +163,20 @@ impl ReadDeadline {
     fn late(&self, rows: u64) -> Fault {
         let seconds = self.began.elapsed().as_secs_f64();
         let what = match rows {
-            0 => format!("The model gave no row in {seconds:.0} seconds, which is all the time that this function has for reading."),
+            0 => format!(
+                "The model gave no row in {seconds:.0} seconds, which is all the time that this function has for reading."
+            ),
             _ => {
                 let rate = rows as f64 / seconds.max(0.001);
-                format!("The model was read for {seconds:.0} seconds, {rows} rows at {rate:.0} rows a second, and the function has no more time for reading.")
+                format!(
+                    "The model was read for {seconds:.0} seconds, {rows} rows at {rate:.0} rows a second, and the function has no more time for reading."
+                )
             }
         };
         let next = match rows {
-            0 => "make the model faster (a table instead of a view), or run this sync with `sluice run` where no time limit holds; nothing was sent",
+            0 => {
+                "make the model faster (a table instead of a view), or run this sync with `sluice run` where no time limit holds; nothing was sent"
+            }
             _ => {
                 "give the sync a cursor, give the extractor more memory (more of it is more CPU) or a longer timeout (at most 15 minutes), \
                  divide the model into two syncs, or run it with `sluice run` where no time limit holds; nothing was sent"
@@ -187,7 +199,9 @@ fn identifiers_apart(engine: &Engine, prepared: &Prepared) -> bool {
     // So may one that the destination wants in another type: `7` and `007` are one number.
     let field = |to: &str| layout.position(to).map(|at| layout.fields()[at].kind);
     let kind = |from: &str| prepared.columns.iter().find(|c| c.name == from).map(|c| c.kind);
-    let coerced = sync.identifiers().any(|m| field(&m.to).is_some_and(|to| to != Type::Any && m.from.as_deref().and_then(kind) != Some(to)));
+    let coerced = sync
+        .identifiers()
+        .any(|m| field(&m.to).is_some_and(|to| to != Type::Any && m.from.as_deref().and_then(kind) != Some(to)));
     columns != key || transformed || coerced
 }
 
@@ -217,7 +231,12 @@ struct Reader {
 }
 
 impl Reader {
-    fn read(mut self, mut batches: mpsc::Receiver<Result<Option<RowBatch>, Fault>>, stop: &CancelToken, meter: &RunProgress) -> Result<Extracted, Fault> {
+    fn read(
+        mut self,
+        mut batches: mpsc::Receiver<Result<Option<RowBatch>, Fault>>,
+        stop: &CancelToken,
+        meter: &RunProgress,
+    ) -> Result<Extracted, Fault> {
         loop {
             let batch = batches.blocking_recv();
             stop.check()?;
@@ -293,7 +312,11 @@ impl Reader {
         let mapped = match self.mapper.map(row, record) {
             Ok(()) if record.len() > self.max_record => {
                 let got = format!("{} bytes", record.len());
-                Err(Invalid { field: "record".into(), rule: format!("must fit into one message of {} bytes", self.max_record), got })
+                Err(Invalid {
+                    field: "record".into(),
+                    rule: format!("must fit into one message of {} bytes", self.max_record),
+                    got,
+                })
             }
             other => other,
         };
@@ -328,7 +351,14 @@ impl Reader {
         identity
     }
 
-    fn push(&mut self, hash: KeyHash, checksum: u64, record: &[u8], kind: EntryKind, identity: Option<u64>) -> Result<(), Fault> {
+    fn push(
+        &mut self,
+        hash: KeyHash,
+        checksum: u64,
+        record: &[u8],
+        kind: EntryKind,
+        identity: Option<u64>,
+    ) -> Result<(), Fault> {
         let offset = self.spool.append(&hash, record)?;
         self.entries.push(ModelEntry::new(hash, checksum, offset, record.len() as u32, kind));
         if let Some(identifiers) = &mut self.identifiers {
@@ -347,7 +377,8 @@ impl Reader {
     /// Different keys that would write the same record at the destination: none of them is sent. Returns who owns what.
     fn refuse_shared_identifiers(&mut self) -> Result<Identities, Fault> {
         let Some(identifiers) = self.identifiers.take() else { return Ok(Identities::default()) };
-        let mut order: Vec<(u64, u32)> = identifiers.iter().zip(0..).filter_map(|(identity, i)| Some(((*identity)?, i))).collect();
+        let mut order: Vec<(u64, u32)> =
+            identifiers.iter().zip(0..).filter_map(|(identity, i)| Some(((*identity)?, i))).collect();
         order.sort_unstable();
         let mut shared: Vec<Vec<u32>> = Vec::new();
         for group in order.chunk_by(|a, b| a.0 == b.0).filter(|group| group.len() > 1) {
@@ -361,7 +392,8 @@ impl Reader {
         for group in shared {
             for &i in &group {
                 let rule = format!("must differ between records: {} rows of the model share it", group.len());
-                let field = self.mapper.layout().identifiers().map(|(_, f)| f.name.as_str()).collect::<Vec<_>>().join(", ");
+                let field =
+                    self.mapper.layout().identifiers().map(|(_, f)| f.name.as_str()).collect::<Vec<_>>().join(", ");
                 self.refuse(i as usize, Invalid { field, rule, got: "a duplicate identifier".into() })?;
             }
         }

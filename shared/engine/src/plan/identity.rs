@@ -1,5 +1,5 @@
-//! Which record of the destination an identifier names, as the destination compares identifiers. Two keys of the model that
-//! are one record there get one verdict, and what a record of the model owns is not deleted under another key.
+//! Which record of the destination an identifier names, as the destination compares identifiers. Two keys of the model
+//! that are one record there get one verdict, and what a record of the model owns is not deleted under another key.
 //!
 //! Not here: which key is spelt how in the state; that is [`domain::key::KeyHash`].
 
@@ -21,7 +21,10 @@ pub struct IdentityRule {
 impl IdentityRule {
     /// The rule of a destination for a layout.
     pub fn new(layout: &Layout, schema: &DestinationSchema) -> Self {
-        Self { equalities: layout.identifiers().map(|(_, field)| schema.equality(&field.name)).collect(), scratch: Vec::new() }
+        Self {
+            equalities: layout.identifiers().map(|(_, field)| schema.equality(&field.name)).collect(),
+            scratch: Vec::new(),
+        }
     }
 
     /// True when only the destination has the last word on values that seem to be one.
@@ -44,8 +47,8 @@ impl IdentityRule {
     }
 }
 
-/// Whatever its type, a value is compared by what it says: `7`, `7.0` and the text `7` are one number to a field that holds numbers,
-/// and one text to one that holds texts.
+/// Whatever its type, a value is compared by what it says: `7`, `7.0` and the text `7` are one number to a field that
+/// holds numbers, and one text to one that holds texts.
 fn push(out: &mut Vec<u8>, value: Value<'_>, equality: Equality) {
     match value {
         Value::Text(text) if equality == Equality::Exact => out.extend_from_slice(text.as_bytes()),
@@ -116,12 +119,18 @@ mod tests {
         two(Exact, Value::Text("Ada"), Value::Text("ada"));
         two(Exact, Value::Text("007"), Value::Text("7"));
         two(Exact, Value::Null, Value::Text(""));
-        assert_ne!(identity(Exact, &[Value::Text("a"), Value::Text("b")]), identity(Exact, &[Value::Text("ab"), Value::Text("")]));
+        assert_ne!(
+            identity(Exact, &[Value::Text("a"), Value::Text("b")]),
+            identity(Exact, &[Value::Text("ab"), Value::Text("")])
+        );
     }
 
     #[test]
     fn an_owner_is_found() {
         let all = Identities::new(vec![(5, KeyHash([1; 12])), (3, KeyHash([2; 12]))]);
-        assert_eq!((all.owner(3), all.owner(4), all.owner(5)), (Some(&KeyHash([2; 12])), None, Some(&KeyHash([1; 12]))));
+        assert_eq!(
+            (all.owner(3), all.owner(4), all.owner(5)),
+            (Some(&KeyHash([2; 12])), None, Some(&KeyHash([1; 12])))
+        );
     }
 }

@@ -25,8 +25,8 @@ pub(crate) async fn name(store: &dyn StateStore, sync: &str, bits: u8, plan: &mu
     commit::mark_unknown(store, sync, bits, &named).await
 }
 
-/// Writes the meaning into the head, once the entries have it, and that the next read must be a full one while records are
-/// in doubt.
+/// Writes the meaning into the head, once the entries have it, and that the next read must be a full one while records
+/// are in doubt.
 pub(crate) async fn take_over(engine: &Engine, head: &mut Head, run: &Run, plan: &Plan) -> Result<(), Fault> {
     let must_read_full = if plan.has_in_doubt { Some(head.generation.saturating_sub(1)) } else { head.must_read_full };
     if head.meaning.as_ref() == Some(&plan.meaning) && head.must_read_full == must_read_full {
@@ -39,7 +39,10 @@ pub(crate) async fn take_over(engine: &Engine, head: &mut Head, run: &Run, plan:
     head.meaning = Some(plan.meaning.clone());
     head.must_read_full = must_read_full;
     if !engine.store.put_head(&run.sync, head).await? {
-        return Err(Fault::new(Code::Superseded, format!("The state of `{}` was taken over by a newer run.", run.sync)));
+        return Err(Fault::new(
+            Code::Superseded,
+            format!("The state of `{}` was taken over by a newer run.", run.sync),
+        ));
     }
     head.version += 1;
     Ok(())

@@ -5,6 +5,7 @@ pub mod acquire;
 pub mod batcher;
 pub mod cursor;
 pub mod diff;
+pub mod difference;
 pub mod enqueue;
 pub mod entries;
 pub mod extract;
@@ -30,7 +31,8 @@ use domain::row::Column;
 
 use crate::Engine;
 use crate::plan::batcher::max_body;
-use crate::plan::diff::{DiffInput, Difference, diff};
+use crate::plan::diff::{DiffInput, diff};
+use crate::plan::difference::Difference;
 use crate::plan::extract::{Extracted, extract};
 use crate::plan::prepare::{Prepared, prepare};
 use crate::progress::Phase;
@@ -99,13 +101,15 @@ pub async fn plan(engine: &Engine, head: &Head, force_full: bool) -> Result<Plan
     let meaning = meaning(engine, head, &prepared).await?;
     let shift = head.meaning.as_ref().map(|before| meaning.shift(before)).unwrap_or_default();
     let now = engine.clock.now();
-    let only = if force_full || !in_doubt.is_empty() || shift.any() { None } else { cursor::incremental(sync, head, now) };
+    let only =
+        if force_full || !in_doubt.is_empty() || shift.any() { None } else { cursor::incremental(sync, head, now) };
     let full = only.is_none();
     let before = cursor::remembered(head).filter(|_| !full);
     let manifest = store.manifest(&sync.name, head.bucket_bits).await?;
     engine.meter.enter(Phase::Reading);
     let query = Query { sql: sync.model.sql.clone(), only };
-    let mut model = extract(engine, prepared, &query, before.as_deref(), max_body(engine, &engine.destination.limits())).await?;
+    let mut model =
+        extract(engine, prepared, &query, before.as_deref(), max_body(engine, &engine.destination.limits())).await?;
     engine.meter.enter(Phase::Comparing);
     let basis = DiffInput {
         sync: &sync.name,
@@ -140,11 +144,26 @@ pub async fn plan(engine: &Engine, head: &Head, force_full: bool) -> Result<Plan
     };
     // A change of what the state means matters where it means anything.
     let before = head.meaning.as_ref().filter(|_| difference.learnt);
-    let mut tripped = before.map(|before| meaning.tell(before, &sync.name, difference.counts.undeletable)).unwrap_or_default();
+    let mut tripped =
+        before.map(|before| meaning.tell(before, &sync.name, difference.counts.undeletable)).unwrap_or_default();
     tripped.extend(guard::check(&sync.guards, &evidence));
     let notes = notes(engine, &model, &difference);
     let has_in_doubt = !in_doubt.is_empty();
-    Ok(Plan { model, difference, manifest, full, tripped, meaning, shift, columns, jobs: in_doubt.jobs, has_in_doubt, noted_runs: noted.runs, notes, findings })
+    Ok(Plan {
+        model,
+        difference,
+        manifest,
+        full,
+        tripped,
+        meaning,
+        shift,
+        columns,
+        jobs: in_doubt.jobs,
+        has_in_doubt,
+        noted_runs: noted.runs,
+        notes,
+        findings,
+    })
 }
 
 /// What the state of this sync means, as its file, the warehouse and the destination have it now.
@@ -164,11 +183,16 @@ fn notes(engine: &Engine, model: &Extracted, difference: &Difference) -> Vec<Str
     let mut notes = Vec::new();
     let counts = &difference.counts;
     if counts.respelt > 0 {
-        notes.push(format!("keys spelt anew: {}; records of the model have their identifiers, so nothing is deleted", counts.respelt));
+        notes.push(format!(
+            "keys spelt anew: {}; records of the model have their identifiers, so nothing is deleted",
+            counts.respelt
+        ));
     }
     if counts.deletes_held > 0 {
         let (held, keyless) = (counts.deletes_held, model.keyless);
-        notes.push(format!("{held} deletes wait: {keyless} rows of the model have no key, and which records those are nobody can tell"));
+        notes.push(format!(
+            "{held} deletes wait: {keyless} rows of the model have no key, and which records those are nobody can tell"
+        ));
     }
     if counts.undeletable > 0 {
         notes.push(format!(
@@ -190,7 +214,9 @@ pub fn better_bits(head: &Head, records: u64) -> Option<u8> {
 
 fn mapped_columns(engine: &Engine, columns: &[Column]) -> Vec<Column> {
     let sync = &engine.sync;
-    let used = |name: &str| sync.model.key.iter().any(|k| k == name) || sync.mapping.iter().any(|m| m.from.as_deref() == Some(name));
+    let used = |name: &str| {
+        sync.model.key.iter().any(|k| k == name) || sync.mapping.iter().any(|m| m.from.as_deref() == Some(name))
+    };
     columns.iter().filter(|c| used(&c.name)).cloned().collect()
 }
 
@@ -203,7 +229,8 @@ mod tests {
         let fresh = Head::default();
         assert_eq!(better_bits(&fresh, 10_000), Some(7));
         assert_eq!(better_bits(&fresh, 10), None);
-        let used = Head { bucket_bits: 7, records: 10_000, last_full: Some(domain::clock::Millis(1)), ..Head::default() };
+        let used =
+            Head { bucket_bits: 7, records: 10_000, last_full: Some(domain::clock::Millis(1)), ..Head::default() };
         assert_eq!(better_bits(&used, 20_000), None);
         assert_eq!(better_bits(&used, 40_000), Some(9));
     }

@@ -40,7 +40,8 @@ pub async fn preflight(engine: &Engine) -> Result<Preflight, Fault> {
     let mut findings = sync.findings();
     let described = engine.warehouse.describe(&Query { sql: sync.model.sql.clone(), only: None }).await?;
     findings.extend(described.findings);
-    findings.extend(described.unreadable.into_iter().filter(|(column, _)| uses(sync, column)).map(|(_, finding)| finding));
+    findings
+        .extend(described.unreadable.into_iter().filter(|(column, _)| uses(sync, column)).map(|(_, finding)| finding));
     let columns = described.columns;
     let key = positions(sync, &columns, &mut findings);
     let cursor = cursor_position(sync, &columns, &mut findings);

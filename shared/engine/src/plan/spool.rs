@@ -46,7 +46,16 @@ impl Spool {
     /// An empty spool that keeps up to `limit` bytes in memory.
     pub fn new(limit: usize, folder: &Path) -> Self {
         let parts = (0..1 << PART_BITS).map(|_| SpoolPart::default()).collect();
-        Self { limit, folder: folder.to_owned(), parts, buffered: 0, file: None, flushed: 0, dense: false, window: (0, 0, Vec::new()) }
+        Self {
+            limit,
+            folder: folder.to_owned(),
+            parts,
+            buffered: 0,
+            file: None,
+            flushed: 0,
+            dense: false,
+            window: (0, 0, Vec::new()),
+        }
     }
 
     /// Appends a record. Returns its offset, to be read by together with the hash.
@@ -142,7 +151,10 @@ pub fn split(record: &[u8]) -> (Cells<'_>, Cells<'_>) {
 }
 
 fn unusable(folder: &Path, error: &io::Error) -> Fault {
-    Fault::new(Code::SpoolUnusable, format!("The temporary file for records in {} cannot be used: {error}.", folder.display()))
+    Fault::new(
+        Code::SpoolUnusable,
+        format!("The temporary file for records in {} cannot be used: {error}.", folder.display()),
+    )
 }
 
 #[cfg(test)]

@@ -71,7 +71,8 @@ pub(crate) struct Scratch {
 pub(crate) const MALFORMED: Value<'static> = Value::Unreadable("bytes that are no value of the column's type");
 const NOT_UTF8: Value<'static> = Value::Unreadable("text that is not UTF-8");
 const INFINITY: Value<'static> = Value::Unreadable(INFINITE);
-pub(crate) const INFINITE: &str = "infinity, which few systems know: write nullif(COLUMN, 'infinity') in the model, or another value in its place";
+pub(crate) const INFINITE: &str =
+    "infinity, which few systems know: write nullif(COLUMN, 'infinity') in the model, or another value in its place";
 const OUT_OF_RANGE: Value<'static> = Value::Unreadable("a date or time too far away");
 
 /// Days and microseconds from 1970-01-01 to 2000-01-01, where PostgreSQL begins to count.
@@ -132,7 +133,8 @@ fn fixed<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
     bytes.try_into().ok()
 }
 
-/// The double precision number with the digits that a single precision one is written with: 0.1, and not 0.10000000149011612.
+/// The double precision number with the digits that a single precision one is written with: 0.1, and not
+/// 0.10000000149011612.
 fn widened(v: f32) -> f64 {
     if v.is_finite() { v.to_string().parse().unwrap_or(f64::from(v)) } else { f64::from(v) }
 }
@@ -245,13 +247,21 @@ mod tests {
             (-1, 0, &[100], "0.01"),
             (-2, 0x4000, &[1], "-0.00000001"),
             (-1, 0, &[1, 2], "0.00010002"),
-            (9, 0, &[99, 9999, 9999, 9999, 9999, 9999, 9999, 9999, 9999, 9999], "99999999999999999999999999999999999999"),
+            (
+                9,
+                0,
+                &[99, 9999, 9999, 9999, 9999, 9999, 9999, 9999, 9999, 9999],
+                "99999999999999999999999999999999999999",
+            ),
         ] {
             let bytes = wire(groups.len(), weight, sign, groups);
             assert_eq!(scalar(Scalar::Numeric, &bytes, &mut "old".to_owned()), Value::Decimal(expected), "{groups:?}");
         }
         for sign in [0xC000, 0xD000, 0xF000] {
-            assert!(matches!(scalar(Scalar::Numeric, &wire(0, 0, sign, &[]), &mut String::new()), Value::Unreadable(_)));
+            assert!(matches!(
+                scalar(Scalar::Numeric, &wire(0, 0, sign, &[]), &mut String::new()),
+                Value::Unreadable(_)
+            ));
         }
         for bad in [&wire(2, 0, 0, &[1])[..], &wire(1, 0, 0, &[10_000]), &wire(0, 0, 1, &[]), &[0, 1]] {
             assert_eq!(scalar(Scalar::Numeric, bad, &mut String::new()), MALFORMED);
@@ -263,7 +273,10 @@ mod tests {
         let mut buffer = String::new();
         assert_eq!(scalar(Scalar::Date, &0i32.to_be_bytes(), &mut buffer), Value::Date(10_957));
         assert_eq!(scalar(Scalar::Timestamp, &(-EPOCH_MICROS).to_be_bytes(), &mut buffer), Value::DateTime(0));
-        assert_eq!(scalar(Scalar::TimestampTz, &1i64.to_be_bytes(), &mut buffer), Value::Timestamp(946_684_800_000_001));
+        assert_eq!(
+            scalar(Scalar::TimestampTz, &1i64.to_be_bytes(), &mut buffer),
+            Value::Timestamp(946_684_800_000_001)
+        );
         assert_eq!(scalar(Scalar::TimestampTz, &i64::MAX.to_be_bytes(), &mut buffer), INFINITY);
         assert_eq!(scalar(Scalar::Timestamp, &i64::MIN.to_be_bytes(), &mut buffer), INFINITY);
         assert_eq!(scalar(Scalar::Timestamp, &(i64::MAX - 1).to_be_bytes(), &mut buffer), OUT_OF_RANGE);

@@ -37,7 +37,13 @@ pub(crate) fn write(of: Scalar, bytes: &[u8], buffer: &mut String, out: &mut Vec
     if rest.is_empty() { Ok(()) } else { Err(MALFORMED) }
 }
 
-fn list(of: Scalar, lengths: &[usize], rest: &mut &[u8], buffer: &mut String, out: &mut Vec<u8>) -> Result<(), &'static str> {
+fn list(
+    of: Scalar,
+    lengths: &[usize],
+    rest: &mut &[u8],
+    buffer: &mut String,
+    out: &mut Vec<u8>,
+) -> Result<(), &'static str> {
     let Some((length, inner)) = lengths.split_first() else { return element(of, rest, buffer, out) };
     out.push(b'[');
     for i in 0..*length {
@@ -101,13 +107,19 @@ mod tests {
         assert_eq!(json(Scalar::Int4, &wire(&[], &[])), Ok("[]".into()));
         assert_eq!(json(Scalar::Int4, &wire(&[3], &[Some(&one), None, Some(&two)])), Ok("[1,null,2]".into()));
         assert_eq!(json(Scalar::Int4, &wire(&[2, 1], &[Some(&one), Some(&two)])), Ok("[[1],[2]]".into()));
-        assert_eq!(json(Scalar::Text, &wire(&[2], &[Some("a\"é".as_bytes()), Some(b"")])), Ok("[\"a\\\"é\",\"\"]".into()));
+        assert_eq!(
+            json(Scalar::Text, &wire(&[2], &[Some("a\"é".as_bytes()), Some(b"")])),
+            Ok("[\"a\\\"é\",\"\"]".into())
+        );
         assert_eq!(json(Scalar::Date, &wire(&[1], &[Some(&[0; 4])])), Ok("[\"2000-01-01\"]".into()));
     }
 
     #[test]
     fn what_cannot_be_read_says_why() {
-        assert_eq!(json(Scalar::Float8, &wire(&[1], &[Some(&f64::INFINITY.to_be_bytes())])), Err("an array with infinity in it"));
+        assert_eq!(
+            json(Scalar::Float8, &wire(&[1], &[Some(&f64::INFINITY.to_be_bytes())])),
+            Err("an array with infinity in it")
+        );
         let whole = wire(&[2], &[Some(&[0; 4]), Some(&[0; 4])]);
         for cut in 0..whole.len() {
             assert_eq!(json(Scalar::Int4, &whole[..cut]), Err(MALFORMED), "{cut}");

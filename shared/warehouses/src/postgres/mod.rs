@@ -5,8 +5,9 @@
 //! Limits: one connection for each stream. `statement_timeout` covers the whole of a read, the time we take for
 //!   the rows included.
 //! Types: every number, decimal and time exactly as stored. Arrays come as JSON; intervals, times with a zone and
-//!   network addresses as text. Composites, ranges, geometry, `money` and other types are refused before the run where the sync uses them.
-//! Per-record errors: NaN, `infinity` and text that is not UTF-8 are unreadable values and harm only records that
+//! network addresses as text. Composites, ranges, geometry, `money` and other types are refused before the run where
+//! the sync uses them. Per-record errors: NaN, `infinity` and text that is not UTF-8 are unreadable values and harm
+//! only records that
 //!   map them.
 //! Idempotency: reading changes nothing; a stream is one `repeatable read read only` transaction.
 //! API version and sources: protocol 3.0; <https://www.postgresql.org/docs/current/protocol-message-formats.html>;
@@ -36,7 +37,8 @@ use crate::sql::{self, Dialect};
 use decode::{Decoder, Scratch, Wire};
 
 /// PostgreSQL, as the registry lists it.
-pub(crate) const ENTRY: WarehouseEntry = WarehouseEntry { name: "postgres", about: "PostgreSQL", open, schema: || schemars::schema_for!(PostgresConfig) };
+pub(crate) const ENTRY: WarehouseEntry =
+    WarehouseEntry { name: "postgres", about: "PostgreSQL", open, schema: || schemars::schema_for!(PostgresConfig) };
 
 struct PostgresWarehouse {
     connector: Connector,
@@ -67,9 +69,14 @@ impl Warehouse for PostgresWarehouse {
         let sent = statement(model, query.only.as_ref()).map_err(|why| self.connector.place().failed(why))?;
         let connected = self.begin().await?;
         let prepared = prepare(&connected, model, &sent).await?;
-        let decoders: Vec<_> = prepared.columns().iter().map(|c| types::decoder(c.type_()).unwrap_or(Decoder::Unsupported)).collect();
+        let decoders: Vec<_> =
+            prepared.columns().iter().map(|c| types::decoder(c.type_()).unwrap_or(Decoder::Unsupported)).collect();
         let nothing: [&(dyn ToSql + Sync); 0] = [];
-        let rows = connected.client.query_raw(&prepared, nothing).await.map_err(|e| connected.fault(&e, Some(SentSql { sql: model, before: sent.before })))?;
+        let rows = connected
+            .client
+            .query_raw(&prepared, nothing)
+            .await
+            .map_err(|e| connected.fault(&e, Some(SentSql { sql: model, before: sent.before })))?;
         let reading = Reading {
             rows: Box::pin(rows),
             decoders,
@@ -98,7 +105,11 @@ impl PostgresWarehouse {
     }
 }
 
-async fn prepare(connected: &Connected, model: &str, statement: &sql::Statement) -> Result<tokio_postgres::Statement, Fault> {
+async fn prepare(
+    connected: &Connected,
+    model: &str,
+    statement: &sql::Statement,
+) -> Result<tokio_postgres::Statement, Fault> {
     let sent = SentSql { sql: model, before: statement.before };
     let prepared = connected.client.prepare(&statement.text).await.map_err(|e| connected.fault(&e, Some(sent)))?;
     let place = connected.place();
@@ -133,12 +144,15 @@ fn describe(columns: &[tokio_postgres::Column]) -> ModelSchema {
 fn statement(model: &str, only: Option<&RowFilter>) -> Result<sql::Statement, String> {
     Ok(match only {
         None => sql::plain(model),
-        Some(RowFilter::From { column, cell }) => {
-            sql::filtered(model, &format!("{0} >= {1} or {0} is null", sql::identifier(column), literal::of_cell(column, cell)?))
-        }
+        Some(RowFilter::From { column, cell }) => sql::filtered(
+            model,
+            &format!("{0} >= {1} or {0} is null", sql::identifier(column), literal::of_cell(column, cell)?),
+        ),
         Some(RowFilter::Key(key)) => {
-            let conditions: Vec<_> =
-                key.iter().map(|(column, text)| format!("cast({} as text) = {}", sql::identifier(column), literal::quoted(text))).collect();
+            let conditions: Vec<_> = key
+                .iter()
+                .map(|(column, text)| format!("cast({} as text) = {}", sql::identifier(column), literal::quoted(text)))
+                .collect();
             sql::filtered(model, &conditions.join(" and "))
         }
     })
@@ -168,7 +182,10 @@ impl Reading {
             match self.rows.next().await {
                 Some(Ok(row)) => self.push(&row, &mut batch),
                 Some(Err(error)) => {
-                    self.last = self.connected.as_ref().map(|c| c.fault(&error, Some(SentSql { sql: &self.model, before: self.before })));
+                    self.last = self
+                        .connected
+                        .as_ref()
+                        .map(|c| c.fault(&error, Some(SentSql { sql: &self.model, before: self.before })));
                     self.close().await;
                     break;
                 }

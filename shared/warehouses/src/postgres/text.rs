@@ -35,7 +35,8 @@ pub(crate) fn interval<'a>(bytes: &[u8], out: &'a mut String) -> Option<Value<'a
         out.push('T');
         let sign = if micros < 0 { "-" } else { "" };
         let left = micros.unsigned_abs();
-        let (hours, minutes, seconds, fraction) = (left / (3600 * SECOND), left / (60 * SECOND) % 60, left / SECOND % 60, left % SECOND);
+        let (hours, minutes, seconds, fraction) =
+            (left / (3600 * SECOND), left / (60 * SECOND) % 60, left / SECOND % 60, left % SECOND);
         for (count, unit) in [(hours, 'H'), (minutes, 'M')] {
             if count != 0 {
                 let _ = write!(out, "{sign}{count}{unit}");
@@ -60,7 +61,8 @@ pub(crate) fn time_with_zone<'a>(bytes: &[u8], out: &'a mut String) -> Option<Va
         return None;
     }
     out.clear();
-    let _ = write!(out, "{:02}:{:02}:{:02}", micros / (3600 * SECOND), micros / (60 * SECOND) % 60, micros / SECOND % 60);
+    let _ =
+        write!(out, "{:02}:{:02}:{:02}", micros / (3600 * SECOND), micros / (60 * SECOND) % 60, micros / SECOND % 60);
     if !micros.is_multiple_of(SECOND) {
         let _ = write!(out, ".{:06}", micros % SECOND);
     }
@@ -125,15 +127,20 @@ mod tests {
         ] {
             assert_eq!(interval(&wire(micros, days, months), &mut "old".into()), Some(Value::Text(expected)));
         }
-        assert_eq!(interval(&wire(i64::MAX, i32::MAX, i32::MAX), &mut String::new()), Some(Value::Unreadable("infinity")));
+        assert_eq!(
+            interval(&wire(i64::MAX, i32::MAX, i32::MAX), &mut String::new()),
+            Some(Value::Unreadable("infinity"))
+        );
         assert_eq!(interval(&[0; 15], &mut String::new()), None);
     }
 
     #[test]
     fn times_have_their_zone() {
-        for (micros, west, expected) in
-            [(45_296_000_001i64, -7200i32, "12:34:56.000001+02:00"), (0, 0, "00:00:00+00:00"), (86_400_000_000, 12_645, "24:00:00-03:30:45")]
-        {
+        for (micros, west, expected) in [
+            (45_296_000_001i64, -7200i32, "12:34:56.000001+02:00"),
+            (0, 0, "00:00:00+00:00"),
+            (86_400_000_000, 12_645, "24:00:00-03:30:45"),
+        ] {
             let bytes = [&micros.to_be_bytes()[..], &west.to_be_bytes()].concat();
             assert_eq!(time_with_zone(&bytes, &mut String::new()), Some(Value::Text(expected)));
         }
@@ -151,7 +158,10 @@ mod tests {
             assert_eq!(address(bytes, &mut String::new()), Some(Value::Text(expected)));
         }
         assert_eq!(address(&[2, 32, 0, 3, 1, 2, 3], &mut String::new()), None);
-        assert_eq!(hardware_address(&[8, 0, 0x2b, 1, 2, 3], &mut String::new()), Some(Value::Text("08:00:2b:01:02:03")));
+        assert_eq!(
+            hardware_address(&[8, 0, 0x2b, 1, 2, 3], &mut String::new()),
+            Some(Value::Text("08:00:2b:01:02:03"))
+        );
         assert_eq!(hardware_address(&[8], &mut String::new()), None);
     }
 }

@@ -29,7 +29,13 @@ fn scalar(of: &PgType) -> Option<Scalar> {
         PgType::FLOAT4 => Scalar::Float4,
         PgType::FLOAT8 => Scalar::Float8,
         PgType::NUMERIC => Scalar::Numeric,
-        PgType::TEXT | PgType::VARCHAR | PgType::BPCHAR | PgType::NAME | PgType::CHAR | PgType::XML | PgType::UNKNOWN => Scalar::Text,
+        PgType::TEXT
+        | PgType::VARCHAR
+        | PgType::BPCHAR
+        | PgType::NAME
+        | PgType::CHAR
+        | PgType::XML
+        | PgType::UNKNOWN => Scalar::Text,
         PgType::BYTEA => Scalar::Bytea,
         PgType::DATE => Scalar::Date,
         PgType::TIME => Scalar::Time,

@@ -15,8 +15,14 @@ use super::{DemoRecords, DemoService};
 /// The property that holds the model's key.
 const KEY: &str = "customer_id";
 /// From the model's columns to the properties.
-const FIELDS: [(&str, &str); 6] =
-    [("id", KEY), ("email", "email"), ("first_name", "firstname"), ("plan", "plan"), ("lifetime_value", "lifetime_value"), ("signed_up", "signed_up")];
+const FIELDS: [(&str, &str); 6] = [
+    ("id", KEY),
+    ("email", "email"),
+    ("first_name", "firstname"),
+    ("plan", "plan"),
+    ("lifetime_value", "lifetime_value"),
+    ("signed_up", "signed_up"),
+];
 
 const SYNC: &str = "\
 # Customers as contacts of HubSpot: created, updated, and archived when they leave the model.
@@ -42,7 +48,9 @@ schedule: { every: 15 minutes }
 ";
 
 pub(super) fn start() -> Result<Box<dyn DemoService>, Fault> {
-    let failed = |e: std::io::Error| Fault::new(Code::Internal, format!("The demo's double of HubSpot cannot listen on 127.0.0.1: {e}."));
+    let failed = |e: std::io::Error| {
+        Fault::new(Code::Internal, format!("The demo's double of HubSpot cannot listen on 127.0.0.1: {e}."))
+    };
     let double = HubSpotDouble::start().map_err(failed)?;
     {
         let mut portal = double.portal();
@@ -99,7 +107,12 @@ impl DemoService for HubSpotContacts {
 
     fn wanted(&self, model: &SeenRecords) -> DemoRecords {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let fields = |row: &Value| FIELDS.iter().filter_map(|(from, to)| Some(((*to).to_owned(), text(row.get(*from)?)))).collect::<BTreeMap<_, _>>();
+        let fields = |row: &Value| {
+            FIELDS
+                .iter()
+                .filter_map(|(from, to)| Some(((*to).to_owned(), text(row.get(*from)?))))
+                .collect::<BTreeMap<_, _>>()
+        };
         model.iter().map(|(key, row)| (*key, fields(row))).collect()
     }
 

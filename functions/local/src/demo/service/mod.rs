@@ -76,7 +76,10 @@ pub(super) async fn run(name: DemoDestination, keep: Option<&Path>, out: &Out) -
     tokio::spawn(stop_on_signal(stop.clone()));
     let service = start(name)?;
     let (keep, connection, sync) = (keep.map(Path::to_owned), service.connection(), service.sync());
-    let folder = blocking(move || Folder::make(keep.as_deref()).and_then(|folder| folder.write_service(&connection, sync).map(|()| folder))).await?;
+    let folder = blocking(move || {
+        Folder::make(keep.as_deref()).and_then(|folder| folder.write_service(&connection, sync).map(|()| folder))
+    })
+    .await?;
     let mut project = Project::load(&folder.path)?;
     let (variable, value) = service.secret();
     project.secrets.own.insert(variable.into(), value);
@@ -100,7 +103,8 @@ struct ServiceDemo<'a> {
 impl ServiceDemo<'_> {
     fn open(&self) {
         let (rows, folder, title) = (thousands(ROWS), self.folder.path.display().to_string(), self.service.title());
-        self.out.value(&json!({ "step": "project", "folder": folder, "destination": title, "rows": ROWS, "syncs": [CRM] }));
+        self.out
+            .value(&json!({ "step": "project", "folder": folder, "destination": title, "rows": ROWS, "syncs": [CRM] }));
         self.out.line(format!(
             "A warehouse of {rows} customers, and a sync that mirrors them to {} of {title}.\n\
              {title} is played by a double on this machine: it checks types, options and unique values, answers as the\n\
@@ -115,7 +119,11 @@ impl ServiceDemo<'_> {
         came_out(
             &run,
             Status::Partial,
-            &[("added", run.counts.added, VALID), ("invalid", run.counts.invalid, INVALID), ("accepted", run.tally.accepted(), VALID)],
+            &[
+                ("added", run.counts.added, VALID),
+                ("invalid", run.counts.invalid, INVALID),
+                ("accepted", run.tally.accepted(), VALID),
+            ],
         )?;
         let held = self.compare().await?;
         self.tell("first_run", &run, &held);
@@ -141,7 +149,11 @@ impl ServiceDemo<'_> {
         let run = self.run().await?;
         let (changed, gone) = (CHANGED as u64, DELETED as u64);
         let accepted = ("accepted", run.tally.accepted(), changed + gone);
-        came_out(&run, Status::Partial, &[("changed", run.counts.changed, changed), ("removed", run.counts.removed, gone), accepted])?;
+        came_out(
+            &run,
+            Status::Partial,
+            &[("changed", run.counts.changed, changed), ("removed", run.counts.removed, gone), accepted],
+        )?;
         let held = self.compare().await?;
         self.tell("second_run", &run, &held);
         let after = self.service.requests();
@@ -158,7 +170,14 @@ impl ServiceDemo<'_> {
 
     async fn run(&self) -> Result<Run, Fault> {
         let request = RunRequest { trigger: Trigger::Manual, approve: None, full: false };
-        let run = run_sync(&self.project, self.project.sync(CRM)?, &request, self.stop.clone(), &Bars::new(self.out.is_json())).await;
+        let run = run_sync(
+            &self.project,
+            self.project.sync(CRM)?,
+            &request,
+            self.stop.clone(),
+            &Bars::new(self.out.is_json()),
+        )
+        .await;
         self.stop.check()?;
         run
     }
@@ -173,13 +192,16 @@ impl ServiceDemo<'_> {
     }
 
     fn tell(&self, step: &str, run: &Run, held: &DemoRecords) {
-        self.out.value(&json!({ "step": step, "runs": [run], "records": held.len(), "requests": self.service.requests() }));
+        self.out
+            .value(&json!({ "step": step, "runs": [run], "records": held.len(), "requests": self.service.requests() }));
         self.out.runs(&[run]);
     }
 
     /// Prints some records as the service has them.
     fn show(&self, held: &DemoRecords) {
-        let row = |fields: &BTreeMap<String, String>| self.service.shown().iter().map(|name| fields.get(*name).cloned().unwrap_or_default()).collect();
+        let row = |fields: &BTreeMap<String, String>| {
+            self.service.shown().iter().map(|name| fields.get(*name).cloned().unwrap_or_default()).collect()
+        };
         self.out.table(self.service.shown(), held.values().take(SHOWN).map(row).collect());
     }
 

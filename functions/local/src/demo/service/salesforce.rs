@@ -14,8 +14,14 @@ const OBJECT: &str = "Contact";
 /// The external id that holds the model's key.
 const KEY: &str = "Customer_Id__c";
 /// From the model's columns to the fields.
-const FIELDS: [(&str, &str); 6] =
-    [("id", KEY), ("email", "Email"), ("first_name", "FirstName"), ("plan", "Plan__c"), ("lifetime_value", "Lifetime_Value__c"), ("signed_up", "Signed_Up__c")];
+const FIELDS: [(&str, &str); 6] = [
+    ("id", KEY),
+    ("email", "Email"),
+    ("first_name", "FirstName"),
+    ("plan", "Plan__c"),
+    ("lifetime_value", "Lifetime_Value__c"),
+    ("signed_up", "Signed_Up__c"),
+];
 
 const SYNC: &str = "\
 # Customers as contacts of Salesforce: created, updated, and put into the recycle bin when they leave the model.
@@ -52,8 +58,12 @@ pub(super) fn start() -> Result<Box<dyn DemoService>, Fault> {
         ObjectField::number("Lifetime_Value__c", 18, 2),
         ObjectField::date("Signed_Up__c"),
     ];
-    let failed = |e: std::io::Error| Fault::new(Code::Internal, format!("The demo's double of Salesforce cannot listen on 127.0.0.1: {e}."));
-    Ok(Box::new(SalesforceContacts(SalesforceDouble::start(Org::new(vec![SObject::new(OBJECT, "003", fields)])).map_err(failed)?)))
+    let failed = |e: std::io::Error| {
+        Fault::new(Code::Internal, format!("The demo's double of Salesforce cannot listen on 127.0.0.1: {e}."))
+    };
+    Ok(Box::new(SalesforceContacts(
+        SalesforceDouble::start(Org::new(vec![SObject::new(OBJECT, "003", fields)])).map_err(failed)?,
+    )))
 }
 
 struct SalesforceContacts(SalesforceDouble);
@@ -93,7 +103,9 @@ impl DemoService for SalesforceContacts {
 
     fn held(&self) -> DemoRecords {
         let records = self.0.org().object(OBJECT).records_by(KEY);
-        let texts = |record: BTreeMap<String, Value>| record.into_iter().filter(|(name, _)| name != "Id").map(|(name, value)| (name, text(&value))).collect();
+        let texts = |record: BTreeMap<String, Value>| {
+            record.into_iter().filter(|(name, _)| name != "Id").map(|(name, value)| (name, text(&value))).collect()
+        };
         records.into_iter().filter_map(|(key, record)| Some((key.parse().ok()?, texts(record)))).collect()
     }
 

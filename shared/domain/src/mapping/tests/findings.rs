@@ -6,10 +6,19 @@ use super::*;
 
 #[track_caller]
 fn found(parts: Json, fields: Option<Vec<DestinationField>>) -> Vec<Finding> {
-    let columns = [column("id", Type::Int), column("email", Type::Text), column("first_name", Type::Text), column("photo", Type::Bytes)];
+    let columns = [
+        column("id", Type::Int),
+        column("email", Type::Text),
+        column("first_name", Type::Text),
+        column("photo", Type::Bytes),
+    ];
     let schema = DestinationSchema { fields, ..DestinationSchema::default() };
     let (mapper, findings) = Mapper::compile(&sync(parts), &columns, &schema);
-    assert_eq!(mapper.is_some(), !findings.iter().any(Finding::is_error), "there is a mapper exactly when there is no error");
+    assert_eq!(
+        mapper.is_some(),
+        !findings.iter().any(Finding::is_error),
+        "there is a mapper exactly when there is no error"
+    );
     findings
 }
 
@@ -42,7 +51,12 @@ fn a_field_that_is_not_there_or_not_writable() {
     let fix = "did you mean `firstname`? the destination has: firstname";
     only(findings, "mapping: first_name → fristname", "the destination has no field `fristname`", fix);
     let findings = found(json!({ "mapping": [{ "from": "id", "to": "created" }] }), fields);
-    only(findings, "mapping: id → created", "field `created` cannot be written", "remove the line: the destination sets this field itself");
+    only(
+        findings,
+        "mapping: id → created",
+        "field `created` cannot be written",
+        "remove the line: the destination sets this field itself",
+    );
 }
 
 #[test]
@@ -51,7 +65,11 @@ fn a_required_field_that_is_not_mapped() {
     let what = "field `name` is required by the destination and not mapped";
     let fix = "add a line `{ from: column, to: name }`, or a constant, or use mode update";
     only(found(json!({ "mapping": [{ "from": "id", "to": "a" }] }), fields.clone()), "mapping", what, fix);
-    assert_eq!(found(json!({ "mapping": [{ "from": "id", "to": "a" }], "mode": "update" }), fields), [], "an update creates no record");
+    assert_eq!(
+        found(json!({ "mapping": [{ "from": "id", "to": "a" }], "mode": "update" }), fields),
+        [],
+        "an update creates no record"
+    );
 }
 
 #[test]
@@ -59,18 +77,33 @@ fn a_null_that_the_field_does_not_take() {
     let fields = Some(vec![DestinationField { not_null: true, ..field("f", None) }]);
     let what = "field `f` does not take null, and `nulls: clear` would send it";
     let clear = json!({ "from": "email", "to": "f", "nulls": "clear" });
-    only(found(json!({ "mapping": [clear] }), fields.clone()), "mapping: email → f", what, "use `nulls: ignore` or give a `default`");
-    for fine in [json!({ "from": "email", "to": "f" }), json!({ "from": "email", "to": "f", "nulls": "clear", "default": "x" })] {
+    only(
+        found(json!({ "mapping": [clear] }), fields.clone()),
+        "mapping: email → f",
+        what,
+        "use `nulls: ignore` or give a `default`",
+    );
+    for fine in
+        [json!({ "from": "email", "to": "f" }), json!({ "from": "email", "to": "f", "nulls": "clear", "default": "x" })]
+    {
         assert_eq!(found(json!({ "mapping": [fine] }), fields.clone()), []);
     }
 }
 
 #[test]
 fn values_that_the_field_does_not_take() {
-    let fields = Some(vec![DestinationField { one_of: Some(vec!["lead".into(), "customer".into()]), ..field("stage", Some(Type::Text)) }]);
+    let fields = Some(vec![DestinationField {
+        one_of: Some(vec!["lead".into(), "customer".into()]),
+        ..field("stage", Some(Type::Text))
+    }]);
     let line = json!({ "from": "email", "to": "stage", "values": { "L": "lead", "C": "custmer" } });
     let what = "`values` maps `C` to `custmer`, which the destination does not take";
-    only(found(json!({ "mapping": [line] }), fields), "mapping: email → stage", what, "did you mean `customer`? the field `stage` has: lead, customer");
+    only(
+        found(json!({ "mapping": [line] }), fields),
+        "mapping: email → stage",
+        what,
+        "did you mean `customer`? the field `stage` has: lead, customer",
+    );
     let line = json!({ "from": "email", "to": "n", "values": { "a": "1", "b": "two" } });
     let what = "`values` maps `b` to `two`, which must be a whole number";
     only(
@@ -80,14 +113,27 @@ fn values_that_the_field_does_not_take() {
         "change what `values` gives, or map another field",
     );
     let bytes = found(json!({ "mapping": [{ "from": "photo", "to": "n", "values": { "a": "1" } }] }), None);
-    only(bytes, "mapping: photo → n", "`values` compares text, and the column is bytes", "encode the column as text in the model's SQL");
+    only(
+        bytes,
+        "mapping: photo → n",
+        "`values` compares text, and the column is bytes",
+        "encode the column as text in the model's SQL",
+    );
 }
 
 #[test]
 fn transforms_that_cannot_work() {
     for (kind, transform, what) in [
-        (Type::Bytes, json!("lowercase"), "`lowercase` does not take bytes (remove `lowercase`, or encode the column as text in the model's SQL)"),
-        (Type::Int, json!("trim"), "`trim` does not take int (remove `trim`, or cast the column to text in the model's SQL)"),
+        (
+            Type::Bytes,
+            json!("lowercase"),
+            "`lowercase` does not take bytes (remove `lowercase`, or encode the column as text in the model's SQL)",
+        ),
+        (
+            Type::Int,
+            json!("trim"),
+            "`trim` does not take int (remove `trim`, or cast the column to text in the model's SQL)",
+        ),
         (Type::Json, json!({ "truncate": 3 }), "`truncate` does not take json"),
         (Type::Bytes, json!("sha256"), "`sha256` does not take bytes"),
         (Type::Date, json!({ "number": { "decimals": 1 } }), "`number` does not take date"),
@@ -95,8 +141,16 @@ fn transforms_that_cannot_work() {
         (Type::Bool, json!({ "datetime": "%Y" }), "`datetime` does not take bool"),
         (Type::Bool, json!({ "e164": "GB" }), "`e164` does not take bool"),
         (Type::Text, json!({ "e164": "gb" }), "`gb` is not a country code (did you mean `GB`?)"),
-        (Type::Text, json!({ "e164": "Britain" }), "`Britain` is not a country code (write the two letters of ISO 3166, such as `e164: GB`)"),
-        (Type::Text, json!({ "date": "YYYY-MM-DD" }), "`YYYY-MM-DD` names no part of a date (write it in strftime, such as `date: \"%Y-%m-%d\"`)"),
+        (
+            Type::Text,
+            json!({ "e164": "Britain" }),
+            "`Britain` is not a country code (write the two letters of ISO 3166, such as `e164: GB`)",
+        ),
+        (
+            Type::Text,
+            json!({ "date": "YYYY-MM-DD" }),
+            "`YYYY-MM-DD` names no part of a date (write it in strftime, such as `date: \"%Y-%m-%d\"`)",
+        ),
         (Type::Text, json!({ "date": "%Y %H" }), "`date` cannot write `%Y %H`: "),
         (Type::Text, json!({ "datetime": "%Y %1" }), "`datetime` cannot write `%Y %1`: "),
         (Type::DateTime, json!({ "datetime": "%H:%M %z" }), "`datetime` cannot write `%H:%M %z`: "),
@@ -106,7 +160,10 @@ fn transforms_that_cannot_work() {
         assert!(found.starts_with(&format!("mapping: c → f: {what}")), "{found}");
     }
     let hashed = Case::of(Type::Text).line(json!({ "transform": ["json", "lowercase"] })).findings();
-    assert!(hashed.contains("`lowercase` does not take json"), "each step sees the type that the one before it makes: {hashed}");
+    assert!(
+        hashed.contains("`lowercase` does not take json"),
+        "each step sees the type that the one before it makes: {hashed}"
+    );
 }
 
 #[test]
@@ -120,18 +177,37 @@ fn types_are_compared_after_the_transforms() {
 #[test]
 fn constants_and_defaults_that_do_not_fit() {
     for (line, to, expected) in [
-        (json!({ "constant": "x" }), Type::Int, "the constant (text of 1 character) does not fit: it must be a whole number (give a constant that does)"),
+        (
+            json!({ "constant": "x" }),
+            Type::Int,
+            "the constant (text of 1 character) does not fit: it must be a whole number (give a constant that does)",
+        ),
         (json!({ "constant": 7 }), Type::Date, "the constant (int) cannot become date (give a constant that does)"),
-        (json!({ "default": 1.5 }), Type::Int, "the default (float) does not fit: it must be a whole number (give a default that does)"),
-        (json!({ "default": "b", "values": { "a": "b" } }), Type::Text, "the default (text of 1 character) is not among the mapped values"),
+        (
+            json!({ "default": 1.5 }),
+            Type::Int,
+            "the default (float) does not fit: it must be a whole number (give a default that does)",
+        ),
+        (
+            json!({ "default": "b", "values": { "a": "b" } }),
+            Type::Text,
+            "the default (text of 1 character) is not among the mapped values",
+        ),
     ] {
         let found = Case::of(Type::Any).line(line).to(to).findings();
-        assert!(found.starts_with(&format!("mapping: c → f: {expected}")) || found.starts_with(&format!("mapping: constant → f: {expected}")), "{found}");
+        assert!(
+            found.starts_with(&format!("mapping: c → f: {expected}"))
+                || found.starts_with(&format!("mapping: constant → f: {expected}")),
+            "{found}"
+        );
     }
     let ruled = Case::of(Type::Text).line(json!({ "default": "none" })).rule(json!({ "format": "email" })).findings();
     assert!(ruled.contains("the default (text of 4 characters) does not fit: it must be an email address"), "{ruled}");
     let unknown = Case::of(Type::Int).line(json!({ "default": "n/a" })).findings();
-    assert!(unknown.contains("it must be a whole number"), "a default has the column's type where the destination names none: {unknown}");
+    assert!(
+        unknown.contains("it must be a whole number"),
+        "a default has the column's type where the destination names none: {unknown}"
+    );
 }
 
 #[test]
@@ -143,22 +219,34 @@ fn rules_that_cannot_hold() {
         (Type::Bytes, json!({ "one_of": ["a"] }), "must be one of a"),
     ] {
         let found = Case::of(kind).rule(rule).findings();
-        assert_eq!(found, format!("mapping: c → f: the rule \"{sentence}\" cannot hold for {kind} (remove the rule, or bring the field to another type)"));
+        assert_eq!(
+            found,
+            format!(
+                "mapping: c → f: the rule \"{sentence}\" cannot hold for {kind} (remove the rule, or bring the field to another type)"
+            )
+        );
     }
 }
 
 #[test]
 fn lines_that_say_nothing_or_too_much() {
     let neither = found(json!({ "mapping": [{ "to": "f" }] }), None);
-    only(neither, "mapping: constant → f", "the line has neither `from` nor `constant`", "name a column or give a constant");
+    only(
+        neither,
+        "mapping: constant → f",
+        "the line has neither `from` nor `constant`",
+        "name a column or give a constant",
+    );
     let both = found(json!({ "mapping": [{ "from": "id", "constant": 1, "to": "f" }] }), None);
     only(both, "mapping: id → f", "the line has both `from` and `constant`", "keep one of them");
 }
 
 #[test]
 fn every_mistake_is_found_at_once() {
-    let findings =
-        found(json!({ "mapping": [{ "from": "a1", "to": "x" }, { "from": "photo", "to": "y", "transform": ["trim"] }, { "from": "id", "to": "z" }] }), None);
+    let findings = found(
+        json!({ "mapping": [{ "from": "a1", "to": "x" }, { "from": "photo", "to": "y", "transform": ["trim"] }, { "from": "id", "to": "z" }] }),
+        None,
+    );
     let about: Vec<_> = findings.iter().map(|f| f.about.as_str()).collect();
     assert_eq!(about, ["mapping: a1 → x", "mapping: photo → y"]);
 }
@@ -167,7 +255,10 @@ fn every_mistake_is_found_at_once() {
 fn an_identifier_in_two_spellings_is_warned_of() {
     let columns = [column("id", Type::Text)];
     let schema = DestinationSchema {
-        fields: Some(vec![DestinationField { equality: crate::equality::Equality::IgnoresCase, ..field("email", None) }, field("other", None)]),
+        fields: Some(vec![
+            DestinationField { equality: crate::equality::Equality::IgnoresCase, ..field("email", None) },
+            field("other", None),
+        ]),
         ..DestinationSchema::default()
     };
     let of = |line: Json| Mapper::compile(&sync(json!({ "mapping": [line] })), &columns, &schema);

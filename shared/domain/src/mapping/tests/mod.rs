@@ -91,7 +91,11 @@ impl Case {
         }
         let columns = [column("id", Type::Int), column("c", self.kind.unwrap_or(Type::Any))];
         let schema = self.field.clone().map_or_else(DestinationSchema::default, |f| schema(vec![f]));
-        Mapper::compile(&sync(json!({ "mapping": [line], "validate": rules, "mode": self.mode.unwrap_or("upsert") })), &columns, &schema)
+        Mapper::compile(
+            &sync(json!({ "mapping": [line], "validate": rules, "mode": self.mode.unwrap_or("upsert") })),
+            &columns,
+            &schema,
+        )
     }
 
     fn findings(&self) -> String {
@@ -134,6 +138,10 @@ impl Case {
     #[track_caller]
     fn refuses(&self, value: Value<'_>, rule: &str, got: &str) {
         let invalid = self.map(value).unwrap_err();
-        assert_eq!((invalid.field.as_str(), invalid.rule.as_str(), invalid.got.as_str()), ("f", rule, got), "{value:?}");
+        assert_eq!(
+            (invalid.field.as_str(), invalid.rule.as_str(), invalid.got.as_str()),
+            ("f", rule, got),
+            "{value:?}"
+        );
     }
 }

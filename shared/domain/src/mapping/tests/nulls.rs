@@ -36,7 +36,11 @@ fn nulls_pass_every_rule_but_required() {
     required.refuses(Null, "must not be null or empty", "null");
     required.refuses(Text(""), "must not be null or empty", "text of 0 characters");
     required.gives(Text(" "), Text(" "));
-    required.clone().line(json!({ "transform": ["trim"] })).refuses(Text(" "), "must not be null or empty", "text of 0 characters");
+    required.clone().line(json!({ "transform": ["trim"] })).refuses(
+        Text(" "),
+        "must not be null or empty",
+        "text of 0 characters",
+    );
     required.line(json!({ "default": "d" })).gives(Null, Text("d"));
 }
 
@@ -81,7 +85,8 @@ fn constants_and_defaults_have_the_field_s_type() {
 
 #[test]
 fn an_unreadable_value_harms_only_a_record_that_maps_it() {
-    for line in [json!({}), json!({ "transform": ["trim"] }), json!({ "default": "d" }), json!({ "identifier": true })] {
+    for line in [json!({}), json!({ "transform": ["trim"] }), json!({ "default": "d" }), json!({ "identifier": true })]
+    {
         let case = Case::of(Type::Text).line(line);
         case.refuses(Unreadable("invalid UTF-8"), "cannot be read: invalid UTF-8", "unreadable");
         case.clone().to(Type::Text).refuses(Unreadable("invalid UTF-8"), "cannot be read: invalid UTF-8", "unreadable");

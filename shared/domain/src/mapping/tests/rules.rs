@@ -39,12 +39,26 @@ fn formats_are_strict() {
     ] {
         assert!(!is_email(bad), "{bad}");
     }
-    for good in ["https://example.com", "HTTP://example.com:8080/a?b=c#d", "https://user@example.com/", "https://[::1]/", "https://bücher.example/ä"] {
+    for good in [
+        "https://example.com",
+        "HTTP://example.com:8080/a?b=c#d",
+        "https://user@example.com/",
+        "https://[::1]/",
+        "https://bücher.example/ä",
+    ] {
         assert!(is_url(good), "{good}");
     }
-    for bad in
-        ["", "example.com", "ftp://example.com", "https://", "https:// example.com", "https://exa mple.com", "https://a.b/ c", "javascript:x", "https:/a"]
-    {
+    for bad in [
+        "",
+        "example.com",
+        "ftp://example.com",
+        "https://",
+        "https:// example.com",
+        "https://exa mple.com",
+        "https://a.b/ c",
+        "javascript:x",
+        "https:/a",
+    ] {
         assert!(!is_url(bad), "{bad}");
     }
     for (text, good) in [
@@ -70,10 +84,30 @@ fn every_rule_says_what_it_wants() {
         (json!({ "format": "uuid" }), Uuid([7; 16]), Int(1), "must be a UUID"),
         (json!({ "format": "date" }), Text("2026-01-02"), Text("2026-13-02"), "must be a date such as 2026-01-02"),
         (json!({ "format": "date" }), Date(1), Timestamp(1), "must be a date such as 2026-01-02"),
-        (json!({ "format": "datetime" }), Text("2026-01-02T03:04Z"), Text("2026-01-02"), "must be a date and time such as 2026-01-02T03:04:05Z"),
-        (json!({ "format": "datetime" }), Timestamp(1), Date(1), "must be a date and time such as 2026-01-02T03:04:05Z"),
-        (json!({ "format": "datetime" }), DateTime(1), Bool(true), "must be a date and time such as 2026-01-02T03:04:05Z"),
-        (json!({ "format": "e164" }), Text("+441632960961"), Text("01632 960961"), "must be a phone number such as +441632960961"),
+        (
+            json!({ "format": "datetime" }),
+            Text("2026-01-02T03:04Z"),
+            Text("2026-01-02"),
+            "must be a date and time such as 2026-01-02T03:04:05Z",
+        ),
+        (
+            json!({ "format": "datetime" }),
+            Timestamp(1),
+            Date(1),
+            "must be a date and time such as 2026-01-02T03:04:05Z",
+        ),
+        (
+            json!({ "format": "datetime" }),
+            DateTime(1),
+            Bool(true),
+            "must be a date and time such as 2026-01-02T03:04:05Z",
+        ),
+        (
+            json!({ "format": "e164" }),
+            Text("+441632960961"),
+            Text("01632 960961"),
+            "must be a phone number such as +441632960961",
+        ),
         (json!({ "min": 0 }), Int(0), Int(-1), "must be a number of at least 0"),
         (json!({ "min": 0.5 }), Decimal("0.5"), Decimal("0.49"), "must be a number of at least 0.5"),
         (json!({ "min": 0 }), Text("1.5"), Text("-1"), "must be a number of at least 0"),
@@ -95,10 +129,16 @@ fn every_rule_says_what_it_wants() {
 
 #[test]
 fn rules_look_at_the_value_that_is_sent() {
-    let case = Case::of(Type::Text).line(json!({ "transform": ["trim", "lowercase"] })).rule(json!({ "format": "email", "max_length": 6 }));
+    let case = Case::of(Type::Text)
+        .line(json!({ "transform": ["trim", "lowercase"] }))
+        .rule(json!({ "format": "email", "max_length": 6 }));
     case.gives(Text("  A@B.CO  "), Text("a@b.co"));
     case.refuses(Text("  AA@B.CO  "), "must be at most 6 characters", "text of 7 characters");
-    Case::of(Type::Text).to(Type::Int).rule(json!({ "min": 10 })).refuses(Text("9"), "must be a number of at least 10", "int");
+    Case::of(Type::Text).to(Type::Int).rule(json!({ "min": 10 })).refuses(
+        Text("9"),
+        "must be a number of at least 10",
+        "int",
+    );
 }
 
 #[test]

@@ -92,7 +92,11 @@ fn dates_with_times_are_formatted_in_utc() {
     datetime(Type::Text).gives(Text("2026-01-02T03:04:05"), Text("2026-01-02 03:04:05"));
     let zoned = |kind| by(kind, json!([{ "datetime": "%H:%M%:z %s" }]));
     zoned(Type::Timestamp).gives(Timestamp(AT), Text("03:04+00:00 1767323045"));
-    zoned(Type::Text).refuses(Text("2026-01-02T03:04:05"), "must have a time zone, which the format asks for", "text of 19 characters");
+    zoned(Type::Text).refuses(
+        Text("2026-01-02T03:04:05"),
+        "must have a time zone, which the format asks for",
+        "text of 19 characters",
+    );
     let rule = "must be a date and time of the years -9999 to 9999";
     datetime(Type::Text).refuses(Text("soon"), rule, "text of 4 characters");
     datetime(Type::Timestamp).refuses(Timestamp(i64::MAX), rule, "timestamp");
@@ -153,11 +157,13 @@ fn json_is_read_from_text_and_encoded_from_the_rest() {
 
 #[test]
 fn values_are_mapped_by_their_text() {
-    let tier = Case::of(Type::Text).line(json!({ "values": { "Lead": "lead", "Customer": "customer" }, "transform": ["trim"] }));
+    let tier = Case::of(Type::Text)
+        .line(json!({ "values": { "Lead": "lead", "Customer": "customer" }, "transform": ["trim"] }));
     tier.gives(Text(" Lead "), Text("lead"));
     tier.refuses(Text("lead"), "is not among the mapped values", "text of 4 characters");
     tier.refuses(Text(""), "is not among the mapped values", "text of 0 characters");
-    let code = Case::of(Type::Any).line(json!({ "values": { "1": "one", "true": "yes", "1970-01-01": "epoch", "0.5": "half" } }));
+    let code = Case::of(Type::Any)
+        .line(json!({ "values": { "1": "one", "true": "yes", "1970-01-01": "epoch", "0.5": "half" } }));
     code.gives(Int(1), Text("one"));
     code.gives(Text("1"), Text("one"));
     code.gives(Bool(true), Text("yes"));

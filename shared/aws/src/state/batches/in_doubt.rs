@@ -1,7 +1,7 @@
 //! Records in doubt: the notes of claims, and which runs of a sync may have left some.
 //!
-//! A run is put on the sync's list before its first claim, and taken off when it is through and nothing is left in doubt.
-//! So a sync that is well pays one read for its doubts, however many batches its runs had.
+//! A run is put on the sync's list before its first claim, and taken off when it is through and nothing is left in
+//! doubt. So a sync that is well pays one read for its doubts, however many batches its runs had.
 
 use domain::clock::Millis;
 use domain::fault::Fault;
@@ -9,13 +9,14 @@ use domain::in_doubt::{ClaimNotes, InDoubt, read};
 use domain::ports::BatchRef;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::DynamoState;
-use super::batches::{DAYS, noted_cells};
-use super::item::{bytes, get_bytes, get_text, item_with_ttl};
-use super::packed_batch::ClaimedRecords;
-use super::table::Range;
+use super::packed::ClaimedRecords;
+use super::pages::noted_cells;
+use super::progress::DAYS;
 use super::varint::{self, VarintReader};
 use crate::keys::{self, Key, SK};
+use crate::state::DynamoState;
+use crate::state::item::{bytes, get_bytes, get_text, item_with_ttl};
+use crate::state::table::Range;
 
 /// A packed note up to this size stays in the cell, in bytes; beyond, it would make two writes of its page larger.
 const MAX_INLINE_BYTES: usize = 600;
@@ -29,7 +30,7 @@ const PREFIXES: u8 = 1;
 
 impl DynamoState {
     /// Puts a run on its sync's list, once per process.
-    pub(super) async fn index_in_doubt(&self, sync: &str, run: &str) -> Result<(), Fault> {
+    pub(in crate::state) async fn index_in_doubt(&self, sync: &str, run: &str) -> Result<(), Fault> {
         if self.is_indexed(run) {
             return Ok(());
         }
@@ -39,19 +40,20 @@ impl DynamoState {
     }
 
     /// Takes a run off its sync's list.
-    pub(super) async fn unindex_in_doubt(&self, sync: &str, run: &str) -> Result<(), Fault> {
+    pub(in crate::state) async fn unindex_in_doubt(&self, sync: &str, run: &str) -> Result<(), Fault> {
         self.set_indexed(run, false);
         self.table.batch_delete(&[keys::doubtful_run(sync, run)]).await
     }
 
     /// Lays a note down, if it is too large for a cell.
-    pub(super) async fn put_note(&self, batch: BatchRef<'_>, note: &[u8]) -> Result<ClaimedRecords, Fault> {
+    pub(in crate::state) async fn put_note(&self, batch: BatchRef<'_>, note: &[u8]) -> Result<ClaimedRecords, Fault> {
         let packed = pack(note);
         if packed.len() <= MAX_INLINE_BYTES {
             return Ok(ClaimedRecords::Inline(packed));
         }
         let (stamp, parts) = (xxh3_64(&packed), packed.chunks(PART));
-        let count = u8::try_from(parts.len()).map_err(|_| self.table.corrupt(format!("The note of batch {} of run {}", batch.number, batch.run)))?;
+        let count = u8::try_from(parts.len())
+            .map_err(|_| self.table.corrupt(format!("The note of batch {} of run {}", batch.number, batch.run)))?;
         for (part, data) in (0..count).zip(parts) {
             let mut item = item_with_ttl(&keys::note(batch.run, batch.number, stamp, part), DAYS);
             item.insert("b".into(), bytes(data));
@@ -77,7 +79,7 @@ impl DynamoState {
         unpack(&packed).map(Some).ok_or_else(corrupt)
     }
 
-    pub(super) async fn all_in_doubt(&self, sync: &str) -> Result<ClaimNotes, Fault> {
+    pub(in crate::state) async fn all_in_doubt(&self, sync: &str) -> Result<ClaimNotes, Fault> {
         let mut noted = ClaimNotes::default();
         for item in self.table.query(&keys::doubtful_runs(sync), Range::All, true, usize::MAX).await? {
             let Some(run) = get_text(&item, SK) else { continue };
@@ -97,9 +99,14 @@ impl DynamoState {
         Ok(noted)
     }
 
-    /// Takes those of these runs off the list whose writers are gone. Their batches stay until DynamoDB removes them: messages of
-    /// theirs that come late are fenced off by their generation.
-    pub(super) async fn clear_in_doubt_of(&self, sync: &str, runs: &[String], now: Millis) -> Result<(), Fault> {
+    /// Takes those of these runs off the list whose writers are gone. Their batches stay until DynamoDB removes them:
+    /// messages of theirs that come late are fenced off by their generation.
+    pub(in crate::state) async fn clear_in_doubt_of(
+        &self,
+        sync: &str,
+        runs: &[String],
+        now: Millis,
+    ) -> Result<(), Fault> {
         let partition = keys::doubtful_runs(sync);
         let mut over = Vec::new();
         for run in runs {
@@ -127,7 +134,10 @@ impl DynamoState {
 /// Makes a note small: ascending prefixes, which most notes are, take two bytes each instead of five.
 fn pack(note: &[u8]) -> Vec<u8> {
     let prefixes: Option<Vec<u32>> = (note.len().is_multiple_of(5)).then(|| read(note)).and_then(|in_doubt| {
-        let all: Option<Vec<u32>> = in_doubt.iter().map(|doubt| if let InDoubt::Prefix(prefix) = doubt { Some(*prefix) } else { None }).collect();
+        let all: Option<Vec<u32>> = in_doubt
+            .iter()
+            .map(|doubt| if let InDoubt::Prefix(prefix) = doubt { Some(*prefix) } else { None })
+            .collect();
         all.filter(|all| all.len() * 5 == note.len() && all.is_sorted())
     });
     let Some(prefixes) = prefixes else { return [&[AS_GIVEN], note].concat() };

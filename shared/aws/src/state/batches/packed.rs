@@ -1,9 +1,9 @@
 //! What is known of one batch, in a few bytes: a cell of a page of batches.
 //!
-//! `flags 1 · attempts · counters · [token 4 · until 8 · settled · unseen · job] · [stamp of the reasons 8] · [note]`. Numbers without a
-//! width are varints; counters are a mask of those that are not zero, then those. The middle part is left out of a batch
-//! that is done, of which some nine bytes remain. A cell is written only over the very bytes that were seen, so that
-//! claim and settlement need no transaction.
+//! `flags 1 · attempts · counters · [token 4 · until 8 · settled · unseen · job] · [stamp of the reasons 8] · [note]`.
+//! Numbers without a width are varints; counters are a mask of those that are not zero, then those. The middle part is
+//! left out of a batch that is done, of which some nine bytes remain. A cell is written only over the very bytes that
+//! were seen, so that claim and settlement need no transaction.
 
 use domain::clock::Millis;
 use domain::run::{BatchState, Tally};
@@ -19,22 +19,22 @@ const UNSEEN: u8 = 32;
 
 /// A batch's cell.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct PackedBatch {
+pub(in crate::state) struct PackedBatch {
     /// Tells one claim from another that is otherwise the same.
-    pub(super) token: u32,
+    pub(in crate::state) token: u32,
     /// Until when it is claimed; 0 when it is not.
-    pub(super) until: Millis,
+    pub(in crate::state) until: Millis,
     /// Attempts, settled records (of a batch that is not done), counters; neither reasons nor doubts.
-    pub(super) state: BatchState,
+    pub(in crate::state) state: BatchState,
     /// The stamp of the reasons, which are kept apart.
-    pub(super) reasons: Option<u64>,
+    pub(in crate::state) reasons: Option<u64>,
     /// Which records are in doubt.
-    pub(super) note: ClaimedRecords,
+    pub(in crate::state) note: ClaimedRecords,
 }
 
 /// The note of a claim.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) enum ClaimedRecords {
+pub(in crate::state) enum ClaimedRecords {
     /// None.
     #[default]
     None,
@@ -50,17 +50,17 @@ pub(super) enum ClaimedRecords {
 }
 
 /// True when these bytes are the cell of a batch that is done.
-pub(super) fn is_done(cell: &[u8]) -> bool {
+pub(in crate::state) fn is_done(cell: &[u8]) -> bool {
     cell.first().is_some_and(|flags| flags & DONE != 0)
 }
 
 /// True when these bytes are the cell of a batch with records in doubt.
-pub(super) fn has_in_doubt(cell: &[u8]) -> bool {
+pub(in crate::state) fn has_in_doubt(cell: &[u8]) -> bool {
     cell.first().is_some_and(|flags| flags & (NOTE | NOTE_APART) != 0)
 }
 
 impl PackedBatch {
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(in crate::state) fn encode(&self) -> Vec<u8> {
         let mut flags = if self.state.done { DONE } else { 0 } | if self.reasons.is_some() { REASONS } else { 0 };
         flags |= match self.note {
             ClaimedRecords::None => 0,
@@ -68,7 +68,8 @@ impl PackedBatch {
             ClaimedRecords::External { .. } => NOTE_APART,
         };
         // A job is plain data with text keys: it always serialises.
-        let job = self.state.job.as_ref().filter(|_| !self.state.done).map(|job| serde_json::to_vec(job).unwrap_or_default());
+        let job =
+            self.state.job.as_ref().filter(|_| !self.state.done).map(|job| serde_json::to_vec(job).unwrap_or_default());
         flags |= if job.is_some() { JOB } else { 0 };
         let unseen = !self.state.done && self.state.unseen.iter().any(|bits| *bits != 0);
         flags |= if unseen { UNSEEN } else { 0 };
@@ -107,7 +108,7 @@ impl PackedBatch {
     }
 
     /// Reads a cell; `None` when the bytes are none.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(in crate::state) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut bytes = VarintReader(bytes);
         let [flags] = bytes.array()?;
         let mut cell = PackedBatch::default();
@@ -139,7 +140,8 @@ impl PackedBatch {
             cell.reasons = Some(u64::from_le_bytes(bytes.array()?));
         }
         if flags & NOTE_APART != 0 {
-            cell.note = ClaimedRecords::External { stamp: u64::from_le_bytes(bytes.array()?), parts: bytes.array::<1>()?[0] };
+            cell.note =
+                ClaimedRecords::External { stamp: u64::from_le_bytes(bytes.array()?), parts: bytes.array::<1>()?[0] };
         } else if flags & NOTE != 0 {
             cell.note = ClaimedRecords::Inline(bytes.0.to_vec());
         }
@@ -166,13 +168,54 @@ fn counters(tally: &Tally) -> [u64; COUNTERS] {
         reasons: _,
         read_back: _,
     } = tally;
-    [*sent, *created, *requests, *updated, *deleted, *accepted_unknown, *skipped, *rejected, *exhausted, *unsent, *throttled, *retried]
+    [
+        *sent,
+        *created,
+        *requests,
+        *updated,
+        *deleted,
+        *accepted_unknown,
+        *skipped,
+        *rejected,
+        *exhausted,
+        *unsent,
+        *throttled,
+        *retried,
+    ]
 }
 
 fn tally(counts: [u64; COUNTERS]) -> Tally {
-    let [sent, created, requests, updated, deleted, accepted_unknown, skipped, rejected, exhausted, unsent, throttled, retried] = counts;
+    let [
+        sent,
+        created,
+        requests,
+        updated,
+        deleted,
+        accepted_unknown,
+        skipped,
+        rejected,
+        exhausted,
+        unsent,
+        throttled,
+        retried,
+    ] = counts;
     let (reasons, read_back) = Default::default();
-    Tally { sent, created, updated, deleted, accepted_unknown, skipped, rejected, exhausted, unsent, requests, throttled, retried, reasons, read_back }
+    Tally {
+        sent,
+        created,
+        updated,
+        deleted,
+        accepted_unknown,
+        skipped,
+        rejected,
+        exhausted,
+        unsent,
+        requests,
+        throttled,
+        retried,
+        reasons,
+        read_back,
+    }
 }
 
 #[cfg(test)]
@@ -182,13 +225,30 @@ mod tests {
     #[test]
     fn cells_come_back() {
         let tally = Tally { sent: 100, created: 1, updated: 1 << 40, retried: 7, requests: 300, ..Tally::default() };
-        let job = domain::job::Job { ticket: domain::job::Ticket("750xx".into()), begun: Millis(1), heard: Millis(2), failures: 3 };
-        let state = BatchState { attempts: 3, settled: vec![1, 0, 255], unseen: vec![0, 2], done: false, doubt: vec![], tally, job: Some(Box::new(job)) };
-        for note in
-            [ClaimedRecords::None, ClaimedRecords::Inline(vec![]), ClaimedRecords::Inline(vec![1, 2]), ClaimedRecords::External { stamp: u64::MAX, parts: 3 }]
-        {
+        let job = domain::job::Job {
+            ticket: domain::job::Ticket("750xx".into()),
+            begun: Millis(1),
+            heard: Millis(2),
+            failures: 3,
+        };
+        let state = BatchState {
+            attempts: 3,
+            settled: vec![1, 0, 255],
+            unseen: vec![0, 2],
+            done: false,
+            doubt: vec![],
+            tally,
+            job: Some(Box::new(job)),
+        };
+        for note in [
+            ClaimedRecords::None,
+            ClaimedRecords::Inline(vec![]),
+            ClaimedRecords::Inline(vec![1, 2]),
+            ClaimedRecords::External { stamp: u64::MAX, parts: 3 },
+        ] {
             for reasons in [None, Some(5)] {
-                let open = PackedBatch { token: 9, until: Millis(-1), state: state.clone(), reasons, note: note.clone() };
+                let open =
+                    PackedBatch { token: 9, until: Millis(-1), state: state.clone(), reasons, note: note.clone() };
                 let done = PackedBatch {
                     state: BatchState { done: true, settled: vec![], unseen: vec![], job: None, ..state.clone() },
                     token: 0,
@@ -197,7 +257,10 @@ mod tests {
                 };
                 for cell in [open, done] {
                     let bytes = cell.encode();
-                    assert_eq!((is_done(&bytes), has_in_doubt(&bytes)), (cell.state.done, note != ClaimedRecords::None));
+                    assert_eq!(
+                        (is_done(&bytes), has_in_doubt(&bytes)),
+                        (cell.state.done, note != ClaimedRecords::None)
+                    );
                     assert_eq!(PackedBatch::decode(&bytes), Some(cell));
                 }
             }
@@ -209,7 +272,10 @@ mod tests {
     #[test]
     fn a_batch_that_went_well_takes_few_bytes() {
         let tally = Tally { sent: 100, created: 100, requests: 1, ..Tally::default() };
-        let cell = PackedBatch { state: BatchState { attempts: 1, done: true, tally, ..BatchState::default() }, ..PackedBatch::default() };
+        let cell = PackedBatch {
+            state: BatchState { attempts: 1, done: true, tally, ..BatchState::default() },
+            ..PackedBatch::default()
+        };
         assert_eq!(cell.encode().len(), 6);
     }
 }

@@ -1,6 +1,6 @@
 //! Small numbers in few bytes: seven bits to a byte, lowest first.
 
-pub(super) fn push(out: &mut Vec<u8>, mut value: u64) {
+pub(in crate::state) fn push(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -9,20 +9,20 @@ pub(super) fn push(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Bytes still to be read; what is not there is `None`.
-pub(super) struct VarintReader<'a>(pub(super) &'a [u8]);
+pub(in crate::state) struct VarintReader<'a>(pub(in crate::state) &'a [u8]);
 
 impl<'a> VarintReader<'a> {
-    pub(super) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+    pub(in crate::state) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (head, tail) = self.0.split_at_checked(len)?;
         self.0 = tail;
         Some(head)
     }
 
-    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(in crate::state) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         self.take(N)?.try_into().ok()
     }
 
-    pub(super) fn varint(&mut self) -> Option<u64> {
+    pub(in crate::state) fn varint(&mut self) -> Option<u64> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let [byte] = self.array()?;
