@@ -242,7 +242,6 @@ impl Bench {
     }
 }
 
-/// Writers at once.
 const WRITERS: usize = 4;
 
 /// A writer: receives as an event source mapping does, until the run is over. How many receives brought something.

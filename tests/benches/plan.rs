@@ -35,7 +35,6 @@ const COLUMNS: [(&str, Type); 12] = [
     ("updated_at", Type::Timestamp),
 ];
 
-/// Rows in memory.
 struct Memory(Arc<Vec<RowBatch>>);
 
 fn rows() -> Vec<RowBatch> {

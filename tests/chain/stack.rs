@@ -11,7 +11,6 @@ use serde_json::Value;
 use support::aws::{clients, endpoint};
 use support::binary::{Said, sluice};
 
-/// The stack's name.
 pub const STACK: &str = "chain";
 /// The destination of the stack, and the name of its connection.
 pub const DESTINATION: &str = "hook";
@@ -23,7 +22,6 @@ const WRITER_TIMEOUT: u32 = 30;
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(240);
 
-/// A deployed stack.
 pub struct Deployed {
     pub clients: Clients,
     pub functions: Functions,

@@ -101,7 +101,6 @@ impl House {
         house
     }
 
-    /// Changes the model.
     pub fn sql(&self, sql: &str) {
         support::project::execute(&self.folder.path().join("w.db"), sql);
     }
@@ -163,7 +162,6 @@ impl House {
         }
     }
 
-    /// The newest run.
     pub async fn run(&self) -> Run {
         self.runs().await.into_iter().next().expect("a run")
     }
@@ -173,7 +171,6 @@ impl House {
         self.store().runs(SYNC, 100).await.unwrap()
     }
 
-    /// The state.
     pub fn store(&self) -> &Arc<dyn StateStore> {
         &self.extractor.store
     }
@@ -230,7 +227,6 @@ fn definition(folder: &Path, double: &Double) -> Definition {
     }
 }
 
-/// The time now.
 pub fn now() -> Millis {
     SystemClock.now()
 }

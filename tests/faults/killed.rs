@@ -21,7 +21,6 @@ pub struct Killed {
     pub project: Project,
     pub mode: Mode,
     pub model: Model,
-    /// Kills so far.
     pub kills: usize,
 }
 
@@ -67,7 +66,6 @@ impl Killed {
         execute(&self.project.path("warehouse.db"), &format!("begin; delete from customers; {insert} commit;"));
     }
 
-    /// Starts a run.
     pub fn start(&self) -> Child {
         self.project.start(&["--json", "run", SYNC])
     }

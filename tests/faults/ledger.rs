@@ -31,7 +31,6 @@ const UNSURE_OF: i64 = 4;
 /// When a job begins to have an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begin {
-    /// At once.
     AtSubmit,
     /// When it is asked for the first time.
     AtPoll,
@@ -76,7 +75,6 @@ impl Ledger {
         self.held().clone()
     }
 
-    /// Takes a job.
     pub fn submit(&self, batch: &WriteBatch<'_>, begin: Begin) -> Ticket {
         let mut body = Vec::new();
         batch.records.iter().for_each(|r| r.push_to(&mut body));

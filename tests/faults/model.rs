@@ -10,7 +10,6 @@ pub type Rows = BTreeMap<i64, String>;
 /// A model with its past.
 #[derive(Debug, Clone, Default)]
 pub struct Model {
-    /// The rows now.
     pub rows: Rows,
     /// The rows that the destination had before the change that a run was to deliver.
     pub base: Rows,
@@ -26,7 +25,6 @@ pub struct Model {
 /// What happens to the model between a crash and the next run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutation {
-    /// Nothing.
     Nothing,
     /// Changed rows go back to what they were.
     Revert,
@@ -38,7 +36,6 @@ pub enum Mutation {
     Again,
     /// Changed rows are deleted.
     DeleteChanged,
-    /// Some of everything.
     Mixed,
     /// Changed and added rows become such that the destination refuses them.
     Refused,

@@ -52,11 +52,9 @@ pub enum End {
 pub struct Point {
     /// At this call, from 1. 0: nowhere.
     pub call: usize,
-    /// How.
     pub end: End,
 }
 
-/// Counts the calls.
 pub struct Points {
     point: Point,
     calls: Mutex<Vec<&'static str>>,

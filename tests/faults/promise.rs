@@ -13,11 +13,8 @@ pub const FOREIGN: Range<i64> = 1_000_000..1_000_010;
 /// A record as a destination got it.
 #[derive(Debug, Clone)]
 pub struct Delivery {
-    /// The stable id.
     pub id: String,
-    /// The key.
     pub key: i64,
-    /// The other field.
     pub name: String,
     /// What was to be done.
     pub operation: String,
@@ -30,7 +27,6 @@ pub struct View {
     pub rows: Rows,
     /// Every record it got, in order. Empty where that is not known.
     pub deliveries: Vec<Delivery>,
-    /// Requests so far.
     pub requests: u64,
 }
 

@@ -277,7 +277,6 @@ fn sync(mode: Mode, ways: Ways) -> Sync {
     serde_json::from_value(whole).expect("a valid sync")
 }
 
-/// Rows from memory.
 struct Memory {
     model: Model,
     ways: Ways,

@@ -75,7 +75,6 @@ pub async fn open_with(double: &HubSpotDouble, more: Value, object: &str, option
         .unwrap()
 }
 
-/// Opens contacts.
 pub async fn open(double: &HubSpotDouble) -> Arc<dyn Destination> {
     open_with(double, json!({}), "contacts", json!({})).await
 }

@@ -150,7 +150,6 @@ impl Batch {
         out
     }
 
-    /// Writes it.
     pub async fn write(
         &self,
         to: &dyn Destination,
@@ -175,7 +174,6 @@ pub fn request() -> RunRequest {
 pub struct Turned(Arc<AtomicI64>);
 
 impl Turned {
-    /// Turns it.
     pub fn forward(&self, by: Duration) {
         self.0.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::Relaxed);
     }
@@ -202,7 +200,6 @@ pub struct World {
     pub double: SalesforceDouble,
     pub rows: BTreeMap<i64, Row>,
     pub mode: &'static str,
-    /// The key column.
     pub key: &'static str,
     pub config: Value,
     /// How many accepted records are read back. None, because most tests count requests.
@@ -239,7 +236,6 @@ impl World {
         }
     }
 
-    /// Opens the sync.
     pub async fn engine(&self) -> Engine {
         let sync: Sync = serde_json::from_value(json!({
             "name": "crm", "mode": self.mode,
@@ -329,7 +325,6 @@ impl World {
     }
 }
 
-/// Rows from memory.
 struct Memory(BTreeMap<i64, Row>);
 
 #[async_trait]

@@ -70,7 +70,6 @@ pub async fn bot_with(
     .await
 }
 
-/// The incoming webhook.
 pub async fn hook(slack: &SlackDouble) -> Arc<dyn Destination> {
     open(slack, json!({ "webhook_url": "${env:HOOK}" }), "", json!({ "text": "new: {{id}}" })).await
 }

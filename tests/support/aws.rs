@@ -42,7 +42,6 @@ pub async fn queue(visibility: Duration) -> String {
     create.send().await.expect("a queue can be created").queue_url.expect("a queue has a URL")
 }
 
-/// A fresh bucket.
 pub async fn bucket() -> String {
     let name = name("b");
     aws::plan_store::create_bucket(&clients().await, &name).await.expect("a bucket can be created");

@@ -52,9 +52,7 @@ fn build() -> PathBuf {
 pub struct Said {
     /// The exit code; -1 when a signal ended it.
     pub code: i32,
-    /// Standard output.
     pub out: String,
-    /// Standard error.
     pub err: String,
 }
 

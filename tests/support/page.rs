@@ -11,7 +11,6 @@ use serde_json::Value;
 pub struct Page(Arc<Mutex<Vec<u8>>>);
 
 impl Page {
-    /// As text.
     pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }

@@ -13,13 +13,9 @@ pub fn url() -> String {
 
 /// A database of one test. Dropping it drops the database.
 pub struct TestDatabase {
-    /// The server's host.
     pub host: String,
-    /// The server's port.
     pub port: u16,
-    /// The user.
     pub user: String,
-    /// The database's name.
     pub name: String,
     /// A connection to set it up with.
     pub client: Client,

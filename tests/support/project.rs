@@ -37,7 +37,6 @@ pub struct Project {
     pub double: Double,
     /// `connections.yaml`. Change it as you like: it is written before every run.
     pub connections: Value,
-    /// The sync files.
     pub syncs: Vec<Value>,
     /// What `${env:NAME}` leads to, by name.
     pub secrets: BTreeMap<String, String>,
@@ -82,7 +81,6 @@ impl Project {
         project
     }
 
-    /// The folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -125,7 +123,6 @@ impl Project {
         ));
     }
 
-    /// Changes the warehouse.
     pub fn warehouse(&self, sql: &str) {
         execute(&self.path("warehouse.db"), sql);
     }
@@ -203,7 +200,6 @@ impl Project {
     }
 }
 
-/// Running the binary.
 impl Project {
     /// The binary with this project and these arguments; both outputs are piped, the environment is as it is here.
     pub fn command(&self, arguments: &[&str]) -> Command {
@@ -234,7 +230,6 @@ impl Project {
         Said::of(self.command_as_saved(arguments).spawn().expect("the binary starts"))
     }
 
-    /// Starts the binary.
     pub fn start(&self, arguments: &[&str]) -> Child {
         self.command(arguments).spawn().expect("the binary starts")
     }

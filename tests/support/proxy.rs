@@ -30,7 +30,6 @@ pub enum Harm {
 /// The proxy; it ends with the test's runtime.
 #[derive(Clone)]
 pub struct Proxy {
-    /// Its address.
     pub url: String,
     plans: Arc<Mutex<VecDeque<(&'static str, Harm)>>>,
     seen: Arc<Mutex<Vec<(String, usize)>>>,

@@ -21,7 +21,6 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-/// The bot's token.
 pub const TOKEN: &str = "planted-bot-token";
 /// The path of the one incoming webhook; it posts to [`GENERAL`].
 pub const HOOK: &str = "services/planted/hook";
@@ -54,9 +53,7 @@ pub enum ScriptedFailure {
 /// A message as people see it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Posted {
-    /// The channel.
     pub channel: String,
-    /// The text.
     pub text: String,
     /// The blocks; null without.
     pub blocks: Value,
@@ -133,7 +130,6 @@ impl SlackDouble {
         self.state().refused_text = Some((part, code));
     }
 
-    /// The bot's scopes.
     pub fn scopes(&self, scopes: &[&'static str]) {
         self.state().scopes = scopes.to_vec();
     }

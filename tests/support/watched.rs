@@ -22,10 +22,8 @@ use domain::ports::{
 };
 use domain::run::{BatchState, Run, Tally};
 
-/// What was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Buckets were read.
     Buckets(usize),
     /// A page of the manifest was written: digests that are noted after, and whether to disk at once.
     Page {
@@ -36,7 +34,6 @@ pub enum Event {
     },
     /// A message was sent.
     Send(u32),
-    /// Entries were written.
     Commit(usize),
     /// A batch was settled.
     Settle(u32),
@@ -44,7 +41,6 @@ pub enum Event {
     Other(&'static str),
 }
 
-/// The list.
 #[derive(Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<Event>>>);
 

@@ -82,7 +82,6 @@ impl Tree {
         self.files.iter().find(|f| f.path == path)
     }
 
-    /// The Rust files.
     pub fn rust(&self) -> impl Iterator<Item = &File> {
         self.files.iter().filter(|f| f.path.ends_with(".rs"))
     }

@@ -13,7 +13,7 @@ use engine::plan::acquire::failed;
 use engine::run::start;
 use engine::started::Continuation;
 use engine::started::{RunRequest, Started};
-use engine::{Engine, report};
+use engine::{Engine, explain, report};
 use lambda_runtime::LambdaEvent;
 use serde_json::Value;
 
@@ -152,7 +152,7 @@ async fn explain(
     deadline: Millis,
 ) -> Result<ExtractorResponse, Fault> {
     let engine = engine(services, sync, deadline).await?;
-    Ok(ExtractorResponse::Explain(Box::new(report::explain(&engine, key).await?)))
+    Ok(ExtractorResponse::Explain(Box::new(explain::explain(&engine, key).await?)))
 }
 
 async fn engine(services: &ExtractorServices, sync: &str, deadline: Millis) -> Result<Engine, Fault> {

@@ -7,13 +7,10 @@ use serde::Serialize;
 /// A sync as the monitor saw it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct MonitorResponse {
-    /// The sync.
     pub sync: String,
-    /// It is paused.
     pub paused: bool,
     /// What was seen; none when it could not be looked at.
     pub seen: Option<SyncHealth>,
-    /// Why not.
     pub fault: Option<Fault>,
 }
 
@@ -25,19 +22,17 @@ pub enum ExtractorResponse {
     Run(Box<domain::run::Run>),
     /// The run goes on in another invocation.
     Resumed {
-        /// The run.
         run: String,
     },
     /// No run: another is active, the sync is paused, or this very trigger has made one.
     Skipped(Fault),
     /// Syncs that an event of another system started.
     Started(Vec<String>),
-    /// A plan.
     Plan(Box<engine::report::PlanReport>),
     /// What `check` found.
     Check(Box<engine::report::CheckReport>),
     /// What is known of a record.
-    Explain(Box<engine::report::ExplainReport>),
+    Explain(Box<engine::explain::ExplainReport>),
     /// Every sync as the monitor saw it.
     Watched(Vec<MonitorResponse>),
     /// It could not be answered.

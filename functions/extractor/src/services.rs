@@ -16,25 +16,16 @@ use domain::ports::{Clock, PlanStore, StateStore, SystemClock};
 
 /// What every invocation uses, made once at cold start.
 pub struct ExtractorServices {
-    /// The function's settings.
     pub settings: ExtractorSettings,
-    /// The SDK's clients.
     pub clients: Clients,
-    /// What was applied.
     pub definitions: Definitions,
-    /// The state.
     pub store: Arc<dyn StateStore>,
-    /// Secrets by reference.
     pub secrets: AwsSecrets,
-    /// Stored plans.
     pub plan_store: Arc<dyn PlanStore>,
     /// The queues of the destinations.
     pub queues: QueueUrls,
-    /// Other invocations.
     pub functions: Functions,
-    /// The time.
     pub clock: Arc<dyn Clock>,
-    /// What is counted.
     pub metrics: Metrics,
 }
 

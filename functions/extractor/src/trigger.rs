@@ -10,46 +10,36 @@ use serde_json::Value;
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ExtractorEvent {
-    /// Run a sync.
     Run {
-        /// The sync.
         sync: String,
-        /// How.
         request: RunRequest,
     },
     /// Plan a run and stop: nothing is written.
     Plan {
-        /// The sync.
         sync: String,
         /// Read everything even if the sync has a cursor.
         full: bool,
     },
     /// Look at both ends without reading rows.
     Check {
-        /// The sync.
         sync: String,
     },
-    /// Explain one record.
     Explain {
-        /// The sync.
         sync: String,
         /// The record's key, as `sluice explain` takes it.
         key: String,
     },
     /// Go on enqueueing a run from its stored plan.
     Resume {
-        /// The sync.
         sync: String,
         /// The version that planned the run.
         version: String,
-        /// What is left.
         rest: Continuation,
     },
     /// An event of another system: run the syncs that wait for it.
     Event {
         /// Its id: the same event delivered again has the same.
         id: String,
-        /// The event.
         event: Value,
     },
     /// Look at every sync, for what no run can tell.

@@ -7,9 +7,7 @@ use crate::output::Out;
 /// What came of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Confirmation {
-    /// Go on.
     Yes,
-    /// Do nothing.
     No,
     /// There is nobody to ask.
     Nobody,

@@ -8,7 +8,6 @@ use domain::run::{Run, Status};
 
 use crate::output::Out;
 
-/// Everything was accepted.
 pub const OK: u8 = 0;
 /// Any failure that has no code of its own.
 pub const FAILED: u8 = 1;

@@ -15,7 +15,6 @@ use crate::settings::LocalSecrets;
 /// A project folder, read.
 #[derive(Debug)]
 pub struct Project {
-    /// The folder, absolute.
     pub folder: PathBuf,
     /// Where references to secrets lead.
     pub secrets: LocalSecrets,
@@ -27,7 +26,6 @@ pub struct Project {
 /// One file of `syncs/`.
 #[derive(Debug)]
 pub struct SyncFile {
-    /// The file.
     pub path: PathBuf,
     /// What it holds, or why it cannot be read.
     pub sync: Result<Sync, Fault>,

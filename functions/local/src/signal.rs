@@ -33,9 +33,7 @@ pub async fn stop_on_signal(stop: CancelToken) {
 
 /// Why a process is to stop.
 enum Signal {
-    /// A person asks.
     Interrupt,
-    /// The system does.
     Terminate,
 }
 

@@ -17,7 +17,6 @@ use crate::services::WriterServices;
 /// What the queue does with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
-    /// It is removed.
     Delete,
     /// It stays, and shows again after a time.
     Retry,

@@ -11,9 +11,7 @@ use serde_json::Value;
 pub struct QueueMessage {
     /// Its id: names it in the answer.
     pub id: String,
-    /// Its text.
     pub body: String,
-    /// Names this delivery.
     pub receipt: Receipt,
     /// How often it was received, this time included.
     pub receives: u32,
@@ -40,7 +38,6 @@ struct Attributes {
     approximate_receive_count: String,
 }
 
-/// Reads an event.
 pub fn read(event: Value) -> Result<Vec<QueueMessage>, Fault> {
     let unknown = |e: serde_json::Error| {
         Fault::new(Code::EventUnknown, format!("The writer takes events of its queue and cannot read this one: {e}."))
@@ -66,7 +63,6 @@ pub struct SqsBatchResponse {
 /// A message that stays in the queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BatchItemFailure {
-    /// Its id.
     #[serde(rename = "itemIdentifier")]
     pub id: String,
 }

@@ -14,9 +14,7 @@ use crate::cache::DestinationCache;
 
 /// Opens a destination with its secrets read anew.
 pub struct Renewing {
-    /// What was applied.
     pub definition: Arc<Definition>,
-    /// Secrets by reference.
     pub secrets: Arc<AwsSecrets>,
     /// Where the new destination is kept for the messages to come.
     pub destinations: DestinationCache,

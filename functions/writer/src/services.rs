@@ -17,23 +17,16 @@ use crate::cache::DestinationCache;
 /// What every invocation uses, made once at cold start.
 #[derive(Clone)]
 pub struct WriterServices {
-    /// The function's settings.
     pub settings: Arc<WriterSettings>,
-    /// The SDK's clients.
     pub clients: Clients,
-    /// What was applied.
     pub definitions: Arc<Definitions>,
     /// Versions that are open.
     pub destinations: DestinationCache,
-    /// The state.
     pub store: Arc<dyn StateStore>,
-    /// Secrets by reference.
     pub secrets: Arc<AwsSecrets>,
     /// The queue of this writer.
     pub queue: Arc<SqsQueue>,
-    /// The time.
     pub clock: Arc<dyn Clock>,
-    /// What is counted.
     pub metrics: Arc<Metrics>,
 }
 

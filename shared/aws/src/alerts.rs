@@ -16,7 +16,6 @@ const SUBJECT: usize = 100;
 /// The longest message that is sent, in bytes; SNS takes 256 KiB.
 const MESSAGE: usize = 32 * 1024;
 
-/// A topic.
 pub struct SnsNotifier {
     client: aws_sdk_sns::Client,
     topic: String,

@@ -57,12 +57,10 @@ impl Clients {
         &self.config
     }
 
-    /// DynamoDB.
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
         aws_sdk_dynamodb::Client::new(&self.config)
     }
 
-    /// SQS.
     pub fn sqs(&self) -> aws_sdk_sqs::Client {
         aws_sdk_sqs::Client::new(&self.config)
     }
@@ -74,7 +72,6 @@ impl Clients {
         aws_sdk_s3::Client::from_conf(config.build())
     }
 
-    /// Secrets Manager.
     pub fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
         aws_sdk_secretsmanager::Client::new(&self.config)
     }
@@ -93,18 +90,15 @@ impl Clients {
         aws_sdk_lambda::Client::from_conf(config.build())
     }
 
-    /// SNS.
     pub fn sns(&self) -> aws_sdk_sns::Client {
         aws_sdk_sns::Client::new(&self.config)
     }
 
-    /// EventBridge Scheduler.
     #[cfg(feature = "control")]
     pub fn scheduler(&self) -> aws_sdk_scheduler::Client {
         aws_sdk_scheduler::Client::new(&self.config)
     }
 
-    /// CloudFormation.
     #[cfg(feature = "control")]
     pub fn cloudformation(&self) -> aws_sdk_cloudformation::Client {
         aws_sdk_cloudformation::Client::new(&self.config)

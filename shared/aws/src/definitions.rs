@@ -36,7 +36,6 @@ pub struct Definitions {
 /// The definition a run starts with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ActiveDefinition {
-    /// The definition.
     pub definition: Definition,
     /// The sync must not start by schedule or event.
     pub paused: bool,
@@ -45,9 +44,7 @@ pub struct ActiveDefinition {
 /// A sync as the list has it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listed {
-    /// Its name.
     pub sync: String,
-    /// The active version.
     pub version: String,
     /// The sync must not start by schedule or event.
     pub paused: bool,

@@ -33,11 +33,9 @@ pub enum AwsFailureKind {
     Throttled,
     /// AWS could not be reached, or did not answer in time.
     Unreachable,
-    /// Anything else.
     Other,
 }
 
-/// A failed call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AwsFailure {
     /// What kind it is.

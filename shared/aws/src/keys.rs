@@ -28,12 +28,9 @@ pub const SK: &str = "sk";
 /// The attribute by which DynamoDB removes an item: seconds since 1970.
 pub const TTL: &str = "ttl";
 
-/// Names one item.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// The partition key.
     pub pk: String,
-    /// The sort key.
     pub sk: String,
 }
 
@@ -76,7 +73,6 @@ pub fn runs(sync: &str) -> String {
     format!("s#{sync}")
 }
 
-/// A run.
 pub fn run(sync: &str, id: &str) -> Key {
     Key::new(runs(sync), id)
 }
@@ -114,7 +110,6 @@ pub fn doubtful_runs(sync: &str) -> String {
     format!("d#{sync}")
 }
 
-/// One of them.
 pub fn doubtful_run(sync: &str, run: &str) -> Key {
     Key::new(doubtful_runs(sync), run)
 }

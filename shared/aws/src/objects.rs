@@ -8,7 +8,6 @@ use domain::fault::{Code, Fault};
 use crate::Clients;
 use crate::failure::{AwsFailure, AwsFailureKind};
 
-/// A bucket.
 #[derive(Clone)]
 pub(crate) struct Objects {
     client: Client,

@@ -61,7 +61,6 @@ pub struct ExtractorSettings {
 pub struct WriterSettings {
     /// What every function is told.
     pub common: CommonSettings,
-    /// SLUICEGATE_QUEUE_URL: its queue.
     pub queue_url: String,
     /// SLUICEGATE_DLQ_URL: the queue for messages that nobody can handle.
     pub dlq_url: String,
@@ -72,7 +71,6 @@ pub struct WriterSettings {
 }
 
 impl CommonSettings {
-    /// Reads the environment.
     pub fn from_env() -> Result<Self, Fault> {
         Self::read(&variable)
     }
@@ -107,7 +105,6 @@ impl CommonSettings {
 }
 
 impl ExtractorSettings {
-    /// Reads the environment.
     pub fn from_env() -> Result<Self, Fault> {
         Self::read(&variable)
     }
@@ -126,7 +123,6 @@ impl ExtractorSettings {
 }
 
 impl WriterSettings {
-    /// Reads the environment.
     pub fn from_env() -> Result<Self, Fault> {
         Self::read(&variable)
     }

@@ -63,7 +63,6 @@ impl Metrics {
         Self { stack: stack.to_owned(), writer: Mutex::new(Box::new(writer)) }
     }
 
-    /// A run began.
     pub fn run_started(&self, sync: &str, destination: &str) {
         self.write(sync, destination, &[("RunsStarted", COUNT, 1.0)], &[]);
     }

@@ -27,7 +27,6 @@ pub enum Role {
 pub struct DatabasePlace {
     /// What it is used as.
     pub role: Role,
-    /// Its name.
     pub name: String,
 }
 

@@ -21,11 +21,9 @@ pub(crate) enum TemplatePart {
     Text(String),
     /// A field of the record.
     Field(String),
-    /// The sync's name.
     Sync,
     /// `upsert`, `append` or `delete`.
     Operation,
-    /// The webhook-id.
     Id,
 }
 

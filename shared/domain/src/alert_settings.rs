@@ -59,7 +59,7 @@ pub struct SlackChannel {
     /// With a token: the channel, as `C0123456789` or `#name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel: Option<String>,
-    /// With a token: where the API is. Default https://slack.com/api.
+    /// With a token: where the API is. Default `https://slack.com/api`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_url: Option<Setting>,
     /// Allow addresses that are not public.

@@ -7,7 +7,7 @@
 //! Nobody holds a function open while the destination works, and polling costs no attempt.
 //!
 //! A job outlives the run that submitted it. So the next run that sends anything first has every job of an earlier run
-//! stopped ([`Jobs::stop`], `engine::deliver::old_jobs`), whose tickets it finds with the records in doubt: their older
+//! stopped ([`Jobs::abort`], `engine::deliver::old_jobs`), whose tickets it finds with the records in doubt: their older
 //! values cannot come after newer ones, and what they did until then is sent again as everything else in doubt is.
 
 use std::time::Duration;
@@ -98,7 +98,7 @@ pub enum AbortResult {
 ///   has such a step: a ticket that was lost then had no effect. Where it has none, the batch is submitted again, and
 ///   the operations must be ones that can be repeated, or the connector's header says what the worst duplicate is.
 /// - `poll` must be repeatable at any time, also after it has given the outcomes.
-/// - after `stop` has said [`AbortResult::Over`], no call starts the job again: a `poll` that comes late finds it
+/// - after `abort` has said [`AbortResult::Over`], no call starts the job again: a `poll` that comes late finds it
 ///   stopped.
 ///
 /// Errors of both are those of a write. What they mean here: a poll that is throttled or unavailable is repeated with

@@ -29,7 +29,7 @@ impl KeyHash {
         if bits == 0 { 0 } else { self.prefix() >> (32 - u32::from(bits.min(32))) }
     }
 
-    /// The first 32 bits, enough to recognise a record among few (see [`crate::doubt`]).
+    /// The first 32 bits, enough to recognise a record among few (see [`crate::in_doubt`]).
     pub fn prefix(&self) -> u32 {
         u32::from_be_bytes([self.0[0], self.0[1], self.0[2], self.0[3]])
     }

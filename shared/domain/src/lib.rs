@@ -5,6 +5,8 @@
 //! response means for each record. No I/O: the one async thing is the set of traits in [`ports`],
 //! which other rooms implement.
 
+#![warn(missing_docs)]
+
 pub mod alert_settings;
 pub mod batch;
 pub mod bucket;

@@ -314,7 +314,7 @@ pub struct BatchState {
     pub unseen: Vec<u8>,
     /// Nothing is left to send.
     pub done: bool,
-    /// The notes of records that stay in doubt although the batch is done (see [`crate::doubt`]).
+    /// The notes of records that stay in doubt although the batch is done (see [`crate::in_doubt`]).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub doubt: Vec<u8>,
     /// The job that has the records which are not settled yet (see [`crate::job`]).

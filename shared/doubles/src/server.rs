@@ -21,7 +21,6 @@ use tokio::task::JoinSet;
 pub struct DoubleRequest {
     /// When it was whole.
     pub at: Instant,
-    /// Its method.
     pub method: String,
     /// Its path as sent, without the query.
     pub path: String,
@@ -29,12 +28,10 @@ pub struct DoubleRequest {
     pub query: String,
     /// Its headers in order; names are in lower case.
     pub headers: Vec<(String, String)>,
-    /// Its body.
     pub body: Bytes,
 }
 
 impl DoubleRequest {
-    /// A header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
@@ -61,14 +58,10 @@ impl DoubleRequest {
     }
 }
 
-/// An answer.
 #[derive(Debug, Clone, Default)]
 pub struct DoubleReply {
-    /// The status.
     pub status: u16,
-    /// The headers.
     pub headers: Vec<(String, String)>,
-    /// The body.
     pub body: Bytes,
     /// Wait this long before it is sent.
     pub delay: Duration,
@@ -82,7 +75,6 @@ impl DoubleReply {
         Self { status, ..Self::default() }
     }
 
-    /// A JSON document.
     pub fn json(status: u16, body: &Value) -> Self {
         Self { status, body: Bytes::from(body.to_string()), ..Self::default() }
             .with("content-type", "application/json;charset=utf-8")
@@ -105,7 +97,6 @@ impl DoubleReply {
     }
 }
 
-/// What answers.
 pub trait DoubleService: Send + Sync + 'static {
     /// The answer to a request. Called for one request after the other in a single thread: it must not block.
     fn answer(&self, request: &DoubleRequest) -> DoubleReply;

@@ -1,6 +1,6 @@
 //! Explains one record: what the state holds for its key, what the model says now, and what a run would do.
 
-use domain::bucket::StoredEntry as Stored;
+use domain::bucket::{Accepted, StoredEntry};
 use domain::cells::Cells;
 use domain::change::{Candidate, Change, decide};
 use domain::fault::{Code, Fault};
@@ -11,6 +11,8 @@ use domain::mapping::Invalid;
 use domain::mode::Mode;
 use domain::ports::{Query, RowFilter};
 use domain::readback::differing;
+use domain::sync::Sync;
+use serde::{Deserialize, Serialize};
 
 use crate::Engine;
 use crate::plan::batcher::max_body;
@@ -19,27 +21,42 @@ use crate::plan::extract::{Extracted, extract};
 use crate::plan::prepare::prepare;
 use crate::plan::spool::split;
 
-/// What is known of a key.
-pub struct Explained {
-    /// Hash of the key, when the model has it.
+/// One record from both sides.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExplainReport {
+    /// The key, as it was asked for.
+    pub key: String,
+    /// Its hash, when the model has it.
     pub hash: Option<KeyHash>,
     /// Rows the model has for it.
     pub rows: u64,
-    /// The record it becomes, as JSON.
+    /// The record it becomes.
     pub record: Option<serde_json::Value>,
     /// Why it is invalid.
     pub invalid: Option<Invalid>,
-    /// The fields at the destination that differ from the record, each with what is there; `None` when the
-    /// destination cannot be read or has no such record.
+    /// The fields at the destination that differ; `None` when it cannot be read or has no such record.
     pub differs: Option<Vec<FieldDifference>>,
-    /// What the state holds.
-    pub stored: Option<Stored>,
     /// What the next run would do.
     pub verdict: String,
+    /// What the destination accepted last.
+    pub stored: Option<AcceptedVersion>,
+    /// Why the newest version did not arrive.
+    pub failure: Option<domain::bucket::DeliveryFailure>,
+}
+
+/// What the destination accepted last of a record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptedVersion {
+    /// Its checksum, in 16 hexadecimal digits.
+    pub checksum: String,
+    /// Counts accepted versions.
+    pub revision: u16,
+    /// The destination's id for it.
+    pub record_id: Option<String>,
 }
 
 /// A field that differs.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldDifference {
     /// The field.
     pub field: String,
@@ -49,9 +66,38 @@ pub struct FieldDifference {
     pub here: String,
 }
 
+impl AcceptedVersion {
+    fn of(accepted: &Accepted) -> Self {
+        let record_id = accepted.record_id.as_deref().map(str::to_owned);
+        Self { checksum: format!("{:016x}", accepted.checksum), revision: accepted.revision, record_id }
+    }
+}
+
+/// Explains the record of a key as people write it: `7`, `7,EU`, or `["7", "E,U"]`.
+pub async fn explain(engine: &Engine, key: &str) -> Result<ExplainReport, Fault> {
+    explain_key(engine, &key_values(&engine.sync, key)?, key).await
+}
+
+fn key_values(sync: &Sync, key: &str) -> Result<Vec<String>, Fault> {
+    if key.trim_start().starts_with('[') {
+        let values: Vec<serde_json::Value> = serde_json::from_str(key).map_err(|e| {
+            Fault::new(Code::NotFound, format!("The key `{key}` is no JSON array: {e}."))
+                .with_next("write it as '[\"a\", 7]'")
+        })?;
+        return Ok(values
+            .into_iter()
+            .map(|v| v.as_str().map(str::to_owned).unwrap_or_else(|| v.to_string()))
+            .collect());
+    }
+    if sync.model.key.len() == 1 {
+        return Ok(vec![key.to_owned()]);
+    }
+    Ok(key.split(',').map(|v| v.trim().to_owned()).collect())
+}
+
 /// Explains the record whose key columns, as text, are `key` (in the order of the model's key), or whose key is shown
 /// as `shown`.
-pub async fn explain(engine: &Engine, key: &[String], shown: &str) -> Result<Explained, Fault> {
+async fn explain_key(engine: &Engine, key: &[String], shown: &str) -> Result<ExplainReport, Fault> {
     let (sync, store) = (&engine.sync, engine.store.as_ref());
     let wrong_count = || {
         let what = format!(
@@ -79,14 +125,16 @@ pub async fn explain(engine: &Engine, key: &[String], shown: &str) -> Result<Exp
             return Err(wrong_count());
         }
     }
-    let mut out = Explained {
+    let mut out = ExplainReport {
+        key: shown.to_owned(),
         hash: None,
         rows: model.rows,
         record: None,
         invalid: None,
         differs: None,
-        stored: None,
         verdict: String::new(),
+        stored: None,
+        failure: None,
     };
     out.invalid = model.invalid_first.first().map(|i| i.why.clone());
     let Some(entry) = place.and_then(|at| model.entries.get(at)).copied() else {
@@ -103,8 +151,10 @@ pub async fn explain(engine: &Engine, key: &[String], shown: &str) -> Result<Exp
     out.hash = Some(entry.hash);
     let head = store.head(&sync.name).await?;
     let bucket = store.buckets(&sync.name, head.bucket_bits, &[entry.hash.bucket(head.bucket_bits)]).await?;
-    out.stored =
+    let stored =
         bucket.into_iter().flat_map(|b| b.entries).find(|(hash, _)| *hash == entry.hash).map(|(_, stored)| stored);
+    out.failure = stored.as_ref().and_then(|stored| stored.failure.clone());
+    out.stored = stored.as_ref().and_then(|stored| stored.accepted.as_ref()).map(AcceptedVersion::of);
     match entry.kind() {
         EntryKind::Invalid => {
             out.verdict = "The record is invalid: it is not sent, and what was sent before stays as it is.".into()
@@ -115,8 +165,8 @@ pub async fn explain(engine: &Engine, key: &[String], shown: &str) -> Result<Exp
         _ => {
             let in_doubt = InDoubtSet::new(&store.in_doubt(&sync.name).await?.notes);
             let wanted = Candidate { checksum: entry.checksum, in_doubt: in_doubt.contains(&entry.hash) };
-            let change = decide(sync.mode, wanted, out.stored.as_ref(), engine.clock.now());
-            out.verdict = sentence(change, &wanted, out.stored.as_ref());
+            let change = decide(sync.mode, wanted, stored.as_ref(), engine.clock.now());
+            out.verdict = sentence(change, &wanted, stored.as_ref());
             if let Some(cursor) =
                 sync.model.cursor.as_ref().filter(|_| matches!(change, Change::Added | Change::Changed))
             {
@@ -155,7 +205,7 @@ fn find(model: &mut Extracted, key: &[String], shown: &str) -> Result<Option<usi
     Ok(None)
 }
 
-fn sentence(change: Change, wanted: &Candidate, stored: Option<&Stored>) -> String {
+fn sentence(change: Change, wanted: &Candidate, stored: Option<&StoredEntry>) -> String {
     let failure = stored.and_then(|s| s.failure.as_ref());
     match change {
         Change::Unchanged => "The destination accepted exactly this version: nothing would be sent.".into(),
@@ -211,4 +261,47 @@ pub async fn differences(
         found[at].iter_mut().for_each(|fields| fields.retain(|d| !same(d)));
     }
     Ok(Some(found))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_read_as_people_write_them() {
+        let of = |keys: &[&str], text: &str| {
+            let sync = serde_json::json!({
+                "name": "crm", "mode": "upsert", "model": { "warehouse": "w", "sql": "select 1", "key": keys },
+                "destination": { "connection": "d" }, "mapping": [],
+            });
+            key_values(&serde_json::from_value(sync).unwrap(), text)
+        };
+        assert_eq!(of(&["id"], "a, b").unwrap(), ["a, b"]);
+        assert_eq!(of(&["id", "region"], "7, EU").unwrap(), ["7", "EU"]);
+        assert_eq!(of(&["id", "region"], r#"[7, "E,U"]"#).unwrap(), ["7", "E,U"]);
+        assert!(of(&["id"], "[7").unwrap_err().next_step().contains("write it as"));
+    }
+
+    #[test]
+    fn reports_survive_the_way_from_the_function_to_the_command() {
+        let report = ExplainReport {
+            key: "7".into(),
+            hash: Some(KeyHash::of(b"7")),
+            rows: 1,
+            record: Some(serde_json::json!({ "id": 7 })),
+            invalid: None,
+            differs: Some(vec![FieldDifference { field: "a".into(), there: "1".into(), here: "2".into() }]),
+            verdict: "It would be sent.".into(),
+            stored: Some(AcceptedVersion { checksum: "00".into(), revision: 3, record_id: None }),
+            failure: None,
+        };
+        let json = serde_json::to_value(&report).unwrap();
+        // What `--json` promises: every part is there, an absent one as null.
+        assert!(
+            json["failure"].is_null()
+                && json.as_object().unwrap().contains_key("failure")
+                && json["stored"]["record_id"].is_null()
+        );
+        assert_eq!(serde_json::from_value::<ExplainReport>(json).unwrap(), report);
+    }
 }

@@ -14,6 +14,8 @@
 //! - [`commit`] moves checksums, [`digests`] what vouches for them, [`close`] ends a run.
 //! - For people: [`report`] and [`explain`], [`state`] (show, resend, forget), [`notify`] (alerts), [`progress`].
 
+#![warn(missing_docs)]
+
 pub mod cancel;
 pub mod close;
 pub mod commit;

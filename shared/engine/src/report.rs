@@ -1,17 +1,15 @@
-//! What `plan`, `check` and `explain` tell of a sync, as values: made where the sync's connections are open (on this
+//! What `plan` and `check` tell of a sync, as values: made where the sync's connections are open (on this
 //! machine, or in the extractor function), shown where someone asked. Serialised they are what `--json` prints.
 //!
 //! Only reading and comparing; nothing here writes, and nothing here is worded for a terminal.
 
 use domain::cells::Cells;
 use domain::change::Counts;
-use domain::fault::{Code, Fault};
+use domain::fault::Fault;
 use domain::finding::Finding;
 use domain::guard::Tripped;
-use domain::key::{KeyHash, display_key};
-use domain::mapping::Invalid;
+use domain::key::display_key;
 use domain::run::InvalidRecord;
-use domain::sync::Sync;
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
@@ -88,40 +86,6 @@ impl CheckReport {
     }
 }
 
-/// One record from both sides.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ExplainReport {
-    /// The key, as it was asked for.
-    pub key: String,
-    /// Its hash, when the model has it.
-    pub hash: Option<KeyHash>,
-    /// Rows the model has for it.
-    pub rows: u64,
-    /// The record it becomes.
-    pub record: Option<serde_json::Value>,
-    /// Why it is invalid.
-    pub invalid: Option<Invalid>,
-    /// The fields at the destination that differ; `None` when it cannot be read or has no such record.
-    pub differs: Option<Vec<FieldDifference>>,
-    /// What the next run would do.
-    pub verdict: String,
-    /// What the destination accepted last.
-    pub stored: Option<AcceptedVersion>,
-    /// Why the newest version did not arrive.
-    pub failure: Option<domain::bucket::DeliveryFailure>,
-}
-
-/// What the destination accepted last of a record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AcceptedVersion {
-    /// Its checksum, in 16 hexadecimal digits.
-    pub checksum: String,
-    /// Counts accepted versions.
-    pub revision: u16,
-    /// The destination's id for it.
-    pub record_id: Option<String>,
-}
-
 /// Plans a run. `full`: read everything even if the sync has a cursor.
 pub async fn plan(engine: &Engine, full: bool) -> Result<PlanReport, Fault> {
     let head = engine.store.head(&engine.sync.name).await?;
@@ -149,44 +113,6 @@ pub async fn check(engine: &Engine) -> CheckReport {
         Ok(Preflight::Refused(findings)) => CheckReport::of(&engine.sync.name, findings),
         Err(fault) => CheckReport::refused(&engine.sync.name, &fault),
     }
-}
-
-/// Explains the record of a key as people write it: `7`, `7,EU`, or `["7", "E,U"]`.
-pub async fn explain(engine: &Engine, key: &str) -> Result<ExplainReport, Fault> {
-    let explained = crate::explain::explain(engine, &key_values(&engine.sync, key)?, key).await?;
-    let (accepted, failure) = explained.stored.map_or((None, None), |stored| (stored.accepted, stored.failure));
-    Ok(ExplainReport {
-        key: key.to_owned(),
-        hash: explained.hash,
-        rows: explained.rows,
-        record: explained.record,
-        invalid: explained.invalid,
-        differs: explained.differs,
-        verdict: explained.verdict,
-        stored: accepted.map(|a| AcceptedVersion {
-            checksum: format!("{:016x}", a.checksum),
-            revision: a.revision,
-            record_id: a.record_id.map(Into::into),
-        }),
-        failure,
-    })
-}
-
-fn key_values(sync: &Sync, key: &str) -> Result<Vec<String>, Fault> {
-    if key.trim_start().starts_with('[') {
-        let values: Vec<serde_json::Value> = serde_json::from_str(key).map_err(|e| {
-            Fault::new(Code::NotFound, format!("The key `{key}` is no JSON array: {e}."))
-                .with_next("write it as '[\"a\", 7]'")
-        })?;
-        return Ok(values
-            .into_iter()
-            .map(|v| v.as_str().map(str::to_owned).unwrap_or_else(|| v.to_string()))
-            .collect());
-    }
-    if sync.model.key.len() == 1 {
-        return Ok(vec![key.to_owned()]);
-    }
-    Ok(key.split(',').map(|v| v.trim().to_owned()).collect())
 }
 
 async fn samples(engine: &Engine, plan: &mut Plan) -> Result<Vec<Sample>, Fault> {
@@ -237,44 +163,12 @@ async fn samples(engine: &Engine, plan: &mut Plan) -> Result<Vec<Sample>, Fault>
 
 #[cfg(test)]
 mod tests {
+    use domain::fault::Code;
+
     use super::*;
 
     #[test]
-    fn keys_read_as_people_write_them() {
-        let of = |keys: &[&str], text: &str| {
-            let sync = serde_json::json!({
-                "name": "crm", "mode": "upsert", "model": { "warehouse": "w", "sql": "select 1", "key": keys },
-                "destination": { "connection": "d" }, "mapping": [],
-            });
-            key_values(&serde_json::from_value(sync).unwrap(), text)
-        };
-        assert_eq!(of(&["id"], "a, b").unwrap(), ["a, b"]);
-        assert_eq!(of(&["id", "region"], "7, EU").unwrap(), ["7", "EU"]);
-        assert_eq!(of(&["id", "region"], r#"[7, "E,U"]"#).unwrap(), ["7", "E,U"]);
-        assert!(of(&["id"], "[7").unwrap_err().next_step().contains("write it as"));
-    }
-
-    #[test]
-    fn reports_survive_the_way_from_the_function_to_the_command() {
-        let report = ExplainReport {
-            key: "7".into(),
-            hash: Some(KeyHash::of(b"7")),
-            rows: 1,
-            record: Some(serde_json::json!({ "id": 7 })),
-            invalid: None,
-            differs: Some(vec![FieldDifference { field: "a".into(), there: "1".into(), here: "2".into() }]),
-            verdict: "It would be sent.".into(),
-            stored: Some(AcceptedVersion { checksum: "00".into(), revision: 3, record_id: None }),
-            failure: None,
-        };
-        let json = serde_json::to_value(&report).unwrap();
-        // What `--json` promises: every part is there, an absent one as null.
-        assert!(
-            json["failure"].is_null()
-                && json.as_object().unwrap().contains_key("failure")
-                && json["stored"]["record_id"].is_null()
-        );
-        assert_eq!(serde_json::from_value::<ExplainReport>(json).unwrap(), report);
+    fn a_check_survives_the_way_from_the_function_to_the_command() {
         let refused = CheckReport::refused("crm", &Fault::new(Code::SecretMissing, "No."));
         assert!(!refused.ok && refused.findings[0].about == "secret_missing");
         assert_eq!(serde_json::from_value::<CheckReport>(serde_json::to_value(&refused).unwrap()).unwrap(), refused);

@@ -26,7 +26,6 @@ pub(crate) struct Statement {
     pub(crate) before: usize,
 }
 
-/// The model alone.
 pub(crate) fn plain(model: &str) -> Statement {
     Statement { text: model.to_owned(), before: 0 }
 }
@@ -36,7 +35,6 @@ pub(crate) fn filtered(model: &str, condition: &str) -> Statement {
     Statement { text: format!("{OPEN}{model}{CLOSE}{condition}"), before: OPEN.len() }
 }
 
-/// A quoted identifier.
 pub(crate) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

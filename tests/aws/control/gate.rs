@@ -14,7 +14,6 @@ use tokio::sync::oneshot;
 
 /// A gate; it closes for good when it is dropped.
 pub struct Gate {
-    /// Its address.
     pub url: String,
     counts: Arc<Counts>,
     _stop: oneshot::Sender<()>,

@@ -30,13 +30,10 @@ def handler(event, context):
 
 /// A stack and a project; the stack is left to the emulator, which forgets everything when it ends.
 pub struct Rig {
-    /// The stack's name.
     pub name: String,
     /// What stands before the emulator.
     pub gate: Gate,
-    /// What is applied.
     pub definitions: Definitions,
-    /// Its schedules.
     pub schedules: Schedules,
     folder: tempfile::TempDir,
 }

@@ -83,7 +83,6 @@ impl Behaviour {
 /// The forms of a `Retry-After` header.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RetryAfter {
-    /// No header.
     None,
     /// Seconds, whole or not.
     Seconds(f64),
@@ -94,7 +93,6 @@ pub enum RetryAfter {
 }
 
 impl RetryAfter {
-    /// The header's value.
     pub fn header(&self) -> Option<String> {
         match self {
             RetryAfter::None => None,

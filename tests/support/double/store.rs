@@ -10,23 +10,19 @@ use serde_json::Value;
 
 use super::behaviour::{Quota, Script};
 
-/// One request.
 #[derive(Debug, Clone)]
 pub struct Recorded {
     /// When it was whole.
     pub at: Instant,
-    /// Its method.
     pub method: String,
     /// Its path with the query.
     pub path: String,
     /// Its headers; names are in lower case.
     pub headers: Vec<(String, String)>,
-    /// Its body.
     pub body: Bytes,
 }
 
 impl Recorded {
-    /// A header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
@@ -40,13 +36,11 @@ impl Recorded {
 /// One record of the webhook's default body.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delivered {
-    /// Its stable id.
     pub id: String,
     /// The JSON text of its key.
     pub key: String,
     /// `upsert`, `append` or `delete`.
     pub operation: String,
-    /// Its fields.
     pub fields: Value,
 }
 

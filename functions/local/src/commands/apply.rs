@@ -14,7 +14,6 @@ use crate::remote::Remote;
 use crate::remote::apply::{ApplyStep, decide, perform};
 use crate::remote::changes::{ApplyAction, StackChange};
 
-/// Runs the command.
 pub async fn run(
     project: &Project,
     remote: &Remote,

@@ -10,7 +10,6 @@ use crate::output::Out;
 use crate::project::{Project, SyncFile};
 use crate::{exit, open};
 
-/// Runs the command.
 pub async fn run(project: &Project, only: Option<&str>, out: &Out) -> Result<ExitCode, Fault> {
     if let Some(name) = only
         && !project.syncs().iter().any(|f| f.name() == name)

@@ -13,7 +13,6 @@ use crate::exit;
 use crate::output::Out;
 use crate::remote::{Remote, state};
 
-/// Runs the command.
 pub async fn run(remote: &Remote, sync: &str, with_state: bool, yes: bool, out: &Out) -> Result<ExitCode, Fault> {
     let stack = &remote.stack.name;
     let listed = remote.definitions.list().await?.iter().any(|l| l.sync == sync);

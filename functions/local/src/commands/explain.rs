@@ -4,13 +4,12 @@ use std::process::ExitCode;
 
 use domain::fault::Fault;
 use engine::CancelToken;
-use engine::report::{ExplainReport, explain};
+use engine::explain::{ExplainReport, explain};
 
 use crate::output::{Out, when};
 use crate::project::Project;
 use crate::{exit, open};
 
-/// Runs the command.
 pub async fn run(project: &Project, sync: &str, key: &str, out: &Out) -> Result<ExitCode, Fault> {
     let sync = project.sync(sync)?;
     let (store, _temporary) = open::state_to_read(project).await?;

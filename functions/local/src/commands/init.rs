@@ -56,7 +56,6 @@ insert into customers values
 
 const PRODUCT: &str = "create table customers (id integer primary key, email text, name text, ltv numeric, tier text);";
 
-/// Runs the command.
 pub fn run(folder: &Path, out: &Out) -> Result<ExitCode, Fault> {
     write_example(folder)?;
     let folder = folder.display();

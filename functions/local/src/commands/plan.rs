@@ -12,7 +12,6 @@ use crate::progress::Bars;
 use crate::project::Project;
 use crate::{exit, open};
 
-/// Runs the command.
 pub async fn run(project: &Project, sync: &str, full: bool, out: &Out) -> Result<ExitCode, Fault> {
     let sync = project.sync(sync)?;
     let (store, _temporary) = open::state_to_read(project).await?;

@@ -14,7 +14,6 @@ use crate::project::Project;
 use crate::session::run_sync;
 use crate::signal::stop_on_signal;
 
-/// Runs the command.
 pub async fn run(
     project: &Project,
     sync: &str,

@@ -10,7 +10,6 @@ use crate::output::{Out, duration, status, thousands, when};
 use crate::project::Project;
 use crate::{exit, open};
 
-/// Runs the command.
 pub async fn run(project: &Project, sync: &str, limit: usize, out: &Out) -> Result<ExitCode, Fault> {
     let sync = project.sync(sync)?;
     let (store, _temporary) = open::state_to_read(project).await?;

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use domain::fault::{Code, Fault};
-use engine::report::{CheckReport, ExplainReport, PlanReport};
+use engine::explain::ExplainReport;
+use engine::report::{CheckReport, PlanReport};
 use serde_json::json;
 
 use super::{apply, check, dead_letters, delete, explain, limits, pause, plan, runs, state as commands_state, trigger};

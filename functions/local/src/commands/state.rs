@@ -8,7 +8,7 @@ use domain::ports::StateStore;
 use domain::sync::is_name;
 use embedded::SyncLock;
 use engine::CancelToken;
-use engine::report::explain;
+use engine::explain::explain;
 use engine::state::{self, StateReport};
 use serde_json::json;
 

@@ -13,7 +13,6 @@ use crate::remote::{Remote, state};
 /// How often a run that is waited for is looked at.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Runs the command.
 pub async fn run(
     remote: &Remote,
     sync: &str,

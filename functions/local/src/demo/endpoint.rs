@@ -22,7 +22,6 @@ pub const BLOCKED_DOMAIN: &str = "blocked.example";
 /// The fields of each record, by key.
 pub type EndpointRecords = BTreeMap<i64, Map<String, Value>>;
 
-/// A running endpoint.
 pub struct Endpoint {
     address: SocketAddr,
     records: Arc<Mutex<EndpointRecords>>,
@@ -60,7 +59,6 @@ impl Endpoint {
         format!("http://{}/contacts", self.address)
     }
 
-    /// What it has.
     pub fn records(&self) -> EndpointRecords {
         self.records.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -87,7 +87,6 @@ impl Demo<'_> {
         ));
     }
 
-    /// Everything is new.
     async fn first(&self) -> Result<(), Fault> {
         self.out.line("1. The first run of both syncs, at once. Everything is new.");
         let (crm, product) = self.run_both().await?;
@@ -122,7 +121,6 @@ impl Demo<'_> {
         Ok(())
     }
 
-    /// A little changes.
     async fn second(&self) -> Result<(), Fault> {
         self.out.line(format!(
             "2. Overnight {CHANGED} customers change, {DELETED} are deleted, the row without a key goes (while it is there, deletes wait: it might be\n\

@@ -92,7 +92,6 @@ create table customers (
 
 /// The folder of the demo; a temporary one is removed when this is dropped.
 pub struct Folder {
-    /// Where it is.
     pub path: PathBuf,
     _temporary: Option<tempfile::TempDir>,
 }
@@ -115,7 +114,6 @@ impl Folder {
         Ok(Self { path: path.to_owned(), _temporary: None })
     }
 
-    /// The warehouse's file.
     pub fn warehouse(&self) -> PathBuf {
         self.path.join("warehouse.db")
     }

@@ -20,7 +20,6 @@ use crate::project::Project;
 
 /// One sync of an apply.
 pub struct ApplyStep {
-    /// What is shown.
     pub change: StackChange,
     /// The definition to write.
     pub definition: Option<Definition>,

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ApplyAction {
-    /// It is new.
     Create,
     /// It is another than before.
     Change,
@@ -16,14 +15,12 @@ pub enum ApplyAction {
     Remove,
     /// It is in the stack only, and stays.
     Left,
-    /// Nothing.
     Unchanged,
 }
 
 /// One sync of an apply, as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StackChange {
-    /// The sync.
     pub sync: String,
     /// What becomes of it.
     pub action: ApplyAction,
@@ -42,7 +39,6 @@ pub enum ScheduleStep {
     Keep,
     /// Make it this one.
     Put(Kept),
-    /// Take it away.
     Remove,
 }
 

@@ -22,9 +22,7 @@ pub struct Remote {
     pub clients: Clients,
     /// What is in it.
     pub stack: Stack,
-    /// What is applied.
     pub definitions: Definitions,
-    /// When it runs.
     pub schedules: Schedules,
     functions: Functions,
 }

@@ -33,18 +33,14 @@ pub struct Schedules {
 /// A schedule, as it is or as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
-    /// When.
     pub timed: Timed,
-    /// It fires.
     pub enabled: bool,
-    /// What it calls.
     pub target: Call,
 }
 
 /// What a schedule calls, and how hard it tries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// The function's ARN.
     pub function: String,
     /// The role that may call it, an ARN.
     pub role: String,

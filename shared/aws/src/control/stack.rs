@@ -10,17 +10,12 @@ use crate::failure::{AwsFailure, AwsFailureKind};
 /// A stack by its outputs, which the SAM template and the CDK construct name alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stack {
-    /// The stack's name.
     pub name: String,
-    /// The table.
     pub table: String,
-    /// The bucket.
     pub bucket: String,
     /// What the queues' names begin with.
     pub queue_prefix: String,
-    /// The extractor's name.
     pub extractor: String,
-    /// The extractor's ARN.
     pub extractor_arn: String,
     /// The role by which schedules call the extractor, an ARN.
     pub scheduler_role: String,

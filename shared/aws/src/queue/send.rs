@@ -43,7 +43,6 @@ struct SenderState {
 struct SendBuffer {
     letters: VecDeque<PendingSend>,
     bytes: usize,
-    /// Requests under way.
     requests: usize,
 }
 

@@ -5,7 +5,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use domain::batch::{BatchHeader, Message};
 
-/// The first line.
 const VERSION: &str = "sluicegate/1";
 /// What the third line begins with when the body is elsewhere. No base64 has a colon.
 const ELSEWHERE: &str = "s3:";
@@ -17,13 +16,10 @@ const FOLDER: &str = "batches/";
 /// A message that was read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Read {
-    /// All of it.
     Whole(Message),
     /// Its body is the object of this key, of so many bytes.
     Elsewhere {
-        /// What it is.
         header: BatchHeader,
-        /// The object's key.
         key: String,
         /// The size of the body.
         bytes: usize,

@@ -49,7 +49,6 @@ impl Counters {
         add(&self.read_halves, said.unwrap_or_default().max(by_size));
     }
 
-    /// A write.
     pub(super) fn write(&self, units: f64) {
         add(&self.write_halves, units);
     }

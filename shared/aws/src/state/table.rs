@@ -43,13 +43,11 @@ pub(super) enum Written {
 
 /// Which sort keys of a partition.
 pub(super) enum Range<'a> {
-    /// All.
     All,
     /// From the first to the second.
     Between(&'a str, &'a str),
 }
 
-/// The table.
 pub(super) struct DynamoTable {
     client: Client,
     pub(super) name: String,
@@ -262,7 +260,6 @@ impl DynamoTable {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
 
-    /// Makes the update.
     pub(super) async fn write(&self, request: UpdateItemFluentBuilder) -> Result<Written, Fault> {
         match self.call("UpdateItem", || request.clone().send()).await? {
             Ok(answer) => {

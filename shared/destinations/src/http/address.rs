@@ -127,7 +127,6 @@ pub(super) async fn look_up(url: &Url, allow_private: bool) -> Result<Vec<IpAddr
 
 /// The resolver of the client: what it leaves out cannot be connected to.
 pub(super) struct Filtered {
-    /// Leaves nothing out.
     pub(super) allow_private: bool,
     /// Hosts of proxies, which are where the environment says they are.
     pub(super) proxies: Vec<String>,

@@ -20,10 +20,7 @@ pub enum SendError {
     },
     /// No connection. Nothing was sent.
     #[error("{detail}")]
-    Connect {
-        /// What happened.
-        detail: String,
-    },
+    Connect { detail: String },
     /// The certificate is not trusted. Nothing was sent.
     #[error("{detail}")]
     Certificate {
@@ -32,10 +29,7 @@ pub enum SendError {
     },
     /// No answer in time: what was sent may have been taken.
     #[error("{detail}")]
-    Timeout {
-        /// After how long.
-        detail: String,
-    },
+    Timeout { detail: String },
     /// The answer is there and cannot be read: what was sent may have been taken.
     #[error("{detail}")]
     Encoding {
@@ -44,10 +38,7 @@ pub enum SendError {
     },
     /// The connection broke before the whole answer was there: what was sent may have been taken.
     #[error("{detail}")]
-    Broken {
-        /// What happened.
-        detail: String,
-    },
+    Broken { detail: String },
 }
 
 impl From<SendError> for WriteError {

@@ -61,16 +61,12 @@ pub struct Http {
     proxies: Proxies,
 }
 
-/// What is sent.
 #[derive(Clone)]
 pub struct HttpRequest {
-    /// The method.
     pub method: Method,
-    /// Where to.
     pub url: Url,
     /// The headers; `user-agent` is added where it is missing.
     pub headers: HeaderMap,
-    /// The body.
     pub body: Vec<u8>,
 }
 
@@ -79,9 +75,7 @@ pub struct HttpRequest {
 pub struct HttpReply {
     /// The URL that answered.
     pub url: Url,
-    /// The status.
     pub status: u16,
-    /// The headers.
     pub headers: HeaderMap,
     /// The body, at most [`MAX_BODY_BYTES`] bytes of it.
     pub body: Vec<u8>,

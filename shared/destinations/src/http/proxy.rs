@@ -57,7 +57,6 @@ impl Proxies {
         client.proxy(reqwest::Proxy::custom(move |url| known.of(url).cloned()))
     }
 
-    /// Their hosts.
     pub(super) fn hosts(&self) -> Vec<String> {
         let known = self.0.iter().flat_map(|known| [&known.http, &known.https]).flatten();
         known.filter_map(|url| url.host_str().map(str::to_owned)).collect()

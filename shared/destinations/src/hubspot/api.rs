@@ -26,10 +26,8 @@ pub(super) struct Api {
     pub(super) quota: HubSpotQuota,
 }
 
-/// A good answer.
 #[derive(Debug)]
 pub(super) struct ApiReply {
-    /// The status: 2xx.
     pub(super) status: u16,
     /// The body; null when it is no JSON.
     pub(super) body: Value,
@@ -70,7 +68,6 @@ impl Api {
         }
     }
 
-    /// The account's details.
     pub(super) fn account(&self) -> String {
         format!("/account-info/{}/details", self.version)
     }
@@ -85,7 +82,6 @@ impl Api {
         }
     }
 
-    /// Posts JSON.
     pub(super) async fn post(&self, path: &str, body: &Value) -> Result<ApiReply, WriteError> {
         self.call(Method::POST, path, Some(body)).await
     }

@@ -20,7 +20,6 @@ const LIFE: Duration = Duration::from_secs(30 * 60);
 pub(super) enum Tokens {
     /// A service key, or a private app's token.
     Fixed(String),
-    /// An OAuth app.
     Minted {
         /// Where they are minted.
         url: Url,

@@ -26,7 +26,6 @@ const TOLD: usize = 3;
 /// A validation error, unpacked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct InvalidProperty {
-    /// The property.
     pub(super) field: String,
     /// HubSpot's code: `INVALID_EMAIL`.
     pub(super) code: String,

@@ -51,7 +51,6 @@ use self::config::{Config, Options};
 use self::object::KnownObject;
 use self::properties::Properties;
 
-/// The registry's line.
 pub const ENTRY: DestinationEntry = DestinationEntry {
     name: "hubspot",
     about: "HubSpot CRM: contacts, companies, deals, custom objects",

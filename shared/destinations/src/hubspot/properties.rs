@@ -19,9 +19,7 @@ pub(super) const MAX_CHARACTERS: usize = 65_536;
 pub(super) enum PropertyKind {
     /// Text, and what we know nothing of.
     Text,
-    /// A number.
     Number,
-    /// true or false.
     Bool,
     /// A day: midnight UTC.
     Date,
@@ -33,7 +31,6 @@ pub(super) enum PropertyKind {
     Choices,
 }
 
-/// A property.
 #[derive(Debug, Clone)]
 pub(super) struct HubSpotProperty {
     pub(super) name: String,

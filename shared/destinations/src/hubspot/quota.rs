@@ -131,7 +131,6 @@ mod tests {
     use crate::http::{HeaderMap, HeaderName, HeaderValue, Url};
     use serde_json::json;
 
-    /// 2026-01-02T03:04:05Z
     const NOW: Millis = Millis(1_767_323_045_000);
 
     fn reply(headers: &[(&str, &str)]) -> HttpReply {

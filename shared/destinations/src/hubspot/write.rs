@@ -39,7 +39,6 @@ impl HubSpotDestination {
         1 + u32::from(looked_up) + links
     }
 
-    /// Writes a batch.
     pub(super) async fn write_batch(&self, batch: &WriteBatch<'_>) -> Result<Vec<Outcome>, WriteError> {
         let properties = self.known.properties(&self.api, &self.object).await?;
         let mut ledger = Ledger::new(batch.records.len());
@@ -50,7 +49,6 @@ impl HubSpotDestination {
         Ok(ledger.into_outcomes())
     }
 
-    /// Upsert, update, append.
     async fn send(
         &self,
         op: Op,

@@ -11,7 +11,6 @@ use tokio_postgres::error::DbError;
 pub(super) enum PostgresErrorScope {
     /// One of the records of the statement.
     Record,
-    /// Nobody: it passes.
     Passing,
     /// Every record: the credentials.
     Credentials,

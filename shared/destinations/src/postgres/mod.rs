@@ -46,7 +46,6 @@ use statement::StatementShape;
 use table::{PostgresColumn, PostgresLookup, PostgresTable};
 use write::PostgresWrite;
 
-/// The registry's entry.
 pub const ENTRY: DestinationEntry = DestinationEntry {
     name: "postgres",
     about: "a table in PostgreSQL",
@@ -59,7 +58,6 @@ pub const ENTRY: DestinationEntry = DestinationEntry {
 /// Settings of the connection: the same as for a warehouse.
 pub use clients::postgres::PostgresConfig as Config;
 
-/// Batches at once.
 const CONCURRENCY: usize = 4;
 
 fn modes(_: Mode) -> Result<(), &'static str> {

@@ -13,7 +13,6 @@ use tokio_postgres::{Error, Row};
 
 use crate::sql::{self, ObjectName, quote};
 
-/// A column.
 #[derive(Debug, Clone)]
 pub(super) struct PostgresColumn {
     pub(super) name: String,
@@ -43,10 +42,8 @@ pub(super) struct PostgresColumn {
     may_select: bool,
 }
 
-/// A table.
 #[derive(Debug, Clone)]
 pub(super) struct PostgresTable {
-    /// With its schema.
     pub(super) name: ObjectName,
     pub(super) columns: Vec<PostgresColumn>,
     /// A partitioned table cannot tell an insert from an update.

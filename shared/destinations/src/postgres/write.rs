@@ -36,7 +36,6 @@ enum FailedStatement {
     Record(Box<DbError>),
     /// Fewer rows were written than were sent, and nobody says which.
     Short,
-    /// The whole batch.
     Batch(WriteError),
 }
 

@@ -32,7 +32,6 @@ fn yes() -> bool {
     true
 }
 
-/// A field.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct SObjectField {

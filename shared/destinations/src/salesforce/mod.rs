@@ -56,7 +56,6 @@ use self::config::{Config, Options};
 use self::fault::fault;
 use self::session::Session;
 
-/// The registry's line.
 pub const ENTRY: DestinationEntry = DestinationEntry {
     name: "salesforce",
     about: "records of a Salesforce org",
@@ -74,7 +73,6 @@ fn modes(_: Mode) -> Result<(), &'static str> {
 struct SalesforceDestination {
     /// `connection NAME`.
     about: String,
-    /// The sObject.
     object: String,
     session: Session,
     limits: Limits,

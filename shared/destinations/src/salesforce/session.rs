@@ -27,9 +27,7 @@ const ASSERTION_SECONDS: i64 = 180;
 
 /// What a token is asked for with.
 pub(super) enum Grant {
-    /// Client credentials.
     Secret { client_id: String, client_secret: String },
-    /// JWT bearer.
     Signed { client_id: String, username: String, audience: String, key: Box<RsaKeyPair> },
 }
 
@@ -77,7 +75,6 @@ impl Grant {
 struct Token {
     bearer: HeaderValue,
     instance: Url,
-    /// The org's id.
     org: Option<String>,
 }
 
@@ -112,7 +109,6 @@ impl Session {
         }
     }
 
-    /// The HTTP client.
     pub(super) fn http(&self) -> &Http {
         &self.http
     }

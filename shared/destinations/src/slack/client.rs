@@ -19,7 +19,6 @@ const API: &str = "https://slack.com/api";
 /// What a client is made of: either a token and a channel, or the address of a webhook.
 #[derive(Debug, Clone, Copy)]
 pub struct SlackSettings<'a> {
-    /// A bot's token.
     pub token: Option<&'a Secret>,
     /// The address of an incoming webhook.
     pub webhook_url: Option<&'a Secret>,
@@ -62,9 +61,7 @@ impl std::fmt::Debug for SlackTarget {
 /// What Slack answered: with a code when it is a failure.
 #[derive(Debug)]
 pub struct Posted {
-    /// The answer.
     pub reply: HttpReply,
-    /// What it says.
     pub said: SlackReply,
 }
 

@@ -16,7 +16,7 @@ pub struct Config {
     /// The address of an incoming webhook; it knows its channel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_url: Option<Secret>,
-    /// Where the API is. Default https://slack.com/api.
+    /// Where the API is. Default `https://slack.com/api`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_url: Option<Setting>,
     /// The longest time for a request. Default 30 seconds.

@@ -49,7 +49,6 @@ use self::config::{Config, Options};
 use self::encode::SlackMessage;
 use crate::template::RecordFacts;
 
-/// The registry's line.
 pub const ENTRY: DestinationEntry = DestinationEntry {
     name: "slack",
     about: "a message to a channel for each added record",

@@ -12,7 +12,6 @@ use rusqlite::types::{Value as Stored, ValueRef};
 /// What a column makes of the values it is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Affinity {
-    /// Numbers become text.
     Text,
     /// Text that is a number becomes one.
     Numeric,
@@ -142,7 +141,6 @@ fn micros(at: jiff::civil::DateTime) -> i64 {
 /// How an index compares texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Collation {
-    /// Byte by byte.
     Binary,
     /// Without regard to the case of ASCII letters.
     NoCase,
@@ -155,7 +153,6 @@ pub(super) enum Collation {
 pub(super) enum UniqueKey {
     Null,
     Integer(i64),
-    /// By its bits.
     Real(u64),
     Text(String),
     Blob(Vec<u8>),

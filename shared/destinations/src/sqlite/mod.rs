@@ -46,7 +46,6 @@ use crate::sql::{ObjectName, Options};
 use table::{SqliteLookup, SqliteTable};
 use write::SqliteWrite;
 
-/// The registry's entry.
 pub const ENTRY: DestinationEntry = DestinationEntry {
     name: "sqlite",
     about: "a table in an SQLite database file",

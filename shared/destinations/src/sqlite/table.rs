@@ -11,7 +11,6 @@ use rusqlite::{Connection, Error, OptionalExtension as _};
 use super::encode::{Affinity, Collation, affinity};
 use crate::sql::{self, ObjectName};
 
-/// A column.
 #[derive(Debug, Clone)]
 pub(super) struct SqliteColumn {
     pub(super) name: String,
@@ -23,7 +22,6 @@ pub(super) struct SqliteColumn {
 #[derive(Debug, Clone)]
 struct Unique(Vec<(String, Collation)>);
 
-/// A table.
 #[derive(Debug, Clone)]
 pub(super) struct SqliteTable {
     pub(super) name: ObjectName,

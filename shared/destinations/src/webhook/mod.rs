@@ -45,7 +45,6 @@ use crate::http::detail;
 use crate::http::status::{StatusMeaning, Statuses, classify_status};
 use crate::http::{self, HeaderMap, HeaderName, HeaderValue, Http, HttpRequest, Method};
 
-/// The registry's line.
 pub const ENTRY: DestinationEntry = DestinationEntry {
     name: "webhook",
     about: "any HTTP API that takes JSON",

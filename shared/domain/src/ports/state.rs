@@ -103,7 +103,7 @@ pub trait RunStore: Send + Sync {
     async fn runs(&self, sync: &str, most: usize) -> Result<Vec<Run>, Fault>;
 
     /// Claims a batch until `until`, if `generation` is still the sync's. `doubt` names its records (see
-    /// [`crate::doubt`]) and is remembered until the batch is done: it tells a later run whose fate is unknown.
+    /// [`crate::in_doubt`]) and is remembered until the batch is done: it tells a later run whose fate is unknown.
     async fn claim(
         &self,
         batch: BatchRef<'_>,
@@ -132,7 +132,7 @@ pub trait RunStore: Send + Sync {
     async fn tally(&self, run: &str) -> Result<Tally, Fault>;
 
     /// What batches that were claimed and never done noted of their records, and the jobs that they wait for, in any
-    /// run of the sync that was not [`RunStore::forget_doubts`].
+    /// run of the sync that was not [`RunStore::clear_in_doubt`].
     async fn in_doubt(&self, sync: &str) -> Result<ClaimNotes, Fault>;
 
     /// Forgets the unfinished claims of these runs, as far as their writers are gone at `now`: the state itself says by

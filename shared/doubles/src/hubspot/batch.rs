@@ -13,7 +13,6 @@ use crate::server::DoubleReply;
 const MAX_INPUTS: usize = 100;
 const NOW: &str = "2026-01-02T03:04:05.678Z";
 
-/// Which operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BatchOperation {
     Upsert,
@@ -347,7 +346,6 @@ impl Portal {
         )
     }
 
-    /// Links records.
     pub(super) fn link(&mut self, from: &str, to: &str, body: &Value, partial_status: u16) -> DoubleReply {
         let (mut results, mut errors) = (Vec::new(), Vec::new());
         let inputs = body.get("inputs").and_then(Value::as_array).cloned().unwrap_or_default();

@@ -17,13 +17,10 @@ pub const REFRESH_TOKEN: &str = "planted-refresh-token";
 pub struct ReceivedRequest {
     /// When it was whole.
     pub at: Instant,
-    /// Its method.
     pub method: String,
-    /// Its path.
     pub path: String,
     /// The path's last segment, which names what is done; `properties` and `schemas` for those.
     pub operation: String,
-    /// Inputs it carried.
     pub inputs: usize,
     /// Its body, null when it is no JSON.
     pub body: Value,
@@ -55,7 +52,6 @@ pub enum InjectedFault {
 pub struct QuotaWindow {
     /// In a rolling interval.
     pub max: usize,
-    /// The interval.
     pub interval: Duration,
     /// In a day, and how many are left of them. `None`: an OAuth app, which has no daily limit.
     pub daily: Option<(u64, u64)>,
@@ -71,10 +67,8 @@ impl QuotaWindow {
     }
 }
 
-/// Tokens, quota, faults.
 #[derive(Debug)]
 pub struct Gate {
-    /// The quota.
     pub quota: QuotaWindow,
     /// Access tokens that are taken.
     pub tokens: BTreeSet<String>,

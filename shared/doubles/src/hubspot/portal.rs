@@ -37,7 +37,6 @@ impl CrmObject {
         self.index.get(&property.name)?.get(&value).copied()
     }
 
-    /// Keeps a record.
     pub fn put(&mut self, id: u64, fields: PropertyValues) {
         self.remove(id);
         for (property, value) in self.unique_values(&fields) {
@@ -46,7 +45,6 @@ impl CrmObject {
         self.records.insert(id, fields);
     }
 
-    /// Forgets a record.
     pub fn remove(&mut self, id: u64) {
         let Some(fields) = self.records.remove(&id) else { return };
         for (property, value) in self.unique_values(&fields) {
@@ -80,14 +78,11 @@ impl CrmObject {
 /// A link between two records: from, to, and its type.
 pub type Link = (String, u64, String, u64, u64);
 
-/// An account.
 #[derive(Debug)]
 pub struct Portal {
-    /// The account's id.
     pub id: u64,
     /// The objects by name: `contacts`, `companies`, `deals`, and custom ones by their fully qualified name.
     pub objects: BTreeMap<String, CrmObject>,
-    /// Links between records.
     pub links: BTreeSet<Link>,
     /// Tokens, quota and faults: what stands before every request.
     pub gate: Gate,

@@ -33,9 +33,7 @@ pub enum PropertyType {
 /// A property of an object.
 #[derive(Debug, Clone)]
 pub struct PropertyDefinition {
-    /// Its internal name.
     pub name: String,
-    /// What it holds.
     pub kind: PropertyType,
     /// Its options: value and label.
     pub options: Vec<(String, String)>,

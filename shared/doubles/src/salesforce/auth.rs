@@ -13,7 +13,6 @@ use crate::server::{DoubleReply, DoubleRequest};
 /// Who may come with an assertion.
 #[derive(Debug, Clone)]
 pub struct Signed {
-    /// The user.
     pub username: String,
     /// Whom the assertion must be for.
     pub audience: String,

@@ -12,7 +12,6 @@ use crate::server::{DoubleReply, DoubleRequest};
 /// Most bytes of an upload, before base64.
 const MAX_BYTES: usize = 100 * 1024 * 1024;
 
-/// A job.
 #[derive(Debug, Clone)]
 pub(super) struct BulkJob {
     id: String,

@@ -7,7 +7,6 @@ use serde_json::{Map, Value, json};
 /// The fields of a record that hold something, by name.
 pub type SObjectRecord = BTreeMap<String, Value>;
 
-/// A field.
 #[derive(Debug, Clone)]
 pub struct ObjectField {
     pub(super) name: String,
@@ -53,7 +52,6 @@ impl ObjectField {
         Self { length, ..Self::new(name, "string") }
     }
 
-    /// An e-mail address.
     pub fn email(name: &str) -> Self {
         Self { length: 80, ..Self::new(name, "email") }
     }
@@ -63,12 +61,10 @@ impl ObjectField {
         Self { precision, scale, ..Self::new(name, "double") }
     }
 
-    /// True or false.
     pub fn checkbox(name: &str) -> Self {
         Self { nillable: false, ..Self::new(name, "boolean") }
     }
 
-    /// A date.
     pub fn date(name: &str) -> Self {
         Self::new(name, "date")
     }
@@ -78,7 +74,6 @@ impl ObjectField {
         Self::new(name, "datetime")
     }
 
-    /// A restricted picklist.
     pub fn picklist(name: &str, picks: &[&str]) -> Self {
         Self {
             length: 255,

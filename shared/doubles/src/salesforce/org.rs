@@ -12,7 +12,6 @@ use crate::server::{DoubleReply, DoubleRequest};
 /// How a request fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fail {
-    /// It does not.
     Not,
     /// With this status and error code; nothing is done.
     With(u16, &'static str),
@@ -24,14 +23,10 @@ pub enum Fail {
     After,
 }
 
-/// An org.
 #[derive(Debug)]
 pub struct Org {
-    /// The org's id.
     pub id: String,
-    /// The consumer key.
     pub client_id: String,
-    /// The consumer secret.
     pub client_secret: String,
     /// Who may come with an assertion.
     pub signed: Option<Signed>,
@@ -39,7 +34,6 @@ pub struct Org {
     pub version: String,
     /// Requests that a day allows.
     pub most_requests: u64,
-    /// Requests used.
     pub used_requests: u64,
     /// Requests that others use between two of ours.
     pub others_use: u64,
@@ -71,7 +65,6 @@ pub struct Org {
     pub refused_requests: u64,
     /// Rows that came, valid or not.
     pub rows: u64,
-    /// Tokens given out.
     pub minted: u64,
     /// Sorted rows of jobs: for each job the parents of its rows, in the order of the upload.
     pub uploads: Vec<Vec<String>>,
@@ -134,7 +127,6 @@ impl Org {
         }
     }
 
-    /// Ends every session.
     pub fn revoke_tokens(&mut self) {
         self.tokens.clear();
     }
@@ -144,7 +136,6 @@ impl Org {
         self.calls.get(kind).copied().unwrap_or_default()
     }
 
-    /// Behaves well again.
     pub fn recover(&mut self) {
         (self.fails_every, self.locks_every, self.leaves_unprocessed, self.storage_full) = (None, None, 0, false);
         self.fails.clear();

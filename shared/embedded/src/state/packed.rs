@@ -168,7 +168,6 @@ fn push_sized(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
-/// Reads a bucket.
 pub(super) fn read(number: u32, data: &[u8]) -> Result<Bucket, Damaged> {
     let mut walk = Walk::new(data)?;
     let mut entries: Vec<(KeyHash, StoredEntry)> = Vec::with_capacity(data.len() / 23);

@@ -36,7 +36,6 @@ const TABLES: &str = "
 /// What can go wrong with the file once it is open.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StateError {
-    /// What SQLite says.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
     /// Something in the file is not what was written there.

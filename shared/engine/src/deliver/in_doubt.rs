@@ -1,5 +1,5 @@
 //! The note of a claim: which records are in doubt, should their writer never be heard of again (see
-//! [`domain::doubt`]).
+//! [`domain::in_doubt`]).
 
 use domain::batch::{BatchHeader, BatchRecord};
 use domain::in_doubt::InDoubt;

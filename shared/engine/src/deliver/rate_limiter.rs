@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 use crate::cancel::CancelToken;
 use crate::deliver::refusals::Refusals;
 
-/// One per connection and process; [`RateLimiter::again`] for work that is halted apart.
+/// One per connection and process; [`RateLimiter::share`] for work that is halted apart.
 pub struct RateLimiter {
     connection: String,
     store: Arc<dyn StateStore>,

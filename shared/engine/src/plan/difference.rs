@@ -29,7 +29,7 @@ pub const GONE: u64 = 0;
 /// The checksum of an accepted version that nobody knows: it matches no record.
 pub const UNKNOWN: u64 = 0;
 
-/// What the comparison found. The entries of [`Extracted`] now say which of them are to be sent.
+/// What the comparison found. The entries of [`super::extract::Extracted`] now say which of them are to be sent.
 #[derive(Debug, Default)]
 pub struct Difference {
     /// How many of each kind.

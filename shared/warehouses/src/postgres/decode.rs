@@ -24,7 +24,6 @@ impl<'a> FromSql<'a> for Wire<'a> {
 /// How a column's values are read, resolved once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decoder {
-    /// One value.
     Scalar(Scalar),
     /// An array of any dimension.
     Array(Scalar),
@@ -63,7 +62,6 @@ pub(crate) enum Scalar {
 pub(crate) struct Scratch {
     /// A number, an interval, an address.
     text: String,
-    /// An array.
     json: Vec<u8>,
 }
 
@@ -79,7 +77,6 @@ const OUT_OF_RANGE: Value<'static> = Value::Unreadable("a date or time too far a
 const EPOCH_DAYS: i32 = 10_957;
 const EPOCH_MICROS: i64 = 10_957 * 86_400_000_000;
 
-/// Reads one value.
 pub(crate) fn value<'a>(decoder: &Decoder, bytes: &'a [u8], scratch: &'a mut Scratch) -> Value<'a> {
     match decoder {
         Decoder::Scalar(of) => scalar(*of, bytes, &mut scratch.text),

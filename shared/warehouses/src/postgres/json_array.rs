@@ -5,7 +5,6 @@ use domain::value::Value;
 use super::decode::{self, Scalar};
 
 const MALFORMED: &str = "bytes that are no array";
-/// PostgreSQL's own limit.
 const MAX_DIMENSIONS: usize = 6;
 
 /// Appends the array as JSON: nested lists, null as `null`, elements as [`Value::write_json`] does. The error

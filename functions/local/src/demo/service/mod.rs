@@ -56,7 +56,6 @@ pub(super) trait DemoService {
     fn wanted(&self, model: &SeenRecords) -> DemoRecords;
     /// The fields that are shown, in order.
     fn shown(&self) -> &'static [&'static str];
-    /// Requests so far.
     fn requests(&self) -> u64;
     /// What they were for, and how many were refused because of its quota: a sentence.
     fn how(&self) -> String;
@@ -69,7 +68,6 @@ fn start(name: DemoDestination) -> Result<Box<dyn DemoService>, Fault> {
     }
 }
 
-/// Runs the command.
 pub(super) async fn run(name: DemoDestination, keep: Option<&Path>, out: &Out) -> Result<ExitCode, Fault> {
     let began = Instant::now();
     let stop = CancelToken::default();

@@ -17,7 +17,6 @@ const NOTE_APART: u8 = 8;
 const JOB: u8 = 16;
 const UNSEEN: u8 = 32;
 
-/// A batch's cell.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(in crate::state) struct PackedBatch {
     /// Tells one claim from another that is otherwise the same.
@@ -35,7 +34,6 @@ pub(in crate::state) struct PackedBatch {
 /// The note of a claim.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(in crate::state) enum ClaimedRecords {
-    /// None.
     #[default]
     None,
     /// In the cell, packed.
@@ -44,7 +42,6 @@ pub(in crate::state) enum ClaimedRecords {
     External {
         /// The stamp of its bytes.
         stamp: u64,
-        /// How many parts.
         parts: u8,
     },
 }
