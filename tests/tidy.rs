@@ -134,6 +134,11 @@ fn pages_have_no_dead_links() {
 }
 
 #[test]
+fn every_promise_links_its_test() {
+    hold(pages::promises);
+}
+
+#[test]
 fn the_changelog_has_a_place_for_the_next_line() {
     hold(pages::changelog);
 }

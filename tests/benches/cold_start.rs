@@ -1,7 +1,7 @@
 //! Cold start: the time from the start of a function's process to its first request for an event, against a local
 //! double of the Lambda runtime API; and what there is to load, the size of the binary and of its zip.
 //!
-//! `cargo bench -p house --bench cold_start -- [--folder target/lambda] [--starts N]`, after
+//! `cargo bench -p sluicegate-tests --bench cold_start -- [--folder target/lambda] [--starts N]`, after
 //! `cargo lambda build --release -p extractor -p writer`. The functions have all their settings and an endpoint where
 //! nobody listens: a cold start must call nobody.
 

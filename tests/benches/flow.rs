@@ -1,6 +1,6 @@
 //! The whole flow against a bare loop, measured in the same run on the same machine.
 //!
-//! `cargo bench -p house --bench flow -- [--rows N] [--only NAME]`. Every measured thing runs in a process of
+//! `cargo bench -p sluicegate-tests --bench flow -- [--rows N] [--only NAME]`. Every measured thing runs in a process of
 //! its own, so that CPU seconds and peak memory are its own. PostgreSQL is measured when
 //! SLUICEGATE_TEST_POSTGRES names a server (`./tests/run --bench` starts one).
 

@@ -7,17 +7,17 @@ use domain::fault::Code;
 use domain::run::Status;
 use support::page::Page;
 
-use crate::house::{House, event, with_bodies};
+use crate::rig::{Rig, event, with_bodies};
 
 const MESSAGE: usize = 262_144;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the AWS emulator: ./tests/run"]
 async fn extractors_begun_by_one_tick_at_the_same_time_make_one_run() {
-    let house = House::new(40, MESSAGE).await;
+    let rig = Rig::new(40, MESSAGE).await;
     // Each a process of its own, as Lambda begins them; two are the same invocation, tried again too early.
-    let twins = [house.another_extractor(), house.another_extractor(), house.another_extractor()];
-    let extract = |extractor, invocation| house.extract_by(extractor, event("extractor/scheduled.json"), invocation);
+    let twins = [rig.another_extractor(), rig.another_extractor(), rig.another_extractor()];
+    let extract = |extractor, invocation| rig.extract_by(extractor, event("extractor/scheduled.json"), invocation);
     let answers = tokio::join!(extract(&twins[0], "i1"), extract(&twins[1], "i1"), extract(&twins[2], "i2"));
     let answers = [answers.0.unwrap(), answers.1.unwrap(), answers.2.unwrap()];
     let (begun, skipped): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.get("run").is_some());
@@ -28,9 +28,8 @@ async fn extractors_begun_by_one_tick_at_the_same_time_make_one_run() {
             .all(|answer| ["already_run", "run_active"].contains(&answer["skipped"]["code"].as_str().unwrap())),
         "{skipped:?}"
     );
-    house.deliver().await;
-    let (skipped, runs): (Vec<_>, Vec<_>) =
-        house.runs().await.into_iter().partition(|run| run.status == Status::Skipped);
+    rig.deliver().await;
+    let (skipped, runs): (Vec<_>, Vec<_>) = rig.runs().await.into_iter().partition(|run| run.status == Status::Skipped);
     assert_eq!((runs.len(), runs[0].status, runs[0].tally.accepted()), (1, Status::Complete, 40));
     assert!(
         skipped
@@ -38,33 +37,33 @@ async fn extractors_begun_by_one_tick_at_the_same_time_make_one_run() {
             .all(|run| run.fault.as_ref().unwrap().code == Code::RunActive && run.tally == Default::default()),
         "{skipped:?}"
     );
-    assert_eq!((house.double.records().len(), house.double.duplicates()), (40, 0));
+    assert_eq!((rig.double.records().len(), rig.double.duplicates()), (40, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the AWS emulator: ./tests/run"]
 async fn a_run_that_nobody_goes_on_with_is_taken_over_and_its_messages_change_nothing() {
-    let mut house = House::new(10, MESSAGE).await;
-    house.extract(event("extractor/scheduled.json"), "i1").await.unwrap();
-    let mut texts = house.take(&house.queue).await;
+    let mut rig = Rig::new(10, MESSAGE).await;
+    rig.extract(event("extractor/scheduled.json"), "i1").await.unwrap();
+    let mut texts = rig.take(&rig.queue).await;
     texts.sort();
     assert_eq!(texts.len(), 2);
     // Half of it is delivered. The other message is lost for a while, and a tick comes: too early, then late enough.
-    assert_eq!(house.write(with_bodies("writer/one.json", &[&texts[0]])).await, Vec::<String>::new());
-    let early = house.extract(event("extractor/rule.json"), "i2").await.unwrap();
+    assert_eq!(rig.write(with_bodies("writer/one.json", &[&texts[0]])).await, Vec::<String>::new());
+    let early = rig.extract(event("extractor/rule.json"), "i2").await.unwrap();
     assert_eq!(early["skipped"]["code"], "run_active", "{early}");
-    house.extractor.settings.common.stall = Duration::ZERO;
+    rig.extractor.settings.common.stall = Duration::ZERO;
     let said = Page::default();
-    house.extractor.metrics = Metrics::with_writer("sluicegate", said.clone());
-    house.sql("update contacts set email = 'newer' where id <= 10");
-    let later = house.extract(event("extractor/manual.json"), "i3").await.unwrap();
+    rig.extractor.metrics = Metrics::with_writer("sluicegate", said.clone());
+    rig.sql("update contacts set email = 'newer' where id <= 10");
+    let later = rig.extract(event("extractor/manual.json"), "i3").await.unwrap();
     assert_eq!(
         later["run"]["counts"]["changed"].as_u64().unwrap() + later["run"]["counts"]["added"].as_u64().unwrap(),
         10,
         "{later}"
     );
-    house.deliver().await;
-    let runs = house.runs().await;
+    rig.deliver().await;
+    let runs = rig.runs().await;
     assert_eq!((runs[0].status, runs[0].tally.accepted(), runs[1].status), (Status::Complete, 10, Status::Incomplete));
     assert_eq!(runs[1].fault.as_ref().map(|fault| fault.code), Some(Code::Stalled));
     assert!(runs[1].tally.accepted() == 5 && runs[1].tally.unsent == 5, "{:?}", runs[1].tally);
@@ -74,8 +73,8 @@ async fn a_run_that_nobody_goes_on_with_is_taken_over_and_its_messages_change_no
         "who watches is told of it"
     );
     // The message that was lost comes after all, with what the records were then.
-    let count = house.double.count();
-    assert_eq!(house.write(with_bodies("writer/redriven.json", &[&texts[1]])).await, Vec::<String>::new());
-    assert_eq!(house.double.count(), count);
-    assert!(house.double.records().values().all(|record| record["email"] == "newer"));
+    let count = rig.double.count();
+    assert_eq!(rig.write(with_bodies("writer/redriven.json", &[&texts[1]])).await, Vec::<String>::new());
+    assert_eq!(rig.double.count(), count);
+    assert!(rig.double.records().values().all(|record| record["email"] == "newer"));
 }

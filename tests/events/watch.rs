@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use support::double::Double;
 use support::page::Page;
 
-use crate::house::{House, SYNC, event, now};
+use crate::rig::{Rig, SYNC, event, now};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -19,19 +19,19 @@ fn hours_ago(hours: u32) -> Millis {
 }
 
 /// A sync like that of the events, applied four hours ago.
-async fn apply(house: &House, name: &str, schedule: Value, alerts: Value) {
-    let mut definition = house.definition.clone();
+async fn apply(rig: &Rig, name: &str, schedule: Value, alerts: Value) {
+    let mut definition = rig.definition.clone();
     definition.sync.name = name.to_owned();
     definition.sync.schedule = serde_json::from_value(schedule).unwrap();
     definition.alerts = serde_json::from_value(alerts).unwrap();
-    house.extractor.definitions.put(&definition, hours_ago(4)).await.unwrap();
+    rig.extractor.definitions.put(&definition, hours_ago(4)).await.unwrap();
 }
 
 /// Two syncs that cannot be read: one whose item is damaged, and one whose definition is not there.
-async fn damage(house: &House) {
-    let (client, table) = (house.clients.dynamodb(), &house.extractor.settings.common.table);
+async fn damage(rig: &Rig) {
+    let (client, table) = (rig.clients.dynamodb(), &rig.extractor.settings.common.table);
     for name in ["broken", "gone"] {
-        apply(house, name, json!("manual"), json!({})).await;
+        apply(rig, name, json!("manual"), json!({})).await;
     }
     let items = client.scan().table_name(table).projection_expression("pk, sk").send().await.unwrap().items.unwrap();
     for key in items {
@@ -54,36 +54,36 @@ async fn damage(house: &House) {
     }
 }
 
-async fn watch(house: &House) -> Vec<Value> {
-    let answer = house.extract(event("extractor/watch.json"), "i1").await.unwrap();
+async fn watch(rig: &Rig) -> Vec<Value> {
+    let answer = rig.extract(event("extractor/watch.json"), "i1").await.unwrap();
     answer["watched"].as_array().unwrap_or_else(|| panic!("{answer}")).clone()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the AWS emulator: ./tests/run"]
 async fn every_sync_is_looked_at_and_none_hides_another() {
-    let (mut house, page) = (House::new(1, 262_144).await, Page::default());
-    house.extractor.metrics = Metrics::with_writer("sluicegate", page.clone());
-    house.extractor.settings.lateness = Some(HOUR);
-    damage(&house).await;
-    apply(&house, "hourly", json!({ "every": "1 hour" }), json!({})).await;
-    apply(&house, "late", json!("manual"), json!({ "freshness": "1 hour" })).await;
-    apply(&house, "paused", json!({ "every": "1 hour" }), json!({})).await;
-    house.extractor.definitions.set_paused("paused", true, now()).await.unwrap();
-    apply(&house, "resumed", json!({ "every": "1 hour" }), json!({})).await;
+    let (mut rig, page) = (Rig::new(1, 262_144).await, Page::default());
+    rig.extractor.metrics = Metrics::with_writer("sluicegate", page.clone());
+    rig.extractor.settings.lateness = Some(HOUR);
+    damage(&rig).await;
+    apply(&rig, "hourly", json!({ "every": "1 hour" }), json!({})).await;
+    apply(&rig, "late", json!("manual"), json!({ "freshness": "1 hour" })).await;
+    apply(&rig, "paused", json!({ "every": "1 hour" }), json!({})).await;
+    rig.extractor.definitions.set_paused("paused", true, now()).await.unwrap();
+    apply(&rig, "resumed", json!({ "every": "1 hour" }), json!({})).await;
     for paused in [true, false] {
-        house.extractor.definitions.set_paused("resumed", paused, now()).await.unwrap();
+        rig.extractor.definitions.set_paused("resumed", paused, now()).await.unwrap();
     }
-    apply(&house, "stuck", json!("manual"), json!({})).await;
+    apply(&rig, "stuck", json!("manual"), json!({})).await;
     let active = Some(ActiveRun { run: "r1".into(), since: hours_ago(2) });
     for (sync, head) in [
         ("late", Head { delivered: Some(hours_ago(2)), ..Head::default() }),
         ("stuck", Head { active, ..Head::default() }),
     ] {
-        assert!(house.store().put_head(sync, &head).await.unwrap());
+        assert!(rig.store().put_head(sync, &head).await.unwrap());
     }
 
-    let watched = watch(&house).await;
+    let watched = watch(&rig).await;
     let names: Vec<&str> = watched.iter().map(|w| w["sync"].as_str().unwrap()).collect();
     assert_eq!(names, ["broken", SYNC, "gone", "hourly", "late", "paused", "resumed", "stuck"]);
     let of = |sync: &str| watched.iter().find(|w| w["sync"] == sync).unwrap();
@@ -120,38 +120,38 @@ async fn every_sync_is_looked_at_and_none_hides_another() {
     assert!((7_200.0..7_800.0).contains(&age), "{age} seconds");
     let stack = lines.last().unwrap();
     assert_eq!((&stack["Watched"], &stack["WatchFaults"], lines.len()), (&json!(6.0), &json!(2.0), 7));
-    assert!(house.runs().await.is_empty(), "it starts no run");
+    assert!(rig.runs().await.is_empty(), "it starts no run");
 }
 
 /// The newest run of a sync, as if it had been three hours ago.
-async fn age(house: &House, sync: &str) {
-    let run = house.store().runs(sync, 1).await.unwrap().remove(0);
+async fn age(rig: &Rig, sync: &str) {
+    let run = rig.store().runs(sync, 1).await.unwrap().remove(0);
     let (started, ended) = (hours_ago(3), Some(hours_ago(3)));
-    house.store().put_run(&Run { started, ended, progress: started, ..run }).await.unwrap();
+    rig.store().put_run(&Run { started, ended, progress: started, ..run }).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the AWS emulator: ./tests/run"]
 async fn people_are_told_once_that_nothing_runs_and_once_that_it_does() {
-    let (house, people) = (House::new(3, 262_144).await, Double::start());
+    let (rig, people) = (Rig::new(3, 262_144).await, Double::start());
     let told = || people.requests().iter().map(|r| r.json()["title"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
     let to = json!([
         { "webhook": { "url": "${secret:sluicegate/none#url}" } },
         { "webhook": { "url": people.url(), "allow_private": true } },
     ]);
     let alerts = json!({ "to": to, "freshness": Span::seconds(2 * 3600) });
-    apply(&house, "hourly", json!({ "every": "1 hour" }), alerts).await;
+    apply(&rig, "hourly", json!({ "every": "1 hour" }), alerts).await;
     let run = json!({ "sync": "hourly" });
-    house.extract(run.clone(), "i1").await.unwrap();
-    house.deliver().await;
-    watch(&house).await;
+    rig.extract(run.clone(), "i1").await.unwrap();
+    rig.deliver().await;
+    watch(&rig).await;
     assert_eq!(told(), Vec::<String>::new(), "all is well");
 
-    age(&house, "hourly").await;
-    let head = house.store().head("hourly").await.unwrap();
-    assert!(house.store().put_head("hourly", &Head { delivered: Some(hours_ago(3)), ..head }).await.unwrap());
+    age(&rig, "hourly").await;
+    let head = rig.store().head("hourly").await.unwrap();
+    assert!(rig.store().put_head("hourly", &Head { delivered: Some(hours_ago(3)), ..head }).await.unwrap());
     for _ in 0..2 {
-        let watched = watch(&house).await;
+        let watched = watch(&rig).await;
         assert!(
             watched.iter().any(|w| w["sync"] == "hourly"
                 && w["seen"]["overdue"].is_object()
@@ -161,11 +161,11 @@ async fn people_are_told_once_that_nothing_runs_and_once_that_it_does() {
         assert_eq!(told(), ["Sync hourly: stale, overdue"], "told once, although another channel has no secret");
     }
     let alert = people.requests()[0].json();
-    assert_eq!((&alert["stack"], &alert["severity"]), (&json!(house.extractor.settings.common.stack), &json!("error")));
+    assert_eq!((&alert["stack"], &alert["severity"]), (&json!(rig.extractor.settings.common.stack), &json!("error")));
     assert!(alert["text"].as_str().unwrap().contains("No run has started since"), "{alert}");
 
-    house.extract(run, "i2").await.unwrap();
-    house.deliver().await;
-    watch(&house).await;
+    rig.extract(run, "i2").await.unwrap();
+    rig.deliver().await;
+    watch(&rig).await;
     assert_eq!(told(), ["Sync hourly: stale, overdue", "Sync hourly: no longer stale, overdue"]);
 }

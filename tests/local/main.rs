@@ -10,14 +10,14 @@
     reason = "a tool of developers that cannot go on ends, and speaks to a person"
 )]
 
-#[path = "../events/house.rs"]
+#[path = "../events/rig.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]
-mod house;
+mod rig;
 
 use std::path::Path;
 use std::time::Duration;
 
-use house::{House, event};
+use rig::{Rig, event};
 use serde_json::{Value, json};
 
 /// Customers in the warehouse.
@@ -31,26 +31,26 @@ const TOGETHER: i32 = 5;
 async fn main() {
     // A bare client needs its cryptography installed, although nothing here is encrypted.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let house = House::new(ROWS, support::aws::MESSAGE_BYTES).await;
+    let rig = Rig::new(ROWS, support::aws::MESSAGE_BYTES).await;
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/local.env");
-    std::fs::write(&file, environment(&house)).expect("target/local.env can be written");
+    std::fs::write(&file, environment(&rig)).expect("target/local.env can be written");
     println!(
         "\nA table, a bucket, queues, and the sync `{}` of {ROWS} customers to a webhook are there. In other terminals, in the\n\
          repository's folder:\n\n  \
          cargo lambda watch --env-file target/local.env\n  \
          cargo lambda invoke extractor --data-file events/extractor/scheduled.json\n\n\
          Batches go to the writer by themselves. Ctrl-C ends this and removes everything.\n",
-        house::SYNC
+        rig::SYNC
     );
     tokio::select! {
-        () = deliver(&house) => {}
+        () = deliver(&rig) => {}
         _ = tokio::signal::ctrl_c() => println!("ended"),
     }
 }
 
 /// The functions' variables, a line each.
-fn environment(house: &House) -> String {
-    let (extractor, writer) = (&house.extractor.settings, &house.writer.settings);
+fn environment(rig: &Rig) -> String {
+    let (extractor, writer) = (&rig.extractor.settings, &rig.writer.settings);
     let common = &extractor.common;
     let endpoint = support::aws::endpoint();
     let variables = [
@@ -73,12 +73,11 @@ fn environment(house: &House) -> String {
 }
 
 /// Hands messages to the writer, for ever.
-async fn deliver(house: &House) {
+async fn deliver(rig: &Rig) {
     const RECEIVES: &str = "ApproximateReceiveCount";
-    let (sqs, client, like) = (house.clients.sqs(), reqwest::Client::new(), &event("writer/one.json")["Records"][0]);
+    let (sqs, client, like) = (rig.clients.sqs(), reqwest::Client::new(), &event("writer/one.json")["Records"][0]);
     loop {
-        let receive =
-            sqs.receive_message().queue_url(&house.queue).max_number_of_messages(TOGETHER).wait_time_seconds(5);
+        let receive = sqs.receive_message().queue_url(&rig.queue).max_number_of_messages(TOGETHER).wait_time_seconds(5);
         let received = receive.message_system_attribute_names(RECEIVES.into()).send().await.expect("the queue answers");
         let messages = received.messages.unwrap_or_default();
         if messages.is_empty() {
@@ -109,17 +108,15 @@ async fn deliver(house: &House) {
         };
         for message in messages.iter().filter(|message| !kept.iter().any(|id| Some(id) == message.message_id.as_ref()))
         {
-            let delete = sqs
-                .delete_message()
-                .queue_url(&house.queue)
-                .receipt_handle(message.receipt_handle().expect("a handle"));
+            let delete =
+                sqs.delete_message().queue_url(&rig.queue).receipt_handle(message.receipt_handle().expect("a handle"));
             delete.send().await.expect("the queue answers");
         }
         println!(
             "{} messages delivered, {} stay; the webhook has {} customers",
             messages.len() - kept.len(),
             kept.len(),
-            house.double.records().len()
+            rig.double.records().len()
         );
     }
 }

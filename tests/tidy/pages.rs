@@ -30,6 +30,34 @@ pub fn links(tree: &Tree) -> Vec<Breach> {
     out
 }
 
+/// Every promise of the README's table leads to the test that holds it; that the test is there is [`links`]' rule.
+pub fn promises(tree: &Tree) -> Vec<Breach> {
+    let Some(file) = tree.get("README.md") else { return Vec::new() };
+    let mut out = Vec::new();
+    let mut within = false;
+    let mut rows = 0;
+    for (at, line) in file.text.lines().enumerate() {
+        if line.starts_with("## ") {
+            within = line == PROMISES;
+        }
+        if !within || !line.starts_with("| ") || line.starts_with("| Promise") {
+            continue;
+        }
+        rows += 1;
+        let holder = line.trim_end_matches([' ', '|']).rsplit('|').next().unwrap_or_default();
+        if !holder.split("](").skip(1).any(|link| link.starts_with("tests/") || link.contains("/tests/")) {
+            out.push(file.breach(at + 1, "a promise links the test that holds it, in the last column"));
+        }
+    }
+    if rows == 0 {
+        out.push(file.breach(1, format!("the README makes its promises under `{PROMISES}`")));
+    }
+    out
+}
+
+/// The heading of the promises.
+const PROMISES: &str = "## What you can rely on";
+
 /// There is a changelog, with a heading for what is not released yet.
 pub fn changelog(tree: &Tree) -> Vec<Breach> {
     let rule = "the changelog has a heading `## Unreleased`";
@@ -87,6 +115,14 @@ fn a_dead_link_is_refused() {
     let found: Vec<_> = links(&tree).into_iter().map(|b| (b.path, b.line)).collect();
     let readme = |line| ("README.md".to_string(), line);
     assert_eq!(found, [readme(5), readme(5), readme(6), ("docs/a.md".into(), 1)]);
+}
+
+#[test]
+fn a_promise_without_its_test_is_refused() {
+    let page = "# A\n## What you can rely on\n\n| Promise | Held by |\n|---|---|\n| a | [t](tests/t.rs) |\n| b | `tests/t` |\n| c [d](tests/e.rs) | [f](shared/f.rs) |\n## B\n| g | h |";
+    let lines = |page| promises(&Tree::of(&[("README.md", page)])).into_iter().map(|b| b.line).collect::<Vec<_>>();
+    assert_eq!(lines(page), [7, 8]);
+    assert_eq!(lines("# A"), [1]);
 }
 
 #[test]

@@ -86,7 +86,7 @@ impl PlanStore for Memory {
     }
 }
 
-struct House {
+struct Rig {
     project: Project,
     engine: Engine,
     hand: Arc<Hand>,
@@ -94,7 +94,7 @@ struct House {
 }
 
 /// A sync of `rows` records whose process has just begun.
-async fn rig(rows: u32) -> House {
+async fn rig(rows: u32) -> Rig {
     let project = Project::webhook(rows);
     let mut engine = project.engine().await.unwrap();
     let hand = Arc::new(Hand(AtomicI64::new(SystemClock.now().0)));
@@ -102,12 +102,12 @@ async fn rig(rows: u32) -> House {
     engine.context.clock = hand.clone();
     engine.context.plan_store = Some(plan_store.clone());
     engine.context.queue = Arc::new(Slow { queue: MemoryQueue::new(LIFE), hand: hand.clone() });
-    let mut rig = House { project, engine, hand, plan_store };
+    let mut rig = Rig { project, engine, hand, plan_store };
     rig.new_life();
     rig
 }
 
-impl House {
+impl Rig {
     /// Another process goes on.
     fn new_life(&mut self) {
         let began = self.hand.now();

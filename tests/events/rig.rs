@@ -34,7 +34,7 @@ pub fn event(path: &str) -> Value {
 }
 
 /// Both functions and both ends.
-pub struct House {
+pub struct Rig {
     pub clients: Clients,
     pub double: Double,
     pub extractor: extractor::services::ExtractorServices,
@@ -45,7 +45,7 @@ pub struct House {
     folder: tempfile::TempDir,
 }
 
-impl House {
+impl Rig {
     /// `rows` contacts that were never synced. `message` is the most bytes of a message.
     pub async fn new(rows: u32, message: usize) -> Self {
         let clients = support::aws::clients().await;
@@ -82,7 +82,7 @@ impl House {
             destination: CONNECTION.into(),
             rate: None,
         };
-        let house = Self {
+        let rig = Self {
             extractor: extractor::services::ExtractorServices::new(
                 ExtractorSettings { common, queue_prefix: prefix, requests_per_message: 1, lateness: None },
                 clients.clone(),
@@ -95,10 +95,10 @@ impl House {
             dlq,
             folder,
         };
-        house.sql(&format!(
+        rig.sql(&format!(
             "with recursive n(i) as (select 1 union all select i + 1 from n where i < {rows}) insert into contacts select i, 'c' || i || '@example.com' from n"
         ));
-        house
+        rig
     }
 
     pub fn sql(&self, sql: &str) {

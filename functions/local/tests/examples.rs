@@ -1,0 +1,49 @@
+//! The projects of `examples/`: each is read, and each of its connections is opened as far as that goes without the other
+//! side. What `sluice check` would say of the files themselves, it says here.
+
+#![allow(clippy::unwrap_used, reason = "in a test, whatever does not work out fails it")]
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use domain::config::{Reference, SecretSource};
+use domain::fault::Fault;
+use local::project::Project;
+
+/// Any secret, for connections that are never used.
+struct AnySecret;
+
+#[async_trait]
+impl SecretSource for AnySecret {
+    async fn get(&self, _: &Reference) -> Result<String, Fault> {
+        Ok("planted-word".to_owned())
+    }
+}
+
+fn examples() -> Vec<PathBuf> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let mut folders: Vec<PathBuf> = std::fs::read_dir(top).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.retain(|path| path.is_dir());
+    folders.sort();
+    folders
+}
+
+#[tokio::test]
+async fn every_example_is_a_good_project() {
+    let folders = examples();
+    assert!(folders.len() >= 6, "{folders:?}");
+    for folder in folders {
+        let project = Project::load(&folder).unwrap_or_else(|fault| panic!("{}: {fault}", folder.display()));
+        assert!(!project.syncs().is_empty(), "{}: no sync", folder.display());
+        for file in project.syncs() {
+            let sync = project.sync(file.name()).unwrap_or_else(|fault| panic!("{}: {fault}", folder.display()));
+            let open = async {
+                let warehouse = project.connection(&sync.model.warehouse, "model.warehouse")?;
+                warehouses::open(&sync.model.warehouse, warehouse, &folder, &AnySecret).await?;
+                let destination = project.connection(&sync.destination.connection, "destination.connection")?;
+                destinations::open(sync, destination, &folder, &AnySecret).await
+            };
+            open.await.map(drop).unwrap_or_else(|fault| panic!("{}: {}: {fault}", folder.display(), sync.name));
+        }
+    }
+}
