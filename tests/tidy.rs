@@ -119,6 +119,11 @@ fn bounds_are_called_max() {
 }
 
 #[test]
+fn names_of_tests_are_short_sentences() {
+    hold(names::tests);
+}
+
+#[test]
 fn modules_import_downwards() {
     hold(circles::none);
 }

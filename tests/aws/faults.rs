@@ -226,7 +226,7 @@ async fn whoever_runs_it_is_told_what_is_wrong() {
 
 #[tokio::test]
 #[ignore = "needs the AWS emulator: ./tests/run"]
-async fn a_bucket_that_is_full_is_a_clear_fault_without_a_record_in_it() {
+async fn a_full_bucket_is_a_fault_that_shows_no_record() {
     let (_, store, _, table) = stores().await;
     let large = |n| {
         let identifier = Some(b"planted-identifier".repeat(1200).into());
@@ -292,7 +292,7 @@ async fn a_process_that_ends_between_two_writes_of_a_settlement_hangs_nothing() 
 
 #[tokio::test]
 #[ignore = "needs the AWS emulator: ./tests/run"]
-async fn a_claim_that_meets_a_newer_run_leaves_no_doubt_and_a_late_one_is_seen() {
+async fn a_claim_that_meets_a_newer_run_leaves_no_doubt() {
     let (_, store, beside, _) = stores().await;
     let active = Some(ActiveRun { run: BATCH.run.to_owned(), since: Millis(0) });
     store.put_head("s", &Head { generation: 1, active, ..Head::default() }).await.unwrap();

@@ -32,7 +32,7 @@ async fn what_a_late_writer_commits_meanwhile_is_not_lost() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the AWS emulator: ./tests/run"]
-async fn nor_is_it_when_the_process_ends_as_soon_as_the_new_layout_holds() {
+async fn nor_when_the_process_ends_once_the_new_layout_holds() {
     late_writer(true).await;
 }
 

@@ -119,7 +119,7 @@ async fn events_of_other_systems_concern_those_who_wait_for_them() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the AWS emulator: ./tests/run"]
-async fn a_run_that_is_not_there_or_over_is_not_gone_on_with() {
+async fn a_run_that_is_over_is_not_resumed() {
     let rig = Rig::new(7, MESSAGE).await;
     let mut resume = event("extractor/resume.json");
     assert_eq!(rig.extract(resume.clone(), "i1").await.unwrap_err().code, Code::NotFound, "its version is not known");

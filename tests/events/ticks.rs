@@ -42,7 +42,7 @@ async fn extractors_begun_by_one_tick_at_the_same_time_make_one_run() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the AWS emulator: ./tests/run"]
-async fn a_run_that_nobody_goes_on_with_is_taken_over_and_its_messages_change_nothing() {
+async fn an_abandoned_run_is_taken_over_and_its_messages_change_nothing() {
     let mut rig = Rig::new(10, MESSAGE).await;
     rig.extract(event("extractor/scheduled.json"), "i1").await.unwrap();
     let mut texts = rig.take(&rig.queue).await;

@@ -71,7 +71,7 @@ async fn what_is_no_batch_is_set_aside() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the AWS emulator: ./tests/run"]
-async fn a_batch_that_is_larger_than_a_message_comes_out_of_the_bucket() {
+async fn a_batch_larger_than_a_message_comes_from_the_bucket() {
     let rig = Rig::new(0, 4096).await;
     let long = "x".repeat(2000);
     rig.sql(&format!("delete from contacts; insert into contacts values (1, '{long}'), (2, '{long}'), (3, '{long}')"));

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, whatever does not work out fails it")]
 
-mod days;
+mod failures;
 mod features;
 mod first;
 mod input;

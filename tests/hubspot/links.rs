@@ -122,7 +122,7 @@ async fn the_link_to_blame_is_found() {
 }
 
 #[tokio::test]
-async fn a_link_that_fails_for_a_while_is_asked_for_again_without_its_record() {
+async fn a_link_that_fails_is_asked_for_again_without_its_record() {
     let double = double();
     double.portal().add("companies", &[("crm_id", "c1")]);
     let hub =

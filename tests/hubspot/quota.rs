@@ -32,7 +32,7 @@ async fn the_rate_follows_the_headers() {
 }
 
 #[tokio::test]
-async fn a_429_is_a_pause_and_what_is_spent_is_not_asked_for() {
+async fn a_429_pauses_and_spent_quota_is_not_asked_for() {
     let double = double();
     let (hub, other) = (open(&double).await, open(&double).await);
     let write = async || Records::contacts(&[("a", "Ada")]).write(&*hub, Op::Upsert).await;

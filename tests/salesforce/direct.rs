@@ -91,7 +91,7 @@ async fn an_assertion_is_signed_with_the_key() {
 }
 
 #[tokio::test]
-async fn results_are_by_position_and_a_row_that_is_locked_is_the_only_one_sent_again() {
+async fn of_a_collection_only_the_locked_row_is_sent_again() {
     let double = start().await;
     let to = open(&double, "Contact", json!({}), json!({})).await;
     let rows = double.org().rows;

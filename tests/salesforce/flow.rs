@@ -47,7 +47,7 @@ async fn an_upsert_arrives_and_sends_only_what_changed() {
 }
 
 #[tokio::test]
-async fn a_mirror_deletes_by_the_ids_it_remembers_and_what_is_gone_is_deleted() {
+async fn a_mirror_deletes_by_the_ids_it_remembers() {
     let mut world = World::new("mirror", 300).await;
     misbehave(&world);
     world.run_well().await;
@@ -110,7 +110,7 @@ async fn bad_records_are_rejected_by_name_and_the_others_arrive() {
 }
 
 #[tokio::test]
-async fn a_plan_that_needs_more_than_the_day_has_says_so_and_sends_nothing() {
+async fn a_plan_larger_than_the_day_sends_nothing() {
     let world = World { config: json!({ "keep_requests": 2 }), ..World::new("upsert", 1_000).await };
     let used = world.double.org().used_requests;
     world.double.org().most_requests = used + 8;
@@ -125,7 +125,7 @@ async fn a_plan_that_needs_more_than_the_day_has_says_so_and_sends_nothing() {
 }
 
 #[tokio::test]
-async fn the_end_of_the_days_requests_stops_the_run_and_the_next_goes_on() {
+async fn a_used_up_day_stops_the_run_and_the_next_delivers() {
     let world = World { config: json!({ "concurrency": 1 }), ..World::new("upsert", 1_000).await };
     {
         // Others take what this run was told it would have: it plans five requests, six are left, one gets through.
@@ -176,7 +176,7 @@ async fn deletes_are_read_back() {
 
 /// The id of a record that was found by one external id says nothing of the record that another one leads to.
 #[tokio::test]
-async fn an_id_is_not_used_once_the_record_is_found_by_another_identifier() {
+async fn an_id_learnt_under_another_identifier_is_not_used() {
     let mut world = World::new("upsert", 3).await;
     world.run_well().await;
     world.mode = "update";

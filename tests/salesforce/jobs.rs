@@ -168,7 +168,7 @@ async fn what_a_job_cannot_do_goes_by_collections() {
 }
 
 #[tokio::test]
-async fn a_job_that_fails_whole_is_refused_and_one_that_is_gone_is_unknown() {
+async fn a_failed_job_is_refused_and_a_lost_one_unknown() {
     let double = start().await;
     let to = open(&double, "Contact", json!({ "jobs_above": 1 }), json!({})).await;
     let fields = [("Ext__c", Type::Text, true), ("LastNam", Type::Text, false)];

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::batch::WriteBatch;
+use domain::destination_schema::DestinationSchema;
 use domain::fault::{Code, Fault};
 use domain::job::{AbortResult, Counted, Jobs, PlannedLoad, Poll, Ticket};
 use domain::outcome::{Outcome, WriteError};
 use domain::ports::{Destination, Limits, PreflightRequest};
 use domain::run::{Run, Status};
-use domain::schema::DestinationSchema;
 use doubles::salesforce::Fail;
 use engine::deliver::{MessageResult, handle};
 use serde_json::json;
@@ -113,7 +113,7 @@ async fn nothing_is_sent_while_an_old_job_cannot_be_stopped() {
 }
 
 #[tokio::test]
-async fn a_job_that_does_not_come_to_an_end_is_stopped_and_asked_what_it_did() {
+async fn an_endless_job_is_stopped_and_asked_what_it_did() {
     let world = one_job("upsert").await;
     (world.double.org().polls_of_a_job, world.double.org().rows_before_abort) = (u32::MAX, 70);
     let engine = world.engine().await;

@@ -1,8 +1,8 @@
 //! What is found before anything is sent.
 
+use domain::destination_schema::DestinationSchema;
 use domain::mode::Mode;
 use domain::ports::PreflightRequest;
-use domain::schema::DestinationSchema;
 use serde_json::json;
 
 use crate::rig::{open, start};

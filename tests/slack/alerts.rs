@@ -100,7 +100,7 @@ async fn people_are_told_once_for_each_change() {
 }
 
 #[tokio::test]
-async fn who_could_not_be_told_is_told_after_the_next_run_and_nobody_else_again() {
+async fn a_channel_that_failed_is_told_after_the_next_run() {
     let project = Project::webhook(10);
     let (deaf, other) = (Recorded::new("deaf"), Recorded::new("other"));
     let alerting = alerting(&project, &[deaf.clone(), other.clone()]).await;
@@ -133,7 +133,7 @@ async fn a_run_that_another_took_over_from_is_told_of() {
 }
 
 #[tokio::test]
-async fn what_a_watch_sees_is_told_once_and_by_the_next_watch_if_it_could_not_be() {
+async fn what_the_monitor_sees_is_told_once_however_late() {
     let project = Project::webhook(10);
     let people = Recorded::new("people");
     let alerting = alerting(&project, std::slice::from_ref(&people)).await;

@@ -89,7 +89,7 @@ fn a_message_that_may_have_been_posted_is_never_posted_twice() {
 }
 
 #[test]
-fn one_bad_message_blocks_no_other_and_a_bad_channel_ends_the_run() {
+fn a_bad_message_blocks_none_and_a_bad_channel_all() {
     let slack = SlackDouble::start();
     let mut project = project(&slack, 5);
     slack.refuse_text("Customer 3", "invalid_blocks");

@@ -54,6 +54,34 @@ pub fn bounds(tree: &Tree) -> Vec<Breach> {
     out
 }
 
+/// A test's name is a sentence, and one that can be read in one breath.
+const MAX_WORDS: usize = 12;
+
+/// What a test shows fits into twelve words; where it does not, it is two tests.
+pub fn tests(tree: &Tree) -> Vec<Breach> {
+    let mut out = Vec::new();
+    for file in tree.rust() {
+        let tokens = file.tokens();
+        let named = tokens.windows(2).filter(|pair| pair[0].text == "fn" && is_test(&tokens, pair[0].line));
+        for (name, line) in named.map(|pair| (&pair[1].text, pair[1].line)) {
+            let words = name.split('_').count();
+            if words > MAX_WORDS {
+                out.push(file.breach(
+                    line,
+                    format!("`{name}` has {words} words: say it in {MAX_WORDS}, or make two tests of it"),
+                ));
+            }
+        }
+    }
+    out
+}
+
+/// True when the function of this line is one that cargo runs: `#[test]` or `#[tokio::test]` stands in the lines before.
+fn is_test(tokens: &[Token], line: usize) -> bool {
+    let near = tokens.iter().filter(|token| token.line < line && token.line + 3 >= line);
+    near.clone().any(|token| token.text == "test") && near.clone().any(|token| token.text == "#")
+}
+
 /// The types that a file defines, each with its line. Types that belong to a trait are named by it.
 fn types(tokens: &[Token]) -> Vec<(String, usize)> {
     let defines = |pair: &&[Token]| matches!(pair[0].text.as_str(), "struct" | "enum" | "trait" | "union");
@@ -87,4 +115,12 @@ fn a_bound_without_its_word_is_refused() {
         "const MOST: u8 = 1;\nconst MAX_BYTES: u8 = 1;\npub(crate) const TEXT_AT_MOST: u8 = 1;\nfn f() { let MOST_X = 1; }",
     )]);
     assert_eq!(bounds(&tree).into_iter().map(|b| b.line).collect::<Vec<_>>(), [1, 3]);
+}
+
+#[test]
+fn a_long_name_of_a_test_is_refused() {
+    let long = "a_b_c_d_e_f_g_h_i_j_k_l_m";
+    let text = format!("#[tokio::test]\nasync fn {long}() {{}}\n\n\n\n\nfn {long}() {{}}\n#[test]\nfn a_b() {{}}");
+    let tree = Tree::of(&[("tests/a.rs", &text)]);
+    assert_eq!(tests(&tree).into_iter().map(|b| b.line).collect::<Vec<_>>(), [2]);
 }

@@ -11,13 +11,13 @@ use crate::Clients;
 use crate::failure::AwsFailure;
 use crate::objects::Objects;
 
-/// A shelf in a bucket: part 3 of run R is the object `plans/R/000003`.
+/// Plans in a bucket: part 3 of run R is the object `plans/R/000003`.
 pub struct S3PlanStore {
     objects: Objects,
 }
 
 impl S3PlanStore {
-    /// A shelf in this bucket.
+    /// Plans in this bucket.
     pub fn new(clients: &Clients, bucket: &str) -> Self {
         Self { objects: Objects::new(clients, bucket) }
     }

@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_is_a_line_of_each_sync_and_one_of_the_stack() {
+    fn the_monitor_logs_a_line_for_each_sync_and_stack() {
         let page = Page::default();
         let metrics = Metrics::with_writer("crm", page.clone());
         let overdue = Some(domain::monitoring::health::Overdue { since: None, due: Millis(1) });

@@ -4,9 +4,9 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use domain::destination_schema::DestinationSchema;
 use domain::mapping::Mapper;
 use domain::row::{Column, RowBatch};
-use domain::schema::DestinationSchema;
 use domain::sync::Sync;
 use domain::value::{Type, Value};
 use xxhash_rust::xxh3::xxh3_64_with_seed;

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_have_arrived_and_must_not_arrive_twice_waits_for_a_person() {
+    fn an_unknown_outcome_waits_for_a_person_where_twice_is_harm() {
         let now = Millis(1_767_323_045_678);
         let failure = DeliveryFailure::after(None, FailureKind::Rejected, 7, UNKNOWN_OUTCOME, now);
         assert!(failure.holds(7, now.plus(HOLD_MOST.0 * 100)) && !failure.holds(8, now));

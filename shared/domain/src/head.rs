@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_of_a_clock_that_was_ahead_does_not_block_for_as_long() {
+    fn a_clock_that_was_ahead_does_not_block_for_as_long() {
         let stall = Duration::from_secs(60);
         let ahead =
             Head { active: Some(ActiveRun { run: "r1".into(), since: Millis(31_536_000_000) }), ..Head::default() };

@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_no_rule_has_put_so_far_ahead_is_not_believed() {
+    fn a_slot_too_far_ahead_is_not_believed() {
         let limit = RateLimit { requests: 5, per: Span::seconds(1) };
         let (now, minute) = (1_700_000_000_000_000, 60_000_000);
         for (ahead, first) in [

@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_records_do_not_keep_a_run_from_having_delivered_and_missing_ones_do() {
+    fn a_run_has_delivered_despite_refused_records_but_not_missing_ones() {
         let run = |status: Status, tally: &Tally| {
             let json = serde_json::json!({
                 "id": "r", "sync": "crm", "sync_version": "v", "generation": 1, "trigger": "manual", "status": status, "started": 1, "ended": 2,

@@ -38,8 +38,8 @@ pub fn perhaps_deleted(header: &BatchHeader, record: &BatchRecord<'_>) -> Accept
 /// truth. A writer that was overtaken meanwhile clears the digests of its buckets, so that the next run looks
 /// at them, and commits again if the buckets were laid out anew.
 ///
-/// A delete that comes late may have taken a record that a newer run has written since, or have come before it: nobody
-/// knows what is there, so the record stays known by its identifier, in a version that matches nothing (`deleted`).
+/// A late delete and the write of a newer run may have reached the destination in either order. So the records of
+/// `deleted` stay known by their identifiers, in a version that matches nothing: the next run sends or deletes them.
 pub async fn commit(
     store: &dyn StateStore,
     header: &BatchHeader,

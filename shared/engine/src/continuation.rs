@@ -1,5 +1,5 @@
 //! Goes on with a run whose batches did not all fit into the time of the process that planned it: they lie on the
-//! shelf, and are enqueued from there.
+//! plan store, and are enqueued from there.
 
 use bytes::Bytes;
 use domain::batch::Message;
@@ -65,7 +65,7 @@ fn time_is_over(context: &Context) -> bool {
 async fn messages(context: &Context, run: &str, part: u32) -> Result<Vec<Message>, Fault> {
     let gone =
         |what: &str| Fault::new(Code::QueueUnusable, format!("Part {part} of the stored plan of run {run} {what}."));
-    let store = context.plan_store.as_deref().ok_or_else(|| gone("cannot be read: this process has no shelf"))?;
+    let store = context.plan_store.as_deref().ok_or_else(|| gone("cannot be read: this process has no plan store"))?;
     let bytes: Bytes = store.get(run, part).await?.ok_or_else(|| gone("is gone"))?;
     Message::read_all(&bytes).ok_or_else(|| gone("is damaged"))
 }

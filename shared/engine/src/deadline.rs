@@ -10,7 +10,7 @@ use domain::clock::Millis;
 const AFTER_READING: (u32, Duration) = (5, Duration::from_secs(180));
 /// The share of the whole time, and the most, that enqueueing leaves besides the time to lay down the rest.
 const AFTER_ENQUEUEING: (u32, Duration) = (10, Duration::from_secs(20));
-/// Bytes a second that can surely be written to the shelf.
+/// Bytes a second that can surely be written to the plan store.
 const SHELVED_A_SECOND: u64 = 8 * 1024 * 1024;
 
 /// From when to when this process may work.

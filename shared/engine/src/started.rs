@@ -24,7 +24,7 @@ pub enum Started {
     Closed(Run),
     /// All is enqueued, or the run was ended elsewhere: writers close it, or have. This is the run as last seen.
     Running(Run),
-    /// There was no time to enqueue all of it: the rest is to be enqueued from the shelf.
+    /// There was no time to enqueue all of it: the rest is to be enqueued from the plan store.
     Deferred(Run, Continuation),
 }
 
@@ -55,7 +55,7 @@ pub struct Continuation {
     pub generation: u64,
     /// Batches in all, those enqueued before included.
     pub batches: u32,
-    /// Parts on the shelf.
+    /// Parts in the plan store.
     pub parts: u32,
     /// The part to go on with.
     pub part: u32,

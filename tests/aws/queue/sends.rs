@@ -51,7 +51,7 @@ async fn a_throttled_send_is_tried_again() {
 
 #[tokio::test]
 #[ignore = "needs the AWS emulator: ./tests/run"]
-async fn a_send_that_is_throttled_for_good_is_a_fault_for_everyone_in_it() {
+async fn a_send_throttled_for_good_is_a_fault_for_each_message() {
     let (queue, proxy) = harmed(VISIBILITY).await;
     proxy.plan(SEND, Harm::Refuse(400, "ThrottlingException", "Rate exceeded"), 20);
     for sent in send(&queue, 0..3).await {
@@ -167,7 +167,7 @@ async fn a_large_body_goes_through_the_bucket_and_is_removed_when_done() {
 
 #[tokio::test]
 #[ignore = "needs the AWS emulator: ./tests/run"]
-async fn a_body_that_is_gone_and_a_text_that_is_not_ours_are_faults_and_are_set_aside_with_a_reason() {
+async fn what_is_no_message_of_ours_is_set_aside_with_a_reason() {
     let clients = clients().await;
     let (url, dlq) = (queue(VISIBILITY).await, queue(VISIBILITY).await);
     let bucket = bucket().await;

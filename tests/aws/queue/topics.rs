@@ -80,7 +80,7 @@ async fn refused(project: &Project) -> Run {
 
 #[tokio::test]
 #[ignore = "needs the AWS emulator: ./tests/run"]
-async fn an_alert_comes_out_of_the_topic_with_what_a_subscription_filters_by() {
+async fn an_alert_carries_what_subscriptions_filter_by() {
     let topic = topic().await;
     let inbox = subscribed(&topic).await;
     // The stack's own topic, and one that is named.

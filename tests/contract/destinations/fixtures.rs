@@ -49,16 +49,9 @@ pub enum Keep {
     Slack(SlackDouble),
 }
 
-/// The destinations that have a fixture, in the registry's order.
-pub fn names() -> Vec<&'static str> {
-    // A new destination: one name here, an arm in `open`, a `Keep` with its arm in `held`, one test in
-    // `destinations.rs`.
-    vec!["hubspot", "postgres", "salesforce", "slack", "sqlite", "webhook"]
-}
-
 const TABLE: &str = "create table t (id bigint primary key, email text, n bigint check (n <> 13000))";
 
-/// The fixture of this destination.
+/// The fixture of this destination. A new one: an arm here, a `Keep` with its arm in `held`.
 pub async fn open(name: &str) -> Fixture {
     match name {
         "hubspot" => hubspot().await,

@@ -1,11 +1,11 @@
 //! What only PostgreSQL does: which error lands on which record, types there and back, what preflight sees.
 
 use domain::cells::{self, Cells};
+use domain::destination_schema::DestinationSchema;
 use domain::equality::Equality;
 use domain::mode::{Mode, Op};
 use domain::outcome::{Effect, Outcome, WriteError};
 use domain::ports::PreflightRequest;
-use domain::schema::DestinationSchema;
 use domain::value::{Type, Value};
 use serde_json::json;
 

@@ -72,7 +72,7 @@ async fn the_cursor_does_not_pass_a_record_that_failed() {
 /// A record that is refused for ever must not keep the cursor where it is: what is new is read as before, and the
 /// refused one is looked at again when it is due.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_held_record_is_passed_by_and_looked_at_again_when_it_is_due() {
+async fn a_cursor_passes_held_records_until_they_are_due() {
     let mut project = with_cursor();
     project.sync()["model"]["cursor"]["full_check"] = json!("30 days");
     project.run().await;

@@ -60,7 +60,7 @@ async fn what_is_appended_has_a_message_for_each_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_writer_that_must_not_be_long_leaves_the_rest_to_the_next_delivery() {
+async fn a_writer_short_of_time_leaves_the_rest_to_another_delivery() {
     let project = project();
     let mut engine = engine(&project, 5).await;
     // Every delivery has the time for one request: more of them than there are attempts.
@@ -72,7 +72,7 @@ async fn a_writer_that_must_not_be_long_leaves_the_rest_to_the_next_delivery() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_that_fails_always_does_not_block_the_others_of_its_message() {
+async fn a_request_that_always_fails_blocks_no_other_of_its_message() {
     let project = project();
     project.double.answer(Behaviour::break_at_keys([7, 40, 80]));
     let run = run(&engine(&project, 5).await).await;
@@ -103,7 +103,7 @@ async fn a_throttled_message_goes_on_where_it_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_batch_that_is_refused_whole_comes_to_an_end_however_little_time_there_is() {
+async fn a_batch_refused_whole_ends_however_little_time_there_is() {
     let project = project();
     project.double.answer(Behaviour::refuse_keys(1..=30));
     let mut engine = engine(&project, 5).await;

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use domain::batch::WriteBatch;
+use domain::destination_schema::DestinationSchema;
 use domain::fault::Fault;
 use domain::layout::Layout;
 use domain::outcome::{Outcome, WriteError};
 use domain::ports::{Destination, Limits, PreflightRequest};
 use domain::run::{Run, Status};
-use domain::schema::DestinationSchema;
 use local::drive;
 use serde_json::json;
 use support::project::{Project, assert_balances, request};
@@ -59,7 +59,7 @@ async fn run(project: &Project) -> (Run, usize, usize) {
 }
 
 #[tokio::test]
-async fn an_honest_destination_has_all_of_the_sample_and_is_asked_for_no_more() {
+async fn an_honest_destination_has_all_of_the_sample() {
     let mut project = Project::table(95);
     let (first, calls, records) = run(&project).await;
     let read_back = &first.tally.read_back;

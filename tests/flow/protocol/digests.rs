@@ -26,7 +26,7 @@ fn pages(events: &[Event]) -> Vec<(usize, bool)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn digests_are_cleared_before_the_first_message_and_noted_by_a_later_run() {
+async fn digests_are_cleared_before_sending_and_noted_by_later_runs() {
     // 1,000 records lie in 16 buckets.
     let project = Project::webhook(1000);
     let (run, events) = watched(&project).await;

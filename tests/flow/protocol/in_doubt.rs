@@ -39,7 +39,7 @@ async fn a_value_that_arrived_unseen_and_went_back_is_sent_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_record_that_arrived_unseen_and_left_the_model_is_deleted_by_a_mirror() {
+async fn a_mirror_deletes_what_arrived_unseen_and_left_the_model() {
     for mut project in [Project::webhook(20), Project::table(20)] {
         project.sync()["mode"] = json!("mirror");
         project.run().await;
@@ -57,7 +57,7 @@ async fn a_record_that_arrived_unseen_and_left_the_model_is_deleted_by_a_mirror(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_delete_that_arrived_unseen_is_made_good_when_the_record_comes_back() {
+async fn a_delete_that_arrived_unseen_is_made_good() {
     for mut project in [Project::webhook(20), Project::table(20)] {
         project.sync()["mode"] = json!("mirror");
         project.run().await;

@@ -8,11 +8,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::batch::WriteBatch;
 use domain::config::RateLimit;
+use domain::destination_schema::DestinationSchema;
 use domain::fault::{Code, Fault};
 use domain::outcome::{Outcome, WriteError};
 use domain::ports::{Destination, Limits, PreflightRequest, Renew};
 use domain::run::{Status, Trigger};
-use domain::schema::DestinationSchema;
 use engine::deliver::rate_limiter::RateLimiter;
 use engine::deliver::{MessageResult, handle};
 use engine::plan::acquire::failed;
@@ -35,7 +35,7 @@ async fn a_tick_delivered_twice_makes_one_run() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_that_failed_before_it_began_is_in_the_history_and_holds_nothing() {
+async fn a_run_that_never_began_is_in_the_history() {
     let project = Project::webhook(10);
     let engine = project.engine().await.unwrap();
     let (store, clock, trigger) =
@@ -49,7 +49,7 @@ async fn a_run_that_failed_before_it_began_is_in_the_history_and_holds_nothing()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_closed_run_is_told_by_the_message_that_closed_it_and_by_no_other() {
+async fn only_the_message_that_closed_a_run_tells_of_it() {
     let project = Project::webhook(20);
     let engine = project.engine().await.unwrap();
     assert!(matches!(start(&engine, &request()).await.unwrap(), Started::Running(_)));
@@ -68,7 +68,7 @@ async fn a_closed_run_is_told_by_the_message_that_closed_it_and_by_no_other() {
 
 /// The writer of the last batch ends when everything is settled, and its message comes again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_whose_last_writer_ended_is_closed_by_whoever_gets_its_message() {
+async fn a_run_whose_last_writer_died_is_closed_by_redelivery() {
     for dies_at in ["tally", "put_head"] {
         let project = Project::webhook(20);
         let engine = project.engine().await.unwrap();
@@ -171,7 +171,7 @@ async fn credentials_that_were_replaced_are_read_anew_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_whose_slot_is_far_away_goes_back_without_using_up_an_attempt() {
+async fn a_message_whose_slot_is_far_away_uses_no_attempt() {
     let project = Project::webhook(20);
     let mut engine = project.engine().await.unwrap();
     let rate = RateLimit { requests: 1, per: domain::clock::Span::seconds(300) };

@@ -192,7 +192,7 @@ async fn the_rest_of_a_plan_enqueued_twice_is_delivered_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stored_plan_that_is_gone_fails_the_run_and_the_next_sends_what_is_missing() {
+async fn a_lost_stored_plan_fails_the_run_and_the_next_delivers() {
     let mut rig = rig(480).await;
     let Started::Deferred(_, rest) = start(&rig.engine, &request()).await.unwrap() else {
         panic!("twelve minutes do not fit into ten")
@@ -213,7 +213,7 @@ async fn a_stored_plan_that_is_gone_fails_the_run_and_the_next_sends_what_is_mis
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_model_too_long_for_one_process_is_a_fault_that_tells_its_rate() {
+async fn a_model_too_long_for_one_process_tells_its_rate() {
     let mut rig = rig(50).await;
     // The first batch comes at once, the second never.
     let columns = rig.engine.warehouse.describe(&query()).await.unwrap().columns.len();

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_holds_ten_messages_and_no_more_bytes_than_one_may_have() {
+    fn a_request_holds_ten_messages_within_its_bytes() {
         for (sizes, most, expected) in [
             (vec![1; 25], 100, vec![10, 10, 5]),
             (vec![60, 40, 1, 100, 50, 51], 100, vec![2, 1, 1, 1, 1]),

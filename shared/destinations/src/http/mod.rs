@@ -99,7 +99,7 @@ impl HttpReply {
     /// The time by the clock of whoever answered, where it told it; else ours. What it says of times is meant by its
     /// own.
     pub fn clock(&self) -> Millis {
-        self.header("date").and_then(domain::retry::http_date).unwrap_or_else(now)
+        self.header("date").and_then(domain::retry_after::http_date).unwrap_or_else(now)
     }
 }
 
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_broken_handshake_is_no_connection_and_a_certificate_is_found_among_causes() {
+    async fn a_broken_handshake_is_told_from_a_bad_certificate() {
         // A server that answers TLS with plain text.
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::clock::Millis;
 use domain::outcome::WriteError;
-use domain::retry::retry_after;
+use domain::retry_after::retry_after;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -207,7 +207,7 @@ pub(super) fn refusal(reply: &HttpReply, body: &Value, said: &str, shorten: impl
     } else {
         format!("it answers {}: {says}", reply.status)
     };
-    let after = reply.header("retry-after").and_then(|header| domain::retry::retry_after(header, reply.clock()));
+    let after = reply.header("retry-after").and_then(|header| domain::retry_after::retry_after(header, reply.clock()));
     match reply.status {
         423 => WriteError::Unavailable { after: Some(after.unwrap_or(LOCKED).max(LOCKED)), detail },
         // The account is being moved to another region; this can take a day.

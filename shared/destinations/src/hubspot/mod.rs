@@ -38,12 +38,12 @@ mod write;
 use async_trait::async_trait;
 use domain::batch::WriteBatch;
 use domain::cells::Cells;
+use domain::destination_schema::DestinationSchema;
 use domain::fault::Fault;
 use domain::layout::Layout;
 use domain::mode::Mode;
 use domain::outcome::{Outcome, WriteError};
 use domain::ports::{Destination, DestinationEntry, Limits, PreflightRequest};
-use domain::schema::DestinationSchema;
 use serde_json::Value;
 
 use self::api::{Api, fault};

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use domain::destination_schema::{DestinationField, DestinationSchema};
 use domain::equality::Equality;
 use domain::fault::Fault;
 use domain::finding::{Finding, nearest};
 use domain::mode::Mode;
 use domain::outcome::WriteError;
 use domain::ports::PreflightRequest;
-use domain::schema::{DestinationField, DestinationSchema};
 use domain::value::Type;
 
 use super::HubSpotDestination;

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use domain::schema::DestinationField;
+use domain::destination_schema::DestinationField;
 use domain::value::Type;
 use serde_json::Value;
 

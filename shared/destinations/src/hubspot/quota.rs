@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domain::clock::{Millis, Span};
 use domain::config::RateLimit;
-use domain::retry::retry_after;
+use domain::retry_after::retry_after;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;

@@ -32,12 +32,12 @@ use clients::postgres::{Connected, Connector};
 use domain::batch::WriteBatch;
 use domain::cells::Cells;
 use domain::config;
+use domain::destination_schema::DestinationSchema;
 use domain::fault::{Code, Fault};
 use domain::layout::Layout;
 use domain::mode::Mode;
 use domain::outcome::{Outcome, WriteError};
 use domain::ports::{Destination, DestinationEntry, Limits, OpenArgs, OpenFuture, PreflightRequest};
-use domain::schema::DestinationSchema;
 use domain::sync::Target;
 use tokio::sync::{Semaphore, SemaphorePermit};
 

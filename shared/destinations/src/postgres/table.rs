@@ -2,11 +2,11 @@
 //! for a sync. Not here: how values are written into it.
 
 use clients::postgres::Connected;
+use domain::destination_schema::{DestinationField, DestinationSchema};
 use domain::equality::Equality;
 use domain::finding::Finding;
 use domain::mode::Mode;
 use domain::ports::PreflightRequest;
-use domain::schema::{DestinationField, DestinationSchema};
 use domain::value::Type;
 use tokio_postgres::types::Type as Sql;
 use tokio_postgres::{Error, Row};

@@ -1,11 +1,11 @@
 //! Preflight: what the object is like, by its describe. Not here: comparing types, which the mapping does.
 
+use domain::destination_schema::{DestinationField, DestinationSchema};
 use domain::equality::Equality;
 use domain::finding::{Finding, nearest};
 use domain::mode::Mode;
 use domain::outcome::WriteError;
 use domain::ports::PreflightRequest;
-use domain::schema::{DestinationField, DestinationSchema};
 use domain::value::Type;
 use serde::Deserialize;
 use serde_json::Value;

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_a_collection_names_parents_by_external_id_and_clears_them_by_id() {
+    fn parents_are_named_by_external_id_and_cleared_by_id() {
         let json = |values, id| {
             let mut out = Vec::new();
             push_record(&mut out, "Contact", &layout(), &of(&record(values)), id);

@@ -42,6 +42,7 @@ mod session;
 use async_trait::async_trait;
 use domain::batch::WriteBatch;
 use domain::cells::Cells;
+use domain::destination_schema::DestinationSchema;
 use domain::fault::Fault;
 use domain::finding::Finding;
 use domain::job::{Jobs, PlannedLoad};
@@ -49,7 +50,6 @@ use domain::layout::Layout;
 use domain::mode::{Mode, Op};
 use domain::outcome::{Outcome, WriteError};
 use domain::ports::{Destination, DestinationEntry, Limits, PreflightRequest};
-use domain::schema::DestinationSchema;
 use tokio::sync::OnceCell;
 
 use self::config::{Config, Options};

@@ -57,8 +57,9 @@ pub(super) fn outcome(posted: Posted, send_again: bool) -> Result<Outcome, Write
             let detail =
                 if more.is_empty() { format!("Slack says {code}") } else { format!("Slack says {code}: {more}") };
             if is(&["ratelimited", "rate_limited"]) {
-                let after =
-                    reply.header("retry-after").and_then(|header| domain::retry::retry_after(header, reply.clock()));
+                let after = reply
+                    .header("retry-after")
+                    .and_then(|header| domain::retry_after::retry_after(header, reply.clock()));
                 return Err(WriteError::Throttled { after });
             }
             if is(&UNAUTHORIZED) {
@@ -68,8 +69,9 @@ pub(super) fn outcome(posted: Posted, send_again: bool) -> Result<Outcome, Write
                 return Err(WriteError::Misconfigured { detail });
             }
             if is(&LATER) || reply.status == 503 {
-                let after =
-                    reply.header("retry-after").and_then(|header| domain::retry::retry_after(header, reply.clock()));
+                let after = reply
+                    .header("retry-after")
+                    .and_then(|header| domain::retry_after::retry_after(header, reply.clock()));
                 return Err(WriteError::Unavailable { after, detail });
             }
             if is(&UNSURE) || reply.status >= 500 {

@@ -32,13 +32,13 @@ use clients::sqlite::SqliteFile;
 use domain::batch::{BatchRecord, WriteBatch};
 use domain::cells::Cells;
 use domain::config;
+use domain::destination_schema::DestinationSchema;
 use domain::fault::{Code, Fault};
 use domain::key::KeyHash;
 use domain::layout::Layout;
 use domain::mode::Mode;
 use domain::outcome::{Outcome, WriteError};
 use domain::ports::{Destination, DestinationEntry, Limits, OpenArgs, OpenFuture, PreflightRequest};
-use domain::schema::DestinationSchema;
 use domain::sync::Target;
 use rusqlite::Connection;
 

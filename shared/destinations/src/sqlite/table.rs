@@ -1,10 +1,10 @@
 //! A table as SQLite describes it, and what is wrong with it for a sync. Not here: how values are written into it.
 
+use domain::destination_schema::{DestinationField, DestinationSchema};
 use domain::equality::Equality;
 use domain::finding::Finding;
 use domain::mode::Mode;
 use domain::ports::PreflightRequest;
-use domain::schema::{DestinationField, DestinationSchema};
 use domain::value::Type;
 use rusqlite::{Connection, Error, OptionalExtension as _};
 

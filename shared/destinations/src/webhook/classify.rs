@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn one_record_needs_no_list_and_errors_may_be_named_by_their_place() {
+    fn results_may_be_one_object_or_named_by_place() {
         let one = |body: &str, results: &Results| {
             outcomes(&reply(200, body.as_bytes()), &ids()[..1], Op::Upsert, Some(results), false, &Redactor::default())
                 .unwrap()

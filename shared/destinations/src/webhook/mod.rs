@@ -30,12 +30,12 @@ mod fixture;
 
 use async_trait::async_trait;
 use domain::batch::WriteBatch;
+use domain::destination_schema::DestinationSchema;
 use domain::fault::Fault;
 use domain::finding::Finding;
 use domain::mode::{Mode, Op};
 use domain::outcome::{Effect, Outcome, WriteError};
 use domain::ports::{Destination, DestinationEntry, Limits, PreflightRequest};
-use domain::schema::DestinationSchema;
 
 use self::config::{Config, Options, Results};
 use self::encode::RequestShape;

@@ -261,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_has_no_secret_and_is_the_same_however_it_is_written() {
+    fn a_place_has_no_secret_and_one_spelling() {
         let of = |probe: &str, written: &str, object: &str| place(&Url::parse(probe).unwrap(), written, object);
         for (probe, written, object, expected) in [
             ("https://api.test/v1", "https://api.test/v1", "", "https://api.test/v1"),

@@ -8,11 +8,11 @@ use super::field::{FieldProgram, OnNull, Source, ValueSteps};
 use super::transform::TransformStep;
 use super::validate::Check;
 use crate::cells;
+use crate::destination_schema::{DestinationField, DestinationSchema};
 use crate::finding::{Finding, nearest};
 use crate::layout::Field;
 use crate::mode::Mode;
 use crate::row::Column;
-use crate::schema::{DestinationField, DestinationSchema};
 use crate::sync::{FieldMapping, Nulls, Sync, Transform, ValidationRule};
 use crate::value::{Type, Value};
 

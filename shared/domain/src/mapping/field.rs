@@ -3,6 +3,7 @@
 //! Most fields are a copy: a look at the cell's tag and a `memcpy`. Only where something is asked for is
 //! the cell decoded, and only where something changed is it encoded again.
 
+use super::value_map::look_up;
 use std::collections::BTreeMap;
 
 use super::coerce::coerce;
@@ -140,17 +141,4 @@ fn settle<'v>(
     };
     checks.iter().try_for_each(|check| check.test(&value))?;
     Ok(value)
-}
-
-/// What `values` maps `value` to, by its text.
-fn look_up<'v>(values: &'v BTreeMap<String, String>, value: &Value<'_>, buffer: &mut String) -> Option<&'v str> {
-    let found = match value {
-        Value::Text(text) => values.get(*text),
-        Value::Bytes(_) => None,
-        _ => match coerce(*value, Type::Text, buffer) {
-            Ok(Value::Text(text)) => values.get(text),
-            _ => None,
-        },
-    };
-    found.map(String::as_str)
 }

@@ -15,6 +15,7 @@ pub mod iso;
 pub mod number;
 pub mod transform;
 pub mod validate;
+mod value_map;
 
 #[cfg(test)]
 mod tests;
@@ -23,10 +24,10 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::destination_schema::DestinationSchema;
 use crate::finding::Finding;
 use crate::layout::Layout;
 use crate::row::{Column, RowRef};
-use crate::schema::DestinationSchema;
 use crate::sync::{FieldMapping, Sync};
 use crate::value::Value;
 use field::FieldProgram;

@@ -4,7 +4,7 @@
 //! ever given a value that is neither null nor missing.
 
 use super::{ValueRefusal, iso};
-use crate::schema::DestinationField;
+use crate::destination_schema::DestinationField;
 use crate::sync::{Format, ValidationRule};
 use crate::value::{Type, Value};
 

@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_of_the_stack_counts_from_when_the_next_run_was_due() {
+    fn the_stacks_default_counts_from_when_a_run_was_due() {
         let late = |schedule| Case { schedule, lateness: Some(60), delivered: Some(150), ..Case::default() };
         let missed_at = |case: &Case| (0..30_000).find(|now| case.seen(*now).freshness_missed);
         assert_eq!(missed_at(&late(json!({ "every": "15 minutes" }))), Some(150 + 15 + 60 + 1));

@@ -91,7 +91,7 @@ fn another_fault_is_another_problem() {
 }
 
 #[test]
-fn partial_is_a_share_of_all_records_and_lasts_while_records_are_held() {
+fn partial_is_a_share_and_lasts_while_records_are_held() {
     let of = |n, rejected, held| {
         let mut run = run(n, if rejected > 0 { Status::Partial } else { Status::Complete });
         run.counts.added = rejected;
@@ -112,7 +112,7 @@ fn partial_is_a_share_of_all_records_and_lasts_while_records_are_held() {
 }
 
 #[test]
-fn a_run_that_ended_early_ends_no_problem_that_it_does_not_see() {
+fn a_run_that_ended_early_resolves_nothing_unseen() {
     let mut partial = run(1, Status::Partial);
     partial.tally.rejected = 9;
     partial.counts.added = 10;

@@ -8,13 +8,13 @@ use async_trait::async_trait;
 use crate::batch::WriteBatch;
 use crate::cells::Cells;
 use crate::config::RateLimit;
+use crate::destination_schema::DestinationSchema;
 use crate::fault::Fault;
 use crate::finding::Finding;
 use crate::job::{Jobs, PlannedLoad};
 use crate::layout::Layout;
 use crate::mode::Mode;
 use crate::outcome::{Outcome, WriteError};
-use crate::schema::DestinationSchema;
 
 /// What a destination can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

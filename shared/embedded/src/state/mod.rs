@@ -4,8 +4,9 @@
 //! is committed. Several processes may have the file open, each for syncs of its own. What a port method
 //! does is in the file named after its subject; here is only who does it, the writer or a reader.
 
-mod apart;
 mod buckets;
+mod dead_letters;
+mod limiter;
 mod packed;
 mod runs;
 mod schema;
@@ -228,17 +229,17 @@ impl RunStore for SqliteState {
 #[async_trait]
 impl DeadLetterStore for SqliteState {
     async fn put_dead_letters(&self, letters: Vec<DeadLetter>) -> Result<(), Fault> {
-        self.write(move |conn| apart::put_dead_letters(conn, &letters)).await
+        self.write(move |conn| dead_letters::put_dead_letters(conn, &letters)).await
     }
 
     async fn dead_letters(&self, sync: &str, most: usize) -> Result<Vec<DeadLetter>, Fault> {
         let sync = sync.to_owned();
-        self.read(move |conn| apart::dead_letters(conn, &sync, most)).await
+        self.read(move |conn| dead_letters::dead_letters(conn, &sync, most)).await
     }
 
     async fn remove_dead_letters(&self, sync: &str, hashes: &[KeyHash]) -> Result<(), Fault> {
         let (sync, hashes) = (sync.to_owned(), hashes.to_owned());
-        self.write(move |conn| apart::remove_dead_letters(conn, &sync, &hashes)).await
+        self.write(move |conn| dead_letters::remove_dead_letters(conn, &sync, &hashes)).await
     }
 }
 
@@ -246,21 +247,21 @@ impl DeadLetterStore for SqliteState {
 impl LimiterStore for SqliteState {
     async fn lease(&self, connection: &str, limit: RateLimit, now_micros: i64, want: u32) -> Result<Lease, Fault> {
         let connection = connection.to_owned();
-        self.write(move |conn| apart::lease(conn, &connection, limit, now_micros, want)).await
+        self.write(move |conn| limiter::lease(conn, &connection, limit, now_micros, want)).await
     }
 
     async fn pause(&self, connection: &str, until: Millis) -> Result<(), Fault> {
         let connection = connection.to_owned();
-        self.write(move |conn| apart::pause(conn, &connection, until)).await
+        self.write(move |conn| limiter::pause(conn, &connection, until)).await
     }
 
     async fn limiter(&self, connection: &str) -> Result<LimiterState, Fault> {
         let connection = connection.to_owned();
-        self.read(move |conn| apart::limiter(conn, &connection)).await
+        self.read(move |conn| limiter::limiter(conn, &connection)).await
     }
 
     async fn lift(&self, connection: &str) -> Result<(), Fault> {
         let connection = connection.to_owned();
-        self.write(move |conn| apart::lift(conn, &connection)).await
+        self.write(move |conn| limiter::lift(conn, &connection)).await
     }
 }

@@ -1,5 +1,5 @@
 //! An attempt to deliver a message: what it has to do with, and what it came to so far for each record. Not here: the
-//! order of its steps (`delivery`), what is sent when (`send`, `job`), and what answers mean (`refusal`).
+//! order of its steps (`delivery`), what is sent when (`send`, `job`), and what answers mean (`on_error`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use domain::run::BatchState;
 
 use crate::Context;
 
-/// A run whose destination asks to slow down, and takes nothing for so long, ends; or later, where runs may be silent
-/// for longer.
+/// A run ends when its destination has asked to slow down and taken nothing for this time, or for the stall time of the
+/// settings where that is longer.
 const MAX_THROTTLED_TIME: Duration = Duration::from_secs(30 * 60);
 
-/// A shorter pause is told of by the numbers of the run alone.
+/// A pause of this length is logged; a shorter one only shows in the numbers of the run.
 const WORTH_TELLING: Duration = Duration::from_millis(500);
 
 /// What an attempt came to for a record.

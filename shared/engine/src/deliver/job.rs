@@ -15,7 +15,7 @@ use domain::outcome::{Outcome, WriteError};
 use domain::retry::{MAX_RETRY_AFTER, backoff};
 
 use super::attempt::Attempt;
-use super::refusal::Reaction;
+use super::on_error::Reaction;
 use super::send::UNAVAILABLE;
 
 /// A job that is not done by then is stopped, and tells what it did until then.

@@ -2,25 +2,26 @@
 //!
 //! ```text
 //! message ─► fence and claim ─► send (halves, probes, waits) ─► record: one result each ─► settle ─► close, when it was
-//!            here               send, job; answers in refusal   record                    delivery   the last
+//!            here               send, job; answers in on_error  record_results                 delivery   the last
 //! ```
 //!
 //! - [`delivery`]: one delivery of a message, step by step, and what the queue does with it afterwards; [`attempt`] is
 //!   what it works on.
 //! - [`send`]: its requests, one after the other.
 //! - [`job`]: its job, where the destination takes batches so.
-//! - [`refusal`]: what a request that came to nothing means, as a table.
-//! - [`record`]: what became of each record, written down.
+//! - [`on_error`]: what a request that came to nothing means, as a table.
+//! - [`record_results`]: what became of each record, written down.
 
 mod attempt;
+mod dead_letter;
 mod delivery;
 mod in_doubt;
 mod job;
 pub mod old_jobs;
+mod on_error;
 pub mod rate_limiter;
 mod readback;
-mod record;
-mod refusal;
+mod record_results;
 pub mod refusals;
 mod result;
 mod send;

@@ -11,7 +11,7 @@ use domain::ports::Destination;
 use domain::retry::MAX_RETRY_AFTER;
 
 use super::attempt::{Attempt, Attempted};
-use super::refusal::{ErrorContext, PROBES, Reaction, on_error};
+use super::on_error::{ErrorContext, PROBES, Reaction, on_error};
 
 /// More requests than this for one message mean that halving gets nowhere: what is left waits for the next attempt.
 const MAX_REQUESTS: u32 = 256;

@@ -50,8 +50,8 @@ const MAX_RECORDS_OF_SEVERAL_REQUESTS: usize = 500;
 impl BatchLimits {
     /// Batches for a destination with these limits. A batch costs the state and the queue the same, whatever is in it,
     /// so it may hold the records of several requests (`requests_per_message` of the settings). A record that is
-    /// appended cannot be sent again without harm: there, a batch is one request. No more requests than attempts, so
-    /// that each is the first of one.
+    /// appended cannot be sent again without harm: there, a batch is one request. No batch has more requests than
+    /// attempts: each attempt begins with another request, so that every request goes first once.
     pub fn of(context: &Context, limits: &Limits) -> Self {
         let request = limits.batch_records.max(1);
         let most = if context.sync.mode == Mode::Append {

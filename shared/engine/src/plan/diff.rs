@@ -164,7 +164,11 @@ async fn compare(
         out.learnt |= stored.entries.iter().any(|(_, entry)| entry.accepted.is_some());
         let waiting = |counts: &Counts| counts.held + counts.respelt + counts.deletes_held;
         let before = (out.counts.to_send(), waiting(&out.counts));
-        let owners = Owners { identities: &model.identities, keyless: model.keyless > 0, apart: model.apart };
+        let owners = Owners {
+            identities: &model.identities,
+            keyless: model.keyless > 0,
+            may_share_records: model.may_share_records,
+        };
         merge(basis, &mut model.entries[range], stored, &owners, &mut model.rule, out);
         if out.counts.to_send() > before.0 {
             out.dirty.push(bucket);
@@ -181,7 +185,7 @@ struct Owners<'a> {
     /// Some rows of the model have no key: they may own any record.
     keyless: bool,
     /// Two keys may be one record.
-    apart: bool,
+    may_share_records: bool,
 }
 
 /// Merges a bucket of the model with the same bucket of the state; both are in the order of their hashes.
@@ -388,7 +392,7 @@ fn only_stored(
             revision,
             had_failure,
         });
-    } else if owners.apart && basis.mode != Mode::Append {
+    } else if owners.may_share_records && basis.mode != Mode::Append {
         // While it is gone, another key may overwrite its record. Should it come back as it was, it is sent again.
         out.unknown.extend(
             entry

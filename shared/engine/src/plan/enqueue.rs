@@ -22,11 +22,11 @@ use crate::Context;
 pub enum Enqueued {
     /// All batches are in the queue; so many.
     All(u32),
-    /// The time is over: the other batches lie on the shelf.
+    /// The time is over: the other batches lie in the plan store.
     Deferred {
         /// Batches in all.
         batches: u32,
-        /// Parts on the shelf.
+        /// Parts in the plan store.
         parts: u32,
     },
     /// The writers gave up before all were sent.
@@ -36,7 +36,7 @@ pub enum Enqueued {
 /// Bytes of a part of a stored plan; a batch is never divided.
 const PART: usize = 8 * 1024 * 1024;
 
-/// Sends every batch of the plan, and lays down on the shelf those that there is no time left to send.
+/// Sends every batch of the plan, and lays down in the plan store those that there is no time left to send.
 /// Stops between batches when asked to.
 pub async fn enqueue(
     context: &Context,
@@ -133,7 +133,7 @@ async fn send(context: &Context, message: Message) -> Result<bool, Fault> {
     sent.transpose().map(|sent| sent.is_some())
 }
 
-/// The shelf, when `left` bytes of batches do not fit into the time that is left.
+/// The plan store, when `left` bytes of batches do not fit into the time that is left.
 fn time_is_over(context: &Context, left: u64) -> Option<&dyn PlanStore> {
     let deadline = context.settings.deadline?;
     let store = context.plan_store.as_deref()?;
@@ -147,7 +147,7 @@ fn bytes_of(model: &Extracted, removed: &[Removed]) -> u64 {
     writes.chain(deletes).map(|bytes| bytes as u64).sum()
 }
 
-/// Batches on their way to the shelf.
+/// Batches on their way to the plan store.
 struct PlanStoreWriter<'a> {
     store: &'a dyn PlanStore,
     run: &'a str,

@@ -3,7 +3,6 @@
 //! Nothing is decided here but whether a record is valid. The work is done on a blocking thread, which
 //! takes batches of rows off the warehouse's stream, so that reading and mapping overlap.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::batch::RECORD_OVERHEAD;
@@ -29,7 +28,7 @@ use crate::plan::cursor::CursorScan;
 use crate::plan::entries::{EntryKind, ModelEntry};
 use crate::plan::identity::{Identities, IdentityRule, identifier_into, is_whole};
 use crate::plan::prepare::Prepared;
-use crate::plan::spool::{Spool, split};
+use crate::plan::spool::Spool;
 use crate::progress::RunProgress;
 
 /// So many invalid records are kept with their reasons; the others are counted.
@@ -54,7 +53,7 @@ pub struct Extracted {
     /// How identifiers are compared.
     pub rule: IdentityRule,
     /// Two keys may be one record at the destination, so one may have been overwritten under the other.
-    pub apart: bool,
+    pub may_share_records: bool,
     /// What was seen of the cursor's column.
     pub cursor: CursorScan,
     /// The records' layout.
@@ -75,15 +74,16 @@ pub async fn extract(
     let rule = IdentityRule::new(prepared.mapper.layout(), &prepared.schema);
     // A mirror deletes by identifiers, and an update goes by ids that were learnt under one.
     let owned = matches!(engine.sync.mode, Mode::Mirror | Mode::Update);
-    let apart = rule.folds() || identifiers_apart(engine, &prepared);
+    let may_share_records = rule.folds() || identifiers_apart(engine, &prepared);
     let reader = Reader {
         key: prepared.key,
         cursor: prepared.cursor,
         rollout: engine.sync.rollout,
-        identifiers: ((owned || apart) && prepared.mapper.layout().identifiers().next().is_some()).then(Vec::new),
+        identifiers: ((owned || may_share_records) && prepared.mapper.layout().identifiers().next().is_some())
+            .then(Vec::new),
         rule,
         owned,
-        apart,
+        may_share_records,
         destination: Arc::clone(&engine.destination),
         seed: prepared.mapper.layout().seed(),
         mapper: prepared.mapper,
@@ -194,7 +194,7 @@ fn identifiers_apart(engine: &Engine, prepared: &Prepared) -> bool {
     let mut key: Vec<_> = sync.model.key.iter().map(String::as_str).collect();
     columns.sort_unstable();
     key.sort_unstable();
-    // A transformed key may lose what tells two keys apart (case, white space).
+    // A transformed key may lose what tells two keys may_share_records (case, white space).
     let transformed = sync.identifiers().any(|m| !m.transform.is_empty() || !m.values.is_empty());
     // So may one that the destination wants in another type: `7` and `007` are one number.
     let field = |to: &str| layout.position(to).map(|at| layout.fields()[at].kind);
@@ -205,29 +205,29 @@ fn identifiers_apart(engine: &Engine, prepared: &Prepared) -> bool {
     columns != key || transformed || coerced
 }
 
-struct Reader {
-    key: Vec<usize>,
-    cursor: Option<usize>,
-    rollout: Rollout,
+pub(super) struct Reader {
+    pub(super) key: Vec<usize>,
+    pub(super) cursor: Option<usize>,
+    pub(super) rollout: Rollout,
     /// The identity of each entry's identifier, when that may be another's too: parallel to `entries`.
-    identifiers: Option<Vec<Option<u64>>>,
-    rule: IdentityRule,
-    owned: bool,
-    apart: bool,
-    destination: Arc<dyn Destination>,
-    seed: u64,
-    mapper: Mapper,
-    max_record: usize,
-    entries: Vec<ModelEntry>,
-    spool: Spool,
-    rows: u64,
-    invalid: u64,
-    invalid_first: Vec<InvalidRecord>,
-    keyless: u64,
-    seen: CursorScan,
+    pub(super) identifiers: Option<Vec<Option<u64>>>,
+    pub(super) rule: IdentityRule,
+    pub(super) owned: bool,
+    pub(super) may_share_records: bool,
+    pub(super) destination: Arc<dyn Destination>,
+    pub(super) seed: u64,
+    pub(super) mapper: Mapper,
+    pub(super) max_record: usize,
+    pub(super) entries: Vec<ModelEntry>,
+    pub(super) spool: Spool,
+    pub(super) rows: u64,
+    pub(super) invalid: u64,
+    pub(super) invalid_first: Vec<InvalidRecord>,
+    pub(super) keyless: u64,
+    pub(super) seen: CursorScan,
     /// The record being made.
-    record: Vec<u8>,
-    scratch: Vec<u8>,
+    pub(super) record: Vec<u8>,
+    pub(super) scratch: Vec<u8>,
 }
 
 impl Reader {
@@ -264,7 +264,7 @@ impl Reader {
             keyless: self.keyless,
             identities,
             rule: self.rule,
-            apart: self.apart,
+            may_share_records: self.may_share_records,
             cursor: self.seen,
             layout: self.mapper.layout().clone(),
         })
@@ -367,97 +367,10 @@ impl Reader {
         Ok(())
     }
 
-    fn note_invalid(&mut self, key: String, why: Invalid) {
+    pub(super) fn note_invalid(&mut self, key: String, why: Invalid) {
         self.invalid += 1;
         if self.invalid_first.len() < INVALID_KEPT {
             self.invalid_first.push(InvalidRecord { key, why });
         }
-    }
-
-    /// Different keys that would write the same record at the destination: none of them is sent. Returns who owns what.
-    fn refuse_shared_identifiers(&mut self) -> Result<Identities, Fault> {
-        let Some(identifiers) = self.identifiers.take() else { return Ok(Identities::default()) };
-        let mut order: Vec<(u64, u32)> =
-            identifiers.iter().zip(0..).filter_map(|(identity, i)| Some(((*identity)?, i))).collect();
-        order.sort_unstable();
-        let mut shared: Vec<Vec<u32>> = Vec::new();
-        for group in order.chunk_by(|a, b| a.0 == b.0).filter(|group| group.len() > 1) {
-            let valid = |i: &u32| self.entries[*i as usize].kind() == EntryKind::Valid;
-            let group: Vec<u32> = group.iter().map(|(_, i)| *i).filter(valid).collect();
-            // The same key twice is told as that.
-            if group.iter().any(|i| self.entries[*i as usize].hash != self.entries[group[0] as usize].hash) {
-                shared.extend(self.really_shared(group)?);
-            }
-        }
-        for group in shared {
-            for &i in &group {
-                let rule = format!("must differ between records: {} rows of the model share it", group.len());
-                let field =
-                    self.mapper.layout().identifiers().map(|(_, f)| f.name.as_str()).collect::<Vec<_>>().join(", ");
-                self.refuse(i as usize, Invalid { field, rule, got: "a duplicate identifier".into() })?;
-            }
-        }
-        let owners = order.into_iter().map(|(identity, i)| (identity, self.entries[i as usize].hash));
-        Ok(if self.owned { Identities::new(owners.collect()) } else { Identities::default() })
-    }
-
-    /// Of entries that seem to be one record at the destination, those that are, as far as only it knows.
-    fn really_shared(&mut self, group: Vec<u32>) -> Result<Vec<Vec<u32>>, Fault> {
-        if !self.rule.asks() {
-            return Ok(vec![group]);
-        }
-        let layout = self.mapper.layout().identifier_layout();
-        let mut identifiers = Vec::with_capacity(group.len());
-        for &i in &group {
-            let entry = self.entries[i as usize];
-            let record = self.spool.read(&entry.hash, entry.offset(), entry.len as usize)?;
-            identifiers.push(self.mapper.layout().identifier_cells(split(record).1));
-        }
-        // This is a blocking thread: it may wait.
-        let said = tokio::runtime::Handle::current().block_on(self.destination.same_identity(&layout, &identifiers))?;
-        let mut by_number: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-        group.iter().zip(said).for_each(|(i, number)| by_number.entry(number).or_default().push(*i));
-        let hash = |i: &u32| self.entries[*i as usize].hash;
-        Ok(by_number.into_values().filter(|one| one.iter().any(|i| hash(i) != hash(&one[0]))).collect())
-    }
-
-    /// One key in several rows: none of them is sent, and one entry stands for all.
-    fn refuse_duplicate_keys(&mut self) -> Result<(), Fault> {
-        let mut at = 1;
-        let mut duplicates = Vec::new();
-        while at < self.entries.len() {
-            if self.entries[at].hash == self.entries[at - 1].hash {
-                let start = at - 1;
-                while at < self.entries.len() && self.entries[at].hash == self.entries[start].hash {
-                    at += 1;
-                }
-                duplicates.push((start, at));
-            }
-            at += 1;
-        }
-        for &(start, end) in &duplicates {
-            for i in start..end {
-                if self.entries[i].kind() != EntryKind::Invalid {
-                    let rule = format!("must be unique: {} rows of the model have it", end - start);
-                    self.refuse(i, Invalid { field: "key".into(), rule, got: "a duplicate key".into() })?;
-                }
-            }
-        }
-        if !duplicates.is_empty() {
-            self.entries.dedup_by_key(|e| e.hash);
-        }
-        Ok(())
-    }
-
-    fn refuse(&mut self, index: usize, why: Invalid) -> Result<(), Fault> {
-        let entry = self.entries[index];
-        self.entries[index].set_kind(EntryKind::Invalid);
-        let key = if self.invalid_first.len() < INVALID_KEPT {
-            display_key(split(self.spool.read(&entry.hash, entry.offset(), entry.len as usize)?).0)
-        } else {
-            String::new()
-        };
-        self.note_invalid(key, why);
-        Ok(())
     }
 }

@@ -4,10 +4,10 @@
 //! Not here: which key is spelt how in the state; that is [`domain::key::KeyHash`].
 
 use domain::cells::{self, Cells};
+use domain::destination_schema::DestinationSchema;
 use domain::equality::Equality;
 use domain::key::{KeyHash, checksum};
 use domain::layout::Layout;
-use domain::schema::DestinationSchema;
 use domain::value::{Value, canonical_decimal};
 
 /// How the identifiers of a layout are compared.

@@ -6,6 +6,7 @@ pub mod batcher;
 pub mod cursor;
 pub mod diff;
 pub mod difference;
+mod duplicates;
 pub mod enqueue;
 pub mod entries;
 pub mod extract;

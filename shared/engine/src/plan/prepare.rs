@@ -1,11 +1,11 @@
 //! Preflight: everything that can be known to be wrong before a row is read.
 
+use domain::destination_schema::DestinationSchema;
 use domain::fault::{Code, Fault};
 use domain::finding::{Finding, nearest};
 use domain::mapping::{self, Mapper};
 use domain::ports::{PreflightRequest, Query};
 use domain::row::Column;
-use domain::schema::DestinationSchema;
 use domain::sync::Sync;
 
 use crate::Engine;

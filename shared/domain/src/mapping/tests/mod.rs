@@ -11,9 +11,9 @@ use serde_json::{Value as Json, json};
 
 use super::{Invalid, Mapper};
 use crate::cells::Cells;
+use crate::destination_schema::{DestinationField, DestinationSchema};
 use crate::finding::Finding;
 use crate::row::{Column, RowBatch};
-use crate::schema::{DestinationField, DestinationSchema};
 use crate::sync::Sync;
 use crate::value::{Type, Value};
 

@@ -12,6 +12,7 @@ use domain::bucket::{Bucket, EntryWrite};
 use domain::clock::Millis;
 use domain::config::RateLimit;
 use domain::dead_letter::DeadLetter;
+use domain::destination_schema::{DestinationField, DestinationSchema};
 use domain::equality::Equality;
 use domain::fault::{Code, Fault};
 use domain::head::Head;
@@ -26,7 +27,6 @@ use domain::ports::{
     PreflightRequest, Progress, Receipt, RunStore, StateStore,
 };
 use domain::run::{BatchState, Run, Tally};
-use domain::schema::{DestinationField, DestinationSchema};
 use tokio::sync::Notify;
 
 use crate::ledger::{Begin, Ledger};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::fault::Code;
 use domain::outcome::WriteError;
 
-/// So many records are tried alone before their refusals are taken for one of everything.
+/// Records that are tried alone before their refusals are taken for a refusal of the whole run.
 pub(super) const PROBES: u32 = 5;
 /// So many requests in a row that are refused for one and the same reason end the run.
 pub(super) const MAX_REFUSALS_IN_A_ROW: u32 = 100;

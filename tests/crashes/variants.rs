@@ -42,7 +42,7 @@ fn a_receiver_that_drops_repeated_ids_gets_every_version() {
 }
 
 #[test]
-fn records_that_are_retried_one_by_one_survive_a_crash_after_every_call() {
+fn single_retries_survive_a_crash_after_every_call() {
     let ways = Ways { manners: Manners { is_unsure: true, ..Manners::default() }, ..Ways::default() };
     for mode in [Mode::Upsert, Mode::Mirror] {
         let mut rig = Rig::with_ways(ways, mode);

@@ -6,8 +6,6 @@ use std::collections::HashMap;
 
 use domain::batch::BatchRecord;
 use domain::bucket::{DeliveryFailure, EntryWrite, FailureKind};
-use domain::clock::Millis;
-use domain::dead_letter::DeadLetter;
 use domain::fault::Fault;
 use domain::key::{KeyHash, display_key};
 use domain::mode::{Mode, Op};
@@ -85,7 +83,7 @@ impl Attempt<'_> {
             let failure = DeliveryFailure::after(history.get(&record.hash), kind, record.checksum, &code, now);
             // A skip is no failure: nobody has to look at it.
             if kind != FailureKind::Skipped {
-                letters.push(self.letter(record, &failure, detail, now));
+                letters.push(self.dead_letter(record, &failure, detail, now));
             }
             writes.push((record.hash, EntryWrite::Failure(failure)));
             self.state.settle(index);
@@ -156,23 +154,5 @@ impl Attempt<'_> {
         }
         let read = self.context.store.buckets(&self.header.sync, bits, &buckets).await?;
         Ok(read.into_iter().flat_map(|b| b.entries).filter_map(|(hash, entry)| Some((hash, entry.failure?))).collect())
-    }
-
-    fn letter(&self, record: &BatchRecord<'_>, failure: &DeliveryFailure, detail: String, now: Millis) -> DeadLetter {
-        let mut json = Vec::new();
-        self.header.layout.write_json(record.fields, &mut json);
-        DeadLetter {
-            sync: self.header.sync.clone(),
-            hash: record.hash,
-            key: display_key(record.key),
-            op: self.header.op,
-            kind: failure.kind,
-            code: failure.code.clone(),
-            detail,
-            at: now,
-            run: self.header.run.clone(),
-            attempts: self.state.attempts,
-            record: serde_json::from_slice(&json).unwrap_or_default(),
-        }
     }
 }

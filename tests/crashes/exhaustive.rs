@@ -197,7 +197,7 @@ fn a_batch_that_arrived_in_part_is_made_good() {
 }
 
 #[test]
-fn a_crash_before_records_are_refused_is_made_good_when_they_go_back() {
+fn a_crash_before_a_refusal_is_made_good() {
     for mode in [Mode::Upsert, Mode::Mirror] {
         for end in [End::After, End::Half] {
             every_point(&changed(mode), end, &[Mutation::Refused, Mutation::Invalid]);
@@ -269,7 +269,7 @@ fn a_lost_answer_about_a_job_is_made_good() {
 }
 
 #[test]
-fn a_job_whose_ticket_was_lost_has_no_effect_where_it_begins_with_the_first_poll() {
+fn a_job_that_begins_at_its_first_poll_is_lost_harmlessly() {
     let (rig, model) = after_a_change(Rig::with_jobs(Mode::Append, Begin::AtPoll));
     let calls = rig.again().run(&model, NOWHERE).calls;
     for (at, _) in calls.iter().enumerate().filter(|(_, call)| **call == "submit") {

@@ -1,20 +1,20 @@
 //! What is left after a crash: runs that end at every step there is, and what the next run makes of it.
 //!
 //! `exhaustive` ends a run in this process after each single call of a port, `kills` ends the real command at random
-//! moments and `steps` at named ones; `ways` does with syncs and destinations of other kinds what `exhaustive` does
-//! with the plainest, and `beside` holds a run at each call while another overtakes it. What must hold afterwards is
+//! moments and `steps` at named ones; `variants` does with syncs and destinations of other kinds what `exhaustive` does
+//! with the plainest, and `overtaken` holds a run at each call while another overtakes it. What must hold afterwards is
 //! one function, in `promise`.
 
 #![allow(clippy::expect_used, reason = "a rig that cannot be set up is a test that cannot run")]
 
-mod beside;
 mod exhaustive;
 mod killed;
 mod kills;
 mod ledger;
 mod model;
+mod overtaken;
 mod points;
 mod promise;
 mod rig;
 mod steps;
-mod ways;
+mod variants;
