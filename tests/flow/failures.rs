@@ -2,7 +2,7 @@
 //! makes good what is missing.
 
 mod answers;
-mod failures;
 mod poison;
 mod refusals;
 mod stops;
+mod transient;
