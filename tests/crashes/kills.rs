@@ -6,8 +6,8 @@ use domain::mode::Mode;
 use fastrand::Rng;
 use support::double::{Behaviour, RetryAfter};
 
-use crate::killed::Killed;
 use crate::model::{MUTATIONS, Model, Mutation};
+use crate::process_rig::Killed;
 
 /// Rows that are there before the first kill.
 const KNOWN: i64 = 300;

@@ -8,12 +8,12 @@
 #![allow(clippy::expect_used, reason = "a rig that cannot be set up is a test that cannot run")]
 
 mod exhaustive;
-mod killed;
 mod kills;
 mod ledger;
 mod model;
 mod overtaken;
 mod points;
+mod process_rig;
 mod promise;
 mod rig;
 mod steps;

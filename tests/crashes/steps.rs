@@ -9,8 +9,8 @@ use fastrand::Rng;
 use serde_json::json;
 use support::double::Behaviour;
 
-use crate::killed::{BATCH, Killed, WRITERS, wait_until};
 use crate::model::Mutation;
+use crate::process_rig::{BATCH, Killed, WRITERS, wait_until};
 
 /// Longer than any test waits.
 const LONG: Duration = Duration::from_secs(600);

@@ -9,7 +9,8 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::deliver::{Disposition, deliver};
-use crate::receive::{SqsBatchResponse, read};
+use crate::receive::read;
+use crate::response::SqsBatchResponse;
 use crate::services::WriterServices;
 
 /// The time kept back at the end of an invocation, to answer.

@@ -1,9 +1,8 @@
-//! The messages of an SQS event, and the answer that says which of them failed. The only place of the writer that
-//! looks at the shape of AWS events.
+//! The messages of an SQS event. The only place of the writer that looks at the shape of AWS events.
 
 use domain::fault::{Code, Fault};
 use domain::ports::Receipt;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
 /// One message of an event.
@@ -52,31 +51,10 @@ pub fn read(event: Value) -> Result<Vec<QueueMessage>, Fault> {
     Ok(event.records.into_iter().map(received).collect())
 }
 
-/// What the event source mapping is told: the messages that stay in the queue.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct SqsBatchResponse {
-    /// The messages that failed; all others are removed.
-    #[serde(rename = "batchItemFailures")]
-    pub failures: Vec<BatchItemFailure>,
-}
-
-/// A message that stays in the queue.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct BatchItemFailure {
-    #[serde(rename = "itemIdentifier")]
-    pub id: String,
-}
-
-impl SqsBatchResponse {
-    /// The answer that keeps these messages.
-    pub fn keep(ids: impl IntoIterator<Item = String>) -> Self {
-        Self { failures: ids.into_iter().map(|id| BatchItemFailure { id }).collect() }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::response::SqsBatchResponse;
     use serde_json::json;
 
     #[test]

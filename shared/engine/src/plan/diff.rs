@@ -11,10 +11,10 @@ use domain::in_doubt::InDoubtSet;
 use domain::key::KeyHash;
 use domain::manifest::ManifestPage;
 use domain::meaning::Shift;
-use domain::mode::{Mode, Op};
+use domain::mode::Mode;
 use domain::ports::StateStore;
-use xxhash_rust::xxh3::Xxh3;
 
+use super::approval::plan_hash;
 use super::difference::{Difference, Forget, GONE, Removed, Respelt, UNKNOWN};
 use crate::plan::entries::{EntryKind, ModelEntry, digest};
 use crate::plan::extract::Extracted;
@@ -84,7 +84,7 @@ pub async fn diff(store: &dyn StateStore, basis: &DiffInput<'_>, model: &mut Ext
     }
     compare(store, basis, model, &mut asked, &mut out).await?;
     settle_respelt(store, basis, model, &mut out).await?;
-    out.hash = plan_hash(basis, &model.entries, &out.removed);
+    out.hash = plan_hash(basis.meaning, basis.sync_version, &model.entries, &out.removed);
     Ok(out)
 }
 
@@ -433,20 +433,4 @@ fn unconfirmed_inserts(
             out.removed.insert(at, removed);
         }
     }
-}
-
-/// Names a plan: everything that would be sent, and under which definition.
-fn plan_hash(basis: &DiffInput<'_>, entries: &[ModelEntry], removed: &[Removed]) -> String {
-    let mut hash = Xxh3::with_seed(basis.meaning);
-    hash.update(basis.sync_version.as_bytes());
-    let mut add = |op: Op, key: &KeyHash, checksum: u64| {
-        let mut bytes = [0; 21];
-        bytes[0] = op as u8;
-        bytes[1..13].copy_from_slice(&key.0);
-        bytes[13..].copy_from_slice(&checksum.to_le_bytes());
-        hash.update(&bytes);
-    };
-    entries.iter().filter(|e| e.is_sent()).for_each(|e| add(Op::Upsert, &e.hash, e.checksum));
-    removed.iter().for_each(|r| add(Op::Delete, &r.hash, GONE));
-    format!("{:016x}", hash.digest())
 }

@@ -2,6 +2,7 @@
 //! exactly this.
 
 pub mod acquire;
+mod approval;
 pub mod batcher;
 pub mod cursor;
 pub mod diff;
