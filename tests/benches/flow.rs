@@ -1,8 +1,8 @@
 //! The whole flow against a bare loop, measured in the same run on the same machine.
 //!
-//! `cargo bench -p sluicegate-tests --bench flow -- [--rows N] [--only NAME]`. Every measured thing runs in a process of
-//! its own, so that CPU seconds and peak memory are its own. PostgreSQL is measured when
-//! SLUICEGATE_TEST_POSTGRES names a server (`./tests/run --bench` starts one).
+//! `cargo bench -p sluicegate-tests --bench flow -- [--rows N] [--only NAME]`. Every measured thing runs in a process
+//! of its own, so that CPU seconds and peak memory are its own. PostgreSQL is measured when SLUICEGATE_TEST_POSTGRES
+//! names a server (`./tests/run --bench` starts one).
 
 #![allow(
     clippy::expect_used,

@@ -76,7 +76,8 @@ pub fn tests(tree: &Tree) -> Vec<Breach> {
     out
 }
 
-/// True when the function of this line is one that cargo runs: `#[test]` or `#[tokio::test]` stands in the lines before.
+/// True when the function of this line is one that cargo runs: `#[test]` or `#[tokio::test]` stands in the lines
+/// before.
 fn is_test(tokens: &[Token], line: usize) -> bool {
     let near = tokens.iter().filter(|token| token.line < line && token.line + 3 >= line);
     near.clone().any(|token| token.text == "test") && near.clone().any(|token| token.text == "#")

@@ -83,7 +83,7 @@ async fn run(
     match start(&engine, request).await {
         Ok(begun) => {
             started();
-            // Whoever had that one is gone, so it is counted and told of here.
+            // The process of the superseded run is dead, so its end is counted and reported here.
             if let Some(replaced) = notify::replaced_by(services.store.as_ref(), begun.run()).await {
                 report_closed(services, &active.definition, replaced).await?;
             }

@@ -1,5 +1,5 @@
-//! The projects of `examples/`: each is read, and each of its connections is opened as far as that goes without the other
-//! side. What `sluice check` would say of the files themselves, it says here.
+//! The projects of `examples/`: each is read, and each of its connections is opened as far as that goes without the
+//! other side. What `sluice check` would say of the files themselves, it says here.
 
 #![allow(clippy::unwrap_used, reason = "in a test, whatever does not work out fails it")]
 

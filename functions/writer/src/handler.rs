@@ -41,7 +41,7 @@ pub async fn handle(services: &WriterServices, event: LambdaEvent<Value>) -> Res
     if tokio::time::timeout(time, handled).await.is_err() {
         tracing::error!(
             messages = kept.len(),
-            "the function's time is over; these messages stay in the queue. Give the writer a longer timeout"
+            "timed out; messages returned to the queue. Give the writer a longer timeout"
         );
     }
     Ok(SqsBatchResponse::keep(kept))

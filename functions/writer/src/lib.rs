@@ -1,6 +1,6 @@
-//! The writer's parts: `receive` (the shape of an SQS event), `response` (which messages failed), `handler` (the invocation), `services` (what every
-//! invocation uses), `deliver` (one message), `open` (a sync's destination), `cache` (those that are open), `renew`
-//! (credentials that were replaced).
+//! The writer's parts: `receive` (the shape of an SQS event), `response` (which messages failed), `handler` (the
+//! invocation), `services` (what every invocation uses), `deliver` (one message), `open` (a sync's destination),
+//! `cache` (those that are open), `renew` (credentials that were replaced).
 
 pub mod cache;
 pub mod deliver;

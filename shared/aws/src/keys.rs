@@ -1,7 +1,8 @@
 //! Every key of the one table: `pk` and `sk`, both text.
 //!
-//! Names of syncs and connections hold no `#`, so no key of one thing begins like that of another. Attributes have short
-//! names, because DynamoDB charges for their bytes; this is what they mean to one who looks at the table in the console:
+//! Names of syncs and connections hold no `#`, so no key of one thing begins like that of another. Attributes have
+//! short names, because DynamoDB charges for their bytes; this is what they mean to one who looks at the table in the
+//! console:
 //!
 //! | `pk` | `sk` | what | attributes | written by | goes |
 //! |---|---|---|---|---|---|

@@ -7,8 +7,9 @@
 //! Nobody holds a function open while the destination works, and polling costs no attempt.
 //!
 //! A job outlives the run that submitted it. So the next run that sends anything first has every job of an earlier run
-//! stopped ([`Jobs::abort`], `engine::deliver::old_jobs`), whose tickets it finds with the records in doubt: their older
-//! values cannot come after newer ones, and what they did until then is sent again as everything else in doubt is.
+//! stopped ([`Jobs::abort`], `engine::deliver::old_jobs`), whose tickets it finds with the records in doubt: their
+//! older values cannot come after newer ones, and what they did until then is sent again as everything else in doubt
+//! is.
 
 use std::time::Duration;
 

@@ -34,7 +34,7 @@ pub async fn close_if_done(context: &Context, run: &str, progress: Progress) -> 
         return Ok(None);
     }
     let Some(run) = context.store.run(&context.sync.name, run).await? else { return Ok(None) };
-    // Whoever closed it may have ended before the head was free: then only that is left to do.
+    // The closing process may have died after writing the run and before releasing the head. Release it.
     let half_closed =
         matches!(run.status, Status::Complete | Status::Partial) && is_active(context.store.as_ref(), &run).await?;
     if run.status.is_closed() && !half_closed {

@@ -117,8 +117,7 @@ async fn alert_of(alerting: &Alerting, run: &Run, seen: Option<&SyncHealth>) {
     }
 }
 
-/// The run that this one took over from because it made no progress, if there is one: nobody else closed it, so nobody
-/// has told of it. For those who start a run.
+/// The stalled run that this one superseded, if there is one. No alert was sent of it: the caller must send it.
 pub async fn replaced_by(store: &dyn StateStore, run: &Run) -> Option<Run> {
     let runs = store.runs(&run.sync, LOOK_BACK).await.ok()?;
     let before = runs.into_iter().find(|old| old.id < run.id && old.status != Status::Skipped)?;

@@ -45,7 +45,8 @@ pub struct PlanReport {
     pub samples: Vec<Sample>,
     /// Warnings of preflight.
     pub findings: Vec<Finding>,
-    /// What the numbers do not say, a sentence each: keys that are spelt anew, deletes that wait, rows that a cursor cannot place.
+    /// What the numbers do not say, a sentence each: keys that are spelt anew, deletes that wait, rows that a cursor
+    /// cannot place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }

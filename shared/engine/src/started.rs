@@ -22,7 +22,8 @@ pub enum Started {
     /// The run is closed, by this call: there was nothing to send, a guard tripped, or a fault ended it, which is then
     /// in the run.
     Closed(Run),
-    /// All is enqueued, or the run was ended elsewhere: writers close it, or have. This is the run as last seen.
+    /// Either every batch is enqueued and writers will close the run, or another process has closed it already. This is
+    /// the run as last seen.
     Running(Run),
     /// There was no time to enqueue all of it: the rest is to be enqueued from the plan store.
     Deferred(Run, Continuation),

@@ -48,8 +48,8 @@ impl DynamoState {
         Ok(items.into_iter().filter_map(|item| Some((*asked.get(get_text(&item, PK)?)?, item))).collect())
     }
 
-    /// Commits, and returns the generation as it is afterwards. A layout that was replaced meanwhile has the writes
-    /// made again in the one that replaced it, and one that is being replaced in the one that is to come.
+    /// Commits, and returns the generation as it is afterwards. If a rebucket finished meanwhile, the writes are
+    /// repeated in the new epoch; if one is under way, they go to both.
     pub(super) async fn write_entries(
         &self,
         sync: &str,

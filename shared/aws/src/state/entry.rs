@@ -1,5 +1,5 @@
-//! A record's entry as attributes of its bucket: what was accepted under the key hash, the last failure under `!` and the key
-//! hash. Nothing is read to write either, so every write is blind.
+//! A record's entry as attributes of its bucket: what was accepted under the key hash, the last failure under `!` and
+//! the key hash. Nothing is read to write either, so every write is blind.
 //!
 //! Accepted: `checksum 8`, then `revision 2` unless it is 0 and nothing follows, then `flags 1 · identifier length 4 ·
 //! identifier · record id`. DeliveryFailure: `kind 1 · checksum 8 · first 8 · failures 4 · next retry 8 · code`.

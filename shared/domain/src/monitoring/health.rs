@@ -110,7 +110,7 @@ fn last_sign(known: &SyncSnapshot<'_>) -> Option<Millis> {
     known.head.active.as_ref().map(|active| known.progress.map_or(active.since, |progress| progress.max(active.since)))
 }
 
-/// The next start is counted from when there was last a reason not to start one: a tick that finds a run at work is
+/// Overdue is measured from the last moment at which a start was not expected: a tick that finds a run at work is
 /// skipped, so a run that takes longer than its interval makes nothing overdue.
 fn overdue(known: &SyncSnapshot<'_>) -> Result<Option<Overdue>, Finding> {
     let at_work = last_sign(known).map(|sign| sign.plus(known.stall));

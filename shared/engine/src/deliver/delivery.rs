@@ -75,9 +75,9 @@ impl Attempt<'_> {
     }
 }
 
-/// True when a delivery counts as an attempt of its batch. It does unless the destination asked for a pause before it
-/// looked at anything, or some requests went well and the others only wait for their turn. One that was refused and
-/// came to nothing is one, too: it would come to nothing for ever.
+/// True when a delivery counts as an attempt of its batch. It does not when the destination asked for a pause before it
+/// looked at anything, or when some requests went well and the others were deferred. A refused request counts even if
+/// it settled nothing: otherwise it would repeat for ever.
 fn counts_as_attempt(results: &[Attempted], attempts: u32, refused: bool) -> bool {
     let any = |is: fn(&Attempted) -> bool| results.iter().any(is);
     let (deferred, answered) =

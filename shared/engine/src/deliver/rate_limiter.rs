@@ -50,7 +50,7 @@ impl RateLimiter {
         }
     }
 
-    /// The same slots, leased already or not, for work that [`RateLimiter::halt`] of the others does not end.
+    /// A handle on the same limiter with a cancellation of its own: [`RateLimiter::halt`] of another does not end it.
     pub fn share(&self) -> Self {
         Self {
             connection: self.connection.clone(),

@@ -1,6 +1,6 @@
-//! What an attempt came to, written down: checksums of what was accepted, failures and dead letters of what was not, and
-//! the batch's numbers. This order keeps the promises: nothing counts before it is committed, and a process that ends
-//! in between leaves only what is done once more.
+//! What an attempt came to, written down: checksums of what was accepted, failures and dead letters of what was not,
+//! and the batch's numbers. This order keeps the promises: nothing counts before it is committed, and a process that
+//! ends in between leaves only what is done once more.
 
 use std::collections::HashMap;
 
@@ -34,7 +34,7 @@ impl Attempt<'_> {
         let mut settled = 0;
         for (index, fate) in std::mem::take(&mut self.results).into_iter().enumerate() {
             let record = &self.records[index];
-            // What only waited for its turn has not had its last attempt.
+            // A deferred record has not used its last attempt.
             let Attempted::Answered(outcome) = fate else { continue };
             let (kind, code, detail) = match outcome {
                 Outcome::Accepted { effect, record_id } => {

@@ -1,5 +1,5 @@
-//! What `--approve` takes: a hash that names a plan, everything that would be sent and under which definition. An approval is
-//! good for that plan only.
+//! What `--approve` takes: a hash that names a plan, everything that would be sent and under which definition. An
+//! approval is good for that plan only.
 
 use domain::key::KeyHash;
 use domain::mode::Op;

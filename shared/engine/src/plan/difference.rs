@@ -1,4 +1,5 @@
-//! What a comparison of model and state comes to: records to send and to delete, and what the state must say before that.
+//! What a comparison of model and state comes to: records to send and to delete, and what the state must say before
+//! that.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! Rows that would write one record: the same key twice, or two keys whose identifiers are one record at the destination. None of
-//! them is sent, because which one is right nobody can tell; all of them are invalid.
+//! Rows that would write one record: the same key twice, or two keys whose identifiers are one record at the
+//! destination. None of them is sent, because which one is right nobody can tell; all of them are invalid.
 
 use std::collections::BTreeMap;
 

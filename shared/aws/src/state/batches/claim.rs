@@ -1,5 +1,5 @@
-//! Claims a batch: its cell gets our token, unless it is done or another's. The note of which records it is about is written
-//! before the head is read, so whoever takes over sees it.
+//! Claims a batch: its cell gets our token, unless it is done or another's. The note of which records it is about is
+//! written before the head is read, so whoever takes over sees it.
 
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use domain::clock::Millis;

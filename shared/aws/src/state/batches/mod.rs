@@ -17,8 +17,9 @@
 //!            8 take the run off it ◄────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Whoever ends between two of these leaves what the next one by finds and does again: 5 to 8 follow from the page
-//! alone, and a run that takes over reads the list after it has the head, so it sees every claim that 3 let through.
+//! Steps 5 to 8 are idempotent and follow from the page alone: any later writer repeats them, so a crash between two of
+//! them cannot stall the run. A run that takes over reads the list after it has the head, so it sees every claim that 3
+//! let through.
 
 mod claim;
 pub(super) mod in_doubt;
