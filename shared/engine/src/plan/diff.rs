@@ -1,5 +1,6 @@
 //! Compares the model with the state, bucket by bucket. Reads only the buckets whose digest differs.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use domain::bucket::{Accepted, Bucket, DeliveryFailure, FailureKind, StoredEntry};
@@ -98,47 +99,51 @@ async fn settle_respelt(
     model: &mut Extracted,
     out: &mut Difference,
 ) -> Result<(), Fault> {
+    let mut again = Vec::new();
     for Respelt { old, accepted, owner } in std::mem::take(&mut out.respelt) {
         let Ok(at) = model.entries.binary_search_by(|e| e.hash.cmp(&owner)) else { continue };
-        let (kind, is_known) = (model.entries[at].kind(), accepted.checksum != UNKNOWN);
-        if kind == EntryKind::Valid && !is_known {
+        let (is_unchanged, is_known) = (model.entries[at].kind() == EntryKind::Valid, accepted.checksum != UNKNOWN);
+        if is_unchanged && !is_known {
             out.forget.push((old, Forget::Record));
-            continue;
-        }
-        if kind == EntryKind::Valid {
-            send_again(store, basis, &mut model.entries[at], out).await?;
-        }
-        if is_known && model.entries[at].is_sent() {
+        } else if is_known && (is_unchanged || model.entries[at].is_sent()) {
             out.unknown.push((old, Accepted { checksum: UNKNOWN, ..accepted }));
+            again.extend(is_unchanged.then_some(at));
         }
+    }
+    again.sort_unstable();
+    again.dedup();
+    for places in again.chunks(CHUNK) {
+        send_again(store, basis, &mut model.entries, places, out).await?;
     }
     Ok(())
 }
 
-/// Has a record sent that the state takes for delivered.
+/// Has records sent that the state takes for delivered; `places` are theirs among the entries, in order.
 async fn send_again(
     store: &dyn StateStore,
     basis: &DiffInput<'_>,
-    wanted: &mut ModelEntry,
+    entries: &mut [ModelEntry],
+    places: &[usize],
     out: &mut Difference,
 ) -> Result<(), Fault> {
-    let bucket = wanted.hash.bucket(basis.bits);
-    let stored = store.buckets(basis.sync, basis.bits, &[bucket]).await?.into_iter().flat_map(|b| b.entries);
-    let Some((_, StoredEntry { accepted: Some(accepted), failure })) =
-        stored.into_iter().find(|(hash, _)| *hash == wanted.hash)
-    else {
-        return Ok(());
-    };
-    wanted.set_kind(EntryKind::Changed);
-    wanted.set_history(accepted.revision.wrapping_add(1), failure.is_some());
-    out.counts.unchanged -= 1;
-    out.counts.changed += 1;
-    // Until it is accepted again, the state must not say that it was.
-    out.unknown.push((wanted.hash, Accepted { checksum: UNKNOWN, ..accepted }));
-    out.clean.retain(|(clean, _)| *clean != bucket);
-    if let Err(at) = out.dirty.binary_search(&bucket) {
-        out.dirty.insert(at, bucket);
+    let mut buckets: Vec<u32> = places.iter().map(|at| entries[*at].hash.bucket(basis.bits)).collect();
+    buckets.dedup();
+    let stored = store.buckets(basis.sync, basis.bits, &buckets).await?;
+    let mut stored: HashMap<KeyHash, StoredEntry> = stored.into_iter().flat_map(|b| b.entries).collect();
+    for at in places {
+        let wanted = &mut entries[*at];
+        let Some(StoredEntry { accepted: Some(accepted), failure }) = stored.remove(&wanted.hash) else { continue };
+        wanted.set_kind(EntryKind::Changed);
+        wanted.set_history(accepted.revision.wrapping_add(1), failure.is_some());
+        out.counts.unchanged -= 1;
+        out.counts.changed += 1;
+        // Until it is accepted again, the state must not say that it was.
+        out.unknown.push((wanted.hash, Accepted { checksum: UNKNOWN, ..accepted }));
     }
+    out.clean.retain(|(clean, _)| buckets.binary_search(clean).is_err());
+    out.dirty.extend(&buckets);
+    out.dirty.sort_unstable();
+    out.dirty.dedup();
     Ok(())
 }
 
