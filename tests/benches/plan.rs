@@ -142,7 +142,7 @@ fn bench(criterion: &mut Criterion) {
         b.iter(|| {
             runtime.block_on(async {
                 let head = store.head("bench").await.expect("a head");
-                let plan = engine::plan::plan(&engine, &head, false).await.expect("a plan");
+                let plan = engine::plan::plan(&engine, &head, "", false).await.expect("a plan");
                 assert_eq!(plan.difference.counts.added, ROWS);
             });
         });

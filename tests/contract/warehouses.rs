@@ -11,7 +11,7 @@ use domain::cells;
 use domain::config::Reference;
 use domain::config::SecretSource;
 use domain::fault::{Code, Fault};
-use domain::ports::{OpenArgs, Query, RowFilter, Warehouse};
+use domain::ports::{MAX_KEYS, OpenArgs, Query, RowFilter, SystemClock, Warehouse};
 use domain::row::RowBatch;
 use domain::value::{Type, Value};
 use futures_util::StreamExt as _;
@@ -168,8 +168,8 @@ async fn wrong_models_are_told_apart(f: &Fixture) {
         assert_eq!(read(&*warehouse, sql).await.unwrap_err().1, fault, "{}: rows say the same as describe", f.name);
     }
     // The position stays that of the person's own text when a condition is around it.
-    let only = RowFilter::Key(vec![("a".into(), "1".into())]);
-    let asked = Query { sql: "select 1 as a,\n  nope".into(), only: Some(only) };
+    let only = RowFilter::Keys { columns: vec!["a".into()], keys: vec![vec!["1".into()]] };
+    let asked = Query { sql: "select 1 as a,\n  nope".into(), only: Some(only), ..Query::default() };
     let fault = collect(&*warehouse, &asked).await.unwrap_err().1;
     assert!(fault.what.contains("at line 2, column 3"), "{}: {fault}", f.name);
 }
@@ -189,15 +189,30 @@ async fn conditions_choose_rows(f: &Fixture) {
         let only = Some(RowFilter::From { column: "c".into(), cell });
         // The comment at the end must not swallow what is put after it.
         let sql = format!("{values} -- the newest;");
-        let batches = collect(&*warehouse, &Query { sql, only }).await.unwrap();
+        let batches = collect(&*warehouse, &Query { sql, only, ..Query::default() }).await.unwrap();
         let mut found: Vec<_> = batches.iter().flat_map(|b| b.rows().map(|r| r.value(0)).collect::<Vec<_>>()).collect();
         found.sort_by_key(|v| v.to_text().into_owned());
         assert_eq!(found, [Value::Int(3), Value::Int(4)], "{}: {values}", f.name);
     }
     let sql = "select 7 as \"a b\", 'it''s' as t union all select 8, 'x' union all select 7, 'y';".to_owned();
-    let only = Some(RowFilter::Key(vec![("a b".into(), "7".into()), ("t".into(), "it's".into())]));
-    let batches = collect(&*warehouse, &Query { sql, only }).await.unwrap();
-    assert_eq!(numbers(&batches), [7], "{}", f.name);
+    let keys = |columns: &[&str], keys: &[&[&str]]| {
+        let owned = |list: &[&str]| list.iter().map(|x| (*x).to_owned()).collect::<Vec<_>>();
+        Some(RowFilter::Keys { columns: owned(columns), keys: keys.iter().map(|key| owned(key)).collect() })
+    };
+    for (only, expected) in [
+        (keys(&["a b", "t"], &[&["7", "it's"]]), &[7][..]),
+        (keys(&["a b", "t"], &[&["7", "it's"], &["8", "x"], &["7", "x"]]), &[7, 8]),
+        (keys(&["t"], &[&["y"], &["it's"], &["gone"]]), &[7, 7]),
+        (keys(&["t"], &[]), &[]),
+    ] {
+        let batches = collect(&*warehouse, &Query { sql: sql.clone(), only, ..Query::default() }).await.unwrap();
+        assert_eq!(numbers(&batches), expected, "{}", f.name);
+    }
+    // Some thousand at once.
+    let many: Vec<Vec<String>> = (0..MAX_KEYS).map(|n| vec![n.to_string()]).collect();
+    let only = Some(RowFilter::Keys { columns: vec!["n".into()], keys: many });
+    let batches = collect(&*warehouse, &Query { sql: f.numbers(9000), only, ..Query::default() }).await.unwrap();
+    assert_eq!(batches.iter().map(RowBatch::len).sum::<usize>(), MAX_KEYS - 1, "{}", f.name);
 }
 
 async fn a_dropped_stream_stops(f: &Fixture) {
@@ -248,7 +263,7 @@ async fn nobody_there_is_named(f: &Fixture) {
 // Reading
 
 fn query(sql: &str) -> Query {
-    Query { sql: sql.into(), only: None }
+    Query { sql: sql.into(), ..Query::default() }
 }
 
 /// All batches, or the batches before the fault and the fault. Nothing may come after a fault.
@@ -289,7 +304,9 @@ async fn eventually(holds: impl AsyncFn() -> bool) {
 
 async fn open(name: &str, config: &serde_json::Value, folder: &Path) -> Arc<dyn Warehouse> {
     let entry = warehouses::find(name).unwrap();
-    (entry.open)(OpenArgs { name: "test", config, folder, secrets: &NoSecrets }).await.unwrap()
+    (entry.open)(OpenArgs { name: "test", config, folder, secrets: &NoSecrets, clock: &SystemClock::shared() })
+        .await
+        .unwrap()
 }
 
 impl Fixture {

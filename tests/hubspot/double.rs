@@ -93,10 +93,8 @@ async fn some_requests_are_refused_whole() {
 #[tokio::test]
 async fn odd_answers_are_those_of_the_real_one() {
     let double = double();
-    assert_eq!(
-        post(&double, UPSERT, json!({})).await,
-        (200, json!({ "status": "COMPLETE", "results": [], "errors": [] }))
-    );
+    let (status, body) = post(&double, UPSERT, json!({})).await;
+    assert_eq!((status, &body["status"], &body["results"]), (200, &json!("COMPLETE"), &json!([])));
     let (status, body) =
         post(&double, "/crm/v3/objects/contacts/batch/archive", json!({ "inputs": [{ "id": "999" }] })).await;
     assert_eq!((status, body), (204, Value::Null), "also for what is not there");

@@ -13,7 +13,7 @@ use domain::key::KeyHash;
 use domain::layout::{Field, Layout};
 use domain::mode::Op;
 use domain::outcome::{Effect, Outcome, WriteError};
-use domain::ports::{Destination, OpenArgs};
+use domain::ports::{Destination, OpenArgs, SystemClock};
 use domain::sync::Target;
 use domain::value::{Type, Value as Cell};
 use doubles::hubspot::HubSpotDouble;
@@ -70,9 +70,18 @@ pub async fn open_with(double: &HubSpotDouble, more: Value, object: &str, option
     let target =
         Target { connection: "crm".into(), object: object.into(), options: options.as_object().unwrap().clone() };
     let entry = destinations::find("hubspot").unwrap();
-    (entry.open)(OpenArgs { name: "crm", config: &config, folder: Path::new("."), secrets: &Secrets }, &target)
-        .await
-        .unwrap()
+    (entry.open)(
+        OpenArgs {
+            name: "crm",
+            config: &config,
+            folder: Path::new("."),
+            secrets: &Secrets,
+            clock: &SystemClock::shared(),
+        },
+        &target,
+    )
+    .await
+    .unwrap()
 }
 
 pub async fn open(double: &HubSpotDouble) -> Arc<dyn Destination> {

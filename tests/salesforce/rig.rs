@@ -95,9 +95,18 @@ pub async fn open(double: &SalesforceDouble, object: &str, config: Value, option
     let target =
         Target { connection: "crm".into(), object: object.into(), options: options.as_object().unwrap().clone() };
     let entry = destinations::find("salesforce").unwrap();
-    (entry.open)(OpenArgs { name: "crm", config: &whole, folder: Path::new("."), secrets: &Secrets }, &target)
-        .await
-        .unwrap()
+    (entry.open)(
+        OpenArgs {
+            name: "crm",
+            config: &whole,
+            folder: Path::new("."),
+            secrets: &Secrets,
+            clock: &SystemClock::shared(),
+        },
+        &target,
+    )
+    .await
+    .unwrap()
 }
 
 /// Records for a single write.

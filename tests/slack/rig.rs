@@ -13,7 +13,7 @@ use domain::key::{KeyHash, checksum};
 use domain::layout::{Field, Layout};
 use domain::mode::Op;
 use domain::outcome::{Outcome, WriteError};
-use domain::ports::{Destination, OpenArgs};
+use domain::ports::{Destination, OpenArgs, SystemClock};
 use domain::sync::Target;
 use domain::value::{Type, Value as Cell};
 use serde_json::{Value, json};
@@ -41,9 +41,18 @@ async fn open(slack: &SlackDouble, config: Value, channel: &str, options: Value)
         Target { connection: "team".into(), object: channel.into(), options: options.as_object().unwrap().clone() };
     let entry = destinations::find("slack").unwrap();
     let secrets = Secrets(slack.hook());
-    (entry.open)(OpenArgs { name: "team", config: &whole, folder: Path::new("."), secrets: &secrets }, &target)
-        .await
-        .unwrap()
+    (entry.open)(
+        OpenArgs {
+            name: "team",
+            config: &whole,
+            folder: Path::new("."),
+            secrets: &secrets,
+            clock: &SystemClock::shared(),
+        },
+        &target,
+    )
+    .await
+    .unwrap()
 }
 
 /// A bot that posts the record's id to a channel.

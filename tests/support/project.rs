@@ -18,7 +18,6 @@ use domain::fault::Fault;
 use domain::ports::{Clock, StateStore};
 use domain::run::{Run, Status, Trigger};
 use embedded::SystemClock;
-use engine::deliver::rate_limiter::RateLimiter;
 use engine::started::RunRequest;
 use engine::{CancelToken, Engine};
 use local::{drive, open};
@@ -158,13 +157,8 @@ impl Project {
         self.save();
         let mut project = local::project::Project::load(self.folder())?;
         project.secrets.own.clone_from(&self.secrets);
-        let mut engine = open::engine(&project, project.sync(name)?, store, CancelToken::default()).await?;
-        let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
-        let (connection, rate) = (engine.sync.destination.connection.clone(), engine.destination.limits().rate);
-        engine.context.slots =
-            Arc::new(RateLimiter::new(&connection, rate, Arc::clone(&engine.store), Arc::clone(&clock)));
-        engine.context.clock = clock;
-        Ok(engine)
+        project.clock = Arc::new(self.clock.clone());
+        open::engine(&project, project.sync(name)?, store, CancelToken::default()).await
     }
 
     /// Runs the first sync from start to end.

@@ -7,19 +7,11 @@
 #![allow(clippy::expect_used, reason = "a double that cannot start is a test that cannot run")]
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::service::service_fn;
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use doubles::server::{DoubleReply, DoubleRequest, DoubleService, Server};
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 
 pub const TOKEN: &str = "planted-bot-token";
 /// The path of the one incoming webhook; it posts to [`GENERAL`].
@@ -74,40 +66,40 @@ struct State {
 
 /// A running double. Everything stops when it is dropped.
 pub struct SlackDouble {
-    address: SocketAddr,
-    state: Arc<Mutex<State>>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    server: Server,
+    workspace: Arc<Workspace>,
+}
+
+#[derive(Default)]
+struct Workspace(Mutex<State>);
+
+impl Workspace {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl SlackDouble {
     /// Starts on a free port of 127.0.0.1, without a limit of messages.
     pub fn start() -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        listener.set_nonblocking(true).expect("a listener that does not block");
-        let address = listener.local_addr().expect("an address");
-        let state = Arc::new(Mutex::new(State { scopes: vec!["chat:write", "channels:read"], ..State::default() }));
-        let (stop, stopped) = oneshot::channel();
-        let serving = state.clone();
-        let thread = std::thread::Builder::new()
-            .name("slack".into())
-            .spawn(move || run(listener, serving, stopped))
-            .expect("a thread");
-        Self { address, state, stop: Some(stop), thread: Some(thread) }
+        let state = State { scopes: vec!["chat:write", "channels:read"], ..State::default() };
+        let workspace = Arc::new(Workspace(Mutex::new(state)));
+        let server = Server::start(Arc::clone(&workspace) as Arc<dyn DoubleService>).expect("a server");
+        Self { server, workspace }
     }
 
     /// Where its API is.
     pub fn api(&self) -> String {
-        format!("http://{}/api", self.address)
+        format!("{}/api", self.server.url())
     }
 
     /// The address of its incoming webhook.
     pub fn hook(&self) -> String {
-        format!("http://{}/{HOOK}", self.address)
+        format!("{}/{HOOK}", self.server.url())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.workspace.state()
     }
 
     /// What was posted, in order.
@@ -150,75 +142,33 @@ impl SlackDouble {
     }
 }
 
-impl Drop for SlackDouble {
-    fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+impl DoubleService for Workspace {
+    fn name(&self) -> &'static str {
+        "slack"
     }
-}
 
-fn run(listener: std::net::TcpListener, state: Arc<Mutex<State>>, stopped: oneshot::Receiver<()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-        let accept = async {
-            loop {
-                let Ok((socket, _)) = listener.accept().await else { continue };
-                let state = state.clone();
-                tokio::spawn(async move {
-                    let service = service_fn(|request| handle(request, state.clone()));
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(socket), service)
-                        .await;
-                });
-            }
-        };
-        tokio::select! {
-            () = accept => {}
-            _ = stopped => {}
-        }
-    });
-}
-
-type Answer = Response<Full<Bytes>>;
-
-async fn handle(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<Answer, io::Error> {
-    let (head, body) = request.into_parts();
-    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    let path = head.uri.path().trim_start_matches('/').to_owned();
-    let authorized =
-        head.headers.get("authorization").is_some_and(|v| v.as_bytes() == format!("Bearer {TOKEN}").as_bytes());
-    let (answer, wait) = {
-        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        match path.as_str() {
-            HOOK => post(&mut state, GENERAL, &body, true),
+    fn answer(&self, request: &DoubleRequest) -> DoubleReply {
+        let authorized = request.header("authorization") == Some(format!("Bearer {TOKEN}").as_str());
+        let body = request.body.as_ref();
+        let mut state = self.state();
+        match request.path.trim_start_matches('/') {
+            HOOK => post(&mut state, GENERAL, body, true),
             "api/chat.postMessage" => {
-                let channel = read(&body)["channel"].as_str().unwrap_or_default().to_owned();
+                let channel = read(body)["channel"].as_str().unwrap_or_default().to_owned();
                 match refused_caller(&state, authorized, "chat:write").or_else(|| refused_channel(&channel)) {
                     Some(code) => {
                         state.posts += 1;
-                        (Some(failed(code)), Duration::ZERO)
+                        failed(code)
                     }
-                    None => post(&mut state, &channel, &body, false),
+                    None => post(&mut state, &channel, body, false),
                 }
             }
-            "api/auth.test" => (
-                Some(
-                    refused_caller(&state, authorized, "")
-                        .map_or_else(|| ok(json!({ "user_id": "U0BOT", "team_id": "T0TEAM" })), failed),
-                ),
-                Duration::ZERO,
-            ),
-            "api/conversations.info" => (Some(info(&state, authorized, &body)), Duration::ZERO),
-            _ => (Some(plain(404, "no_service")), Duration::ZERO),
+            "api/auth.test" => refused_caller(&state, authorized, "")
+                .map_or_else(|| ok(json!({ "user_id": "U0BOT", "team_id": "T0TEAM" })), failed),
+            "api/conversations.info" => info(&state, authorized, body),
+            _ => plain(404, "no_service"),
         }
-    };
-    tokio::time::sleep(wait).await;
-    answer.ok_or_else(|| io::Error::other("told to drop the connection"))
+    }
 }
 
 fn refused_caller(state: &State, authorized: bool, scope: &str) -> Option<&'static str> {
@@ -239,23 +189,23 @@ fn refused_channel(channel: &str) -> Option<&'static str> {
     }
 }
 
-/// A message to a channel; no answer means that the connection is dropped.
-fn post(state: &mut State, channel: &str, body: &[u8], hook: bool) -> (Option<Answer>, Duration) {
+/// A message to a channel.
+fn post(state: &mut State, channel: &str, body: &[u8], hook: bool) -> DoubleReply {
     state.posts += 1;
     let now = Instant::now();
     if let (Some(interval), Some(last)) = (state.interval, state.last.get(channel))
         && now.duration_since(*last) < interval
     {
         state.violations += 1;
-        return (Some(too_fast(1)), Duration::ZERO);
+        return too_fast(1);
     }
     let fail = |code: &'static str| if hook { plain(400, code) } else { failed(code) };
     let failure = state.failures.pop_front();
     match failure {
-        Some(ScriptedFailure::Error(code)) => return (Some(fail(code)), Duration::ZERO),
-        Some(ScriptedFailure::TooFast(after)) => return (Some(too_fast(after)), Duration::ZERO),
-        Some(ScriptedFailure::Status(status, body)) => return (Some(plain(status, body)), Duration::ZERO),
-        Some(ScriptedFailure::Drop) => return (None, Duration::ZERO),
+        Some(ScriptedFailure::Error(code)) => return fail(code),
+        Some(ScriptedFailure::TooFast(after)) => return too_fast(after),
+        Some(ScriptedFailure::Status(status, body)) => return plain(status, body),
+        Some(ScriptedFailure::Drop) => return DoubleReply::cut(),
         _ => {}
     }
     let json = read(body);
@@ -270,7 +220,7 @@ fn post(state: &mut State, channel: &str, body: &[u8], hook: bool) -> (Option<An
         _ => None,
     };
     if let Some(code) = refused {
-        return (Some(fail(code)), Duration::ZERO);
+        return fail(code);
     }
     state.messages.push(Posted { channel: channel.to_owned(), text, blocks: json["blocks"].clone() });
     state.last.insert(channel.to_owned(), now);
@@ -280,15 +230,15 @@ fn post(state: &mut State, channel: &str, body: &[u8], hook: bool) -> (Option<An
         ok(json!({ "channel": channel, "ts": format!("1700000000.{:06}", state.messages.len()) }))
     };
     match failure {
-        Some(ScriptedFailure::ErrorAfter(code)) => (Some(fail(code)), Duration::ZERO),
-        Some(ScriptedFailure::PostThenDrop) => (None, Duration::ZERO),
-        Some(ScriptedFailure::PostThenHang(time)) => (Some(done), time),
-        _ => (Some(done), Duration::ZERO),
+        Some(ScriptedFailure::ErrorAfter(code)) => fail(code),
+        Some(ScriptedFailure::PostThenDrop) => DoubleReply::cut(),
+        Some(ScriptedFailure::PostThenHang(time)) => DoubleReply { delay: time, ..done },
+        _ => done,
     }
 }
 
 /// Methods that read take a form, not JSON.
-fn info(state: &State, authorized: bool, body: &[u8]) -> Answer {
+fn info(state: &State, authorized: bool, body: &[u8]) -> DoubleReply {
     if let Some(code) = refused_caller(state, authorized, "channels:read") {
         return failed(code);
     }
@@ -306,27 +256,19 @@ fn read(body: &[u8]) -> Value {
     serde_json::from_slice(body).unwrap_or_default()
 }
 
-fn ok(mut json: Value) -> Answer {
+fn ok(mut json: Value) -> DoubleReply {
     json["ok"] = true.into();
-    answer(200, "application/json", json.to_string(), None)
+    DoubleReply::json(200, &json)
 }
 
-fn failed(code: &str) -> Answer {
-    answer(200, "application/json", json!({ "ok": false, "error": code }).to_string(), None)
+fn failed(code: &str) -> DoubleReply {
+    DoubleReply::json(200, &json!({ "ok": false, "error": code }))
 }
 
-fn too_fast(after: u32) -> Answer {
-    answer(429, "application/json", json!({ "ok": false, "error": "ratelimited" }).to_string(), Some(after))
+fn too_fast(after: u32) -> DoubleReply {
+    DoubleReply::json(429, &json!({ "ok": false, "error": "ratelimited" })).with("retry-after", after)
 }
 
-fn plain(status: u16, text: &str) -> Answer {
-    answer(status, "text/plain", text.to_owned(), None)
-}
-
-fn answer(status: u16, kind: &str, body: String, after: Option<u32>) -> Answer {
-    let mut answer = Response::builder().status(status).header("content-type", kind);
-    if let Some(after) = after {
-        answer = answer.header("retry-after", after);
-    }
-    answer.body(Full::new(Bytes::from(body))).expect("a valid answer")
+fn plain(status: u16, text: &str) -> DoubleReply {
+    DoubleReply::text(status, "text/plain", text)
 }

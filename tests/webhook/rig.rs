@@ -14,7 +14,7 @@ use domain::key::{KeyHash, checksum};
 use domain::layout::{Field, Layout};
 use domain::mode::Op;
 use domain::outcome::{Outcome, WriteError};
-use domain::ports::{Destination, OpenArgs};
+use domain::ports::{Destination, OpenArgs, SystemClock};
 use domain::sync::Target;
 use domain::value::{Type, Value as Cell};
 use serde_json::{Value, json};
@@ -69,7 +69,17 @@ async fn try_open(url: &str, config: Value, object: &str, options: Value) -> Res
         Target { connection: "hook".into(), object: object.into(), options: options.as_object().unwrap().clone() };
     let entry = destinations::find("webhook").unwrap();
     let secrets = Secrets::new();
-    (entry.open)(OpenArgs { name: "hook", config: &whole, folder: Path::new("."), secrets: &secrets }, &target).await
+    (entry.open)(
+        OpenArgs {
+            name: "hook",
+            config: &whole,
+            folder: Path::new("."),
+            secrets: &secrets,
+            clock: &SystemClock::shared(),
+        },
+        &target,
+    )
+    .await
 }
 
 /// Records with the fields email and id.

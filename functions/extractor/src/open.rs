@@ -21,8 +21,11 @@ pub async fn engine(services: &ExtractorServices, definition: &Definition, deadl
     let folder = Path::new(WRITABLE_FOLDER);
     // Every run begins with secrets as they are now: one that was replaced counts from the next run on.
     services.secrets.forget();
-    let warehouse = warehouses::open(&sync.model.warehouse, &definition.warehouse, folder, &services.secrets).await?;
-    let destination = destinations::open(sync, &definition.destination, folder, &services.secrets).await?;
+    let warehouse =
+        warehouses::open(&sync.model.warehouse, &definition.warehouse, folder, &services.secrets, &services.clock)
+            .await?;
+    let destination =
+        destinations::open(sync, &definition.destination, folder, &services.secrets, &services.clock).await?;
     let connection = &sync.destination.connection;
     let url = services.queues.url(connection).await?;
     let common = &services.settings.common;

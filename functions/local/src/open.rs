@@ -7,7 +7,7 @@ use std::time::Duration;
 use domain::fault::{Code, Fault};
 use domain::ports::{Destination, StateStore, Warehouse};
 use domain::sync::Sync;
-use embedded::{MemoryQueue, SqliteState, SystemClock};
+use embedded::{MemoryQueue, SqliteState};
 use engine::deliver::rate_limiter::RateLimiter;
 use engine::notify::Alerting;
 use engine::{CancelToken, Context, Engine, RunProgress, Settings};
@@ -109,7 +109,7 @@ pub async fn engine(
 ) -> Result<Engine, Fault> {
     let warehouse = warehouse(project, sync).await?;
     let destination = destination(project, sync).await?;
-    let clock = Arc::new(SystemClock);
+    let clock = Arc::clone(&project.clock);
     let limits = destination.limits();
     let context = Context {
         sync: Arc::new(sync.clone()),
@@ -137,17 +137,17 @@ pub async fn alerting(project: &Project, sync: &Sync, store: Arc<dyn StateStore>
     let settings = project.alerts(sync);
     // A topic is told by the functions on AWS.
     let notifiers = destinations::alerts::open_available(&sync.name, &settings, &project.secrets, &|_, _| None).await;
-    Alerting { store, clock: Arc::new(SystemClock), settings, notifiers, stack: None }
+    Alerting { store, clock: Arc::clone(&project.clock), settings, notifiers, stack: None }
 }
 
 async fn warehouse(project: &Project, sync: &Sync) -> Result<Arc<dyn Warehouse>, Fault> {
     let name = &sync.model.warehouse;
     let connection = project.connection(name, &format!("model.warehouse of sync `{}`", sync.name))?;
-    warehouses::open(name, connection, &project.folder, &project.secrets).await
+    warehouses::open(name, connection, &project.folder, &project.secrets, &project.clock).await
 }
 
 async fn destination(project: &Project, sync: &Sync) -> Result<Arc<dyn Destination>, Fault> {
     let connection =
         project.connection(&sync.destination.connection, &format!("destination.connection of sync `{}`", sync.name))?;
-    destinations::open(sync, connection, &project.folder, &project.secrets).await
+    destinations::open(sync, connection, &project.folder, &project.secrets, &project.clock).await
 }

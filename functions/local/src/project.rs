@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use domain::alert_settings::Alerts;
 use domain::connection::Connection;
 use domain::fault::{Code, Fault};
 use domain::finding::nearest;
+use domain::ports::{Clock, SystemClock};
 use domain::sync::Sync;
 use serde::de::DeserializeOwned;
 
@@ -18,6 +20,8 @@ pub struct Project {
     pub folder: PathBuf,
     /// Where references to secrets lead.
     pub secrets: LocalSecrets,
+    /// What time it is, for runs of its syncs.
+    pub clock: Arc<dyn Clock>,
     connections: BTreeMap<String, Connection>,
     alerts: Alerts,
     syncs: Vec<SyncFile>,
@@ -63,7 +67,14 @@ impl Project {
             paths.into_iter().map(|path| SyncFile { sync: read_sync(&path), path, misnamed: None }).collect();
         refuse_same_names(&mut files);
         files.iter_mut().for_each(refuse_no_name);
-        Ok(Project { folder, secrets: LocalSecrets::default(), connections, alerts, syncs: files })
+        Ok(Project {
+            folder,
+            secrets: LocalSecrets::default(),
+            clock: SystemClock::shared(),
+            connections,
+            alerts,
+            syncs: files,
+        })
     }
 
     /// All sync files, in the order of their paths.

@@ -39,9 +39,9 @@ async fn every_example_is_a_good_project() {
             let sync = project.sync(file.name()).unwrap_or_else(|fault| panic!("{}: {fault}", folder.display()));
             let open = async {
                 let warehouse = project.connection(&sync.model.warehouse, "model.warehouse")?;
-                warehouses::open(&sync.model.warehouse, warehouse, &folder, &AnySecret).await?;
+                warehouses::open(&sync.model.warehouse, warehouse, &folder, &AnySecret, &project.clock).await?;
                 let destination = project.connection(&sync.destination.connection, "destination.connection")?;
-                destinations::open(sync, destination, &folder, &AnySecret).await
+                destinations::open(sync, destination, &folder, &AnySecret, &project.clock).await
             };
             open.await.map(drop).unwrap_or_else(|fault| panic!("{}: {}: {fault}", folder.display(), sync.name));
         }

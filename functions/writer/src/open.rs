@@ -34,6 +34,7 @@ pub async fn context(
     let renew = Renewing {
         definition: Arc::clone(&opened.definition),
         secrets: Arc::clone(&services.secrets),
+        clock: Arc::clone(&services.clock),
         destinations: services.destinations.clone(),
     };
     let definition = Arc::clone(&opened.definition);
@@ -93,6 +94,7 @@ async fn opened(services: &WriterServices, sync: &str, version: &str) -> Result<
         &definition.destination,
         Path::new(WRITABLE_FOLDER),
         services.secrets.as_ref(),
+        &services.clock,
     )
     .await?;
     if known.len() >= MAX_OPEN_DESTINATIONS {

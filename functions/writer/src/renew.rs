@@ -8,7 +8,7 @@ use aws::secrets::AwsSecrets;
 use aws::settings::WRITABLE_FOLDER;
 use domain::connection::Definition;
 use domain::fault::Fault;
-use domain::ports::{Destination, Renew};
+use domain::ports::{Clock, Destination, Renew};
 
 use crate::cache::DestinationCache;
 
@@ -16,6 +16,7 @@ use crate::cache::DestinationCache;
 pub struct Renewing {
     pub definition: Arc<Definition>,
     pub secrets: Arc<AwsSecrets>,
+    pub clock: Arc<dyn Clock>,
     /// Where the new destination is kept for the messages to come.
     pub destinations: DestinationCache,
 }
@@ -26,9 +27,14 @@ impl Renew for Renewing {
         self.secrets.forget();
         tracing::warn!(sync = self.definition.sync.name, "the destination refuses the credentials: they are read anew");
         let sync = &self.definition.sync;
-        let destination =
-            destinations::open(sync, &self.definition.destination, Path::new(WRITABLE_FOLDER), self.secrets.as_ref())
-                .await?;
+        let destination = destinations::open(
+            sync,
+            &self.definition.destination,
+            Path::new(WRITABLE_FOLDER),
+            self.secrets.as_ref(),
+            &self.clock,
+        )
+        .await?;
         self.destinations.keep(sync, Arc::clone(&destination)).await;
         Ok(Some(destination))
     }

@@ -241,7 +241,7 @@ impl Definitions {
             .with_next("Apply the project again with the newest release: sluice apply")
     }
 
-    fn fault<E: ProvideErrorMetadata, R>(&self, what: &str, error: &SdkError<E, R>) -> Fault {
+    fn fault<E: ProvideErrorMetadata>(&self, what: &str, error: &SdkError<E>) -> Fault {
         let failure = AwsFailure::of(error);
         let fault = Fault::new(
             Code::StateUnusable,

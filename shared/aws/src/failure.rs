@@ -20,6 +20,18 @@ const SAFE: [&str; 8] = [
     "InvalidSignature",
 ];
 
+/// Codes for credentials that AWS does not take.
+const CREDENTIALS: [&str; 6] = [
+    "UnrecognizedClient",
+    "ExpiredToken",
+    "InvalidClientTokenId",
+    "InvalidSignature",
+    "SignatureDoesNotMatch",
+    "MissingAuthenticationToken",
+];
+/// What is said where nothing could be sent.
+const NO_WAY: &str = "no usable credentials or endpoint";
+
 /// What kind of failure it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AwsFailureKind {
@@ -44,21 +56,37 @@ pub struct AwsFailure {
     pub code: String,
     /// AWS's own words, where they are safe to show.
     pub words: Option<String>,
+    /// An item would be larger than one can be.
+    pub too_large: bool,
 }
 
 impl AwsFailure {
+    /// True where a condition of the request did not hold.
+    pub fn is_condition(&self) -> bool {
+        self.code == "ConditionalCheckFailedException"
+    }
+
+    /// True where AWS does not take the credentials; false where they lack a permission.
+    pub fn is_about_credentials(&self) -> bool {
+        CREDENTIALS.iter().any(|part| self.code.contains(part))
+    }
+
     /// Reads an error of the SDK.
-    pub fn of<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Self {
+    pub fn of<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Self {
         match error {
-            SdkError::ServiceError(service) => Self::said(service.err().code(), service.err().message()),
+            SdkError::ServiceError(service) => {
+                let mut failure = Self::said(service.err().code(), service.err().message());
+                if failure.kind == AwsFailureKind::Other && !(400..500).contains(&service.raw().status().as_u16()) {
+                    failure.kind = AwsFailureKind::Unreachable;
+                }
+                failure
+            }
             SdkError::TimeoutError(_) => Self::silent("no answer in time"),
             SdkError::DispatchFailure(failure) if failure.is_timeout() => Self::silent("no connection in time"),
             SdkError::DispatchFailure(failure) if failure.is_io() => Self::silent("no connection"),
-            SdkError::DispatchFailure(_) => {
-                Self { kind: AwsFailureKind::Denied, code: "no usable credentials or endpoint".into(), words: None }
-            }
+            SdkError::DispatchFailure(_) => Self::of_kind(AwsFailureKind::Denied, NO_WAY),
             SdkError::ResponseError(_) => Self::silent("an answer that cannot be read"),
-            _ => Self { kind: AwsFailureKind::Other, code: "a request that could not be built".into(), words: None },
+            _ => Self::of_kind(AwsFailureKind::Other, "a request that could not be built"),
         }
     }
 
@@ -68,21 +96,17 @@ impl AwsFailure {
         let code = code.unwrap_or("an error without a code");
         let name = code.rsplit('.').next().unwrap_or(code);
         let is = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
+        // DynamoDB's only word for it is in the message.
+        let told = |part: &str| words.is_some_and(|words| words.contains(part));
+        let too_large = is(&["ItemCollectionSizeLimitExceeded"])
+            || (is(&["ValidationException"]) && told("size") && told("exceeded"));
         let kind = if is(&["KMS", "Kms", "Decryption", "InvalidKeyId"]) && !is(&["Throttl"]) {
             AwsFailureKind::Key
-        } else if is(&[
-            "AccessDenied",
-            "AuthorizationError",
-            "UnrecognizedClient",
-            "ExpiredToken",
-            "InvalidClientTokenId",
-            "InvalidSignature",
-            "SignatureDoesNotMatch",
-        ]) {
+        } else if is(&["AccessDenied", "AuthorizationError"]) || is(&CREDENTIALS) {
             AwsFailureKind::Denied
         } else if is(&["NotFound", "NonExistent", "DoesNotExist", "NoSuch"]) {
             AwsFailureKind::Missing
-        } else if is(&["Throttl", "TooManyRequests", "SlowDown", "RequestLimitExceeded"]) {
+        } else if is(&["Throttl", "TooManyRequests", "SlowDown", "RequestLimitExceeded", "ThroughputExceeded"]) {
             AwsFailureKind::Throttled
         } else if is(&["InternalError", "InternalServer", "InternalFailure", "InternalService", "ServiceUnavailable"]) {
             AwsFailureKind::Unreachable
@@ -91,11 +115,20 @@ impl AwsFailure {
         };
         let safe = SAFE.iter().any(|part| name.contains(part));
         let words = words.filter(|words| safe && !words.is_empty()).map(|words| words.chars().take(WORDS).collect());
-        Self { kind, code: name.chars().take(WORDS).collect(), words }
+        Self { kind, code: name.chars().take(WORDS).collect(), words, too_large }
+    }
+
+    /// True where nothing could be sent: no credentials, no region, no endpoint.
+    pub fn is_unsent(&self) -> bool {
+        self.code == NO_WAY || self.code == "a request that could not be built"
     }
 
     fn silent(what: &str) -> Self {
-        Self { kind: AwsFailureKind::Unreachable, code: what.into(), words: None }
+        Self::of_kind(AwsFailureKind::Unreachable, what)
+    }
+
+    fn of_kind(kind: AwsFailureKind, what: &str) -> Self {
+        Self { kind, code: what.into(), words: None, too_large: false }
     }
 }
 

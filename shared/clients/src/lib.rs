@@ -1,5 +1,5 @@
-//! Connecting to databases, once: settings, TLS, timeouts, and what a database's errors mean. Used by
-//! warehouses and destinations of the same kind.
+//! Connecting, once: to databases (settings, TLS, timeouts, and what a database's errors mean) and over HTTP. Used by
+//! warehouses and destinations.
 //!
 //! Not here: what is read or written over a connection, and what became of a single record.
 
@@ -7,6 +7,7 @@ use std::fmt;
 
 use domain::fault::{Code, Fault};
 
+pub mod http;
 pub mod postgres;
 mod postgres_fault;
 mod postgres_tls;

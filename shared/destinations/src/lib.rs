@@ -1,7 +1,6 @@
 //! Destinations: one file (or folder) each, and the registry that lists them.
 
 pub mod alerts;
-pub mod http;
 pub mod hubspot;
 pub mod postgres;
 pub mod salesforce;
@@ -19,7 +18,7 @@ use domain::config::SecretSource;
 use domain::connection::{Connection, unknown_kind};
 use domain::fault::{Code, Fault};
 use domain::mode::Mode;
-use domain::ports::{Destination, DestinationEntry, OpenArgs};
+use domain::ports::{Clock, Destination, DestinationEntry, OpenArgs};
 use domain::sync::Sync;
 
 /// Every destination, in the order of their names.
@@ -45,6 +44,7 @@ pub async fn open(
     connection: &Connection,
     folder: &Path,
     secrets: &dyn SecretSource,
+    clock: &Arc<dyn Clock>,
 ) -> Result<Arc<dyn Destination>, Fault> {
     let name = &sync.destination.connection;
     let known: Vec<&str> = REGISTRY.iter().map(|e| e.name).collect();
@@ -57,5 +57,5 @@ pub async fn open(
         );
         return Err(Fault::new(Code::SyncInvalid, what).with_next(format!("use one of {}", modes.join(", "))));
     }
-    (entry.open)(OpenArgs { name, config: &connection.config, folder, secrets }, &sync.destination).await
+    (entry.open)(OpenArgs { name, config: &connection.config, folder, secrets, clock }, &sync.destination).await
 }

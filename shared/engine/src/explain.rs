@@ -18,7 +18,7 @@ use crate::Engine;
 use crate::plan::batcher::max_body;
 use crate::plan::entries::EntryKind;
 use crate::plan::extract::{Extracted, extract};
-use crate::plan::prepare::prepare;
+use crate::plan::prepare::{model_query, prepare};
 use crate::plan::spool::split;
 
 /// One record from both sides.
@@ -110,7 +110,7 @@ async fn explain_key(engine: &Engine, key: &[String], shown: &str) -> Result<Exp
         Fault::new(Code::NotFound, what)
             .with_next("give the values in this order, separated by commas, or as a JSON array")
     };
-    let only = RowFilter::Key(sync.model.key.iter().cloned().zip(key.iter().cloned()).collect());
+    let only = RowFilter::Keys { columns: sync.model.key.clone(), keys: vec![key.to_vec()] };
     let whole = key.len() == sync.model.key.len();
     let mut model = read(engine, whole.then_some(only)).await?;
     let mut place = model.entries.first().filter(|_| whole).map(|_| 0);
@@ -188,7 +188,7 @@ async fn explain_key(engine: &Engine, key: &[String], shown: &str) -> Result<Exp
 
 async fn read(engine: &Engine, only: Option<RowFilter>) -> Result<Extracted, Fault> {
     let prepared = prepare(engine).await?;
-    let query = Query { sql: engine.sync.model.sql.clone(), only };
+    let query = Query { only, ..model_query(engine, "") };
     extract(engine, prepared, &query, None, max_body(engine, &engine.destination.limits())).await
 }
 

@@ -90,7 +90,7 @@ impl CheckReport {
 /// Plans a run. `full`: read everything even if the sync has a cursor.
 pub async fn plan(engine: &Engine, full: bool) -> Result<PlanReport, Fault> {
     let head = engine.store.head(&engine.sync.name).await?;
-    let mut plan = crate::plan::plan(engine, &head, full).await?;
+    let mut plan = crate::plan::plan(engine, &head, "", full).await?;
     let samples = samples(engine, &mut plan).await?;
     Ok(PlanReport {
         sync: engine.sync.name.clone(),

@@ -50,7 +50,7 @@ pub(crate) async fn end(context: &Context, run: Run, fault: Fault) -> Result<Sta
 
 async fn execute(engine: &Engine, request: &RunRequest, mut head: Head, mut run: Run) -> Result<Started, Fault> {
     let (store, sync) = (engine.store.as_ref(), &engine.sync);
-    let mut plan = plan(engine, &head, request.full).await?;
+    let mut plan = plan(engine, &head, &run.id, request.full).await?;
     engine.stop.check()?;
     note_plan(&mut run, &plan);
     // Reading may have taken long; sending begins now.

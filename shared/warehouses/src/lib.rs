@@ -6,7 +6,7 @@ use std::sync::Arc;
 use domain::config::SecretSource;
 use domain::connection::{Connection, unknown_kind};
 use domain::fault::Fault;
-use domain::ports::{OpenArgs, Warehouse, WarehouseEntry};
+use domain::ports::{Clock, OpenArgs, Warehouse, WarehouseEntry};
 
 mod postgres;
 mod sql;
@@ -31,8 +31,9 @@ pub async fn open(
     connection: &Connection,
     folder: &Path,
     secrets: &dyn SecretSource,
+    clock: &Arc<dyn Clock>,
 ) -> Result<Arc<dyn Warehouse>, Fault> {
     let known: Vec<&str> = REGISTRY.iter().map(|e| e.name).collect();
     let entry = find(&connection.kind).ok_or_else(|| unknown_kind(name, &connection.kind, "warehouse", &known))?;
-    (entry.open)(OpenArgs { name, config: &connection.config, folder, secrets }).await
+    (entry.open)(OpenArgs { name, config: &connection.config, folder, secrets, clock }).await
 }

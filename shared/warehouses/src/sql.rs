@@ -35,6 +35,30 @@ pub(crate) fn filtered(model: &str, condition: &str) -> Statement {
     Statement { text: format!("{OPEN}{model}{CLOSE}{condition}"), before: OPEN.len() }
 }
 
+/// The condition that the key columns, as text, are one of `keys`. `text` casts a quoted column to text, `quote` makes a
+/// literal.
+pub(crate) fn any_key(
+    columns: &[String],
+    keys: &[Vec<String>],
+    text: impl Fn(&str) -> String,
+    mut quote: impl FnMut(&str) -> String,
+) -> String {
+    let cast: Vec<_> = columns.iter().map(|column| text(column)).collect();
+    let mut row = |key: &Vec<String>| key.iter().map(|part| quote(part)).collect::<Vec<_>>().join(", ");
+    match (&cast[..], keys) {
+        (_, []) | ([], _) => "1 = 0".into(),
+        ([cast], _) => format!("{cast} in ({})", keys.iter().map(row).collect::<Vec<_>>().join(", ")),
+        (_, [key]) => {
+            let parts = cast.iter().zip(key).map(|(cast, part)| format!("{cast} = {}", quote(part)));
+            parts.collect::<Vec<_>>().join(" and ")
+        }
+        _ => {
+            let rows: Vec<_> = keys.iter().map(|key| format!("({})", row(key))).collect();
+            format!("({}) in (values {})", cast.join(", "), rows.join(", "))
+        }
+    }
+}
+
 pub(crate) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

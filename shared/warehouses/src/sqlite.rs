@@ -194,16 +194,15 @@ fn statement(model: &str, only: Option<&RowFilter>) -> Result<(sql::Statement, V
             };
             Ok((sql::filtered(model, &format!("{0} >= ?1 or {0} is null", sql::identifier(column))), vec![from]))
         }
-        Some(RowFilter::Key(key)) => {
-            let conditions: Vec<_> = key
-                .iter()
-                .enumerate()
-                .map(|(i, (column, _))| format!("cast({} as text) = ?{}", sql::identifier(column), i + 1))
-                .collect();
-            Ok((
-                sql::filtered(model, &conditions.join(" and ")),
-                key.iter().map(|(_, text)| Owned::Text(text.clone())).collect(),
-            ))
+        Some(RowFilter::Keys { columns, keys }) => {
+            let mut parameters = Vec::new();
+            let parameter = |part: &str| {
+                parameters.push(Owned::Text(part.to_owned()));
+                format!("?{}", parameters.len())
+            };
+            let text = |column: &str| format!("cast({} as text)", sql::identifier(column));
+            let condition = sql::any_key(columns, keys, text, parameter);
+            Ok((sql::filtered(model, &condition), parameters))
         }
     }
 }

@@ -9,7 +9,7 @@ use domain::config::Reference;
 use domain::config::SecretSource;
 use domain::fault::{Code, Fault};
 use domain::mode::{Mode, Op};
-use domain::ports::{Destination, OpenArgs};
+use domain::ports::{Destination, OpenArgs, SystemClock};
 use domain::sync::Target;
 use doubles::hubspot::HubSpotDouble;
 use doubles::hubspot::property::{PropertyDefinition as HubSpotProperty, PropertyType};
@@ -146,10 +146,18 @@ async fn slack() -> Fixture {
     };
     let entry = destinations::find("slack").unwrap();
     let secrets = OneSecret(slack.hook());
-    let destination =
-        (entry.open)(OpenArgs { name: "team", config: &config, folder: Path::new("."), secrets: &secrets }, &target)
-            .await
-            .unwrap();
+    let destination = (entry.open)(
+        OpenArgs {
+            name: "team",
+            config: &config,
+            folder: Path::new("."),
+            secrets: &secrets,
+            clock: &SystemClock::shared(),
+        },
+        &target,
+    )
+    .await
+    .unwrap();
     Fixture { can_be_read: false, ..fixture("slack", destination, Keep::Slack(slack)) }
 }
 
@@ -216,7 +224,12 @@ pub async fn opened(name: &str, folder: &Path, config: &Value, object: &str, opt
     let target =
         Target { connection: "product".into(), object: object.into(), options: options.as_object().unwrap().clone() };
     let entry = destinations::find(name).unwrap();
-    (entry.open)(OpenArgs { name: "product", config, folder, secrets: &Planted }, &target).await.unwrap()
+    (entry.open)(
+        OpenArgs { name: "product", config, folder, secrets: &Planted, clock: &SystemClock::shared() },
+        &target,
+    )
+    .await
+    .unwrap()
 }
 
 /// Knows what doubles take, and nothing else.

@@ -38,6 +38,25 @@ async fn the_order_of_lines_and_columns_means_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_column_in_another_case_is_found() {
+    let mut project = Project::webhook(30);
+    project.run().await;
+    // As many warehouses give the names that a model does not quote.
+    project.sync()["model"]["sql"] =
+        json!("select id as \"ID\", email as \"EMAIL\", name as \"Name\", n as \"N\" from customers");
+    project.sync()["model"]["cursor"] = json!({ "column": "n", "full_check": "1 day" });
+    let run = project.run().await;
+    assert_eq!((run.status, run.counts.unchanged, run.tally.requests), (Status::Complete, 30, 0));
+    let run = project.run().await;
+    assert_eq!((run.full, run.counts.rows), (false, 1), "the condition names the column as the warehouse does");
+    project.sluice(&["explain", "crm", "7"]).said(0, &["c7@"]);
+    project.sync()["model"]["sql"] =
+        json!("select id, email, name, n, name as \"NAME\", name as \"Name\" from customers");
+    project.line("name")["from"] = json!("nAme");
+    project.sluice(&["check", "crm"]).failed(1, &["`nAme` may be any of the columns `name`, `NAME`, `Name`"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_column_that_is_not_mapped_costs_nothing() {
     let mut project = Project::webhook(30);
     project.run().await;

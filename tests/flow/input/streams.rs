@@ -24,7 +24,7 @@ impl Warehouse for Broken {
     }
 
     async fn rows(&self, query: &Query) -> Result<RowStream, Fault> {
-        let some = Query { sql: format!("select * from ({}) where id < 15", query.sql), only: None };
+        let some = Query { sql: format!("select * from ({}) where id < 15", query.sql), ..query.clone() };
         let end = self.end;
         Ok(self.inner.rows(&some).await?.chain(stream::once(async move { end() })).boxed())
     }

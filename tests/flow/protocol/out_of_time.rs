@@ -229,7 +229,7 @@ async fn a_model_too_long_for_one_process_tells_its_rate() {
 }
 
 fn query() -> domain::ports::Query {
-    domain::ports::Query { sql: "select id, email, name, n from customers".into(), only: None }
+    domain::ports::Query { sql: "select id, email, name, n from customers".into(), ..Default::default() }
 }
 
 /// A warehouse whose statement never ends.

@@ -136,10 +136,12 @@ async fn validate(project: &Project, sync: &Sync, stack: &str, queues: &[String]
     destination.must_be_reachable(connection)?;
     // There is no folder on AWS that a path could begin at; a connector that needs one says so when it is opened there.
     let folder = Path::new("/");
-    only_a_secret_missing(warehouses::open(&sync.model.warehouse, warehouse, folder, &NoSecrets).await.err())?;
-    only_a_secret_missing(destinations::open(sync, destination, folder, &NoSecrets).await.err())?;
+    only_a_secret_missing(
+        warehouses::open(&sync.model.warehouse, warehouse, folder, &NoSecrets, &project.clock).await.err(),
+    )?;
+    only_a_secret_missing(destinations::open(sync, destination, folder, &NoSecrets, &project.clock).await.err())?;
     // What comes after the secrets: with a stand-in for them, whatever is wrong with the sync itself.
-    if let Err(fault) = destinations::open(sync, destination, folder, &PlaceholderSecrets).await
+    if let Err(fault) = destinations::open(sync, destination, folder, &PlaceholderSecrets, &project.clock).await
         && fault.code == Code::SyncInvalid
     {
         return Err(fault);

@@ -135,7 +135,7 @@ impl Schedules {
         }
     }
 
-    fn fault<E: ProvideErrorMetadata, R>(&self, what: &str, error: &SdkError<E, R>) -> Fault {
+    fn fault<E: ProvideErrorMetadata>(&self, what: &str, error: &SdkError<E>) -> Fault {
         let failure = AwsFailure::of(error);
         // What the scheduler finds wrong with an expression is about nothing but the sync file.
         let words = error

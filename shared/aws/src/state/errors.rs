@@ -1,7 +1,8 @@
 //! What is said when DynamoDB refuses: the table, the service's code and what to do. Never what was in an item.
 
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use domain::fault::{Code, Fault};
+
+use crate::failure::{AwsFailure, AwsFailureKind};
 
 /// What to make of a failed call.
 pub(super) enum RetryVerdict {
@@ -13,35 +14,33 @@ pub(super) enum RetryVerdict {
     Final(Fault),
 }
 
-/// Judges a failed call of `action` on `table`.
-pub(super) fn classify<E: ProvideErrorMetadata>(table: &str, action: &str, error: &SdkError<E>) -> RetryVerdict {
-    let (code, status, message) = match error {
-        SdkError::ServiceError(failed) => {
-            let failure = failed.err();
-            (
-                failure.code().unwrap_or("an unnamed error"),
-                failed.raw().status().as_u16(),
-                failure.message().unwrap_or_default(),
-            )
-        }
-        SdkError::ResponseError(failed) => ("an unreadable answer", failed.raw().status().as_u16(), ""),
-        SdkError::TimeoutError(_) => ("no answer in time", 0, ""),
-        SdkError::DispatchFailure(failure) if failure.is_timeout() || failure.is_io() => ("no connection", 0, ""),
-        // Credentials or region that cannot be found, an endpoint that is none: these do not pass.
-        _ => return RetryVerdict::Final(no_way(table, action)),
-    };
-    match code {
-        "ConditionalCheckFailedException" => RetryVerdict::Refused,
-        "ProvisionedThroughputExceededException"
-        | "ThrottlingException"
-        | "RequestLimitExceeded"
-        | "Throttling"
-        | "TooManyRequestsException" => RetryVerdict::Again(throttled(table, action, code)),
-        "ResourceNotFoundException" => {
+/// What is said of a failed call of `action` on `table`, and whether to call again.
+pub(super) fn verdict(table: &str, action: &str, failure: &AwsFailure) -> RetryVerdict {
+    let code = &failure.code;
+    if failure.is_condition() {
+        return RetryVerdict::Refused;
+    }
+    if failure.too_large {
+        return RetryVerdict::Final(full(table, action));
+    }
+    if failure.is_unsent() {
+        return RetryVerdict::Final(no_way(table, action));
+    }
+    match failure.kind {
+        AwsFailureKind::Throttled => RetryVerdict::Again(throttled(table, action, code)),
+        AwsFailureKind::Missing => {
             let next = "deploy the stack or set SLUICEGATE_TABLE to the table of the one that is deployed; check the region too. Nothing is lost.";
             RetryVerdict::Final(unusable(format!("The state table `{table}` does not exist ({action}: {code})."), next))
         }
-        "AccessDeniedException" => {
+        AwsFailureKind::Denied if failure.is_about_credentials() => {
+            let next =
+                "renew the AWS credentials of this process (and check its clock), then run again; nothing is lost.";
+            RetryVerdict::Final(unusable(
+                format!("The state table `{table}` cannot be used: AWS refuses the credentials ({action}: {code})."),
+                next,
+            ))
+        }
+        AwsFailureKind::Denied => {
             let next = format!(
                 "allow `dynamodb:{action}` on the table `{table}` to this role, then run again; nothing is lost."
             );
@@ -50,30 +49,23 @@ pub(super) fn classify<E: ProvideErrorMetadata>(table: &str, action: &str, error
                 next,
             ))
         }
-        "UnrecognizedClientException"
-        | "ExpiredTokenException"
-        | "InvalidSignatureException"
-        | "MissingAuthenticationTokenException" => {
-            let next =
-                "renew the AWS credentials of this process (and check its clock), then run again; nothing is lost.";
+        AwsFailureKind::Key => {
+            let next = format!(
+                "allow this role kms:Decrypt and kms:GenerateDataKey on the key of the table `{table}`, and check that the key is enabled; nothing is lost."
+            );
             RetryVerdict::Final(unusable(
-                format!("The state table `{table}` cannot be used: AWS refuses the credentials ({action}: {code})."),
+                format!("The key that encrypts the state table `{table}` cannot be used ({action}: {code})."),
                 next,
             ))
         }
-        // The service's only word for it is in the message.
-        "ValidationException" if message.contains("size") && message.contains("exceeded") => {
-            RetryVerdict::Final(full(table, action))
-        }
-        "ItemCollectionSizeLimitExceededException" => RetryVerdict::Final(full(table, action)),
-        _ if !(400..500).contains(&status) => {
+        AwsFailureKind::Unreachable => {
             let next = "run again; what was not delivered is planned again. If it goes on, look at AWS's health page for DynamoDB.";
             RetryVerdict::Again(unusable(
                 format!("The state table `{table}` does not answer ({action}: {code})."),
                 next,
             ))
         }
-        _ => RetryVerdict::Final(unusable(
+        AwsFailureKind::Other => RetryVerdict::Final(unusable(
             format!("The state table `{table}` refused a request ({action}: {code})."),
             "Please report it, with the message above.",
         )),

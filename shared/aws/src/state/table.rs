@@ -17,9 +17,10 @@ use domain::retry::backoff;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::consumed::{Counters, read_units, size, write_units};
-use super::errors::{self, RetryVerdict, classify};
+use super::errors::{self, RetryVerdict};
 use super::item::{Item, key_item, text};
 use crate::Clients;
+use crate::failure::AwsFailure;
 use crate::keys::{Key, PK, SK};
 
 /// Attempts of one call.
@@ -89,7 +90,7 @@ impl DynamoTable {
                 Ok(answer) => return Ok(Ok(answer)),
                 Err(error) => error,
             };
-            match (classify(&self.name, action, &error), error) {
+            match (errors::verdict(&self.name, action, &AwsFailure::of(&error)), error) {
                 (RetryVerdict::Refused, SdkError::ServiceError(failed)) => return Ok(Err(failed.into_err())),
                 (RetryVerdict::Again(_), _) if tries < self.attempts => {}
                 (RetryVerdict::Again(fault) | RetryVerdict::Final(fault), _) => return Err(fault),

@@ -7,7 +7,7 @@ use domain::alert_settings::SlackChannel;
 use domain::config::SecretSource;
 use domain::fault::{Code, Fault};
 use domain::monitoring::alert::Alert;
-use domain::ports::Notifier;
+use domain::ports::{Notifier, SystemClock};
 use serde_json::{Map, json};
 
 use super::TIMEOUT;
@@ -35,6 +35,7 @@ pub(super) async fn open(
         allow_private: settings.allow_private,
         ca: None,
         client_certificate: None,
+        clock: SystemClock::shared(),
     };
     let client = Client::open(&format!("alerts, {name}"), settings, secrets).await?;
     Ok(Arc::new(SlackNotifier { client, name }))

@@ -10,8 +10,8 @@ use domain::monitoring::alert::Alert;
 use domain::ports::Notifier;
 
 use super::TIMEOUT;
-use crate::http::detail::RecordingSecrets;
-use crate::http::{HeaderMap, HeaderName, HeaderValue, Http, HttpRequest, HttpSettings, Method, Url};
+use clients::http::detail::RecordingSecrets;
+use clients::http::{HeaderMap, HeaderName, HeaderValue, Http, HttpRequest, HttpSettings, Method, Url};
 
 struct WebhookNotifier {
     http: Http,

@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::auth::Tokens;
 use super::classify;
 use super::quota::HubSpotQuota;
-use crate::http::detail;
-use crate::http::{self, HeaderMap, HeaderValue, Http, HttpReply, HttpRequest, Method, Url, percent_encode};
+use clients::http::detail;
+use clients::http::{HeaderMap, HeaderValue, Http, HttpReply, HttpRequest, Method, Url, percent_encode};
 
 /// How often a question of preflight waits for a quota.
 const PATIENCE: u32 = 3;
@@ -101,7 +101,7 @@ impl Api {
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<ApiReply, WriteError> {
-        if let Some(pause) = self.quota.pause(http::now()) {
+        if let Some(pause) = self.quota.pause(self.http.now()) {
             return Err(WriteError::Throttled { after: Some(pause) });
         }
         let body = body.map(|json| json.to_string().into_bytes());
@@ -118,7 +118,7 @@ impl Api {
             return Ok(ApiReply { status: reply.status, body: json });
         }
         if reply.status == 429 {
-            return Err(WriteError::Throttled { after: Some(self.quota.throttled(&reply, &json, http::now())) });
+            return Err(WriteError::Throttled { after: Some(self.quota.throttled(&reply, &json, self.http.now())) });
         }
         let redactor = self.http.redactor();
         let shorten = |text: &str| redactor.shorten(text);
@@ -145,25 +145,25 @@ impl Api {
             headers.insert("content-type", HeaderValue::from_static("application/json"));
         }
         let reply = self.http.send(HttpRequest { method, url, headers, body: body.unwrap_or_default() }).await?;
-        self.quota.note(&reply, http::now());
+        self.quota.note(&reply, self.http.now());
         Ok(reply)
     }
-}
 
-/// What a call came to, for those who do not write.
-pub(super) fn fault(error: WriteError) -> Fault {
-    let code = match &error {
-        WriteError::Throttled { after: Some(after) } => {
-            let until = http::now().plus(*after);
-            return Fault::new(
-                Code::DestinationLimit,
-                format!("HubSpot's quota of requests is used up until {until}."),
-            );
-        }
-        WriteError::Throttled { after: None } => Code::DestinationLimit,
-        WriteError::Unavailable { .. } => Code::DestinationUnreachable,
-        WriteError::Unauthorized { .. } => Code::DestinationUnauthorized,
-        WriteError::Misconfigured { .. } | WriteError::Refused { .. } => Code::DestinationMisconfigured,
-    };
-    Fault::new(code, format!("HubSpot cannot be asked: {error}."))
+    /// What a call came to, for those who do not write.
+    pub(super) fn fault(&self, error: WriteError) -> Fault {
+        let code = match &error {
+            WriteError::Throttled { after: Some(after) } => {
+                let until = self.http.now().plus(*after);
+                return Fault::new(
+                    Code::DestinationLimit,
+                    format!("HubSpot's quota of requests is used up until {until}."),
+                );
+            }
+            WriteError::Throttled { after: None } => Code::DestinationLimit,
+            WriteError::Unavailable { .. } => Code::DestinationUnreachable,
+            WriteError::Unauthorized { .. } => Code::DestinationUnauthorized,
+            WriteError::Misconfigured { .. } | WriteError::Refused { .. } => Code::DestinationMisconfigured,
+        };
+        Fault::new(code, format!("HubSpot cannot be asked: {error}."))
+    }
 }

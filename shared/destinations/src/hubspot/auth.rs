@@ -7,9 +7,9 @@ use domain::outcome::WriteError;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use crate::http::detail;
-use crate::http::status::{StatusMeaning, Statuses, classify_status};
-use crate::http::{self, HeaderMap, HeaderValue, Http, HttpRequest, Method, Url};
+use clients::http::detail;
+use clients::http::status::{StatusMeaning, Statuses, classify_status};
+use clients::http::{HeaderMap, HeaderValue, Http, HttpRequest, Method, Url};
 
 /// A token is not used in the last moments of its life.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -56,7 +56,7 @@ impl Tokens {
             Tokens::Minted { url, form, cached } => {
                 let mut cached = cached.lock().await;
                 match cached.as_ref() {
-                    Some((token, until)) if *until > http::now() => Ok(token.clone()),
+                    Some((token, until)) if *until > http.now() => Ok(token.clone()),
                     _ => mint(http, url, form, &mut cached).await,
                 }
             }
@@ -69,7 +69,7 @@ impl Tokens {
         let mut cached = cached.lock().await;
         match cached.as_ref() {
             // Somebody else has minted one meanwhile.
-            Some((token, until)) if token != refused && *until > http::now() => Ok(Some(token.clone())),
+            Some((token, until)) if token != refused && *until > http.now() => Ok(Some(token.clone())),
             _ => mint(http, url, form, &mut cached).await.map(Some),
         }
     }
@@ -104,7 +104,7 @@ async fn mint(http: &Http, url: &Url, form: &str, cached: &mut Option<(String, M
     };
     http.redactor().add([token.as_str()]);
     let life = field("expires_in", "expiresIn").and_then(|seconds| seconds.as_u64()).map_or(LIFE, Duration::from_secs);
-    *cached = Some((token.clone(), http::now().plus(life.saturating_sub(MARGIN))));
+    *cached = Some((token.clone(), http.now().plus(life.saturating_sub(MARGIN))));
     Ok(token)
 }
 

@@ -8,9 +8,9 @@ use domain::mode::Op;
 use domain::outcome::{Effect, Outcome, WriteError};
 use serde_json::Value;
 
-use crate::http::HttpReply;
-use crate::http::detail::is_code;
-use crate::http::status::{StatusMeaning, Statuses, classify_status};
+use clients::http::HttpReply;
+use clients::http::detail::is_code;
+use clients::http::status::{StatusMeaning, Statuses, classify_status};
 
 /// The category of a record that is not there.
 pub(super) const NOT_FOUND: &str = "OBJECT_NOT_FOUND";
@@ -230,7 +230,7 @@ pub(super) fn refusal(reply: &HttpReply, body: &Value, said: &str, shorten: impl
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{HeaderMap, HeaderValue, Url};
+    use clients::http::{HeaderMap, HeaderValue, Url};
     use serde_json::json;
 
     fn sent(id_property: Option<&str>, ids: &[&str]) -> SentInputs {
@@ -330,6 +330,7 @@ mod tests {
             let headers: HeaderMap =
                 after.iter().map(|a| ("retry-after".parse().unwrap(), HeaderValue::from_static(a))).collect();
             let reply = HttpReply {
+                at: domain::clock::Millis(0),
                 url: Url::parse("https://h.test").unwrap(),
                 status,
                 headers,

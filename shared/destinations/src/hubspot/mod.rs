@@ -46,7 +46,7 @@ use domain::outcome::{Outcome, WriteError};
 use domain::ports::{Destination, DestinationEntry, Limits, PreflightRequest};
 use serde_json::Value;
 
-use self::api::{Api, fault};
+use self::api::Api;
 use self::config::{Config, Options};
 use self::object::KnownObject;
 use self::properties::Properties;
@@ -127,7 +127,7 @@ impl Destination for HubSpotDestination {
     }
 
     async fn read(&self, layout: &Layout, identifiers: &[Vec<u8>]) -> Result<Option<Vec<Option<Vec<u8>>>>, Fault> {
-        let known = self.known.properties(&self.api, &self.object).await.map_err(fault)?;
+        let known = self.known.properties(&self.api, &self.object).await.map_err(|e| self.api.fault(e))?;
         let Some((_, identifier)) = layout.identifiers().next() else { return Ok(Some(vec![None; identifiers.len()])) };
         let name = identifier.name.as_str();
         let value = |cells: &Vec<u8>| {
@@ -138,7 +138,7 @@ impl Destination for HubSpotDestination {
             layout.fields().iter().map(|f| f.name.as_str()).filter(|name| !self.is_link(name)).collect();
         wanted.push("hs_additional_emails");
         let asked: Vec<String> = values.iter().filter(|v| !v.is_empty()).cloned().collect();
-        let found = self.read_batch(&self.object, name, &wanted, &asked).await.map_err(fault)?;
+        let found = self.read_batch(&self.object, name, &wanted, &asked).await.map_err(|e| self.api.fault(e))?;
         let of = |value: &String| {
             let (_, record) = found.iter().find(|(of, _)| encode::folded(name, of) == encode::folded(name, value))?;
             Some(self.cells(layout, record.as_ref()?, &known))

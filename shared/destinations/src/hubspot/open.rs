@@ -16,9 +16,9 @@ use super::auth::Tokens;
 use super::config::{Config, MAX_INPUTS, Options, URL};
 use super::object::KnownObject;
 use super::quota::HubSpotQuota;
-use crate::http::detail::RecordingSecrets;
-use crate::http::tls::Certificates;
-use crate::http::{Http, HttpSettings, Url};
+use clients::http::detail::RecordingSecrets;
+use clients::http::tls::Certificates;
+use clients::http::{Http, HttpSettings, Url};
 
 pub(super) fn open<'a>(opening: OpenArgs<'a>, target: &'a Target) -> OpenFuture<'a, dyn Destination> {
     Box::pin(async move {
@@ -76,6 +76,7 @@ impl HubSpotDestination {
             allow_private: config.allow_private,
             redactor: secrets.redactor(),
             tls,
+            clock: Arc::clone(opening.clock),
         };
         let api = Api {
             http: Http::new(settings)?,

@@ -12,7 +12,6 @@ use domain::ports::PreflightRequest;
 use domain::value::Type;
 
 use super::HubSpotDestination;
-use super::api::fault;
 use super::object;
 use super::properties::{EMAIL, HubSpotProperty, Properties, RECORD_ID};
 
@@ -34,7 +33,7 @@ impl HubSpotDestination {
                 ));
                 return Ok(DestinationSchema { findings, ..DestinationSchema::default() });
             }
-            Err(other) => return Err(fault(other)),
+            Err(other) => return Err(self.api.fault(other)),
         };
         self.known.set(&properties);
         let required = self.required(need, &mut findings).await?;
@@ -70,7 +69,9 @@ impl HubSpotDestination {
     async fn required(&self, need: PreflightRequest<'_>, findings: &mut Vec<Finding>) -> Result<Vec<String>, Fault> {
         let of = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
         Ok(match object::usual(&self.object) {
-            custom if object::is_custom(custom) => object::required(&self.api, custom).await.map_err(fault)?,
+            custom if object::is_custom(custom) => {
+                object::required(&self.api, custom).await.map_err(|e| self.api.fault(e))?
+            }
             "deals" => of(&["dealname", "dealstage", "pipeline"]),
             "companies" => {
                 let either = need.fields.iter().any(|(name, _)| name == "domain" || name == "name");
@@ -189,7 +190,7 @@ impl HubSpotDestination {
                         "correct `to`",
                     ));
                 }
-                Err(error) => return Err(fault(error)),
+                Err(error) => return Err(self.api.fault(error)),
             }
             match self.known.link_type(&self.api, &self.object, link).await {
                 Ok(_) => {}
@@ -200,7 +201,7 @@ impl HubSpotDestination {
                         "give `type_id` and `category`, as Settings → Objects → Associations shows them",
                     ));
                 }
-                Err(error) => return Err(fault(error)),
+                Err(error) => return Err(self.api.fault(error)),
             }
         }
         Ok(())

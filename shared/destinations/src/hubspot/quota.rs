@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use crate::http::HttpReply;
+use clients::http::HttpReply;
 
 /// The lowest tier's limit, until an answer says otherwise.
 const LOWEST: RateLimit = RateLimit { requests: 100, per: Span::seconds(10) };
@@ -128,7 +128,7 @@ fn midnight(now: Millis, zone: &TimeZone) -> Millis {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{HeaderMap, HeaderName, HeaderValue, Url};
+    use clients::http::{HeaderMap, HeaderName, HeaderValue, Url};
     use serde_json::json;
 
     const NOW: Millis = Millis(1_767_323_045_000);
@@ -140,7 +140,13 @@ mod tests {
                 (HeaderName::from_bytes(name.to_lowercase().as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap())
             })
             .collect();
-        HttpReply { url: Url::parse("https://h.test").unwrap(), status: 200, headers, body: Vec::new() }
+        HttpReply {
+            at: domain::clock::Millis(0),
+            url: Url::parse("https://h.test").unwrap(),
+            status: 200,
+            headers,
+            body: Vec::new(),
+        }
     }
 
     fn quota(rate: Option<RateLimit>, zone: &str) -> HubSpotQuota {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use domain::config::Reference;
 use domain::config::SecretSource;
 use domain::fault::{Code, Fault};
-use domain::ports::{Destination as _, OpenArgs};
+use domain::ports::{Destination as _, OpenArgs, SystemClock};
 use domain::sync::Target;
 use serde_json::{Value, json};
 
@@ -28,7 +28,13 @@ async fn open(config: Value, object: &str, options: Value) -> Result<HubSpotDest
     let target =
         Target { connection: "crm".into(), object: object.into(), options: options.as_object().unwrap().clone() };
     HubSpotDestination::open(
-        OpenArgs { name: "crm", config: &config, folder: Path::new("."), secrets: &Secrets },
+        OpenArgs {
+            name: "crm",
+            config: &config,
+            folder: Path::new("."),
+            secrets: &Secrets,
+            clock: &SystemClock::shared(),
+        },
         &target,
     )
     .await

@@ -19,7 +19,7 @@ use super::SalesforceDestination;
 use super::classify::{self, STORAGE};
 use super::collections::{effect, identifier_name};
 use super::encode::{self, CLEAR, ID, Lookup};
-use crate::http::{HttpReply, Method, counted};
+use clients::http::{HttpReply, Method, counted};
 
 /// The column of a job's results with the record's id.
 const SF_ID: &str = "sf__Id";
@@ -132,7 +132,7 @@ impl SalesforceDestination {
             out.extend(reader.deserialize::<HashMap<String, String>>().flatten());
             match reply.header("sforce-locator") {
                 Some(locator) if !locator.is_empty() && locator != "null" => {
-                    path = format!("/jobs/ingest/{job}/{what}/?locator={}", crate::http::percent_encode(locator));
+                    path = format!("/jobs/ingest/{job}/{what}/?locator={}", clients::http::percent_encode(locator));
                 }
                 _ => break,
             }

@@ -8,9 +8,9 @@ use domain::mode::Op;
 use domain::outcome::{Effect, Outcome, WriteError};
 use serde_json::Value;
 
-use crate::http::HttpReply;
-use crate::http::detail::{self, Redactor, is_code};
-use crate::http::status::{Statuses, classify_status};
+use clients::http::HttpReply;
+use clients::http::detail::{self, Redactor, is_code};
+use clients::http::status::{Statuses, classify_status};
 
 /// One error of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -258,9 +258,14 @@ mod tests {
     #[test]
     fn every_error_of_a_request_is_a_decision() {
         let of = |status: u16, body: &str| {
-            let url = crate::http::Url::parse("https://x.test/").unwrap();
-            let reply =
-                HttpReply { url, status, headers: crate::http::HeaderMap::new(), body: body.as_bytes().to_vec() };
+            let url = clients::http::Url::parse("https://x.test/").unwrap();
+            let reply = HttpReply {
+                at: domain::clock::Millis(0),
+                url,
+                status,
+                headers: clients::http::HeaderMap::new(),
+                body: body.as_bytes().to_vec(),
+            };
             request(&reply, &Redactor::default(), Duration::from_secs(3600))
         };
         let json = |code: &str| format!(r#"[{{"errorCode":"{code}","message":"m"}}]"#);

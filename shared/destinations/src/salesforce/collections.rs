@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::SalesforceDestination;
 use super::classify::{self, NOT_FOUND, STORAGE};
 use super::encode::{self, ID};
-use crate::http::{HttpReply, Method};
+use clients::http::{HttpReply, Method};
 
 /// The outcomes so far, by position; `None`: not known yet.
 type Outcomes = Vec<Option<Outcome>>;
@@ -118,7 +118,7 @@ impl SalesforceDestination {
         if positions.is_empty() {
             return Ok(());
         }
-        let list = positions.iter().map(|at| crate::http::percent_encode(&ids[at])).collect::<Vec<_>>().join(",");
+        let list = positions.iter().map(|at| clients::http::percent_encode(&ids[at])).collect::<Vec<_>>().join(",");
         let reply = self
             .session
             .call(
@@ -164,7 +164,7 @@ impl SalesforceDestination {
         body.extend_from_slice(b"]}");
         let reply = match (batch.op, identifier_name(batch)) {
             (Op::Upsert, Some(field)) => {
-                let path = format!("/composite/sobjects/{}/{}", self.object, crate::http::percent_encode(field));
+                let path = format!("/composite/sobjects/{}/{}", self.object, clients::http::percent_encode(field));
                 self.session.json(Method::PATCH, &path, body).await?
             }
             (Op::Upsert, None) => {

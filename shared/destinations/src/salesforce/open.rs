@@ -12,9 +12,9 @@ use super::SalesforceDestination;
 use super::config::{Auth, Config, Options};
 use super::name::is_name;
 use super::session::{Grant, Session};
-use crate::http::detail::RecordingSecrets;
-use crate::http::tls::Certificates;
-use crate::http::{HeaderMap, HeaderValue, Http, HttpSettings, Url};
+use clients::http::detail::RecordingSecrets;
+use clients::http::tls::Certificates;
+use clients::http::{HeaderMap, HeaderValue, Http, HttpSettings, Url};
 
 /// Most bytes of records in one request.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
@@ -72,6 +72,7 @@ async fn connect(opening: OpenArgs<'_>, target: &Target) -> Result<SalesforceDes
         allow_private: config.allow_private,
         redactor: secrets.redactor(),
         tls,
+        clock: Arc::clone(opening.clock),
     })?;
     let limits = Limits {
         batch_records: config.batch_size,

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::encode::{self, ID, Lookup};
 use super::session::Session;
-use crate::http::percent_encode;
+use clients::http::percent_encode;
 
 /// Most values in one query.
 const MAX_VALUES: usize = 200;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::clock::Millis;
 use domain::outcome::WriteError;
 use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
@@ -19,8 +20,8 @@ use tokio::sync::Mutex;
 
 use super::classify;
 use super::config::Config;
-use crate::http::detail;
-use crate::http::{self, HeaderMap, HeaderValue, Http, HttpReply, HttpRequest, Method, Url};
+use clients::http::detail;
+use clients::http::{HeaderMap, HeaderValue, Http, HttpReply, HttpRequest, Method, Url, percent_encode};
 
 /// How long an assertion is good for; the server takes at most five minutes.
 const ASSERTION_SECONDS: i64 = 180;
@@ -48,7 +49,7 @@ impl Grant {
     }
 
     /// The form of a token request.
-    fn form(&self) -> Result<Vec<(&'static str, String)>, WriteError> {
+    fn form(&self, now: Millis) -> Result<Vec<(&'static str, String)>, WriteError> {
         match self {
             Grant::Secret { client_id, client_secret } => Ok(vec![
                 ("grant_type", "client_credentials".into()),
@@ -56,7 +57,7 @@ impl Grant {
                 ("client_secret", client_secret.clone()),
             ]),
             Grant::Signed { client_id, username, audience, key } => {
-                let until = http::now().0 / 1000 + ASSERTION_SECONDS;
+                let until = now.0 / 1000 + ASSERTION_SECONDS;
                 let claims = json!({ "iss": client_id, "sub": username, "aud": audience, "exp": until });
                 let part = |json: Value| URL_SAFE_NO_PAD.encode(json.to_string());
                 let signed = format!("{}.{}", part(json!({ "alg": "RS256" })), part(claims));
@@ -222,12 +223,9 @@ impl Session {
             .domain
             .join("/services/oauth2/token")
             .map_err(|_| WriteError::Misconfigured { detail: "`domain` is not an address".into() })?;
-        let form = self.grant.form()?;
-        let body = form
-            .iter()
-            .map(|(name, value)| format!("{name}={}", http::percent_encode(value)))
-            .collect::<Vec<_>>()
-            .join("&");
+        let form = self.grant.form(self.http.now())?;
+        let body =
+            form.iter().map(|(name, value)| format!("{name}={}", percent_encode(value))).collect::<Vec<_>>().join("&");
         let mut headers = HeaderMap::new();
         headers.insert("content-type", HeaderValue::from_static("application/x-www-form-urlencoded"));
         headers.insert("accept", HeaderValue::from_static("application/json"));

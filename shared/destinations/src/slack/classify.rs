@@ -6,8 +6,8 @@ use domain::bucket::UNKNOWN_OUTCOME;
 use domain::outcome::{Effect, Outcome, WriteError};
 
 use super::client::{Posted, SlackReply};
-use crate::http::SendError;
-use crate::http::status::{StatusMeaning, Statuses, classify_status};
+use clients::http::SendError;
+use clients::http::status::{StatusMeaning, Statuses, classify_status};
 
 /// The token or what it may do is wrong: for every message.
 const UNAUTHORIZED: [&str; 14] = [

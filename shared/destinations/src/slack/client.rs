@@ -1,23 +1,25 @@
 //! Talking to Slack: one place for messages of records and for alerts. Posts a body, reads the answer, says nothing of
 //! what it means for a record.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::config::SecretSource;
 use domain::config::{Secret, Setting};
 use domain::fault::{Code, Fault};
 use domain::finding::Finding;
+use domain::ports::Clock;
 use serde_json::{Map, Value, json};
 
-use crate::http::detail::{self, RecordingSecrets};
-use crate::http::tls::Certificates;
-use crate::http::{HeaderMap, HeaderValue, Http, HttpReply, HttpRequest, HttpSettings, Method, SendError, Url};
+use clients::http::detail::{self, RecordingSecrets};
+use clients::http::tls::Certificates;
+use clients::http::{HeaderMap, HeaderValue, Http, HttpReply, HttpRequest, HttpSettings, Method, SendError, Url};
 
 /// Where the API is.
 const API: &str = "https://slack.com/api";
 
 /// What a client is made of: either a token and a channel, or the address of a webhook.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct SlackSettings<'a> {
     pub token: Option<&'a Secret>,
     /// The address of an incoming webhook.
@@ -34,6 +36,8 @@ pub struct SlackSettings<'a> {
     pub ca: Option<&'a Setting>,
     /// A certificate to show.
     pub client_certificate: Option<&'a Secret>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// A channel of Slack that can be posted to.
@@ -111,6 +115,7 @@ impl Client {
             allow_private: settings.allow_private,
             redactor: secrets.redactor(),
             tls,
+            clock: settings.clock,
         };
         Ok(Self { http: Http::new(settings)?, place })
     }

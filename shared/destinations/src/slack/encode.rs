@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use super::client::escape;
 use super::config::Options;
-use crate::http::percent_encode;
 use crate::template::{RecordFacts, Template, TemplatePart, unknown_field};
+use clients::http::percent_encode;
 
 /// Slack refuses longer texts.
 const MAX_TEXT_CHARACTERS: usize = 40_000;

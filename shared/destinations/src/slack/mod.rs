@@ -126,6 +126,7 @@ impl SlackDestination {
             allow_private: config.allow_private,
             ca: config.ca.as_ref(),
             client_certificate: config.client_certificate.as_ref(),
+            clock: Arc::clone(opening.clock),
         };
         let client = Client::open(&about, settings, opening.secrets).await?;
         Ok(Self {

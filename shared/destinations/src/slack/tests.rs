@@ -8,6 +8,7 @@ use domain::config::Reference;
 use domain::config::SecretSource;
 use domain::layout::{Field, Layout};
 use domain::mode::Op;
+use domain::ports::SystemClock;
 use domain::value::{Type, Value as Cell};
 use serde_json::json;
 
@@ -31,7 +32,13 @@ async fn open(config: Value, object: &str, options: Value) -> Result<SlackDestin
     let target =
         Target { connection: "team".into(), object: object.into(), options: options.as_object().unwrap().clone() };
     SlackDestination::open(
-        OpenArgs { name: "team", config: &config, folder: Path::new("."), secrets: &Secrets },
+        OpenArgs {
+            name: "team",
+            config: &config,
+            folder: Path::new("."),
+            secrets: &Secrets,
+            clock: &SystemClock::shared(),
+        },
         &target,
     )
     .await

@@ -1,5 +1,5 @@
 //! What a response with a good status means: for each record where `results` says how to read it, else for all of them.
-//! What a bad status means is decided in [`crate::http::status`].
+//! What a bad status means is decided in [`clients::http::status`].
 //!
 //! A good status is not always a yes. `207 Multi-Status` says that the answer is in the body (RFC 4918 §13); a page of
 //! HTML where JSON was sent to is somebody else's (a sign-in page, a proxy, a firewall); `{"success": false}` is a no.
@@ -11,8 +11,8 @@ use domain::outcome::{Effect, Outcome, WriteError};
 use serde_json::Value;
 
 use super::config::Results;
-use crate::http::HttpReply;
-use crate::http::detail::{self, Redactor};
+use clients::http::HttpReply;
+use clients::http::detail::{self, Redactor};
 
 /// Words of a status that mean no.
 const NO: [&str; 5] = ["error", "errors", "fail", "failed", "failure"];
@@ -246,9 +246,10 @@ mod tests {
 
     fn reply(status: u16, body: &[u8]) -> HttpReply {
         HttpReply {
-            url: crate::http::Url::parse("https://h.test/").unwrap(),
+            at: domain::clock::Millis(0),
+            url: clients::http::Url::parse("https://h.test/").unwrap(),
             status,
-            headers: crate::http::HeaderMap::new(),
+            headers: clients::http::HeaderMap::new(),
             body: body.to_vec(),
         }
     }

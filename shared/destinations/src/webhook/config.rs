@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::http::status::Statuses;
+use clients::http::status::Statuses;
 
 /// A connection to a webhook.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -100,7 +100,7 @@ pub enum Verb {
     Delete,
 }
 
-impl From<Verb> for crate::http::Method {
+impl From<Verb> for clients::http::Method {
     fn from(verb: Verb) -> Self {
         match verb {
             Verb::Post => Self::POST,

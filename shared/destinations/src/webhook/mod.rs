@@ -41,9 +41,9 @@ use self::config::{Config, Options, Results};
 use self::encode::RequestShape;
 use self::sign::Signer;
 use self::template::{RecordFacts, Template, UrlTemplate};
-use crate::http::detail;
-use crate::http::status::{StatusMeaning, Statuses, classify_status};
-use crate::http::{self, HeaderMap, HeaderName, HeaderValue, Http, HttpRequest, Method};
+use clients::http::detail;
+use clients::http::status::{StatusMeaning, Statuses, classify_status};
+use clients::http::{HeaderMap, HeaderName, HeaderValue, Http, HttpRequest, Method};
 
 pub const ENTRY: DestinationEntry = DestinationEntry {
     name: "webhook",
@@ -137,7 +137,7 @@ impl WebhookDestination {
 
     fn sign(&self, id: &str, body: &[u8], headers: &mut HeaderMap) {
         let Some(signer) = &self.signer else { return };
-        let timestamp = http::now().0 / 1000;
+        let timestamp = self.http.now().0 / 1000;
         headers.insert("webhook-timestamp", HeaderValue::from(timestamp));
         // Base64 and commas always are a header value.
         if let Ok(signature) = HeaderValue::from_str(&signer.sign(id, timestamp, body)) {

@@ -17,9 +17,9 @@ use super::encode::RequestShape;
 use super::sign::Signer;
 use super::template::{Template, UrlTemplate};
 use super::{Headers, Route, WebhookDestination};
-use crate::http::detail::RecordingSecrets;
-use crate::http::tls::Certificates;
-use crate::http::{HeaderMap, HeaderName, HeaderValue, Http, HttpSettings, Url, percent_decode};
+use clients::http::detail::RecordingSecrets;
+use clients::http::tls::Certificates;
+use clients::http::{HeaderMap, HeaderName, HeaderValue, Http, HttpSettings, Url, percent_decode};
 
 /// Headers that are ours, or the connection's.
 const RESERVED: [&str; 9] = [
@@ -107,6 +107,7 @@ impl WebhookDestination {
             allow_private: config.allow_private,
             redactor: secrets.redactor(),
             tls,
+            clock: Arc::clone(opening.clock),
         };
         Ok(Self {
             about,

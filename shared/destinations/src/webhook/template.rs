@@ -1,7 +1,7 @@
 //! URLs with places for values. A value can change no host and no path.
 
-use crate::http::{Url, percent_encode};
 pub(super) use crate::template::{RecordFacts, Template, TemplatePart};
+use clients::http::{Url, percent_encode};
 
 /// Why a record does not fit into the URL: a code and a sentence.
 pub(super) type TemplateMisfit = (&'static str, String);

@@ -9,7 +9,7 @@ use domain::config::SecretSource;
 use domain::fault::{Code, Fault};
 use domain::mode::{Mode, Op};
 use domain::outcome::WriteError;
-use domain::ports::{Destination as _, OpenArgs, PreflightRequest};
+use domain::ports::{Destination as _, OpenArgs, PreflightRequest, SystemClock};
 use domain::sync::Target;
 use serde_json::{Value, json};
 
@@ -34,7 +34,13 @@ async fn open(config: Value, object: &str, options: Value) -> Result<WebhookDest
     let target =
         Target { connection: "hook".into(), object: object.into(), options: options.as_object().unwrap().clone() };
     WebhookDestination::open(
-        OpenArgs { name: "hook", config: &config, folder: Path::new("."), secrets: &Secrets },
+        OpenArgs {
+            name: "hook",
+            config: &config,
+            folder: Path::new("."),
+            secrets: &Secrets,
+            clock: &SystemClock::shared(),
+        },
         &target,
     )
     .await

@@ -1,5 +1,7 @@
 //! The time. Everything that asks what time it is asks a [`Clock`], so that tests can turn it.
 
+use std::sync::Arc;
+
 use crate::clock::Millis;
 
 /// The time, so that tests can turn the clock.
@@ -8,8 +10,21 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Millis;
 }
 
+impl std::fmt::Debug for dyn Clock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
 /// The machine's clock.
 pub struct SystemClock;
+
+impl SystemClock {
+    /// It, for those who hold a clock.
+    pub fn shared() -> Arc<dyn Clock> {
+        Arc::new(SystemClock)
+    }
+}
 
 impl Clock for SystemClock {
     fn now(&self) -> Millis {

@@ -22,4 +22,4 @@ pub use self::registry::{DestinationEntry, OpenArgs, OpenFuture, WarehouseEntry}
 pub use self::state::{
     BatchRef, BucketStore, Claim, DeadLetterStore, HeadStore, LimiterStore, Progress, RunStore, StateStore,
 };
-pub use self::warehouse::{ModelSchema, Query, RowFilter, RowStream, Warehouse};
+pub use self::warehouse::{MAX_KEYS, ModelSchema, Query, QueryLabel, RowFilter, RowStream, Warehouse};

@@ -7,7 +7,7 @@ use crate::fault::Fault;
 use crate::mode::Mode;
 use crate::sync::Target;
 
-use super::{Destination, Warehouse};
+use super::{Clock, Destination, Warehouse};
 
 /// What opening a connection needs.
 #[derive(Clone, Copy)]
@@ -20,6 +20,8 @@ pub struct OpenArgs<'a> {
     pub folder: &'a std::path::Path,
     /// Where references to secrets lead.
     pub secrets: &'a dyn SecretSource,
+    /// The time that quotas, tokens and signatures go by: the engine's own clock.
+    pub clock: &'a Arc<dyn Clock>,
 }
 
 /// A future that opens a connection.

@@ -8,13 +8,27 @@ use crate::finding::Finding;
 use crate::row::{Column, RowBatch};
 
 /// What to read.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Query {
     /// The model's SQL.
     pub sql: String,
     /// Only rows where this holds.
     pub only: Option<RowFilter>,
+    /// Who asks: a warehouse that labels statements labels them with it.
+    pub label: QueryLabel,
 }
+
+/// Who asks a warehouse.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct QueryLabel {
+    /// The sync.
+    pub sync: String,
+    /// The run; empty where there is none yet.
+    pub run: String,
+}
+
+/// Most keys of a [`RowFilter::Keys`].
+pub const MAX_KEYS: usize = 5000;
 
 /// A condition on a model's rows.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,8 +40,14 @@ pub enum RowFilter {
         /// The value.
         cell: Vec<u8>,
     },
-    /// Rows whose key columns, read as text by the warehouse, are these.
-    Key(Vec<(String, String)>),
+    /// Rows whose key columns, read as text by the warehouse, are one of these keys: at most [`MAX_KEYS`], in one
+    /// statement.
+    Keys {
+        /// The key columns.
+        columns: Vec<String>,
+        /// Keys, each with as many parts as there are columns.
+        keys: Vec<Vec<String>>,
+    },
 }
 
 /// A model as the warehouse describes it without reading it.

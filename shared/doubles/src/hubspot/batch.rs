@@ -47,7 +47,10 @@ impl Portal {
         let inputs: Vec<Value> = body.get("inputs").and_then(Value::as_array).cloned().unwrap_or_default();
         let ok = if operation == BatchOperation::Create { 201 } else { 200 };
         if inputs.is_empty() {
-            return DoubleReply::json(ok, &json!({ "status": "COMPLETE", "results": [], "errors": [] }));
+            return DoubleReply::json(
+                ok,
+                &json!({ "status": "COMPLETE", "results": [], "errors": [], "startedAt": NOW, "completedAt": NOW }),
+            );
         }
         if let Some(refused) = self.refuse_whole(object, operation, &inputs) {
             return refused;
@@ -261,7 +264,7 @@ impl Portal {
                     let mut context = Map::new();
                     context.insert("objectWriteTraceId".into(), json!([trace]));
                     errors.push(
-                        json!({ "status": "error", "category": category, "message": message, "context": context }),
+                        json!({ "status": "error", "category": category, "message": message, "context": context, "errors": [], "links": {} }),
                     );
                 }
             }
@@ -339,7 +342,7 @@ impl Portal {
         }
         let message =
             format!("Could not get some {object} objects, they may be deleted or not exist. Check that ids are valid.");
-        let error = json!({ "status": "error", "category": "OBJECT_NOT_FOUND", "message": message, "context": { "ids": missing } });
+        let error = json!({ "status": "error", "category": "OBJECT_NOT_FOUND", "message": message, "context": { "ids": missing }, "errors": [], "links": {} });
         DoubleReply::json(
             partial_status,
             &json!({ "status": "COMPLETE", "results": results, "numErrors": missing.len(), "errors": [error], "startedAt": NOW, "completedAt": NOW }),
@@ -367,17 +370,17 @@ impl Portal {
                 .collect();
             if kinds.is_empty() || !there(from, a) || !there(to, b) {
                 let context = json!({ "fromObjectId": [a.to_string()], "toObjectId": [b.to_string()] });
-                errors.push(json!({ "status": "error", "category": "VALIDATION_ERROR", "message": "the records cannot be associated", "context": context }));
+                errors.push(json!({ "status": "error", "category": "VALIDATION_ERROR", "message": "the records cannot be associated", "context": context, "errors": [], "links": {} }));
                 continue;
             }
             for kind in kinds {
                 self.links.insert((from.to_owned(), a, to.to_owned(), b, kind));
             }
-            results.push(json!({ "fromObjectTypeId": "0-0", "fromObjectId": a, "toObjectTypeId": "0-0", "toObjectId": b, "labels": [] }));
+            results.push(json!({ "fromObjectTypeId": "0-0", "fromObjectId": a.to_string(), "toObjectTypeId": "0-0", "toObjectId": b.to_string(), "labels": [] }));
         }
         if self.refuses_links_whole && !errors.is_empty() {
             results.iter().for_each(|result| {
-                let id = |name: &str| result[name].as_u64().unwrap_or_default();
+                let id = |name: &str| result[name].as_str().and_then(|id| id.parse::<u64>().ok()).unwrap_or_default();
                 self.links.retain(|(_, a, _, b, _)| (*a, *b) != (id("fromObjectId"), id("toObjectId")));
             });
             return DoubleReply::json(400, &errors[0]);
@@ -385,7 +388,7 @@ impl Portal {
         let status = if errors.is_empty() { 201 } else { partial_status };
         DoubleReply::json(
             status,
-            &json!({ "status": "COMPLETE", "results": results, "numErrors": errors.len(), "errors": errors }),
+            &json!({ "status": "COMPLETE", "results": results, "numErrors": errors.len(), "errors": errors, "startedAt": NOW, "completedAt": NOW }),
         )
     }
 }

@@ -33,6 +33,10 @@ impl Account {
 }
 
 impl DoubleService for Account {
+    fn name(&self) -> &'static str {
+        "hubspot"
+    }
+
     fn answer(&self, request: &DoubleRequest) -> DoubleReply {
         self.portal().route(request)
     }

@@ -98,7 +98,7 @@ impl PropertyDefinition {
             .collect();
         json!({
             "name": self.name, "label": self.name, "type": kind, "fieldType": field, "options": options, "hasUniqueValue": self.unique,
-            "calculated": false, "hidden": false, "archived": false, "externalOptions": false,
+            "description": "", "groupName": "contactinformation", "calculated": false, "hidden": false, "archived": false, "externalOptions": false,
             "modificationMetadata": { "readOnlyValue": self.read_only, "readOnlyDefinition": self.read_only, "archivable": true },
         })
     }

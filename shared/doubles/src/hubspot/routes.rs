@@ -139,7 +139,7 @@ impl Portal {
         match self.resolve(name).and_then(|name| Some((self.objects.get(&name)?, name))) {
             Some((object, name)) => DoubleReply::json(
                 200,
-                &json!({ "fullyQualifiedName": name, "objectTypeId": object.type_id, "requiredProperties": object.required,
+                &json!({ "id": object.type_id, "name": name, "labels": {}, "associations": [], "fullyQualifiedName": name, "objectTypeId": object.type_id, "requiredProperties": object.required,
                     "primaryDisplayProperty": object.properties.keys().next(), "properties": [] }),
             ),
             None => unknown_object(name),

@@ -47,6 +47,10 @@ impl SalesforceDouble {
 struct Serving(Arc<Mutex<Org>>);
 
 impl DoubleService for Serving {
+    fn name(&self) -> &'static str {
+        "salesforce"
+    }
+
     fn answer(&self, request: &DoubleRequest) -> DoubleReply {
         lock(&self.0).answer(request)
     }

@@ -12,7 +12,7 @@ use domain::key::{KeyHash, checksum, display_key};
 use domain::layout::Layout;
 use domain::mapping::{Invalid, Mapper};
 use domain::mode::Mode;
-use domain::ports::{Destination, Query, RowStream};
+use domain::ports::{Destination, Query, RowFilter, RowStream};
 use domain::row::{RowBatch, RowRef};
 use domain::run::InvalidRecord;
 use domain::sync::Rollout;
@@ -70,7 +70,8 @@ pub async fn extract(
     max_body: usize,
 ) -> Result<Extracted, Fault> {
     let watch = ReadDeadline::new(engine);
-    let stream = watch.within(0, engine.warehouse.rows(query)).await??;
+    let query = respell(query, &prepared.spelt);
+    let stream = watch.within(0, engine.warehouse.rows(&query)).await??;
     let rule = IdentityRule::new(prepared.mapper.layout(), &prepared.schema);
     // A mirror deletes by identifiers, and an update goes by ids that were learnt under one.
     let owned = matches!(engine.sync.mode, Mode::Mirror | Mode::Update);
@@ -103,6 +104,22 @@ pub async fn extract(
     tokio::task::spawn_blocking(move || reader.read(batches, &stop, &meter))
         .await
         .map_err(|e| Fault::new(Code::Internal, format!("The mapping thread ended: {e}.")))?
+}
+
+/// The query with the columns of its condition as the warehouse spells them.
+fn respell(query: &Query, spelt: &[(String, String)]) -> Query {
+    let own = |name: &mut String| {
+        if let Some((_, own)) = spelt.iter().find(|(sync, _)| sync == name) {
+            name.clone_from(own);
+        }
+    };
+    let mut query = query.clone();
+    match &mut query.only {
+        Some(RowFilter::From { column, .. }) => own(column),
+        Some(RowFilter::Keys { columns, .. }) => columns.iter_mut().for_each(own),
+        None => {}
+    }
+    query
 }
 
 /// Batches that wait between the warehouse and the mapping.

@@ -36,7 +36,7 @@ use crate::plan::batcher::max_body;
 use crate::plan::diff::{DiffInput, diff};
 use crate::plan::difference::Difference;
 use crate::plan::extract::{Extracted, extract};
-use crate::plan::prepare::{Prepared, prepare};
+use crate::plan::prepare::{Prepared, model_query, prepare};
 use crate::progress::Phase;
 
 /// A plan: the model as read, what differs, and the guards' verdict.
@@ -91,8 +91,9 @@ fn load(mode: Mode, counts: &Counts) -> PlannedLoad {
     PlannedLoad { mode, writes: counts.added + counts.changed, deletes: counts.removed }
 }
 
-/// Reads and compares, against the state as `head` tells it. `force_full`: read everything even if a cursor would do.
-pub async fn plan(engine: &Engine, head: &Head, force_full: bool) -> Result<Plan, Fault> {
+/// Reads and compares, against the state as `head` tells it. `run` is the run that asks, empty where there is none;
+/// `force_full`: read everything even if a cursor would do.
+pub async fn plan(engine: &Engine, head: &Head, run: &str, force_full: bool) -> Result<Plan, Fault> {
     let (sync, store) = (&engine.sync, engine.store.as_ref());
     engine.meter.enter(Phase::Preparing);
     let prepared = prepare(engine).await?;
@@ -109,7 +110,7 @@ pub async fn plan(engine: &Engine, head: &Head, force_full: bool) -> Result<Plan
     let before = cursor::remembered(head).filter(|_| !full);
     let manifest = store.manifest(&sync.name, head.bucket_bits).await?;
     engine.meter.enter(Phase::Reading);
-    let query = Query { sql: sync.model.sql.clone(), only };
+    let query = Query { only, ..model_query(engine, run) };
     let mut model =
         extract(engine, prepared, &query, before.as_deref(), max_body(engine, &engine.destination.limits())).await?;
     engine.meter.enter(Phase::Comparing);

@@ -1,10 +1,12 @@
 //! Preflight: everything that can be known to be wrong before a row is read.
 
+use std::collections::BTreeSet;
+
 use domain::destination_schema::DestinationSchema;
 use domain::fault::{Code, Fault};
 use domain::finding::{Finding, nearest};
 use domain::mapping::{self, Mapper};
-use domain::ports::{PreflightRequest, Query};
+use domain::ports::{PreflightRequest, Query, QueryLabel};
 use domain::row::Column;
 use domain::sync::Sync;
 
@@ -14,8 +16,10 @@ use crate::Engine;
 pub struct Prepared {
     /// The compiled mapping.
     pub mapper: Mapper,
-    /// The model's columns.
+    /// The model's columns, those that the sync uses spelt as it spells them.
     pub columns: Vec<Column>,
+    /// Columns that the warehouse spells in another case than the sync: the sync's spelling, and the warehouse's.
+    pub spelt: Vec<(String, String)>,
     /// Positions of the key columns.
     pub key: Vec<usize>,
     /// Position of the cursor column.
@@ -38,11 +42,16 @@ pub enum Preflight {
 pub async fn preflight(engine: &Engine) -> Result<Preflight, Fault> {
     let sync = &engine.sync;
     let mut findings = sync.findings();
-    let described = engine.warehouse.describe(&Query { sql: sync.model.sql.clone(), only: None }).await?;
+    let described = engine.warehouse.describe(&model_query(engine, "")).await?;
     findings.extend(described.findings);
-    findings
-        .extend(described.unreadable.into_iter().filter(|(column, _)| uses(sync, column)).map(|(_, finding)| finding));
-    let columns = described.columns;
+    let unreadable = described.unreadable;
+    let mut columns = described.columns;
+    let spelt = spell(sync, &mut columns, &mut findings);
+    let needed = used(sync);
+    let needs = |column: &String| {
+        needed.contains(column) || spelt.iter().any(|(name, own)| own == column && needed.contains(name))
+    };
+    findings.extend(unreadable.into_iter().filter(|(column, _)| needs(column)).map(|(_, finding)| finding));
     let key = positions(sync, &columns, &mut findings);
     let cursor = cursor_position(sync, &columns, &mut findings);
     let fields: Vec<(String, bool)> = sync.mapping.iter().map(|m| (m.to.clone(), m.identifier)).collect();
@@ -54,7 +63,7 @@ pub async fn preflight(engine: &Engine) -> Result<Preflight, Fault> {
     findings.dedup();
     match (mapper, key) {
         (Some(mapper), Some(key)) if !findings.iter().any(Finding::is_error) => {
-            Ok(Preflight::Ready(Box::new(Prepared { mapper, columns, key, cursor, schema, findings })))
+            Ok(Preflight::Ready(Box::new(Prepared { mapper, columns, spelt, key, cursor, schema, findings })))
         }
         _ => {
             findings.sort_by_key(|f| f.severity);
@@ -75,12 +84,50 @@ pub async fn prepare(engine: &Engine) -> Result<Prepared, Fault> {
     }
 }
 
-/// True when the sync needs the values of a column.
-fn uses(sync: &Sync, column: &str) -> bool {
+/// All of a model's rows, asked for by `run` (empty: by none).
+pub fn model_query(engine: &Engine, run: &str) -> Query {
+    let label = QueryLabel { sync: engine.sync.name.clone(), run: run.to_owned() };
+    Query { sql: engine.sync.model.sql.clone(), only: None, label }
+}
+
+/// The names of columns that the sync uses.
+fn used(sync: &Sync) -> BTreeSet<String> {
     let cursor = sync.model.cursor.as_ref().map(|cursor| cursor.settings().column);
-    sync.model.key.iter().any(|key| key == column)
-        || cursor.is_some_and(|cursor| cursor == column)
-        || sync.mapping.iter().any(|line| line.from.as_deref() == Some(column))
+    sync.model
+        .key
+        .iter()
+        .cloned()
+        .chain(cursor)
+        .chain(sync.mapping.iter().filter_map(|line| line.from.clone()))
+        .collect()
+}
+
+/// Gives columns the sync's spelling where only the case differs: many warehouses write in capitals what a model does
+/// not quote. Returns both spellings of those.
+fn spell(sync: &Sync, columns: &mut [Column], findings: &mut Vec<Finding>) -> Vec<(String, String)> {
+    let mut spelt = Vec::new();
+    for name in used(sync) {
+        if columns.iter().any(|c| c.name == name) {
+            continue;
+        }
+        let same = |c: &Column| c.name.to_lowercase() == name.to_lowercase();
+        let found: Vec<usize> = (0..columns.len()).filter(|at| same(&columns[*at])).collect();
+        match found[..] {
+            [] => {}
+            [at] => spelt.push((name.clone(), std::mem::replace(&mut columns[at].name, name))),
+            [..] => {
+                let names: Vec<_> = found.iter().map(|at| format!("`{}`", columns[*at].name)).collect();
+                let what =
+                    format!("`{name}` may be any of the columns {}, which differ in case only", names.join(", "));
+                findings.push(Finding::error(
+                    "model",
+                    what,
+                    "write the one that is meant exactly as the model spells it",
+                ));
+            }
+        }
+    }
+    spelt
 }
 
 fn positions(sync: &Sync, columns: &[Column], findings: &mut Vec<Finding>) -> Option<Vec<usize>> {

@@ -148,12 +148,9 @@ fn statement(model: &str, only: Option<&RowFilter>) -> Result<sql::Statement, St
             model,
             &format!("{0} >= {1} or {0} is null", sql::identifier(column), literal::of_cell(column, cell)?),
         ),
-        Some(RowFilter::Key(key)) => {
-            let conditions: Vec<_> = key
-                .iter()
-                .map(|(column, text)| format!("cast({} as text) = {}", sql::identifier(column), literal::quoted(text)))
-                .collect();
-            sql::filtered(model, &conditions.join(" and "))
+        Some(RowFilter::Keys { columns, keys }) => {
+            let text = |column: &str| format!("cast({} as text)", sql::identifier(column));
+            sql::filtered(model, &sql::any_key(columns, keys, text, literal::quoted))
         }
     })
 }

@@ -1,7 +1,7 @@
-//! The one way destinations talk HTTP: one client per connection, no redirects, time limits, the proxy of the
+//! The one way out over HTTP: one client per connection, no redirects, time limits, the proxy of the
 //! environment where it names one, and no connection to an address that is not public unless the connection allows it.
 //!
-//! A destination builds a [`HttpRequest`], sends it and gets a [`HttpReply`] with any status, or a [`SendError`] when
+//! A connector builds a [`HttpRequest`], sends it and gets a [`HttpReply`] with any status, or a [`SendError`] when
 //! there is no answer. What a status means is in [`status`], what a body says in [`detail`]. No attempt is
 //! repeated here: the engine decides that.
 
@@ -12,15 +12,17 @@ mod percent;
 mod proxy;
 mod settings;
 pub mod status;
+mod stream;
 pub mod tls;
 
 use std::error::Error;
-use std::sync::Once;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Once};
+use std::time::Duration;
 
 use domain::clock::Millis;
 use domain::fault::{Code, Fault};
 use domain::finding::Finding;
+use domain::ports::{Clock, SystemClock};
 pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 pub use reqwest::{Method, Url};
 use rustls::AlertDescription;
@@ -30,6 +32,7 @@ use self::detail::Redactor;
 pub use self::error::SendError;
 pub use self::percent::{percent_decode, percent_encode};
 use self::proxy::Proxies;
+pub use self::stream::HttpStream;
 
 /// No connection within this time: the destination is unavailable.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -41,7 +44,7 @@ pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 const USER_AGENT: &str = concat!("sluicegate/", env!("CARGO_PKG_VERSION"));
 
 /// How a connection talks.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct HttpSettings {
     /// The longest time from the first byte sent to the last byte read.
     pub timeout: Duration,
@@ -51,6 +54,20 @@ pub struct HttpSettings {
     pub redactor: Redactor,
     /// Certificates beyond those of the system.
     pub tls: tls::Certificates,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::default(),
+            allow_private: false,
+            redactor: Redactor::default(),
+            tls: tls::Certificates::default(),
+            clock: SystemClock::shared(),
+        }
+    }
 }
 
 /// A client for one connection.
@@ -79,6 +96,8 @@ pub struct HttpReply {
     pub headers: HeaderMap,
     /// The body, at most [`MAX_BODY_BYTES`] bytes of it.
     pub body: Vec<u8>,
+    /// When it was here, by our clock.
+    pub at: Millis,
 }
 
 impl std::fmt::Debug for HttpReply {
@@ -99,14 +118,8 @@ impl HttpReply {
     /// The time by the clock of whoever answered, where it told it; else ours. What it says of times is meant by its
     /// own.
     pub fn clock(&self) -> Millis {
-        self.header("date").and_then(domain::retry_after::http_date).unwrap_or_else(now)
+        self.header("date").and_then(domain::retry_after::http_date).unwrap_or(self.at)
     }
-}
-
-/// Now, by the system's clock.
-pub fn now() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 tokio::task_local! {
@@ -154,31 +167,19 @@ impl Http {
         &self.settings.redactor
     }
 
+    /// Now.
+    pub fn now(&self) -> Millis {
+        self.settings.clock.now()
+    }
+
     /// Sends a request, once, and reads the answer.
     pub async fn send(&self, request: HttpRequest) -> Result<HttpReply, SendError> {
-        address::check_literal(&request.url, self.settings.allow_private)
-            .map_err(|r| SendError::Address { detail: r.to_string() })?;
         let url = request.url.clone();
-        let mut sent = reqwest::Request::new(request.method, request.url);
-        *sent.headers_mut() = request.headers;
-        *sent.body_mut() = Some(request.body.into());
-        // Nobody counts outside of `counted`.
-        let _ = SENT.try_with(|sent| sent.set(sent.get() + 1));
+        let sent = self.prepare(request)?;
         let mut response = self.client.execute(sent).await.map_err(|e| self.tell(&e, &url))?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let mut body = Vec::new();
-        // What the client can decode is decoded by now, and says nothing of it any more.
-        if let Some(encoding) = headers
-            .get("content-encoding")
-            .and_then(|e| e.to_str().ok())
-            .filter(|e| !e.eq_ignore_ascii_case("identity"))
-        {
-            let detail = format!(
-                "it answers {status} in the encoding `{}`, which nobody asked for",
-                self.settings.redactor.shorten(encoding)
-            );
-            return Err(SendError::Encoding { detail });
-        }
+        decoded(&headers, status, self.redactor())?;
         while body.len() < MAX_BODY_BYTES {
             match response.chunk().await {
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(MAX_BODY_BYTES - body.len())]),
@@ -188,7 +189,19 @@ impl Http {
                 Err(e) => return Err(self.tell(&e, &url)),
             }
         }
-        Ok(HttpReply { url, status, headers, body })
+        Ok(HttpReply { url, status, headers, body, at: self.now() })
+    }
+
+    /// The client's own form of a request, whose address passed.
+    fn prepare(&self, request: HttpRequest) -> Result<reqwest::Request, SendError> {
+        address::check_literal(&request.url, self.settings.allow_private)
+            .map_err(|r| SendError::Address { detail: r.to_string() })?;
+        let mut sent = reqwest::Request::new(request.method, request.url);
+        *sent.headers_mut() = request.headers;
+        *sent.body_mut() = Some(request.body.into());
+        // Nobody counts outside of `counted`.
+        let _ = SENT.try_with(|sent| sent.set(sent.get() + 1));
+        Ok(sent)
     }
 
     /// Resolves the host of `url` as a request would. Findings tell of a refused address, and of plain HTTP to
@@ -237,6 +250,12 @@ impl Http {
         Some(Finding::error(about, detail, fix))
     }
 
+    fn timed_out(&self, url: &Url) -> SendError {
+        let host = self.settings.redactor.hide(url.host_str().unwrap_or_default());
+        let after = domain::clock::Span(self.settings.timeout);
+        SendError::Timeout { detail: format!("{host} gave no whole answer within {after}") }
+    }
+
     /// An error of the client in our words. Its own text would repeat the URL.
     fn tell(&self, error: &reqwest::Error, url: &Url) -> SendError {
         let redactor = &self.settings.redactor;
@@ -267,16 +286,25 @@ impl Http {
             return SendError::Connect { detail: format!("no connection to {host}: {root}") };
         }
         if error.is_timeout() {
-            let after = domain::clock::Span(self.settings.timeout);
-            return SendError::Timeout {
-                detail: format!("{host} gave no whole answer within {after}; it may have taken the records"),
-            };
+            return self.timed_out(url);
         }
         SendError::Broken {
-            detail: format!(
-                "the connection to {host} broke before the whole answer was there ({root}); it may have taken the records"
-            ),
+            detail: format!("the connection to {host} broke before the whole answer was there ({root})"),
         }
+    }
+}
+
+/// What the client can decode is decoded by now, and says nothing of it any more.
+fn decoded(headers: &HeaderMap, status: u16, redactor: &Redactor) -> Result<(), SendError> {
+    let encoding = headers.get("content-encoding").and_then(|e| e.to_str().ok());
+    match encoding.filter(|e| !e.eq_ignore_ascii_case("identity")) {
+        None => Ok(()),
+        Some(encoding) => Err(SendError::Encoding {
+            detail: format!(
+                "it answers {status} in the encoding `{}`, which nobody asked for",
+                redactor.shorten(encoding)
+            ),
+        }),
     }
 }
 

@@ -3,6 +3,8 @@
 use domain::fault::{Code, Fault};
 use domain::outcome::WriteError;
 
+use crate::DatabasePlace;
+
 /// Why there is no answer. Details name the host at most, never a path, a body or a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
@@ -46,7 +48,20 @@ impl From<SendError> for WriteError {
         let detail = error.to_string();
         match error {
             SendError::Address { .. } | SendError::Certificate { .. } => WriteError::Misconfigured { detail },
+            SendError::Timeout { .. } | SendError::Broken { .. } => {
+                WriteError::Unavailable { after: None, detail: format!("{detail}; it may have taken the records") }
+            }
             _ => WriteError::Unavailable { after: None, detail },
+        }
+    }
+}
+
+impl SendError {
+    /// The fault of a database that is asked over HTTP.
+    pub fn at(&self, place: &DatabasePlace) -> Fault {
+        match self {
+            SendError::Address { .. } | SendError::Certificate { .. } => place.invalid(format!("{self}.")),
+            _ => place.unreachable(format!("{self}.")),
         }
     }
 }
