@@ -6,5 +6,6 @@
 mod failures;
 mod features;
 mod first;
+mod guides;
 mod input;
 mod protocol;

@@ -46,6 +46,12 @@ impl RowBatch {
         self.ends.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
     }
 
+    /// Keeps the first `rows` rows, and no cell of a row that was begun.
+    pub fn truncate(&mut self, rows: usize) {
+        self.ends.truncate(rows * self.columns);
+        self.bytes.truncate(self.ends.last().map_or(0, |end| *end as usize));
+    }
+
     /// Whole rows in the batch.
     pub fn len(&self) -> usize {
         self.ends.len().checked_div(self.columns).unwrap_or(0)

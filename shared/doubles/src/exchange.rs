@@ -56,6 +56,8 @@ pub struct DoubleReply {
     pub delay: Duration,
     /// Close the connection instead of sending it.
     pub cut: bool,
+    /// Close the connection after so many bytes of the body.
+    pub cut_after: Option<usize>,
 }
 
 impl DoubleReply {

@@ -10,3 +10,5 @@ mod recording;
 pub mod salesforce;
 pub mod server;
 mod settings;
+pub mod snowflake;
+pub mod sql;

@@ -4,11 +4,12 @@
 //! What carries a credential is written as `***`.
 
 use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use flate2::read::GzDecoder;
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 
@@ -59,8 +60,15 @@ fn readable(headers: &[(String, String)], body: &Bytes) -> Value {
     if body.is_empty() {
         return Value::Null;
     }
-    let kind =
-        headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type")).map(|(_, kind)| kind.as_str());
+    let header = |wanted: &str| {
+        headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.as_str())
+    };
+    let kind = header("content-type");
+    let mut inflated = Vec::new();
+    if header("content-encoding") == Some("gzip") {
+        let _ = GzDecoder::new(body.as_ref()).read_to_end(&mut inflated);
+    }
+    let body = if inflated.is_empty() { body.as_ref() } else { &inflated };
     match std::str::from_utf8(body) {
         Err(_) => json!({ "$base64": STANDARD.encode(body) }),
         Ok(text) if kind.is_none_or(|kind| kind.contains("json")) => {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Either, Full, StreamBody};
 use hyper::Response;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::oneshot;
@@ -96,7 +96,7 @@ async fn respond(
     request: hyper::Request<Incoming>,
     service: Arc<dyn DoubleService>,
     recording: Recording,
-) -> io::Result<Response<Full<Bytes>>> {
+) -> io::Result<Response<impl Body<Data = Bytes, Error = Box<dyn std::error::Error + Send + Sync>>>> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let request = DoubleRequest {
@@ -120,8 +120,18 @@ async fn respond(
         return Err(io::Error::other("told to close the connection"));
     }
     let mut response = Response::builder().status(reply.status);
+    let whole = reply.body.len();
     for (name, value) in &reply.headers {
         response = response.header(name, value);
     }
-    response.body(Full::new(reply.body)).map_err(io::Error::other)
+    let body = match reply.cut_after.filter(|bytes| *bytes < whole) {
+        None => Either::Left(Full::new(reply.body).map_err(|never| match never {})),
+        Some(bytes) => {
+            // All of it is promised, and the connection breaks before that.
+            response = response.header("content-length", whole);
+            let pieces = [Ok(Frame::data(reply.body.slice(..bytes))), Err(io::Error::other("told to break off"))];
+            Either::Right(StreamBody::new(futures_util::stream::iter(pieces)))
+        }
+    };
+    response.body(body).map_err(io::Error::other)
 }

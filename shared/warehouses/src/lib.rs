@@ -8,7 +8,9 @@ use domain::connection::{Connection, unknown_kind};
 use domain::fault::Fault;
 use domain::ports::{Clock, OpenArgs, Warehouse, WarehouseEntry};
 
+mod parts;
 mod postgres;
+mod snowflake;
 mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -16,6 +18,7 @@ mod sqlite;
 /// Every warehouse, in the order of their names.
 pub const REGISTRY: &[&WarehouseEntry] = &[
     &postgres::ENTRY,
+    &snowflake::ENTRY,
     #[cfg(feature = "sqlite")]
     &sqlite::ENTRY,
 ];

@@ -8,7 +8,7 @@ use domain::row::Column;
 /// What goes before a model that a condition is put around …
 const OPEN: &str = "select * from (\n";
 /// … and after it. The line break ends a comment in the model's last line.
-const CLOSE: &str = "\n) as model where ";
+const CLOSE: &str = "\n) as model ";
 
 /// Whose quotes and comments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub(crate) enum Dialect {
     Postgres,
     /// SQLite: `` `name` ``, `[name]`.
     Sqlite,
+    /// Snowflake: `'\''`, `$$…$$`, `//` comments.
+    Snowflake,
 }
 
 /// SQL to be sent, and how much of it comes before the person's own.
@@ -32,7 +34,12 @@ pub(crate) fn plain(model: &str) -> Statement {
 
 /// The model with a condition around it.
 pub(crate) fn filtered(model: &str, condition: &str) -> Statement {
-    Statement { text: format!("{OPEN}{model}{CLOSE}{condition}"), before: OPEN.len() }
+    around(model, &format!("where {condition}"))
+}
+
+/// The model as the only relation of a statement that ends with `clause`.
+pub(crate) fn around(model: &str, clause: &str) -> Statement {
+    Statement { text: format!("{OPEN}{model}{CLOSE}{clause}"), before: OPEN.len() }
 }
 
 /// The condition that the key columns, as text, are one of `keys`. `text` casts a quoted column to text, `quote` makes a
@@ -71,7 +78,10 @@ pub(crate) fn one_statement(sql: &str, dialect: Dialect) -> Result<&str, String>
     while at < sql.len() {
         let next = skip(sql, at, dialect);
         let piece = &sql[at..next];
-        let blank = piece.starts_with("--") || piece.starts_with("/*") || piece.chars().all(char::is_whitespace);
+        let blank = piece.starts_with("--")
+            || piece.starts_with("//")
+            || piece.starts_with("/*")
+            || piece.chars().all(char::is_whitespace);
         if piece == ";" {
             end = end.or(Some(at));
         } else if !blank {
@@ -95,14 +105,17 @@ fn skip(sql: &str, at: usize, dialect: Dialect) -> usize {
     let first = rest.chars().next().unwrap_or(' ');
     let len = match first {
         '-' if rest.starts_with("--") => rest.find('\n').map(|i| i + 1),
+        '/' if rest.starts_with("//") && dialect == Dialect::Snowflake => rest.find('\n').map(|i| i + 1),
         '/' if rest.starts_with("/*") => comment(rest, dialect),
-        '\'' | '"' => quoted(rest, first, false),
+        '\'' => quoted(rest, first, dialect == Dialect::Snowflake),
+        '"' => quoted(rest, first, false),
         '`' if dialect == Dialect::Sqlite => quoted(rest, '`', false),
         '[' if dialect == Dialect::Sqlite => rest.find(']').map(|i| i + 1),
         'e' | 'E' if dialect == Dialect::Postgres && rest[1..].starts_with('\'') => {
             quoted(&rest[1..], '\'', true).map(|i| i + 1)
         }
         '$' if dialect == Dialect::Postgres => dollar(rest),
+        '$' if dialect == Dialect::Snowflake && rest.starts_with("$$") => rest[2..].find("$$").map(|i| i + 4),
         c if word(c) => Some(rest.find(|c| !word(c)).unwrap_or(rest.len())),
         c => Some(c.len_utf8()),
     };
@@ -115,7 +128,7 @@ fn word(c: char) -> bool {
 }
 
 fn comment(rest: &str, dialect: Dialect) -> Option<usize> {
-    if dialect == Dialect::Sqlite {
+    if dialect != Dialect::Postgres {
         return rest[2..].find("*/").map(|i| i + 4);
     }
     let (mut depth, mut at) = (0, 0);

@@ -1,0 +1,119 @@
+//! What the guides tell people to do, done: the example project as it is, with the doubles in place of the services.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use doubles::hubspot::HubSpotDouble;
+use doubles::hubspot::property::{PropertyDefinition, PropertyType};
+use doubles::snowflake::{SnowflakeAccount, SnowflakeDouble};
+use doubles::sql::SqlValue;
+use serde_json::{Value, json};
+use support::binary::{Said, sluice};
+use support::openssl::{openssl, rsa_key};
+
+/// A copy of an example, its connections changed so that they lead to doubles.
+struct Guide {
+    folder: tempfile::TempDir,
+    secrets: Vec<(&'static str, String)>,
+}
+
+impl Guide {
+    fn copy(example: &str, change: impl Fn(&mut Value)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let from = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples").join(example);
+        std::fs::create_dir(folder.path().join("syncs")).unwrap();
+        for file in std::fs::read_dir(from.join("syncs")).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), folder.path().join("syncs").join(file.file_name())).unwrap();
+        }
+        let text = std::fs::read_to_string(from.join("connections.yaml")).unwrap();
+        let mut connections: Value = serde_saphyr::from_str(&text).unwrap();
+        change(&mut connections);
+        std::fs::write(folder.path().join("connections.yaml"), connections.to_string()).unwrap();
+        Self { folder, secrets: Vec::new() }
+    }
+
+    fn sluice(&self, arguments: &[&str]) -> Said {
+        let folder: &Path = self.folder.path();
+        let mut command = Command::new(sluice());
+        command.arg("--project").arg(folder).args(arguments).env_remove("RUST_LOG");
+        command.envs(self.secrets.iter().map(|(name, value)| (*name, value.as_str())));
+        Said::of(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+    }
+}
+
+#[test]
+fn snowflake_to_hubspot() {
+    let hubspot = HubSpotDouble::start().unwrap();
+    let (pem, public) = rsa_key();
+    let encrypted = openssl(&["pkcs8", "-topk8", "-v2", "aes-256-cbc", "-passout", "pass:open sesame"], pem.as_bytes());
+    let mut account = SnowflakeAccount::new("myorg-myaccount").unwrap();
+    account.user("SLUICEGATE", &public);
+    account.roles = ["SLUICEGATE_READER".to_owned()].into();
+    account.warehouses = ["SLUICEGATE_WH".to_owned()].into();
+    account.partition_rows = 100;
+    let mut rows = Vec::new();
+    {
+        let mut portal = hubspot.portal();
+        portal.define("contacts", PropertyDefinition::new("lifetime_value", PropertyType::Number));
+        let plan = PropertyDefinition::new("plan", PropertyType::Select).options(&[("free", "Free"), ("pro", "Pro")]);
+        portal.define("contacts", plan);
+        for n in 0..250 {
+            let id = portal.add("contacts", &[("email", &format!("c{n}@crm.test"))]);
+            let plan = if n % 3 == 0 { "Pro" } else { "Free" };
+            rows.push(vec![
+                SqlValue::Int(id as i64),
+                SqlValue::text(format!("Contact {n}")),
+                SqlValue::Decimal(format!("{n}.50")),
+                SqlValue::text(plan),
+            ]);
+        }
+    }
+    // One that HubSpot does not have.
+    rows.push(vec![SqlValue::Int(999_999), SqlValue::text("Nobody"), SqlValue::Null, SqlValue::Null]);
+    let columns = [
+        ("HUBSPOT_ID", "NUMBER(38,0)"),
+        ("FIRST_NAME", "VARCHAR"),
+        ("LIFETIME_VALUE", "NUMBER(12,2)"),
+        ("PLAN", "VARCHAR"),
+    ];
+    account.database.table("ANALYTICS.CRM.CONTACTS_ENRICHED", &columns, rows).unwrap();
+    let snowflake = SnowflakeDouble::start(account).unwrap();
+    let mut guide = Guide::copy("snowflake-to-hubspot", |connections| {
+        connections["snowflake"]["url"] = json!(snowflake.url());
+        connections["crm"]["url"] = json!(hubspot.url());
+        for name in ["snowflake", "crm"] {
+            connections[name]["allow_private"] = json!(true);
+        }
+    });
+    guide.secrets = vec![
+        ("SNOWFLAKE_KEY", String::from_utf8(encrypted).unwrap()),
+        ("SNOWFLAKE_KEY_PASSPHRASE", "open sesame".into()),
+        ("HUBSPOT_TOKEN", doubles::hubspot::gate::TOKEN.into()),
+    ];
+    guide.sluice(&["check"]).said(0, &["contacts-enriched"]);
+    guide.sluice(&["plan", "contacts-enriched"]).said(0, &["251"]);
+    guide.sluice(&["run", "contacts-enriched"]).said(0, &["complete"]);
+    let found = hubspot.portal().objects["contacts"].by("email");
+    for (n, plan) in [(0, "pro"), (1, "free"), (249, "pro")] {
+        let contact = &found[&format!("c{n}@crm.test")];
+        let shown = |name: &str| contact.get(name).map(String::as_str);
+        assert_eq!(shown("firstname"), Some(format!("Contact {n}").as_str()));
+        assert_eq!(shown("lifetime_value"), Some(format!("{n}.5").as_str()));
+        assert_eq!(shown("plan"), Some(plan));
+    }
+    assert_eq!(hubspot.portal().objects["contacts"].records.len(), 250, "mode update makes no contact");
+    hubspot.portal().forget();
+    guide.sluice(&["run", "contacts-enriched"]).said(0, &["complete"]);
+    assert_eq!(hubspot.portal().count("update"), 0, "nothing changed, so nothing is sent");
+    snowflake
+        .account()
+        .database
+        .execute("update \"ANALYTICS.CRM.CONTACTS_ENRICHED\" set FIRST_NAME = 'New' where FIRST_NAME = 'Contact 7'")
+        .unwrap();
+    guide.sluice(&["run", "contacts-enriched"]).said(0, &["complete"]);
+    assert_eq!(hubspot.portal().objects["contacts"].by("email")["c7@crm.test"]["firstname"], "New");
+    // Without the grant, the person reads which one to run; nothing is sent.
+    snowflake.account().roles.clear();
+    guide.sluice(&["run", "contacts-enriched"]).failed(1, &["[warehouse_denied]", "GRANT ROLE SLUICEGATE_READER"]);
+}
