@@ -96,8 +96,7 @@ impl Warehouse for MadeUp {
     async fn describe(&self, _: &Query) -> Result<ModelSchema, Fault> {
         Ok(ModelSchema {
             columns: COLUMNS.iter().map(|(name, kind)| Column { name: (*name).into(), kind: *kind }).collect(),
-            findings: vec![],
-            unreadable: vec![],
+            ..ModelSchema::default()
         })
     }
 

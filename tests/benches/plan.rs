@@ -68,8 +68,7 @@ impl Warehouse for Memory {
     async fn describe(&self, _: &Query) -> Result<ModelSchema, Fault> {
         Ok(ModelSchema {
             columns: COLUMNS.iter().map(|(name, kind)| Column { name: (*name).into(), kind: *kind }).collect(),
-            findings: vec![],
-            unreadable: vec![],
+            ..ModelSchema::default()
         })
     }
 

@@ -288,7 +288,7 @@ impl Warehouse for Memory {
         let column = |name: &str, kind| Column { name: name.into(), kind };
         let key = if self.ways.text_keys { Type::Text } else { Type::Int };
         let columns = vec![column("id", key), column("name", Type::Text), column("updated", Type::Int)];
-        Ok(ModelSchema { columns, findings: Vec::new(), unreadable: Vec::new() })
+        Ok(ModelSchema { columns, ..ModelSchema::default() })
     }
 
     async fn rows(&self, query: &Query) -> Result<RowStream, Fault> {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use doubles::bigquery::{BigQueryDouble, BigQueryProject};
 use doubles::hubspot::HubSpotDouble;
 use doubles::hubspot::property::{PropertyDefinition, PropertyType};
 use doubles::snowflake::{SnowflakeAccount, SnowflakeDouble};
@@ -37,9 +38,81 @@ impl Guide {
         let folder: &Path = self.folder.path();
         let mut command = Command::new(sluice());
         command.arg("--project").arg(folder).args(arguments).env_remove("RUST_LOG");
+        for name in
+            ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"]
+        {
+            command.env_remove(name);
+        }
         command.envs(self.secrets.iter().map(|(name, value)| (*name, value.as_str())));
         Said::of(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
     }
+}
+
+#[test]
+fn bigquery_by_the_aws_role_without_a_key() {
+    let audience = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool/providers/aws";
+    let account = "sluice@acme.iam.gserviceaccount.com";
+    let mut project = BigQueryProject::new("acme").unwrap();
+    project.federation = Some((audience.into(), account.into()));
+    let columns = [
+        ("customer_id", "int64"),
+        ("email", "string"),
+        ("first_name", "string"),
+        ("lifetime_value", "numeric(12,2)"),
+        ("tier", "string"),
+        ("updated_at", "timestamptz"),
+    ];
+    let row = |n: i64| {
+        let decimal = SqlValue::Decimal(format!("{n}.50"));
+        let at = SqlValue::Timestamp(jiff::Timestamp::from_second(1_700_000_000 + n).unwrap());
+        vec![
+            SqlValue::Int(n),
+            SqlValue::text(format!("c{n}@crm.test")),
+            SqlValue::text("Ada"),
+            decimal,
+            SqlValue::text("Pro"),
+            at,
+        ]
+    };
+    project.database.table("acme.marts.crm_contacts", &columns, (1..=30).map(row).collect()).unwrap();
+    let bigquery = BigQueryDouble::start(project).unwrap();
+    let hubspot = HubSpotDouble::start().unwrap();
+    let properties = [("customer_id", PropertyType::Text, true), ("lifetime_value", PropertyType::Number, false)];
+    for (name, kind, unique) in properties {
+        let property = PropertyDefinition::new(name, kind);
+        hubspot.portal().define("contacts", if unique { property.unique() } else { property });
+    }
+    let plan = PropertyDefinition::new("plan", PropertyType::Select).options(&[("free", "Free"), ("pro", "Pro")]);
+    hubspot.portal().define("contacts", plan);
+    let mut guide = Guide::copy("customers-to-hubspot", |connections| {
+        let identity = json!({ "audience": audience, "service_account": account, "token_url": format!("{}/sts", bigquery.url()), "credentials_url": bigquery.url() });
+        connections["warehouse"] = json!({ "type": "bigquery", "project": "acme", "url": bigquery.url(), "allow_private": true, "workload_identity": identity });
+        connections["crm"]["url"] = json!(hubspot.url());
+        connections["crm"]["allow_private"] = json!(true);
+    });
+    let file = guide.folder.path().join("syncs/crm-contacts.yaml");
+    let sync = std::fs::read_to_string(&file)
+        .unwrap()
+        .replace("marts.crm_contacts", "acme.marts.crm_contacts")
+        .replace("percent: 10", "percent: 100");
+    std::fs::write(&file, sync).unwrap();
+    guide.secrets = vec![
+        ("HUBSPOT_TOKEN", doubles::hubspot::gate::TOKEN.into()),
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE".into()),
+        ("AWS_SECRET_ACCESS_KEY", "planted-secret-key".into()),
+        ("AWS_SESSION_TOKEN", "planted-session".into()),
+        ("AWS_REGION", "eu-west-1".into()),
+    ];
+    guide.sluice(&["check"]).said(0, &["a full read scans 12.3 MB"]);
+    guide.sluice(&["plan", "crm-contacts"]).said(0, &["30", "a full read scans 12.3 MB"]);
+    guide.sluice(&["run", "crm-contacts"]).said(0, &["complete"]);
+    assert_eq!(hubspot.portal().objects["contacts"].by("customer_id")["7"]["lifetime_value"], "7.5");
+    let subject = bigquery.project().subject.clone().unwrap();
+    assert!(
+        subject.to_string().contains("sts.eu-west-1.amazonaws.com") && !subject.to_string().contains("planted-secret")
+    );
+    guide.secrets.retain(|(name, _)| !name.starts_with("AWS_"));
+    guide.sluice(&["check"]).said(1, &["AWS_ACCESS_KEY_ID is not set"]);
 }
 
 #[test]

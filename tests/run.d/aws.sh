@@ -17,23 +17,29 @@ find_python() {
   return 1
 }
 
-# The tools, installed when tests/requirements.txt is not the one they were installed from.
+# Installs what a file of pinned packages names: `install_python_tools FILE FOLDER`. Does nothing when the folder was
+# installed from this very file.
+install_python_tools() {
+  local file=$1 tools=$2
+  cmp -s "$file" "$tools/requirements.txt" && return
+  find_python || { get_package python3-venv SLUICEGATE_TEST_AWS && find_python; } ||
+    die "found no Python of version 3.11 or newer with venv and pip: the tests' tools need it ($file)."
+  say "installing the tools of $file into $tools"
+  rm -rf -- "$tools"
+  mkdir -p -- "$(dirname "$tools")"
+  # Only what the file names, with the content it names.
+  if ! { "$python" -m venv "$tools" && "$tools/bin/python" -m pip install --disable-pip-version-check --quiet --no-deps --require-hashes -r "$file"; } >"$dir/tools.log" 2>&1 </dev/null; then
+    cat "$dir/tools.log" >&2
+    rm -rf -- "$tools"
+    die "the tools could not be installed; pip's output stands above."
+  fi
+  cp "$file" "$tools/requirements.txt"
+}
+
+# The tools that the tests call, and the folder of them.
 install_tools() {
   local tools=${CARGO_TARGET_DIR:-target}/tools
-  if ! cmp -s tests/requirements.txt "$tools/requirements.txt"; then
-    find_python || { get_package python3-venv SLUICEGATE_TEST_AWS && find_python; } ||
-      die "found no Python of version 3.11 or newer with venv and pip: the tests' tools need it (tests/requirements.txt)."
-    say "installing the tools of tests/requirements.txt into $tools"
-    rm -rf -- "$tools"
-    mkdir -p -- "$(dirname "$tools")"
-    # Only what the file names, with the content it names.
-    if ! { "$python" -m venv "$tools" && "$tools/bin/python" -m pip install --disable-pip-version-check --quiet --no-deps --require-hashes -r tests/requirements.txt; } >"$dir/tools.log" 2>&1 </dev/null; then
-      cat "$dir/tools.log" >&2
-      rm -rf -- "$tools"
-      die "the tools could not be installed; pip's output stands above."
-    fi
-    cp tests/requirements.txt "$tools/requirements.txt"
-  fi
+  install_python_tools tests/requirements.txt "$tools"
   SLUICEGATE_TEST_TOOLS=$(cd "$tools/bin" && pwd)
   export SLUICEGATE_TEST_TOOLS PATH="$SLUICEGATE_TEST_TOOLS:$PATH"
 }

@@ -347,7 +347,7 @@ impl Warehouse for Memory {
             ("account", Type::Text),
             ("score", Type::Int),
         ];
-        Ok(ModelSchema { columns: columns.map(column).to_vec(), findings: Vec::new(), unreadable: Vec::new() })
+        Ok(ModelSchema { columns: columns.map(column).to_vec(), findings: Vec::new(), ..ModelSchema::default() })
     }
 
     async fn rows(&self, _: &Query) -> Result<RowStream, Fault> {

@@ -8,6 +8,7 @@ use std::fmt;
 use domain::fault::{Code, Fault};
 
 pub mod http;
+pub mod jwt;
 pub mod postgres;
 mod postgres_fault;
 mod postgres_tls;

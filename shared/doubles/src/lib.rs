@@ -4,6 +4,7 @@
 //! Each is written from what its vendor documents, not from what the connector sends, and shares no code with it.
 //! Nothing here talks to a real service, and no sync of a user ever comes here.
 
+pub mod bigquery;
 mod exchange;
 pub mod hubspot;
 mod recording;

@@ -73,12 +73,15 @@ pub struct CheckReport {
     pub ok: bool,
     /// What was found, warnings included.
     pub findings: Vec<Finding>,
+    /// What a full read costs, where the warehouse says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<String>,
 }
 
 impl CheckReport {
     /// The report of these findings.
     pub fn of(sync: &str, findings: Vec<Finding>) -> Self {
-        Self { sync: sync.to_owned(), ok: !findings.iter().any(Finding::is_error), findings }
+        Self { sync: sync.to_owned(), ok: !findings.iter().any(Finding::is_error), findings, cost: None }
     }
 
     /// The report of a sync that could not even be looked at.
@@ -103,14 +106,16 @@ pub async fn plan(engine: &Engine, full: bool) -> Result<PlanReport, Fault> {
         invalid: plan.model.invalid_first,
         samples,
         findings: plan.findings,
-        notes: plan.notes,
+        notes: plan.notes.into_iter().chain(plan.cost).collect(),
     })
 }
 
 /// Looks at both ends without reading rows. What keeps it from looking is a finding too.
 pub async fn check(engine: &Engine) -> CheckReport {
     match preflight(engine).await {
-        Ok(Preflight::Ready(prepared)) => CheckReport::of(&engine.sync.name, prepared.findings),
+        Ok(Preflight::Ready(prepared)) => {
+            CheckReport { cost: prepared.cost, ..CheckReport::of(&engine.sync.name, prepared.findings) }
+        }
         Ok(Preflight::Refused(findings)) => CheckReport::of(&engine.sync.name, findings),
         Err(fault) => CheckReport::refused(&engine.sync.name, &fault),
     }

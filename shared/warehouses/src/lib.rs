@@ -8,15 +8,19 @@ use domain::connection::{Connection, unknown_kind};
 use domain::fault::Fault;
 use domain::ports::{Clock, OpenArgs, Warehouse, WarehouseEntry};
 
+mod bigquery;
 mod parts;
 mod postgres;
+mod settings;
 mod snowflake;
 mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod token;
 
 /// Every warehouse, in the order of their names.
 pub const REGISTRY: &[&WarehouseEntry] = &[
+    &bigquery::ENTRY,
     &postgres::ENTRY,
     &snowflake::ENTRY,
     #[cfg(feature = "sqlite")]

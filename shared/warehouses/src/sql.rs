@@ -10,11 +10,16 @@ const OPEN: &str = "select * from (\n";
 /// … and after it. The line break ends a comment in the model's last line.
 const CLOSE: &str = "\n) as model ";
 
+/// What may follow the queries of WITH and writes.
+const WRITES: [&str; 5] = ["insert", "update", "delete", "merge", "replace"];
+
 /// Whose quotes and comments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
     /// PostgreSQL: `E'\''`, `$tag$…$tag$`, nested comments.
     Postgres,
+    /// BigQuery: texts in `'…'`, `"…"` and three of either, `` `name` ``, `#` comments.
+    BigQuery,
     /// SQLite: `` `name` ``, `[name]`.
     Sqlite,
     /// Snowflake: `'\''`, `$$…$$`, `//` comments.
@@ -75,11 +80,14 @@ pub(crate) fn one_statement(sql: &str, dialect: Dialect) -> Result<&str, String>
     let mut first_word = None;
     let mut end = None;
     let mut at = 0;
+    // Within brackets, and whether the piece before closed the outermost ones: after the queries of WITH.
+    let (mut depth, mut closed) = (0usize, false);
     while at < sql.len() {
         let next = skip(sql, at, dialect);
         let piece = &sql[at..next];
         let blank = piece.starts_with("--")
             || piece.starts_with("//")
+            || (piece.starts_with('#') && dialect == Dialect::BigQuery)
             || piece.starts_with("/*")
             || piece.chars().all(char::is_whitespace);
         if piece == ";" {
@@ -89,6 +97,15 @@ pub(crate) fn one_statement(sql: &str, dialect: Dialect) -> Result<&str, String>
                 return Err("a model is one statement, and this SQL goes on after the `;`.".into());
             }
             first_word = first_word.or(Some(piece));
+            if closed && WRITES.iter().any(|word| piece.eq_ignore_ascii_case(word)) {
+                return Err(format!("a model can only read, and this SQL has {}.", piece.to_uppercase()));
+            }
+            match piece {
+                "(" => depth += 1,
+                ")" => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            closed = piece == ")" && depth == 0;
         }
         at = next;
     }
@@ -107,9 +124,15 @@ fn skip(sql: &str, at: usize, dialect: Dialect) -> usize {
         '-' if rest.starts_with("--") => rest.find('\n').map(|i| i + 1),
         '/' if rest.starts_with("//") && dialect == Dialect::Snowflake => rest.find('\n').map(|i| i + 1),
         '/' if rest.starts_with("/*") => comment(rest, dialect),
-        '\'' => quoted(rest, first, dialect == Dialect::Snowflake),
+        '#' if dialect == Dialect::BigQuery => rest.find('\n').map(|i| i + 1),
+        '\'' | '"' if dialect == Dialect::BigQuery && rest.starts_with(&first.to_string().repeat(3)) => {
+            let mark = &rest[..3];
+            rest[3..].find(mark).map(|i| i + 6)
+        }
+        '"' if dialect == Dialect::BigQuery => quoted(rest, first, true),
+        '\'' => quoted(rest, first, matches!(dialect, Dialect::Snowflake | Dialect::BigQuery)),
         '"' => quoted(rest, first, false),
-        '`' if dialect == Dialect::Sqlite => quoted(rest, '`', false),
+        '`' if matches!(dialect, Dialect::Sqlite | Dialect::BigQuery) => quoted(rest, '`', false),
         '[' if dialect == Dialect::Sqlite => rest.find(']').map(|i| i + 1),
         'e' | 'E' if dialect == Dialect::Postgres && rest[1..].starts_with('\'') => {
             quoted(&rest[1..], '\'', true).map(|i| i + 1)
@@ -220,6 +243,8 @@ mod tests {
             ("insert into t values (1) returning a", "begins with SELECT"),
             ("pragma user_version", "begins with SELECT"),
             ("selection", "begins with SELECT"),
+            ("with x as (select (1)) Insert into t select * from x", "has INSERT"),
+            ("with x as (select 1), y as (select 2) -- c\n delete from t", "has DELETE"),
         ] {
             let why = one_statement(sql, Dialect::Postgres).unwrap_err();
             assert!(why.contains(part), "{sql}: {why}");

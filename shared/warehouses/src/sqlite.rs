@@ -95,7 +95,7 @@ fn describe(file: &SqliteFile, model: &str) -> Result<ModelSchema, Fault> {
     let statement = prepare(file, &connection, &sql::plain(model), model, 0)?;
     let columns: Vec<_> =
         statement.column_names().map(|name| Column { name: name.to_owned(), kind: Type::Any }).collect();
-    Ok(ModelSchema { findings: sql::named_twice(&columns), columns, unreadable: Vec::new() })
+    Ok(ModelSchema { findings: sql::named_twice(&columns), columns, unreadable: Vec::new(), cost: None })
 }
 
 fn prepare<'c>(

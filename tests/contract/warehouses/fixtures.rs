@@ -37,6 +37,8 @@ pub fn sqlite() -> Fixture {
         endless: "with recursive s(n) as (select 1 union all select n + 1 from s) select n from s, kept",
         rows_before_failure: 2999,
         capitals: false,
+        tells_positions: true,
+        kept: "kept",
         writes: &[
             "delete from kept returning a",
             "insert into kept values (2) returning a",
@@ -118,6 +120,8 @@ pub async fn postgres() -> Fixture {
         endless: "select generate_series(1, 1000000000000) as n",
         rows_before_failure: 2999,
         capitals: false,
+        tells_positions: true,
+        kept: "kept",
         writes: &[
             "delete from kept returning a",
             "insert into kept values (2) returning a",

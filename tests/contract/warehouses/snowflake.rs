@@ -75,7 +75,9 @@ pub fn fixture() -> Fixture {
         fails_halfway: "with recursive s(n) as (select 1 union all select n + 1 from s where n < 5000) select n, divided(1, n - 3000) as f from s",
         rows_before_failure: 0,
         capitals: true,
+        tells_positions: true,
         endless: "with recursive s(n) as (select 1 union all select n + 1 from s where n < 200000) select n from s",
+        kept: "kept",
         writes: &[
             "delete from kept returning a",
             "insert into kept values (2) returning a",

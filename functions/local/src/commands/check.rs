@@ -32,6 +32,7 @@ pub async fn run(project: &Project, only: Option<&str>, out: &Out) -> Result<Exi
 pub fn show(report: &CheckReport, place: &str, out: &Out) {
     out.line(format!("{} {} ({place})", if report.ok { "✓" } else { "✗" }, report.sync));
     out.findings(&report.findings);
+    report.cost.iter().for_each(|cost| out.line(format!("  {cost}")));
 }
 
 /// Prints all reports for machines, and says by the exit code whether all are good.

@@ -7,12 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use clients::jwt;
 use domain::clock::Millis;
 use domain::outcome::WriteError;
-use ring::rand::SystemRandom;
-use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use ring::signature::RsaKeyPair;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
@@ -59,13 +57,9 @@ impl Grant {
             Grant::Signed { client_id, username, audience, key } => {
                 let until = now.0 / 1000 + ASSERTION_SECONDS;
                 let claims = json!({ "iss": client_id, "sub": username, "aud": audience, "exp": until });
-                let part = |json: Value| URL_SAFE_NO_PAD.encode(json.to_string());
-                let signed = format!("{}.{}", part(json!({ "alg": "RS256" })), part(claims));
-                let mut signature = vec![0; key.public().modulus_len()];
-                key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature).map_err(|_| {
-                    WriteError::Misconfigured { detail: "the assertion cannot be signed with `private_key`".into() }
+                let assertion = jwt::sign(key, None, &claims).ok_or_else(|| WriteError::Misconfigured {
+                    detail: "the assertion cannot be signed with `private_key`".into(),
                 })?;
-                let assertion = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
                 Ok(vec![("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer".into()), ("assertion", assertion)])
             }
         }

@@ -59,6 +59,8 @@ pub struct ModelSchema {
     pub findings: Vec<Finding>,
     /// Columns nobody can read, each with what to do; they harm only a sync that uses them.
     pub unreadable: Vec<(String, Finding)>,
+    /// What a read of all of it costs, where the warehouse can say: `a full read scans 1.2 GB`.
+    pub cost: Option<String>,
 }
 
 /// Rows in batches. Dropping the stream stops the statement in the warehouse.

@@ -116,7 +116,8 @@ impl Database {
             let tables = "select 1 from sqlite_master as t left join pragma_table_info(t.name) as c where t.name = ?1 or c.name = ?1";
             connection.prepare(tables).and_then(|mut s| s.exists([name])).unwrap_or(false)
         };
-        if let Some(name) = rewrite::unknown_name(sql, self.dialect, known) {
+        let told_apart = self.dialect == SqlDialect::Snowflake;
+        if let Some(name) = rewrite::unknown_name(sql, self.dialect, known).filter(|_| told_apart) {
             let place = place_of(sql, &name);
             return Err(SqlError::NoColumn(name, place));
         }

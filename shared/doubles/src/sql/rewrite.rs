@@ -5,6 +5,8 @@
 pub enum SqlDialect {
     /// Names that are not quoted are in capitals; a backslash escapes in texts.
     Snowflake,
+    /// Names stay as they are, and are quoted by `` ` ``; a backslash escapes in texts, which `"` begins as well.
+    BigQuery,
 }
 
 /// A piece of a statement.
@@ -16,6 +18,7 @@ enum SqlToken {
     Name(String),
     /// A text, without quotes and escapes.
     Text(String),
+    /// A number, or what is written as it is.
     Number(String),
     Symbol(char),
     Blank,
@@ -24,6 +27,9 @@ enum SqlToken {
 /// The statement in SQLite's spelling. The error is what a vendor would say.
 pub(super) fn rewrite(sql: &str, dialect: SqlDialect) -> Result<String, String> {
     let mut tokens = tokens(sql, dialect)?;
+    if dialect == SqlDialect::BigQuery {
+        typed_literals(&mut tokens);
+    }
     whole_names(&mut tokens);
     casts(&mut tokens);
     Ok(tokens.iter().map(write).collect())
@@ -32,8 +38,8 @@ pub(super) fn rewrite(sql: &str, dialect: SqlDialect) -> Result<String, String> 
 fn write(token: &SqlToken) -> String {
     match token {
         SqlToken::Word(word) => match word.as_str() {
-            "TRUE" => "typed_value('true', 'boolean')".into(),
-            "FALSE" => "typed_value('false', 'boolean')".into(),
+            word if word.eq_ignore_ascii_case("true") => "typed_value('true', 'boolean')".into(),
+            word if word.eq_ignore_ascii_case("false") => "typed_value('false', 'boolean')".into(),
             word => word.to_owned(),
         },
         SqlToken::Name(name) => format!("\"{}\"", name.replace('"', "\"\"")),
@@ -45,14 +51,14 @@ fn write(token: &SqlToken) -> String {
 }
 
 fn tokens(sql: &str, dialect: SqlDialect) -> Result<Vec<SqlToken>, String> {
-    let SqlDialect::Snowflake = dialect;
+    let snowflake = dialect == SqlDialect::Snowflake;
     let chars: Vec<char> = sql.chars().collect();
     let mut out = Vec::new();
     let mut at = 0;
     while at < chars.len() {
         let rest = &chars[at..];
         let length = match rest {
-            ['-', '-', ..] | ['/', '/', ..] => {
+            ['-', '-', ..] | ['/', '/', ..] | ['#', ..] if snowflake || !rest.starts_with(&['/']) => {
                 out.push(SqlToken::Blank);
                 rest.iter().position(|c| *c == '\n').unwrap_or(rest.len())
             }
@@ -61,17 +67,17 @@ fn tokens(sql: &str, dialect: SqlDialect) -> Result<Vec<SqlToken>, String> {
                 let end = rest.windows(2).skip(2).position(|pair| pair == ['*', '/']);
                 end.map_or(rest.len(), |end| end + 4)
             }
-            ['$', '$', ..] => {
+            ['$', '$', ..] if snowflake => {
                 let end = rest.windows(2).skip(2).position(|pair| pair == ['$', '$']).ok_or("unexpected '$$'")?;
                 out.push(SqlToken::Text(rest[2..end + 2].iter().collect()));
                 end + 4
             }
-            ['\'', ..] => {
+            ['\'' | '"', ..] if !snowflake || rest[0] == '\'' => {
                 let (text, length) = quoted(rest, true).ok_or("unexpected ''''")?;
                 out.push(SqlToken::Text(text));
                 length
             }
-            ['"', ..] => {
+            ['"' | '`', ..] => {
                 let (name, length) = quoted(rest, false).ok_or("unexpected '\"'")?;
                 out.push(SqlToken::Name(name));
                 length
@@ -87,7 +93,8 @@ fn tokens(sql: &str, dialect: SqlDialect) -> Result<Vec<SqlToken>, String> {
             }
             [c, ..] if c.is_alphabetic() || *c == '_' => {
                 let length = rest.iter().take_while(|c| c.is_alphanumeric() || **c == '_').count();
-                out.push(SqlToken::Word(rest[..length].iter().collect::<String>().to_uppercase()));
+                let word: String = rest[..length].iter().collect();
+                out.push(SqlToken::Word(if snowflake { word.to_uppercase() } else { word }));
                 length
             }
             [c, ..] => {
@@ -125,6 +132,26 @@ fn quoted(rest: &[char], backslash: bool) -> Option<(String, usize)> {
                 at += 1;
             }
         }
+    }
+}
+
+/// `date '2024-02-29'` becomes `typed_value('2024-02-29', 'date')`.
+fn typed_literals(tokens: &mut Vec<SqlToken>) {
+    let kinds = ["date", "time", "datetime", "timestamp", "numeric", "bignumeric", "json"];
+    let mut at = 0;
+    while at + 3 <= tokens.len() {
+        if let [SqlToken::Word(word), SqlToken::Blank, SqlToken::Text(text)] = &tokens[at..at + 3]
+            && let Some(kind) = kinds.iter().find(|kind| word.eq_ignore_ascii_case(kind))
+        {
+            let kind = match *kind {
+                "timestamp" => "timestamptz",
+                "numeric" | "bignumeric" => "number(38,9)",
+                other => other,
+            };
+            let call = format!("typed_value('{}', '{kind}')", text.replace('\'', "''"));
+            tokens.splice(at..at + 3, [SqlToken::Number(call)]);
+        }
+        at += 1;
     }
 }
 
@@ -174,7 +201,7 @@ fn casts(tokens: &mut Vec<SqlToken>) {
         call.extend([SqlToken::Symbol(','), SqlToken::Text(kind), SqlToken::Symbol(')')]);
         tokens.splice(from..end, call);
     }
-    let is = |token: &SqlToken, word: &str| matches!(token, SqlToken::Word(w) if w == word);
+    let is = |token: &SqlToken, word: &str| matches!(token, SqlToken::Word(w) if w.eq_ignore_ascii_case(word));
     while let Some(at) = tokens.iter().position(|token| is(token, "CAST")) {
         let Some(open) = (at + 1..tokens.len()).find(|i| tokens[*i] == SqlToken::Symbol('(')) else { return };
         let (mut depth, mut found) = (0, None);

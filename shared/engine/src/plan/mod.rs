@@ -65,6 +65,8 @@ pub struct Plan {
     pub noted_runs: Vec<String>,
     /// What people should know, a sentence each.
     pub notes: Vec<String>,
+    /// What a read of all of the model costs, where the warehouse says it.
+    pub cost: Option<String>,
     /// Warnings of preflight, and what the destination says of a plan of this size.
     pub findings: Vec<Finding>,
 }
@@ -98,6 +100,7 @@ pub async fn plan(engine: &Engine, head: &Head, run: &str, force_full: bool) -> 
     engine.meter.enter(Phase::Preparing);
     let prepared = prepare(engine).await?;
     let mut findings = prepared.findings.clone();
+    let cost = prepared.cost.clone();
     let columns = mapped_columns(engine, &prepared.columns);
     let noted = store.in_doubt(&sync.name).await?;
     let in_doubt = InDoubtSet::new(&noted.notes);
@@ -166,6 +169,7 @@ pub async fn plan(engine: &Engine, head: &Head, run: &str, force_full: bool) -> 
         noted_runs: noted.runs,
         notes,
         findings,
+        cost,
     })
 }
 

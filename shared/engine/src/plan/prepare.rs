@@ -28,6 +28,8 @@ pub struct Prepared {
     pub schema: DestinationSchema,
     /// Warnings.
     pub findings: Vec<Finding>,
+    /// What a read of all of the model costs, where the warehouse says it.
+    pub cost: Option<String>,
 }
 
 /// What preflight came to.
@@ -63,7 +65,16 @@ pub async fn preflight(engine: &Engine) -> Result<Preflight, Fault> {
     findings.dedup();
     match (mapper, key) {
         (Some(mapper), Some(key)) if !findings.iter().any(Finding::is_error) => {
-            Ok(Preflight::Ready(Box::new(Prepared { mapper, columns, spelt, key, cursor, schema, findings })))
+            Ok(Preflight::Ready(Box::new(Prepared {
+                mapper,
+                columns,
+                spelt,
+                key,
+                cursor,
+                schema,
+                findings,
+                cost: described.cost,
+            })))
         }
         _ => {
             findings.sort_by_key(|f| f.severity);

@@ -137,7 +137,7 @@ fn describe(columns: &[tokio_postgres::Column]) -> ModelSchema {
         }
         described.push(Column { name: column.name().to_owned(), kind });
     }
-    ModelSchema { findings: sql::named_twice(&described), columns: described, unreadable }
+    ModelSchema { findings: sql::named_twice(&described), columns: described, unreadable, cost: None }
 }
 
 /// The SQL to send.

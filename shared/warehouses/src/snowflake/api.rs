@@ -16,7 +16,7 @@ use serde::de::IgnoredAny;
 use serde_json::json;
 
 use super::auth::BearerTokens;
-use super::fault::{FaultContext, ServiceError, fault};
+use super::fault::{SnowflakeError, SnowflakeFaultContext, fault};
 use super::types::RowType;
 use crate::sql::Statement;
 
@@ -130,7 +130,7 @@ impl SnowflakeApi {
             return self.result(submitted, statement).await;
         }
         let reply = self.whole(submitted).await?;
-        let told: ServiceError = serde_json::from_slice(&reply.body).unwrap_or_default();
+        let told: SnowflakeError = serde_json::from_slice(&reply.body).unwrap_or_default();
         if told.handle.is_empty() {
             return Err(self.place.unreachable("Snowflake takes a statement and names no handle of it."));
         }
@@ -225,11 +225,9 @@ impl SnowflakeApi {
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<HttpStream, Fault> {
-        let bearer = self.tokens.bearer(&self.http).await?;
         let url = self.base.join(path).map_err(|e| self.place.invalid(format!("`url`: {e}.")))?;
         let mut headers = HeaderMap::new();
-        headers.insert("authorization", bearer.authorization.clone());
-        headers.insert("x-snowflake-authorization-token-type", HeaderValue::from_static(bearer.kind));
+        self.tokens.sign(&self.http, &mut headers).await?;
         headers.insert("accept", HeaderValue::from_static("application/json"));
         if body.is_some() {
             headers.insert("content-type", HeaderValue::from_static("application/json"));
@@ -266,14 +264,14 @@ impl SnowflakeApi {
     }
 
     fn fault(&self, reply: &HttpReply, sent: Option<&Statement>) -> Fault {
-        let mut error: ServiceError = serde_json::from_slice(&reply.body).unwrap_or_default();
+        let mut error: SnowflakeError = serde_json::from_slice(&reply.body).unwrap_or_default();
         error.status = reply.status;
         error.clock = reply.header("date").and_then(domain::retry_after::http_date);
         if error.message.is_empty() {
             error.message = clients::http::detail::detail(&reply.body, self.http.redactor());
         }
         error.message = self.http.redactor().hide(&error.message);
-        let context = FaultContext {
+        let context = SnowflakeFaultContext {
             place: &self.place,
             host: self.base.host_str().unwrap_or_default(),
             role: self.session.role.as_deref(),

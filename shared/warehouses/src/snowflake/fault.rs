@@ -10,7 +10,7 @@ use crate::sql::Statement;
 /// What the service said, as its answers carry it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct ServiceError {
+pub(super) struct SnowflakeError {
     /// Six digits.
     pub(super) code: String,
     pub(super) message: String,
@@ -24,7 +24,7 @@ pub(super) struct ServiceError {
 }
 
 /// What a fault's sentence names besides the error.
-pub(super) struct FaultContext<'a> {
+pub(super) struct SnowflakeFaultContext<'a> {
     pub(super) place: &'a DatabasePlace,
     pub(super) host: &'a str,
     pub(super) role: Option<&'a str>,
@@ -39,8 +39,8 @@ pub(super) struct FaultContext<'a> {
 const MAX_CLOCK_DIFFERENCE_MILLIS: i64 = 60_000;
 
 /// The fault of an error that the service told.
-pub(super) fn fault(context: &FaultContext<'_>, error: &ServiceError) -> Fault {
-    let FaultContext { place, host, .. } = *context;
+pub(super) fn fault(context: &SnowflakeFaultContext<'_>, error: &SnowflakeError) -> Fault {
+    let SnowflakeFaultContext { place, host, .. } = *context;
     let said = without_handle(&error.message);
     let told = |part: &str| said.to_lowercase().contains(part);
     let code = error.code.as_str();
@@ -126,8 +126,8 @@ fn grants(role: &str) -> String {
 }
 
 /// A token that was signed with the key is refused.
-fn jwt(context: &FaultContext<'_>, error: &ServiceError, said: &str) -> Fault {
-    let FaultContext { place, host, .. } = *context;
+fn jwt(context: &SnowflakeFaultContext<'_>, error: &SnowflakeError, said: &str) -> Fault {
+    let SnowflakeFaultContext { place, host, .. } = *context;
     if let Some(theirs) = error.clock
         && (theirs.0 - context.now.0).abs() > MAX_CLOCK_DIFFERENCE_MILLIS
     {
@@ -188,7 +188,7 @@ mod tests {
     fn of(status: u16, code: &str, message: &str) -> Fault {
         let place = DatabasePlace::warehouse("snow");
         let sent = Statement { text: "select * from (\nselect 1 as a,\n  nope\n) as model limit 0".into(), before: 16 };
-        let context = FaultContext {
+        let context = SnowflakeFaultContext {
             place: &place,
             host: "a.test",
             role: Some("READER"),
@@ -197,12 +197,12 @@ mod tests {
             now: Millis(1_000_000),
             sent: Some(&sent),
         };
-        let error = ServiceError {
+        let error = SnowflakeError {
             code: code.into(),
             message: message.into(),
             status,
             clock: Some(Millis(1_000_000 - 300_000)).filter(|_| message.contains("off")),
-            ..ServiceError::default()
+            ..SnowflakeError::default()
         };
         fault(&context, &error)
     }

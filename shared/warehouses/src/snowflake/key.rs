@@ -1,11 +1,11 @@
 //! The user's key: read from PEM, and the tokens that are signed with it.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
+use clients::jwt;
 use domain::clock::Millis;
 use pkcs8::EncryptedPrivateKeyInfoRef;
-use ring::rand::SystemRandom;
-use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use ring::signature::RsaKeyPair;
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::json;
@@ -38,13 +38,7 @@ impl SigningKey {
     pub(super) fn token(&self, now: Millis) -> Result<String, String> {
         let issued = now.0 / 1000;
         let claims = json!({ "iss": self.issuer, "sub": self.subject, "iat": issued, "exp": issued + LIFE_SECONDS });
-        let part = |json: serde_json::Value| URL_SAFE_NO_PAD.encode(json.to_string());
-        let signed = format!("{}.{}", part(json!({ "alg": "RS256", "typ": "JWT" })), part(claims));
-        let mut signature = vec![0; self.key.public().modulus_len()];
-        self.key
-            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature)
-            .map_err(|_| "a token cannot be signed with `private_key`".to_owned())?;
-        Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
+        jwt::sign(&self.key, None, &claims).ok_or_else(|| "a token cannot be signed with `private_key`".to_owned())
     }
 }
 

@@ -64,7 +64,7 @@ impl Warehouse for SnowflakeWarehouse {
             .map(|column| Column { name: column.name.clone(), kind: column.decoder().kind() })
             .collect();
         let unreadable = result.columns.iter().filter_map(RowType::unreadable).collect();
-        Ok(ModelSchema { findings: sql::named_twice(&columns), columns, unreadable })
+        Ok(ModelSchema { findings: sql::named_twice(&columns), columns, unreadable, cost: None })
     }
 
     async fn rows(&self, query: &Query) -> Result<RowStream, Fault> {

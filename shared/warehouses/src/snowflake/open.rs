@@ -13,7 +13,7 @@ use domain::ports::{OpenArgs, OpenFuture, Warehouse};
 
 use super::SnowflakeWarehouse;
 use super::api::{SessionSettings, SnowflakeApi};
-use super::auth::{BearerTokens, OAuthGrant, SnowflakeLogin};
+use super::auth::{self, BearerTokens, SnowflakeLogin};
 use super::config::{Config, SnowflakeOAuth};
 use super::key::SigningKey;
 
@@ -25,7 +25,7 @@ pub(super) fn open<'a>(opening: OpenArgs<'a>) -> OpenFuture<'a, dyn Warehouse> {
         let account = config.account.resolve(&secrets).await?;
         let account = account_name(&account).map_err(|why| place.invalid(why))?;
         let base = base(&place, &config, &account, &secrets).await?;
-        let auth = auth(&place, &config, &account, &base, opening.folder, &secrets).await?;
+        let login = login(&place, &config, &account, &base, opening.folder, &secrets).await?;
         if config.timeout.0.is_zero() || config.statement_timeout.0.is_zero() {
             return Err(place.invalid("`timeout` and `statement_timeout` must be more than 0."));
         }
@@ -40,7 +40,7 @@ pub(super) fn open<'a>(opening: OpenArgs<'a>) -> OpenFuture<'a, dyn Warehouse> {
         let api = SnowflakeApi {
             http: Http::new(settings)?,
             base,
-            tokens: BearerTokens::new(auth, place.clone()),
+            tokens: BearerTokens::new(login, place.clone()),
             place,
             session: SessionSettings {
                 role: resolved(config.role.as_ref(), &secrets).await?,
@@ -88,7 +88,7 @@ async fn base(place: &DatabasePlace, config: &Config, account: &str, secrets: &d
         .ok_or_else(|| place.invalid("`url` is not valid: it begins with https:// and names a host."))
 }
 
-async fn auth(
+async fn login(
     place: &DatabasePlace,
     config: &Config,
     account: &str,
@@ -156,5 +156,5 @@ async fn oauth(
     let url = url.filter(|url| matches!(url.scheme(), "https" | "http") && url.has_host());
     let url =
         url.ok_or_else(|| place.invalid("`oauth.token_url` is not valid: it begins with https:// and names a host."))?;
-    Ok(SnowflakeLogin::Minted(OAuthGrant::new(url, &id, &secret, refresh.as_deref(), scope.as_deref())))
+    Ok(SnowflakeLogin::Minted(auth::grant(url, &id, &secret, refresh.as_deref(), scope.as_deref())))
 }
