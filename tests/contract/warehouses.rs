@@ -3,6 +3,7 @@
 
 mod bigquery;
 mod bigquery_answers;
+mod databricks;
 mod fixtures;
 mod postgres;
 mod snowflake;
@@ -18,6 +19,7 @@ use domain::fault::{Code, Fault};
 use domain::ports::{MAX_KEYS, OpenArgs, Query, RowFilter, SystemClock, Warehouse};
 use domain::row::RowBatch;
 use domain::value::{Type, Value};
+use doubles::databricks::DatabricksDouble;
 use doubles::snowflake::SnowflakeDouble;
 use futures_util::StreamExt as _;
 use support::postgres::TestDatabase;
@@ -63,6 +65,7 @@ enum Keep {
     Sqlite(tempfile::TempDir),
     Postgres(Box<TestDatabase>),
     Snowflake(Box<SnowflakeDouble>),
+    Databricks(Box<DatabricksDouble>),
     /// It has been made by others, and goes with them.
     Nothing,
 }
@@ -81,7 +84,7 @@ impl SecretSource for NoSecrets {
 }
 
 /// The fixtures that there are; `warehouse` makes the one of this name.
-const FIXTURES: &[&str] = &["bigquery", "postgres", "snowflake", "sqlite"];
+const FIXTURES: &[&str] = &["bigquery", "databricks", "postgres", "snowflake", "sqlite"];
 
 const TOKEN: &str = "planted-token";
 
@@ -109,6 +112,11 @@ async fn sqlite() {
 #[ignore = "needs the BigQuery emulator: ./tests/run"]
 async fn bigquery() {
     every_case(&bigquery::fixture().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn databricks() {
+    every_case(&databricks::fixture()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -247,7 +255,7 @@ async fn conditions_choose_rows(f: &Fixture) {
         found.sort_by_key(|v| v.to_text().into_owned());
         assert_eq!(found, [Value::Int(3), Value::Int(4)], "{}: {values}", f.name);
     }
-    let (key, its) = (f.quoted("a b"), if f.name == "bigquery" { "\"it's\"" } else { "'it''s'" });
+    let (key, its) = (f.quoted("a b"), if f.quotes_back() { "\"it's\"" } else { "'it''s'" });
     let sql = format!("select 7 as {key}, {its} as {} union all select 8, 'x' union all select 7, 'y';", f.quoted("T"));
     let keys = |columns: &[&str], keys: &[&[&str]]| {
         let owned = |list: &[&str]| list.iter().map(|x| (*x).to_owned()).collect::<Vec<_>>();
@@ -285,18 +293,22 @@ async fn a_dropped_stream_stops(f: &Fixture) {
                 "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
             eventually(async || database.client.query_one(others, &[]).await.unwrap().get::<_, i64>(0) == 0).await;
         }
-        Keep::Snowflake(double) => {
-            eventually(async || {
-                let before = double.account().fetched.len();
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                before == double.account().fetched.len()
-            })
-            .await;
-            assert!(double.account().fetched.len() < 100, "no more partitions are fetched");
-        }
+        Keep::Snowflake(double) => settles(|| double.account().fetched.len()).await,
+        Keep::Databricks(double) => settles(|| double.workspace().linked).await,
         // What happens at the other side is not seen.
         Keep::Nothing => {}
     }
+}
+
+/// Waits until no more parts are fetched, long before all of them are.
+async fn settles(fetched: impl Fn() -> usize) {
+    eventually(async || {
+        let before = fetched();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        before == fetched()
+    })
+    .await;
+    assert!(fetched() < 100, "no more parts are fetched");
 }
 
 async fn a_model_only_reads(f: &Fixture) {
@@ -378,7 +390,7 @@ impl Fixture {
     async fn open(&self) -> Arc<dyn Warehouse> {
         let folder = match &self.keep {
             Keep::Sqlite(folder) => folder.path(),
-            Keep::Postgres(_) | Keep::Snowflake(_) | Keep::Nothing => Path::new("/nowhere"),
+            Keep::Postgres(_) | Keep::Snowflake(_) | Keep::Databricks(_) | Keep::Nothing => Path::new("/nowhere"),
         };
         open(self.name, &self.config, folder).await
     }
@@ -394,9 +406,14 @@ impl Fixture {
         only
     }
 
+    /// Names are quoted by back quotes, and texts by double ones, too.
+    fn quotes_back(&self) -> bool {
+        matches!(self.name, "bigquery" | "databricks")
+    }
+
     /// A name in the quotes of this warehouse.
     fn quoted(&self, name: &str) -> String {
-        if self.name == "bigquery" { format!("`{name}`") } else { format!("\"{name}\"") }
+        if self.quotes_back() { format!("`{name}`") } else { format!("\"{name}\"") }
     }
 
     fn numbers(&self, count: u32) -> String {

@@ -5,6 +5,7 @@
 //! Nothing here talks to a real service, and no sync of a user ever comes here.
 
 pub mod bigquery;
+pub mod databricks;
 mod exchange;
 pub mod hubspot;
 mod recording;

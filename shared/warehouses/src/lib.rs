@@ -8,7 +8,9 @@ use domain::connection::{Connection, unknown_kind};
 use domain::fault::Fault;
 use domain::ports::{Clock, OpenArgs, Warehouse, WarehouseEntry};
 
+mod arrow;
 mod bigquery;
+mod databricks;
 mod parts;
 mod postgres;
 mod settings;
@@ -21,6 +23,7 @@ mod token;
 /// Every warehouse, in the order of their names.
 pub const REGISTRY: &[&WarehouseEntry] = &[
     &bigquery::ENTRY,
+    &databricks::ENTRY,
     &postgres::ENTRY,
     &snowflake::ENTRY,
     #[cfg(feature = "sqlite")]

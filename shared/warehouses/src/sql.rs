@@ -20,6 +20,8 @@ pub(crate) enum Dialect {
     Postgres,
     /// BigQuery: texts in `'…'`, `"…"` and three of either, `` `name` ``, `#` comments.
     BigQuery,
+    /// Databricks: texts in `'…'` and `"…"`, `` `name` ``.
+    Databricks,
     /// SQLite: `` `name` ``, `[name]`.
     Sqlite,
     /// Snowflake: `'\''`, `$$…$$`, `//` comments.
@@ -129,10 +131,10 @@ fn skip(sql: &str, at: usize, dialect: Dialect) -> usize {
             let mark = &rest[..3];
             rest[3..].find(mark).map(|i| i + 6)
         }
-        '"' if dialect == Dialect::BigQuery => quoted(rest, first, true),
-        '\'' => quoted(rest, first, matches!(dialect, Dialect::Snowflake | Dialect::BigQuery)),
+        '"' if matches!(dialect, Dialect::BigQuery | Dialect::Databricks) => quoted(rest, first, true),
+        '\'' => quoted(rest, first, matches!(dialect, Dialect::Snowflake | Dialect::BigQuery | Dialect::Databricks)),
         '"' => quoted(rest, first, false),
-        '`' if matches!(dialect, Dialect::Sqlite | Dialect::BigQuery) => quoted(rest, '`', false),
+        '`' if matches!(dialect, Dialect::Sqlite | Dialect::BigQuery | Dialect::Databricks) => quoted(rest, '`', false),
         '[' if dialect == Dialect::Sqlite => rest.find(']').map(|i| i + 1),
         'e' | 'E' if dialect == Dialect::Postgres && rest[1..].starts_with('\'') => {
             quoted(&rest[1..], '\'', true).map(|i| i + 1)
@@ -151,7 +153,7 @@ fn word(c: char) -> bool {
 }
 
 fn comment(rest: &str, dialect: Dialect) -> Option<usize> {
-    if dialect != Dialect::Postgres {
+    if !matches!(dialect, Dialect::Postgres | Dialect::Databricks) {
         return rest[2..].find("*/").map(|i| i + 4);
     }
     let (mut depth, mut at) = (0, 0);

@@ -122,7 +122,9 @@ impl Database {
             return Err(SqlError::NoColumn(name, place));
         }
         // Without a row the types of expressions are not known: the same statement without its limit tells them.
-        let unlimited = rewritten.trim_end().strip_suffix("LIMIT 0").map(str::to_owned);
+        let whole = rewritten.trim_end();
+        let unlimited =
+            whole.to_uppercase().ends_with("LIMIT 0").then(|| whole[..whole.len() - "LIMIT 0".len()].to_owned());
         let mut prepared =
             connection.prepare(unlimited.as_deref().unwrap_or(&rewritten)).map_err(|error| told(&error, sql))?;
         if prepared.parameter_count() > 0 {

@@ -7,6 +7,8 @@ pub enum SqlDialect {
     Snowflake,
     /// Names stay as they are, and are quoted by `` ` ``; a backslash escapes in texts, which `"` begins as well.
     BigQuery,
+    /// As BigQuery, with types of its own.
+    Databricks,
 }
 
 /// A piece of a statement.
@@ -27,7 +29,7 @@ enum SqlToken {
 /// The statement in SQLite's spelling. The error is what a vendor would say.
 pub(super) fn rewrite(sql: &str, dialect: SqlDialect) -> Result<String, String> {
     let mut tokens = tokens(sql, dialect)?;
-    if dialect == SqlDialect::BigQuery {
+    if dialect != SqlDialect::Snowflake {
         typed_literals(&mut tokens);
     }
     whole_names(&mut tokens);
@@ -137,7 +139,7 @@ fn quoted(rest: &[char], backslash: bool) -> Option<(String, usize)> {
 
 /// `date '2024-02-29'` becomes `typed_value('2024-02-29', 'date')`.
 fn typed_literals(tokens: &mut Vec<SqlToken>) {
-    let kinds = ["date", "time", "datetime", "timestamp", "numeric", "bignumeric", "json"];
+    let kinds = ["date", "time", "datetime", "timestamp", "numeric", "bignumeric", "json", "timestamp_ntz"];
     let mut at = 0;
     while at + 3 <= tokens.len() {
         if let [SqlToken::Word(word), SqlToken::Blank, SqlToken::Text(text)] = &tokens[at..at + 3]
