@@ -5,6 +5,7 @@ mod bigquery;
 mod bigquery_answers;
 mod databricks;
 mod fixtures;
+mod mysql;
 mod postgres;
 mod snowflake;
 
@@ -22,6 +23,7 @@ use domain::value::{Type, Value};
 use doubles::databricks::DatabricksDouble;
 use doubles::snowflake::SnowflakeDouble;
 use futures_util::StreamExt as _;
+use support::mysql::MysqlDatabase;
 use support::postgres::TestDatabase;
 
 /// What is said of an infinite value.
@@ -66,6 +68,7 @@ enum Keep {
     Postgres(Box<TestDatabase>),
     Snowflake(Box<SnowflakeDouble>),
     Databricks(Box<DatabricksDouble>),
+    Mysql(Box<MysqlDatabase>),
     /// It has been made by others, and goes with them.
     Nothing,
 }
@@ -84,7 +87,7 @@ impl SecretSource for NoSecrets {
 }
 
 /// The fixtures that there are; `warehouse` makes the one of this name.
-const FIXTURES: &[&str] = &["bigquery", "databricks", "postgres", "snowflake", "sqlite"];
+const FIXTURES: &[&str] = &["bigquery", "databricks", "mysql", "postgres", "snowflake", "sqlite"];
 
 const TOKEN: &str = "planted-token";
 
@@ -117,6 +120,12 @@ async fn bigquery() {
 #[tokio::test(flavor = "multi_thread")]
 async fn databricks() {
     every_case(&databricks::fixture()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs MariaDB: ./tests/run"]
+async fn mysql() {
+    every_case(&mysql::fixture().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -294,6 +303,7 @@ async fn a_dropped_stream_stops(f: &Fixture) {
             eventually(async || database.client.query_one(others, &[]).await.unwrap().get::<_, i64>(0) == 0).await;
         }
         Keep::Snowflake(double) => settles(|| double.account().fetched.len()).await,
+        Keep::Mysql(database) => mysql::is_idle(database).await,
         Keep::Databricks(double) => settles(|| double.workspace().linked).await,
         // What happens at the other side is not seen.
         Keep::Nothing => {}
@@ -390,7 +400,7 @@ impl Fixture {
     async fn open(&self) -> Arc<dyn Warehouse> {
         let folder = match &self.keep {
             Keep::Sqlite(folder) => folder.path(),
-            Keep::Postgres(_) | Keep::Snowflake(_) | Keep::Databricks(_) | Keep::Nothing => Path::new("/nowhere"),
+            _ => Path::new("/nowhere"),
         };
         open(self.name, &self.config, folder).await
     }
@@ -408,7 +418,7 @@ impl Fixture {
 
     /// Names are quoted by back quotes, and texts by double ones, too.
     fn quotes_back(&self) -> bool {
-        matches!(self.name, "bigquery" | "databricks")
+        matches!(self.name, "bigquery" | "databricks" | "mysql")
     }
 
     /// A name in the quotes of this warehouse.

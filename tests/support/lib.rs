@@ -5,6 +5,7 @@ pub mod aws;
 pub mod binary;
 pub mod double;
 pub mod dynamodb;
+pub mod mysql;
 pub mod openssl;
 pub mod page;
 pub mod postgres;

@@ -130,11 +130,14 @@ pub enum Command {
     /// The rate and the pauses of a connection.
     #[command(subcommand)]
     Limits(LimitsCommand),
-    /// Print the JSON Schema of the sync file (or of connections.yaml).
+    /// Print the JSON Schema of the sync file (or of a model's file, or of connections.yaml).
     Schema {
         /// Print the schema of connections.yaml instead.
         #[arg(long)]
         connections: bool,
+        /// Print the schema of models/NAME.yaml instead.
+        #[arg(long, conflicts_with = "connections")]
+        models: bool,
     },
     /// See it work on sample data, without an account anywhere.
     Demo {

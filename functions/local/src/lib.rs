@@ -9,6 +9,7 @@ pub mod confirm;
 pub mod demo;
 pub mod drive;
 pub mod exit;
+pub mod models;
 pub mod open;
 pub mod output;
 pub mod progress;
@@ -17,6 +18,7 @@ pub mod remote;
 pub mod session;
 pub mod settings;
 pub mod signal;
+mod yaml;
 
 use std::process::ExitCode;
 

@@ -10,9 +10,10 @@ use domain::fault::{Code, Fault};
 use domain::finding::nearest;
 use domain::ports::{Clock, SystemClock};
 use domain::sync::Sync;
-use serde::de::DeserializeOwned;
 
+use crate::models;
 use crate::settings::LocalSecrets;
+use crate::yaml::{did_you_mean, parse, unreadable, yaml_fault};
 
 /// A project folder, read.
 #[derive(Debug)]
@@ -64,7 +65,7 @@ impl Project {
         }
         paths.sort();
         let mut files: Vec<SyncFile> =
-            paths.into_iter().map(|path| SyncFile { sync: read_sync(&path), path, misnamed: None }).collect();
+            paths.into_iter().map(|path| SyncFile { sync: read_sync(&path, &folder), path, misnamed: None }).collect();
         refuse_same_names(&mut files);
         files.iter_mut().for_each(refuse_no_name);
         Ok(Project {
@@ -184,34 +185,9 @@ pub fn unique(mut names: Vec<&'static str>) -> Vec<&'static str> {
     names
 }
 
-fn read_sync(path: &Path) -> Result<Sync, Fault> {
+fn read_sync(path: &Path, project: &Path) -> Result<Sync, Fault> {
     let text = std::fs::read_to_string(path).map_err(|e| unreadable(path, &e))?;
-    parse(Code::SyncInvalid, path, &text)
-}
-
-/// Reads YAML; the fault names file, line and column, and the nearest word that is allowed.
-fn parse<T: DeserializeOwned>(code: Code, path: &Path, text: &str) -> Result<T, Fault> {
-    serde_saphyr::from_str(text).map_err(|e| yaml_fault(code, path, &e))
-}
-
-fn yaml_fault(code: Code, path: &Path, error: &serde_saphyr::Error) -> Fault {
-    let text = error.to_string();
-    let text = text.strip_prefix("error: ").unwrap_or(&text).replace("<input>", &path.display().to_string());
-    let fault = Fault::new(code, format!("{} is not valid: {text}", path.display()));
-    match did_you_mean(&text) {
-        Some(near) => fault.with_next(format!("did you mean `{near}`? `sluice schema` prints what is allowed")),
-        None => fault,
-    }
-}
-
-/// From "unknown field `x`, expected one of a, b": the one of a, b that is nearest to x.
-fn did_you_mean(message: &str) -> Option<&str> {
-    let (_, rest) = message.split_once("unknown ")?;
-    let wrong = rest.split('`').nth(1)?;
-    let expected = rest.split_once("expected ")?.1.lines().next()?;
-    let words =
-        expected.trim_start_matches("one of ").split([',', ' ']).map(|w| w.trim_matches('`')).filter(|w| !w.is_empty());
-    nearest(wrong, words)
+    parse(Code::SyncInvalid, path, &models::expand(path, &text, project)?)
 }
 
 fn refuse_same_names(files: &mut [SyncFile]) {
@@ -239,10 +215,6 @@ fn refuse_no_name(file: &mut SyncFile) {
         )
         .with_next(finding.fix));
     }
-}
-
-fn unreadable(path: &Path, error: &std::io::Error) -> Fault {
-    Fault::new(Code::ProjectUnreadable, format!("{} cannot be read: {error}.", path.display()))
 }
 
 #[cfg(test)]

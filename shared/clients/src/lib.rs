@@ -9,6 +9,8 @@ use domain::fault::{Code, Fault};
 
 pub mod http;
 pub mod jwt;
+pub mod mysql;
+mod mysql_fault;
 pub mod postgres;
 mod postgres_fault;
 mod postgres_tls;

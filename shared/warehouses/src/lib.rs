@@ -11,6 +11,7 @@ use domain::ports::{Clock, OpenArgs, Warehouse, WarehouseEntry};
 mod arrow;
 mod bigquery;
 mod databricks;
+mod mysql;
 mod parts;
 mod postgres;
 mod settings;
@@ -24,6 +25,7 @@ mod token;
 pub const REGISTRY: &[&WarehouseEntry] = &[
     &bigquery::ENTRY,
     &databricks::ENTRY,
+    &mysql::ENTRY,
     &postgres::ENTRY,
     &snowflake::ENTRY,
     #[cfg(feature = "sqlite")]

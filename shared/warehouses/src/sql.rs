@@ -22,6 +22,8 @@ pub(crate) enum Dialect {
     BigQuery,
     /// Databricks: texts in `'…'` and `"…"`, `` `name` ``.
     Databricks,
+    /// MySQL and MariaDB: texts in `'…'` and `"…"`, `` `name` ``, `#` comments.
+    Mysql,
     /// SQLite: `` `name` ``, `[name]`.
     Sqlite,
     /// Snowflake: `'\''`, `$$…$$`, `//` comments.
@@ -89,7 +91,7 @@ pub(crate) fn one_statement(sql: &str, dialect: Dialect) -> Result<&str, String>
         let piece = &sql[at..next];
         let blank = piece.starts_with("--")
             || piece.starts_with("//")
-            || (piece.starts_with('#') && dialect == Dialect::BigQuery)
+            || (piece.starts_with('#') && matches!(dialect, Dialect::BigQuery | Dialect::Mysql))
             || piece.starts_with("/*")
             || piece.chars().all(char::is_whitespace);
         if piece == ";" {
@@ -99,6 +101,9 @@ pub(crate) fn one_statement(sql: &str, dialect: Dialect) -> Result<&str, String>
                 return Err("a model is one statement, and this SQL goes on after the `;`.".into());
             }
             first_word = first_word.or(Some(piece));
+            if depth == 0 && dialect == Dialect::Mysql && piece.eq_ignore_ascii_case("into") {
+                return Err("a model can only read, and this SQL writes with INTO.".into());
+            }
             if closed && WRITES.iter().any(|word| piece.eq_ignore_ascii_case(word)) {
                 return Err(format!("a model can only read, and this SQL has {}.", piece.to_uppercase()));
             }
@@ -126,15 +131,15 @@ fn skip(sql: &str, at: usize, dialect: Dialect) -> usize {
         '-' if rest.starts_with("--") => rest.find('\n').map(|i| i + 1),
         '/' if rest.starts_with("//") && dialect == Dialect::Snowflake => rest.find('\n').map(|i| i + 1),
         '/' if rest.starts_with("/*") => comment(rest, dialect),
-        '#' if dialect == Dialect::BigQuery => rest.find('\n').map(|i| i + 1),
+        '#' if matches!(dialect, Dialect::BigQuery | Dialect::Mysql) => rest.find('\n').map(|i| i + 1),
         '\'' | '"' if dialect == Dialect::BigQuery && rest.starts_with(&first.to_string().repeat(3)) => {
             let mark = &rest[..3];
             rest[3..].find(mark).map(|i| i + 6)
         }
-        '"' if matches!(dialect, Dialect::BigQuery | Dialect::Databricks) => quoted(rest, first, true),
-        '\'' => quoted(rest, first, matches!(dialect, Dialect::Snowflake | Dialect::BigQuery | Dialect::Databricks)),
+        '"' if matches!(dialect, Dialect::BigQuery | Dialect::Databricks | Dialect::Mysql) => quoted(rest, first, true),
+        '\'' => quoted(rest, first, !matches!(dialect, Dialect::Postgres | Dialect::Sqlite)),
         '"' => quoted(rest, first, false),
-        '`' if matches!(dialect, Dialect::Sqlite | Dialect::BigQuery | Dialect::Databricks) => quoted(rest, '`', false),
+        '`' if !matches!(dialect, Dialect::Postgres | Dialect::Snowflake) => quoted(rest, '`', false),
         '[' if dialect == Dialect::Sqlite => rest.find(']').map(|i| i + 1),
         'e' | 'E' if dialect == Dialect::Postgres && rest[1..].starts_with('\'') => {
             quoted(&rest[1..], '\'', true).map(|i| i + 1)

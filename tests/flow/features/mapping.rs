@@ -38,6 +38,31 @@ async fn the_order_of_lines_and_columns_means_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_of_its_own_is_used_by_name() {
+    let mut project = Project::webhook(30);
+    project.run().await;
+    let inline = project.sync()["model"].clone();
+    std::fs::create_dir(project.path("models")).unwrap();
+    project.write("models/people.yaml", &inline.to_string());
+    let sync = project.sync().clone();
+    let mut text = String::new();
+    for (name, value) in sync.as_object().unwrap() {
+        let value = if name == "model" { "people".to_owned() } else { value.to_string() };
+        text.push_str(&format!("{name}: {value}\n"));
+    }
+    project.write("syncs/crm.yaml", &text);
+    let said = project.sluice_as_saved(&["run", "crm", "--json"]);
+    let run: serde_json::Value = serde_json::from_str(&said.said(0, &[]).out).unwrap();
+    assert_eq!(
+        (&run["status"], &run["counts"]["unchanged"]),
+        (&json!("complete"), &json!(30)),
+        "the same model, named"
+    );
+    std::fs::rename(project.path("models/people.yaml"), project.path("models/persons.yaml")).unwrap();
+    project.sluice_as_saved(&["check", "crm"]).said(1, &["models/ does not have", "models/ has persons"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_column_in_another_case_is_found() {
     let mut project = Project::webhook(30);
     project.run().await;

@@ -56,7 +56,7 @@ async fn here(cli: &Cli, out: &Out) -> Result<ExitCode, Fault> {
         Command::DeadLetters(what) => dead_letters::run(&project()?, what, out).await,
         Command::State(what) => state::run(&project()?, what, out).await,
         Command::Limits(what) => limits::run(&project()?, what, out).await,
-        Command::Schema { connections } => schema::run(*connections),
+        Command::Schema { connections, models } => schema::run(*connections, *models),
         Command::Demo { keep, destination } => crate::demo::run(keep.as_deref(), *destination, out).await,
         Command::Apply { .. }
         | Command::Pause { .. }

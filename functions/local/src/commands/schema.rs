@@ -1,4 +1,4 @@
-//! `sluice schema`: the JSON Schema of the sync file or of connections.yaml, for editors.
+//! `sluice schema`: the JSON Schema of the sync file, of a model's file or of connections.yaml, for editors.
 
 use std::process::ExitCode;
 
@@ -7,15 +7,31 @@ use domain::fault::{Code, Fault};
 use domain::sync::Sync;
 
 use crate::exit;
+use crate::models::ModelFile;
 use crate::output::Out;
 
 /// Runs the command. The schema is JSON in either form of output.
-pub fn run(connections: bool) -> Result<ExitCode, Fault> {
-    let schema = if connections { connections_schema() } else { schemars::schema_for!(Sync).to_value() };
+pub fn run(connections: bool, models: bool) -> Result<ExitCode, Fault> {
+    let schema = match (connections, models) {
+        (true, _) => connections_schema(),
+        (_, true) => schemars::schema_for!(ModelFile).to_value(),
+        _ => sync_schema(),
+    };
     let text = serde_json::to_string_pretty(&schema)
         .map_err(|e| Fault::new(Code::Internal, format!("The schema cannot be printed: {e}.")))?;
     Out::new(false).line(text);
     Ok(ExitCode::from(exit::OK))
+}
+
+/// A sync's model is written out, or named.
+fn sync_schema() -> serde_json::Value {
+    let mut schema = schemars::schema_for!(Sync).to_value();
+    if let Some(model) = schema.pointer_mut("/properties/model") {
+        let inline = model.take();
+        let named = serde_json::json!({ "type": "string", "description": "A model of models/NAME.yaml or models/NAME.sql, by its name." });
+        *model = serde_json::json!({ "anyOf": [inline, named] });
+    }
+    schema
 }
 
 fn connections_schema() -> serde_json::Value {
