@@ -7,6 +7,7 @@ mod databricks;
 mod fixtures;
 mod mysql;
 mod postgres;
+mod redshift;
 mod snowflake;
 
 use std::path::Path;
@@ -21,6 +22,7 @@ use domain::ports::{MAX_KEYS, OpenArgs, Query, RowFilter, SystemClock, Warehouse
 use domain::row::RowBatch;
 use domain::value::{Type, Value};
 use doubles::databricks::DatabricksDouble;
+use doubles::redshift::RedshiftDouble;
 use doubles::snowflake::SnowflakeDouble;
 use futures_util::StreamExt as _;
 use support::mysql::MysqlDatabase;
@@ -69,6 +71,7 @@ enum Keep {
     Snowflake(Box<SnowflakeDouble>),
     Databricks(Box<DatabricksDouble>),
     Mysql(Box<MysqlDatabase>),
+    Redshift(Box<RedshiftDouble>),
     /// It has been made by others, and goes with them.
     Nothing,
 }
@@ -87,7 +90,7 @@ impl SecretSource for NoSecrets {
 }
 
 /// The fixtures that there are; `warehouse` makes the one of this name.
-const FIXTURES: &[&str] = &["bigquery", "databricks", "mysql", "postgres", "snowflake", "sqlite"];
+const FIXTURES: &[&str] = &["bigquery", "databricks", "mysql", "postgres", "redshift", "snowflake", "sqlite"];
 
 const TOKEN: &str = "planted-token";
 
@@ -126,6 +129,11 @@ async fn databricks() {
 #[ignore = "needs MariaDB: ./tests/run"]
 async fn mysql() {
     every_case(&mysql::fixture().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redshift() {
+    every_case(&redshift::fixture()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -304,6 +312,7 @@ async fn a_dropped_stream_stops(f: &Fixture) {
         }
         Keep::Snowflake(double) => settles(|| double.account().fetched.len()).await,
         Keep::Mysql(database) => mysql::is_idle(database).await,
+        Keep::Redshift(double) => settles(|| double.workgroup().pages).await,
         Keep::Databricks(double) => settles(|| double.workspace().linked).await,
         // What happens at the other side is not seen.
         Keep::Nothing => {}

@@ -9,6 +9,7 @@ pub mod databricks;
 mod exchange;
 pub mod hubspot;
 mod recording;
+pub mod redshift;
 pub mod salesforce;
 pub mod server;
 mod settings;

@@ -9,11 +9,13 @@ use domain::fault::Fault;
 use domain::ports::{Clock, OpenArgs, Warehouse, WarehouseEntry};
 
 mod arrow;
+mod aws_sign;
 mod bigquery;
 mod databricks;
 mod mysql;
 mod parts;
 mod postgres;
+mod redshift;
 mod settings;
 mod snowflake;
 mod sql;
@@ -27,6 +29,7 @@ pub const REGISTRY: &[&WarehouseEntry] = &[
     &databricks::ENTRY,
     &mysql::ENTRY,
     &postgres::ENTRY,
+    &redshift::ENTRY,
     &snowflake::ENTRY,
     #[cfg(feature = "sqlite")]
     &sqlite::ENTRY,

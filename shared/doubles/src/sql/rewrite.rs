@@ -9,6 +9,8 @@ pub enum SqlDialect {
     BigQuery,
     /// As BigQuery, with types of its own.
     Databricks,
+    /// Names that are not quoted are in small letters; no backslash escapes.
+    Redshift,
 }
 
 /// A piece of a statement.
@@ -29,7 +31,7 @@ enum SqlToken {
 /// The statement in SQLite's spelling. The error is what a vendor would say.
 pub(super) fn rewrite(sql: &str, dialect: SqlDialect) -> Result<String, String> {
     let mut tokens = tokens(sql, dialect)?;
-    if dialect != SqlDialect::Snowflake {
+    if !matches!(dialect, SqlDialect::Snowflake | SqlDialect::Redshift) {
         typed_literals(&mut tokens);
     }
     whole_names(&mut tokens);
@@ -54,6 +56,9 @@ fn write(token: &SqlToken) -> String {
 
 fn tokens(sql: &str, dialect: SqlDialect) -> Result<Vec<SqlToken>, String> {
     let snowflake = dialect == SqlDialect::Snowflake;
+    // `"` begins a name, and not a text.
+    let ansi = snowflake || dialect == SqlDialect::Redshift;
+    let escapes = dialect != SqlDialect::Redshift;
     let chars: Vec<char> = sql.chars().collect();
     let mut out = Vec::new();
     let mut at = 0;
@@ -74,8 +79,8 @@ fn tokens(sql: &str, dialect: SqlDialect) -> Result<Vec<SqlToken>, String> {
                 out.push(SqlToken::Text(rest[2..end + 2].iter().collect()));
                 end + 4
             }
-            ['\'' | '"', ..] if !snowflake || rest[0] == '\'' => {
-                let (text, length) = quoted(rest, true).ok_or("unexpected ''''")?;
+            ['\'' | '"', ..] if !ansi || rest[0] == '\'' => {
+                let (text, length) = quoted(rest, escapes).ok_or("unexpected ''''")?;
                 out.push(SqlToken::Text(text));
                 length
             }
@@ -96,7 +101,11 @@ fn tokens(sql: &str, dialect: SqlDialect) -> Result<Vec<SqlToken>, String> {
             [c, ..] if c.is_alphabetic() || *c == '_' => {
                 let length = rest.iter().take_while(|c| c.is_alphanumeric() || **c == '_').count();
                 let word: String = rest[..length].iter().collect();
-                out.push(SqlToken::Word(if snowflake { word.to_uppercase() } else { word }));
+                out.push(SqlToken::Word(match dialect {
+                    SqlDialect::Snowflake => word.to_uppercase(),
+                    SqlDialect::Redshift => word.to_lowercase(),
+                    SqlDialect::BigQuery | SqlDialect::Databricks => word,
+                }));
                 length
             }
             [c, ..] => {

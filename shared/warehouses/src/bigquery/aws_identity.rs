@@ -2,62 +2,28 @@
 //! <https://cloud.google.com/iam/docs/reference/sts/rest/v1/TopLevel/token>
 
 use domain::clock::Millis;
-use domain::value::render;
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
+use crate::aws_sign::{SignedParts, amz_date, authorization};
 use crate::settings::AwsCredentials;
 
 const QUERY: &str = "Action=GetCallerIdentity&Version=2011-06-15";
 
 /// The subject token: the request as JSON, percent-encoded.
 pub(super) fn subject_token(credentials: &AwsCredentials, audience: &str, now: Millis) -> String {
-    let AwsCredentials { access_key, session, region, .. } = credentials;
-    let host = format!("sts.{region}.amazonaws.com");
+    let host = format!("sts.{}.amazonaws.com", credentials.region);
     let date = amz_date(now);
     let mut headers = vec![("host", host.as_str()), ("x-amz-date", date.as_str())];
-    if let Some(session) = session {
+    if let Some(session) = &credentials.session {
         headers.push(("x-amz-security-token", session));
     }
     headers.push(("x-goog-cloud-target-resource", audience));
-    let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
-    let scope = format!("{}/{region}/sts/aws4_request", &date[..8]);
-    let signature = signature(credentials, &headers, &names, &date, &scope);
-    let authorization =
-        format!("AWS4-HMAC-SHA256 Credential={access_key}/{scope}, SignedHeaders={names}, Signature={signature}");
+    let parts = SignedParts { service: "sts", path: "/", query: QUERY, headers: &headers, body: b"", date: &date };
+    let authorization = authorization(credentials, &parts);
     headers.insert(0, ("Authorization", &authorization));
     let headers: Vec<_> = headers.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();
     let request = json!({ "url": format!("https://{host}?{QUERY}"), "method": "POST", "headers": headers });
     url::form_urlencoded::byte_serialize(request.to_string().as_bytes()).collect()
-}
-
-fn signature(credentials: &AwsCredentials, headers: &[(&str, &str)], names: &str, date: &str, scope: &str) -> String {
-    let listed: String = headers.iter().map(|(name, value)| format!("{name}:{}\n", value.trim())).collect();
-    let canonical = format!("POST\n/\n{QUERY}\n{listed}\n{names}\n{}", hex(&Sha256::digest(b"")));
-    let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex(&Sha256::digest(canonical.as_bytes())));
-    let mut key = format!("AWS4{}", credentials.secret_key).into_bytes();
-    for part in scope.split('/') {
-        key = keyed(&key, part);
-    }
-    hex(&keyed(&key, &text))
-}
-
-fn keyed(key: &[u8], text: &str) -> Vec<u8> {
-    // A key of any length is good.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return Vec::new() };
-    mac.update(text.as_bytes());
-    mac.finalize().into_bytes().to_vec()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// `20260102T030405Z`
-fn amz_date(now: Millis) -> String {
-    let text = render::datetime(now.0.div_euclid(1000) * 1_000_000);
-    text.chars().filter(|c| !matches!(c, '-' | ':')).chain(['Z']).collect()
 }
 
 #[cfg(test)]

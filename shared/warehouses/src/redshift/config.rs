@@ -1,0 +1,72 @@
+//! The settings of a Redshift connection.
+
+use domain::clock::Span;
+use domain::config::{Secret, Setting};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A connection to Amazon Redshift by its Data API: as the AWS role that the process runs as, without a network path to the
+/// cluster. It names `workgroup` (serverless) or `cluster` (provisioned).
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// A serverless workgroup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workgroup: Option<Setting>,
+    /// A provisioned cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<Setting>,
+    /// With `cluster`: the database user to be. Default: the one of the IAM identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub db_user: Option<Setting>,
+    /// The ARN of a secret in Secrets Manager with the user and password, in place of IAM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_arn: Option<Setting>,
+    /// AWS credentials to ask with. Default: those of the environment, or of the function's role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<AwsKeys>,
+    /// Database.
+    pub database: Setting,
+    /// The region. Default: `AWS_REGION`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<Setting>,
+    /// How long one statement may take. Default 10 minutes.
+    #[serde(default = "statement_timeout_default")]
+    pub statement_timeout: Span,
+    /// The longest time for an answer. Default 60 seconds.
+    #[serde(default = "timeout_default")]
+    pub timeout: Span,
+    /// Where the Data API is. Default `https://redshift-data.REGION.amazonaws.com`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<Setting>,
+    /// Allow addresses that are not public (VPC endpoints). Default false.
+    #[serde(default)]
+    pub allow_private: bool,
+    /// The pause before a request is sent again, growing. Default 1 second.
+    #[serde(default = "retry_pause_default")]
+    pub retry_pause: Span,
+}
+
+/// Credentials of an AWS identity.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AwsKeys {
+    pub access_key_id: Setting,
+    /// By reference.
+    pub secret_access_key: Secret,
+    /// By reference: where the credentials are temporary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_token: Option<Secret>,
+}
+
+fn statement_timeout_default() -> Span {
+    Span::seconds(600)
+}
+
+fn timeout_default() -> Span {
+    Span::seconds(60)
+}
+
+fn retry_pause_default() -> Span {
+    Span::seconds(1)
+}

@@ -1,0 +1,172 @@
+//! What it reads: Amazon Redshift, serverless or provisioned, by the Data API: all of a model, rows from a cursor value on, or
+//!   rows of some keys. No network path to the cluster is needed.
+//! Auth: the AWS role of the process (IAM), or a secret of Secrets Manager.
+//! Limits: a result of at most 500 MB, a row of at most 64 KB, pages one after the other; one statement for each read,
+//!   cancelled at `statement_timeout`; its result lies there for a day.
+//! Types: numbers, decimals and times exactly; SUPER as JSON. Spatial types are refused before the run where the sync uses
+//!   them. Per-record errors: NaN and infinity are unreadable values and harm only records that map them.
+//! Idempotency: reading changes nothing; a statement is one snapshot, and is executed under one client token.
+//! API version and sources: 2019-12-20; <https://docs.aws.amazon.com/redshift-data/latest/APIReference/Welcome.html>.
+
+mod api;
+mod cells;
+mod config;
+mod fault;
+mod open;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use domain::cells as canonical;
+use domain::fault::Fault;
+use domain::ports::{ModelSchema, Query, RowFilter, RowStream, Warehouse, WarehouseEntry};
+use domain::row::{Column, RowBatch};
+use domain::value::{Type, Value};
+use futures_util::stream::{self, StreamExt as _};
+
+use self::api::{DataApi, ResultPage};
+use self::cells::ColumnMetadata;
+use self::config::Config;
+use crate::sql::{self, Dialect};
+
+/// Redshift, as the registry lists it.
+pub(crate) const ENTRY: WarehouseEntry = WarehouseEntry {
+    name: "redshift",
+    about: "Amazon Redshift",
+    open: open::open,
+    schema: || schemars::schema_for!(Config),
+};
+
+struct RedshiftWarehouse {
+    api: Arc<DataApi>,
+}
+
+#[async_trait]
+impl Warehouse for RedshiftWarehouse {
+    async fn describe(&self, query: &Query) -> Result<ModelSchema, Fault> {
+        let model = self.model(query)?;
+        let done = self.api.run(&sql::around(model, "limit 0"), &query.label).await?;
+        let page = self.api.page(&done.id, None).await?;
+        let columns: Vec<Column> = page.column_metadata.iter().map(ColumnMetadata::column).collect();
+        let unreadable = page.column_metadata.iter().filter_map(ColumnMetadata::unreadable).collect();
+        Ok(ModelSchema { findings: sql::named_twice(&columns), columns, unreadable, cost: None })
+    }
+
+    async fn rows(&self, query: &Query) -> Result<RowStream, Fault> {
+        let model = self.model(query)?;
+        let statement = statement(model, query.only.as_ref()).map_err(|why| self.api.place.failed(why))?;
+        let done = self.api.run(&statement, &query.label).await?;
+        let page = self.api.page(&done.id, None).await?;
+        let kinds: Vec<Type> = page.column_metadata.iter().map(|column| column.column().kind).collect();
+        let reading = PagesReading {
+            api: Arc::clone(&self.api),
+            id: done.id,
+            kinds,
+            page,
+            at: 0,
+            read: 0,
+            promised: done.rows,
+            ended: false,
+        };
+        Ok(stream::unfold(reading, PagesReading::next).boxed())
+    }
+}
+
+impl RedshiftWarehouse {
+    fn model<'q>(&self, query: &'q Query) -> Result<&'q str, Fault> {
+        sql::one_statement(&query.sql, Dialect::Postgres).map_err(|why| self.api.place.failed(why))
+    }
+}
+
+/// Pages, one after the other: a token leads from each to the next.
+struct PagesReading {
+    api: Arc<DataApi>,
+    id: String,
+    kinds: Vec<Type>,
+    page: ResultPage,
+    /// Rows of the page that were handed on.
+    at: usize,
+    /// Rows that were handed on.
+    read: i64,
+    /// Rows that the statement says it has; negative where it does not say.
+    promised: i64,
+    ended: bool,
+}
+
+impl PagesReading {
+    async fn next(mut self) -> Option<(Result<RowBatch, Fault>, Self)> {
+        loop {
+            if self.ended {
+                return None;
+            }
+            let mut batch = RowBatch::new(self.kinds.len());
+            let mut buffer = Vec::new();
+            while self.at < self.page.records.len() && !batch.is_full() {
+                let row = &self.page.records[self.at];
+                for (column, kind) in self.kinds.iter().enumerate() {
+                    batch.push(row.get(column).map_or(Value::Null, |cell| cells::value(*kind, cell, &mut buffer)));
+                }
+                self.at += 1;
+            }
+            self.read += batch.len() as i64;
+            if !batch.is_empty() {
+                return Some((Ok(batch), self));
+            }
+            let Some(token) = self.page.next_token.take() else {
+                self.ended = true;
+                if self.promised >= 0 && self.promised != self.read {
+                    let what = format!("the result has {} rows, and {} were promised.", self.read, self.promised);
+                    return Some((Err(self.api.place.unreachable(what)), self));
+                }
+                return None;
+            };
+            match self.api.page(&self.id, Some(&token)).await {
+                Ok(page) => (self.page, self.at) = (page, 0),
+                Err(fault) => {
+                    self.ended = true;
+                    return Some((Err(fault), self));
+                }
+            }
+        }
+    }
+}
+
+/// The SQL to send.
+fn statement(model: &str, only: Option<&RowFilter>) -> Result<sql::Statement, String> {
+    Ok(match only {
+        None => sql::plain(model),
+        Some(RowFilter::From { column, cell }) => {
+            let (name, from) = (sql::identifier(column), literal(column, cell)?);
+            sql::filtered(model, &format!("{name} >= {from} or {name} is null"))
+        }
+        Some(RowFilter::Keys { columns, keys }) => {
+            let text = |column: &str| format!("cast({} as varchar)", sql::identifier(column));
+            sql::filtered(model, &sql::any_key(columns, keys, text, quoted))
+        }
+    })
+}
+
+/// A quoted text; a backslash escapes in texts of Redshift.
+/// <https://docs.aws.amazon.com/redshift/latest/dg/r_Literals.html>
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+/// The literal of a cursor's cell; the error is a sentence.
+fn literal(column: &str, cell: &[u8]) -> Result<String, String> {
+    let value = canonical::value(cell);
+    let text = value.to_text();
+    Ok(match value {
+        Value::Bool(v) => v.to_string(),
+        Value::Int(_) | Value::Decimal(_) => text.into_owned(),
+        Value::Float(_) => format!("'{text}'::double precision"),
+        Value::Text(v) => quoted(v),
+        Value::Date(_) => format!("'{text}'::date"),
+        Value::Time(_) => format!("'{text}'::time"),
+        Value::DateTime(_) => format!("'{}'::timestamp", text.replace('T', " ")),
+        Value::Timestamp(_) => format!("'{text}'::timestamptz"),
+        Value::Missing | Value::Null | Value::Bytes(_) | Value::Json(_) | Value::Uuid(_) | Value::Unreadable(_) => {
+            return Err(format!("the cursor `{column}` cannot continue from a value of type {}.", value.type_name()));
+        }
+    })
+}
