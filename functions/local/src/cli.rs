@@ -147,7 +147,23 @@ pub enum Command {
         /// Send to a double of this service instead of an HTTP endpoint and a database.
         #[arg(long, value_name = "NAME")]
         destination: Option<DemoDestination>,
+        /// Read from a double of this warehouse instead of a file, into HubSpot's double or that of --destination.
+        #[arg(long, value_name = "NAME")]
+        warehouse: Option<DemoWarehouse>,
     },
+}
+
+/// A warehouse that the demo can read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum DemoWarehouse {
+    /// Snowflake, by its SQL API.
+    Snowflake,
+    /// Google BigQuery, by its JSON API.
+    Bigquery,
+    /// Databricks, by its Statement Execution API.
+    Databricks,
+    /// Amazon Redshift, by its Data API.
+    Redshift,
 }
 
 /// A service that the demo can send to.

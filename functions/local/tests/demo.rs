@@ -182,3 +182,16 @@ fn the_demo_of_salesforce_shows_what_its_double_holds() {
     );
     assert!(connections.contains("${env:SALESFORCE_SECRET}") && !connections.contains("planted"), "{connections}");
 }
+
+/// Whatever warehouse the customers are read from, the same of them arrive.
+#[test]
+fn the_demo_reads_from_every_warehouse_that_it_plays() {
+    for warehouse in ["snowflake", "bigquery", "databricks", "redshift"] {
+        let demo = sluice(&["demo", "--json", "--warehouse", warehouse]);
+        assert!(demo.status.success(), "{warehouse}: {}", String::from_utf8_lossy(&demo.stderr));
+        let steps = lines(&demo);
+        for (step, counts) in [(1, [9_991, 0, 0, 0, 0, 9, 9_991, 0]), (2, [0, 200, 20, 9_771, 0, 8, 220, 0])] {
+            assert_eq!(numbers(&steps[step]["runs"][0]), row("crm-contacts", "partial", counts), "{warehouse}");
+        }
+    }
+}

@@ -57,7 +57,9 @@ async fn here(cli: &Cli, out: &Out) -> Result<ExitCode, Fault> {
         Command::State(what) => state::run(&project()?, what, out).await,
         Command::Limits(what) => limits::run(&project()?, what, out).await,
         Command::Schema { connections, models } => schema::run(*connections, *models),
-        Command::Demo { keep, destination } => crate::demo::run(keep.as_deref(), *destination, out).await,
+        Command::Demo { keep, destination, warehouse } => {
+            crate::demo::run(keep.as_deref(), *destination, *warehouse, out).await
+        }
         Command::Apply { .. }
         | Command::Pause { .. }
         | Command::Resume { .. }

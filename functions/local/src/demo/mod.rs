@@ -8,6 +8,7 @@ mod next;
 mod project;
 mod sample;
 mod service;
+mod warehouse;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -23,7 +24,7 @@ use self::compare::{SeenRecords, came_out, same};
 use self::endpoint::Endpoint;
 use self::project::{CRM, Folder, PRODUCT};
 use self::sample::{BAD_EMAILS, BLOCKED, CHANGED, DELETED, INVALID, ROWS};
-use crate::cli::DemoDestination;
+use crate::cli::{DemoDestination, DemoWarehouse};
 use crate::exit;
 use crate::output::{Out, thousands};
 use crate::progress::Bars;
@@ -35,10 +36,15 @@ use crate::signal::stop_on_signal;
 const VALID: u64 = ROWS - INVALID;
 const REFUSED: u64 = BLOCKED.len() as u64;
 
-/// Runs the command; with a destination, against a double of that service.
-pub async fn run(keep: Option<&Path>, destination: Option<DemoDestination>, out: &Out) -> Result<ExitCode, Fault> {
-    if let Some(destination) = destination {
-        return service::run(destination, keep, out).await;
+/// Runs the command; with a destination or a warehouse, against doubles of those services.
+pub async fn run(
+    keep: Option<&Path>,
+    destination: Option<DemoDestination>,
+    warehouse: Option<DemoWarehouse>,
+    out: &Out,
+) -> Result<ExitCode, Fault> {
+    if destination.is_some() || warehouse.is_some() {
+        return service::run(destination.unwrap_or(DemoDestination::Hubspot), warehouse, keep, out).await;
     }
     let began = Instant::now();
     let stop = CancelToken::default();

@@ -123,12 +123,12 @@ impl Folder {
         self.path.join("product.db")
     }
 
-    /// Writes a project with one sync, to the service of this connection: its files, and the warehouse.
-    pub fn write_service(&self, connection: &str, sync: &str) -> Result<(), Fault> {
-        let warehouse =
-            "# Where rows come from and where records go.\nwarehouse:\n  type: sqlite\n  path: warehouse.db\n";
+    /// Writes a project with one sync, to the service of this connection: its files, and the warehouse. `source` is the
+    /// warehouse's connection, if that is not the file.
+    pub fn write_service(&self, source: Option<&str>, connection: &str, sync: &str) -> Result<(), Fault> {
+        let source = source.unwrap_or("warehouse:\n  type: sqlite\n  path: warehouse.db\n");
         self.write_files(&[
-            ("connections.yaml", format!("{warehouse}{connection}")),
+            ("connections.yaml", format!("# Where rows come from and where records go.\n{source}{connection}")),
             ("syncs/crm-contacts.yaml", sync.to_owned()),
         ])?;
         made(self.warehouse(), sample::fill)

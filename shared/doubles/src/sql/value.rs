@@ -100,6 +100,11 @@ impl SqlType {
 }
 
 impl SqlValue {
+    /// A value of this type, in a vendor's words, from its text; `None` where it is none.
+    pub fn of(kind: &str, text: &str) -> Option<Self> {
+        SqlValue::text(text).cast(&SqlType::parse(kind)?).ok()
+    }
+
     pub fn text(text: impl Into<String>) -> Self {
         SqlValue::Text(text.into())
     }

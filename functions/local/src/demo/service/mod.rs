@@ -21,8 +21,9 @@ use serde_json::json;
 use super::compare::{self, SeenRecords, came_out};
 use super::project::{CRM, Folder};
 use super::sample::{self, CHANGED, DELETED, INVALID, ROWS};
+use super::warehouse::{self, WarehouseDouble};
 use super::{VALID, blocking};
-use crate::cli::DemoDestination;
+use crate::cli::{DemoDestination, DemoWarehouse};
 use crate::exit;
 use crate::output::{Out, thousands};
 use crate::progress::Bars;
@@ -68,20 +69,31 @@ fn start(name: DemoDestination) -> Result<Box<dyn DemoService>, Fault> {
     }
 }
 
-pub(super) async fn run(name: DemoDestination, keep: Option<&Path>, out: &Out) -> Result<ExitCode, Fault> {
+pub(super) async fn run(
+    name: DemoDestination,
+    warehouse: Option<DemoWarehouse>,
+    keep: Option<&Path>,
+    out: &Out,
+) -> Result<ExitCode, Fault> {
     let began = Instant::now();
     let stop = CancelToken::default();
     tokio::spawn(stop_on_signal(stop.clone()));
     let service = start(name)?;
+    let warehouse = warehouse.map(warehouse::start).transpose()?;
+    let source = warehouse.as_ref().map(WarehouseDouble::connection);
     let (keep, connection, sync) = (keep.map(Path::to_owned), service.connection(), service.sync());
     let folder = blocking(move || {
-        Folder::make(keep.as_deref()).and_then(|folder| folder.write_service(&connection, sync).map(|()| folder))
+        let folder = Folder::make(keep.as_deref())?;
+        folder.write_service(source.as_deref(), &connection, sync).map(|()| folder)
     })
     .await?;
     let mut project = Project::load(&folder.path)?;
     let (variable, value) = service.secret();
     project.secrets.own.insert(variable.into(), value);
-    let demo = ServiceDemo { out, stop, service: service.as_ref(), folder, project };
+    if let Some((variable, value)) = warehouse.as_ref().map(WarehouseDouble::secret) {
+        project.secrets.own.insert(variable.into(), value.to_owned());
+    }
+    let demo = ServiceDemo { out, stop, service: service.as_ref(), warehouse, folder, project };
     demo.open();
     demo.first().await?;
     demo.second().await?;
@@ -94,6 +106,8 @@ struct ServiceDemo<'a> {
     out: &'a Out,
     stop: CancelToken,
     service: &'a dyn DemoService,
+    /// Where the customers are read from, if not from the file.
+    warehouse: Option<WarehouseDouble>,
     folder: Folder,
     project: Project,
 }
@@ -104,10 +118,12 @@ impl ServiceDemo<'_> {
         self.out
             .value(&json!({ "step": "project", "folder": folder, "destination": title, "rows": ROWS, "syncs": [CRM] }));
         self.out.line(format!(
-            "A warehouse of {rows} customers, and a sync that mirrors them to {} of {title}.\n\
+            "A warehouse of {rows} customers{}, and a sync that mirrors them to {} of {title}.\n\
              {title} is played by a double on this machine: it checks types, options and unique values, answers as the\n\
-             documentation says, and keeps {title}'s limit of requests.\n",
-            self.service.records_are()
+             documentation says, and keeps {title}'s limit of requests.{}\n",
+            self.warehouse.as_ref().map(|w| format!(" in {}", w.title())).unwrap_or_default(),
+            self.service.records_are(),
+            self.warehouse.as_ref().map(|w| format!("\n{} is a double, too: it runs the SQL and speaks the service's wire format.", w.title())).unwrap_or_default(),
         ));
     }
 
@@ -167,6 +183,9 @@ impl ServiceDemo<'_> {
     }
 
     async fn run(&self) -> Result<Run, Fault> {
+        if let Some(warehouse) = &self.warehouse {
+            warehouse.load(&self.folder.warehouse())?;
+        }
         let request = RunRequest { trigger: Trigger::Manual, approve: None, full: false };
         let run = run_sync(
             &self.project,
@@ -209,8 +228,12 @@ impl ServiceDemo<'_> {
         let variable = self.service.secret().0;
         self.out.line(format!(
             "Next, for an account of your own: {}, and {variable} holds a real key.\n\
-             The files that the demo used are those that you would write: keep them with --keep DIR.",
+             The files that the demo used are those that you would write: keep them with --keep DIR.{}",
             self.service.yours(),
+            match &self.warehouse {
+                Some(warehouse) => format!("\nWhat {} needs to let you in: docs/WAREHOUSES.md.", warehouse.title()),
+                None => String::new(),
+            },
         ));
     }
 }
