@@ -1,9 +1,10 @@
 //! What every destination must do. The suite walks the registry: a destination without a fixture fails it.
-//! What only SQL does is in `postgres` and `sqlite`, below.
+//! What only SQL does is in `mysql`, `postgres` and `sqlite`, below.
 
 #![allow(clippy::unwrap_used, reason = "in a test, whatever does not work out fails it")]
 
 mod fixtures;
+mod mysql;
 mod postgres;
 mod sqlite;
 
@@ -116,7 +117,7 @@ async fn every_case(name: &str) {
 }
 
 /// Destinations whose fixture needs a server.
-const WITH_A_SERVER: [&str; 1] = ["postgres"];
+const WITH_A_SERVER: [&str; 2] = ["mysql", "postgres"];
 
 #[tokio::test]
 async fn each_does_what_every_destination_does() {
@@ -126,7 +127,7 @@ async fn each_does_what_every_destination_does() {
 }
 
 #[tokio::test]
-#[ignore = "needs PostgreSQL: ./tests/run"]
+#[ignore = "needs PostgreSQL and MariaDB: ./tests/run"]
 async fn those_with_a_server_do_so_too() {
     for name in WITH_A_SERVER {
         every_case(name).await;

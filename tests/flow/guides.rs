@@ -8,6 +8,7 @@ use doubles::hubspot::HubSpotDouble;
 use doubles::hubspot::property::{PropertyDefinition, PropertyType};
 use doubles::snowflake::{SnowflakeAccount, SnowflakeDouble};
 use doubles::sql::SqlValue;
+use mysql_async::prelude::Queryable as _;
 use serde_json::{Value, json};
 use support::binary::{Said, sluice};
 use support::openssl::{openssl, rsa_key};
@@ -189,4 +190,50 @@ fn snowflake_to_hubspot() {
     // Without the grant, the person reads which one to run; nothing is sent.
     snowflake.account().roles.clear();
     guide.sluice(&["run", "contacts-enriched"]).failed(1, &["[warehouse_denied]", "GRANT ROLE SLUICEGATE_READER"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs MariaDB: ./tests/run"]
+async fn scores_to_a_product_in_mysql() {
+    let (analytics, product) = (support::mysql::database().await, support::mysql::database().await);
+    analytics
+        .execute(&[
+            "create table health_scores (account_id varchar(20), score decimal(5,2), reasons json)",
+            "insert into health_scores select concat('Acct-', seq), seq / 2, json_array('login', seq) from seq_1_to_150",
+        ])
+        .await;
+    product
+        .execute(&[
+            "create table account_scores (account_id varchar(20) collate utf8mb4_unicode_ci primary key, score decimal(5,2), reasons json,
+               seen timestamp null)",
+            "insert into account_scores (account_id, score, seen) values ('theirs', 1, '2020-01-01'), ('acct-7', 0, '2020-01-01')",
+        ])
+        .await;
+    let guide = Guide::copy("scores-to-product", |connections| {
+        for (name, database) in [("warehouse", &analytics), ("product", &product)] {
+            connections[name] = database.connection_config();
+            connections[name]["type"] = json!("mysql");
+        }
+    });
+    let file = guide.folder.path().join("syncs/scores.yaml");
+    std::fs::write(&file, std::fs::read_to_string(&file).unwrap().replace("marts.health_scores", "health_scores"))
+        .unwrap();
+    let scores = async || {
+        let sql = "select group_concat(account_id, '=', score, coalesce(year(seen), '') order by account_id) from account_scores
+                     where account_id in ('theirs', 'acct-1', 'acct-7', 'acct-9')";
+        product.connect().await.query_first::<String, _>(sql).await.unwrap().unwrap()
+    };
+    guide.sluice(&["check"]).said(0, &[]);
+    guide.sluice(&["run", "scores"]).said(0, &["complete", "150"]);
+    assert_eq!(scores().await, "Acct-1=0.50,acct-7=3.502020,Acct-9=4.50,theirs=1.002020");
+    analytics
+        .execute(&[
+            "delete from health_scores where account_id = 'Acct-9'",
+            "update health_scores set score = 99 where account_id = 'Acct-7'",
+            "update health_scores set score = 98, account_id = 'ACCT-1' where account_id = 'Acct-1'",
+        ])
+        .await;
+    guide.sluice(&["run", "scores"]).said(0, &["complete", "keys spelt anew: 1", "3 of 3 sampled records landed"]);
+    assert_eq!(scores().await, "Acct-1=98.00,acct-7=99.002020,theirs=1.002020");
+    guide.sluice(&["run", "scores"]).said(0, &["complete"]);
 }

@@ -11,6 +11,7 @@ pub mod http;
 pub mod jwt;
 pub mod mysql;
 mod mysql_fault;
+pub mod mysql_literal;
 pub mod postgres;
 mod postgres_fault;
 mod postgres_tls;

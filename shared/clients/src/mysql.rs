@@ -103,6 +103,8 @@ impl MysqlConfig {
             .db_name(Some(database.clone()))
             // A statement may be silent for long; without keepalives a firewall forgets its connection.
             .tcp_keepalive(Some(Duration::from_secs(60)))
+            // An update of a row that has these values already counts it.
+            .client_found_rows(true)
             .stmt_cache_size(Some(0));
         if let Some(password) = &self.password {
             options = options.pass(Some(password.resolve(secrets).await?));

@@ -2,6 +2,8 @@
 
 pub mod alerts;
 pub mod hubspot;
+pub mod mysql;
+mod pool;
 pub mod postgres;
 pub mod salesforce;
 pub mod slack;
@@ -24,6 +26,7 @@ use domain::sync::Sync;
 /// Every destination, in the order of their names.
 pub const REGISTRY: &[&DestinationEntry] = &[
     &hubspot::ENTRY,
+    &mysql::ENTRY,
     &postgres::ENTRY,
     &salesforce::ENTRY,
     &slack::ENTRY,

@@ -285,11 +285,25 @@ pub fn not_a_table(object: &ObjectName, what: &str) -> Finding {
     )
 }
 
-/// Nothing makes the identifier unique: `uniques` are the column sets that are.
+/// Columns of unique indexes, other than these, that take null: rows that swap their values give them up first.
+pub fn vacatable<'t>(
+    unique: impl Iterator<Item = &'t str>,
+    but: &[&str],
+    takes_null: impl Fn(&str) -> bool,
+) -> Vec<&'t str> {
+    let mut names: Vec<&str> = unique.filter(|name| !but.contains(name) && takes_null(name)).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Nothing makes the identifier unique: `uniques` are the column sets that are, and `index` writes the statement that makes
+/// one of these columns.
 pub fn identifier_not_unique(
     object: &ObjectName,
     need: PreflightRequest<'_>,
     uniques: &[Vec<String>],
+    index: impl Fn(&[&str]) -> String,
 ) -> Option<Finding> {
     let identifiers: Vec<&str> =
         need.fields.iter().filter(|(_, identifier)| *identifier).map(|(name, _)| name.as_str()).collect();
@@ -305,7 +319,7 @@ pub fn identifier_not_unique(
         Finding::error(
             format!("object {object}"),
             format!("the identifier ({names}) has no unique index of exactly these columns, so a record could be there twice"),
-            format!("create unique index on {} ({});", object.sql(), quoted(identifiers.iter().copied())),
+            index(&identifiers),
         )
     })
 }
@@ -416,11 +430,12 @@ mod tests {
         let object = ObjectName { schema: None, table: "t".into() };
         let fields = [("b".to_owned(), true), ("a".to_owned(), true), ("c".to_owned(), false)];
         let need = PreflightRequest { mode: Mode::Upsert, fields: &fields };
-        assert!(identifier_not_unique(&object, need, &[vec!["a".into(), "b".into()]]).is_none());
+        let index = |columns: &[&str]| columns.join(", ");
+        assert!(identifier_not_unique(&object, need, &[vec!["a".into(), "b".into()]], index).is_none());
         let finding =
-            identifier_not_unique(&object, need, &[vec!["a".into()], vec!["a".into(), "b".into(), "c".into()]])
+            identifier_not_unique(&object, need, &[vec!["a".into()], vec!["a".into(), "b".into(), "c".into()]], index)
                 .unwrap();
-        assert_eq!(finding.fix, r#"create unique index on "t" ("b", "a");"#);
-        assert!(identifier_not_unique(&object, PreflightRequest { mode: Mode::Append, ..need }, &[]).is_none());
+        assert_eq!(finding.fix, "b, a");
+        assert!(identifier_not_unique(&object, PreflightRequest { mode: Mode::Append, ..need }, &[], index).is_none());
     }
 }

@@ -14,8 +14,10 @@ use domain::sync::Target;
 use doubles::hubspot::HubSpotDouble;
 use doubles::hubspot::property::{PropertyDefinition as HubSpotProperty, PropertyType};
 use doubles::salesforce::{ObjectField, Org, SObject, SObjectRecord, SalesforceDouble};
+use mysql_async::prelude::Queryable as _;
 use serde_json::{Value, json};
 use support::double::{Behaviour, Double};
+use support::mysql::MysqlDatabase;
 use support::postgres::TestDatabase;
 use support::slack::SlackDouble;
 
@@ -43,6 +45,7 @@ pub struct Fixture {
 pub enum Keep {
     Sqlite(tempfile::TempDir),
     Postgres(Box<TestDatabase>),
+    Mysql(MysqlDatabase),
     Webhook(Double),
     HubSpot(HubSpotDouble),
     Salesforce(SalesforceDouble),
@@ -55,6 +58,7 @@ const TABLE: &str = "create table t (id bigint primary key, email text, n bigint
 pub async fn open(name: &str) -> Fixture {
     match name {
         "hubspot" => hubspot().await,
+        "mysql" => mysql(&[TABLE], json!({})).await,
         "postgres" => postgres(TABLE, json!({})).await,
         "salesforce" => salesforce().await,
         "slack" => slack().await,
@@ -70,6 +74,14 @@ pub async fn postgres(sql: &str, options: Value) -> Fixture {
     database.client.batch_execute(sql).await.unwrap();
     let destination = opened("postgres", Path::new("."), &database.connection_config(), "public.t", options).await;
     fixture("postgres", destination, Keep::Postgres(Box::new(database)))
+}
+
+/// MariaDB after these statements, opened for the table `t`.
+pub async fn mysql(statements: &[&str], options: Value) -> Fixture {
+    let database = support::mysql::database().await;
+    database.execute(statements).await;
+    let destination = opened("mysql", Path::new("."), &database.connection_config(), "t", options).await;
+    fixture("mysql", destination, Keep::Mysql(database))
 }
 
 /// SQLite after `sql`, opened for the table `t`.
@@ -269,6 +281,7 @@ impl Fixture {
                 .iter()
                 .map(|row| (row.get(0), row.get(1), row.get(2)))
                 .collect(),
+            Keep::Mysql(database) => database.connect().await.query(ALL).await.unwrap(),
             Keep::Sqlite(_) => {
                 let connection = self.sqlite();
                 let mut statement = connection.prepare(ALL).unwrap();
@@ -310,6 +323,14 @@ impl Fixture {
         match &self.keep {
             Keep::Sqlite(folder) => rusqlite::Connection::open(folder.path().join("app.db")).unwrap(),
             _ => panic!("not SQLite"),
+        }
+    }
+
+    /// The database behind MySQL.
+    pub fn mysql(&self) -> &MysqlDatabase {
+        match &self.keep {
+            Keep::Mysql(database) => database,
+            _ => panic!("not MySQL"),
         }
     }
 

@@ -129,7 +129,7 @@ async fn preflight_tells_what_the_table_is_like() {
     let schema = fixture.destination.preflight(PreflightRequest { mode: Mode::Upsert, fields: &fields }).await.unwrap();
     assert_eq!(
         schema.findings.iter().map(|f| f.fix.as_str()).collect::<Vec<_>>(),
-        [r#"create unique index on "t" ("a");"#]
+        [r#"create unique index "t_by_a" on "t" ("a");"#]
     );
     let known = schema.fields.unwrap();
     let flags: Vec<_> = known.iter().map(|f| (f.name.as_str(), f.kind, f.required, f.read_only)).collect();

@@ -39,8 +39,8 @@ use domain::mode::Mode;
 use domain::outcome::{Outcome, WriteError};
 use domain::ports::{Destination, DestinationEntry, Limits, OpenArgs, OpenFuture, PreflightRequest};
 use domain::sync::Target;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::pool::{ConnectionPool, PooledConnection};
 use crate::sql::{ObjectName, Options};
 use statement::StatementShape;
 use table::{PostgresColumn, PostgresLookup, PostgresTable};
@@ -74,8 +74,7 @@ fn open<'a>(opening: OpenArgs<'a>, target: &'a Target) -> OpenFuture<'a, dyn Des
             connector,
             object,
             options,
-            free: Semaphore::new(CONCURRENCY),
-            idle: Mutex::default(),
+            pool: ConnectionPool::new(CONCURRENCY),
             table: Mutex::default(),
         }) as Arc<dyn Destination>)
     })
@@ -86,47 +85,17 @@ struct PostgresDestination {
     connector: Connector,
     object: ObjectName,
     options: Options,
-    /// Permits to use a connection.
-    free: Semaphore,
-    /// Connections nobody uses, in no transaction.
-    idle: Mutex<Vec<Connected>>,
+    pool: ConnectionPool<Connected>,
     /// The table as it was last looked up.
     table: Mutex<Option<Arc<PostgresTable>>>,
 }
 
-/// A connection in use. It is given back when all went well, and closed otherwise, which ends its transaction.
-struct PooledConnection<'a> {
-    connection: Connected,
-    reused: bool,
-    _permit: SemaphorePermit<'a>,
-}
-
 impl PostgresDestination {
-    async fn lease(&self) -> Result<PooledConnection<'_>, Fault> {
-        let permit =
-            self.free.acquire().await.map_err(|_| self.connector.place().unreachable("the connections are closed."))?;
-        let idle = {
-            let mut idle = lock(&self.idle);
-            idle.retain(|connection| !connection.is_closed());
-            idle.pop()
-        };
-        let reused = idle.is_some();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => self.connector.connect().await?,
-        };
-        Ok(PooledConnection { connection, reused, _permit: permit })
-    }
-
-    fn give_back(&self, lease: PooledConnection<'_>) {
-        lock(&self.idle).push(lease.connection);
-    }
-
     /// A connection in a new transaction. One that was closed while it lay idle is replaced: nothing was sent over it
     /// yet.
-    async fn begun(&self) -> Result<PooledConnection<'_>, Fault> {
+    async fn begun(&self) -> Result<PooledConnection<'_, Connected>, Fault> {
         loop {
-            let lease = self.lease().await?;
+            let lease = self.pool.lease(Connected::is_closed, async || self.connector.connect().await).await?;
             match write::begin(&lease.connection).await {
                 Ok(()) => return Ok(lease),
                 Err(_) if lease.reused => drop(lease),
@@ -136,9 +105,9 @@ impl PostgresDestination {
     }
 
     /// Ends a transaction that only read.
-    async fn end(&self, lease: PooledConnection<'_>) -> Result<(), Fault> {
+    async fn end(&self, lease: PooledConnection<'_, Connected>) -> Result<(), Fault> {
         lease.connection.client.batch_execute("rollback").await.map_err(|e| lease.connection.fault(&e, None))?;
-        self.give_back(lease);
+        self.pool.give_back(lease);
         Ok(())
     }
 
@@ -258,7 +227,7 @@ impl Destination for PostgresDestination {
         let lease = self.begun().await.map_err(connecting)?;
         let written = self.write_in(&lease.connection, batch).await;
         match &written {
-            Ok(_) => self.give_back(lease),
+            Ok(_) => self.pool.give_back(lease),
             // The table may have changed since it was looked up.
             Err(WriteError::Misconfigured { .. }) => *lock(&self.table) = None,
             Err(_) => {}

@@ -304,12 +304,8 @@ impl PostgresTable {
 
     /// Columns of unique indexes, other than these, that take null.
     pub(super) fn vacatable(&self, but: &[&str]) -> Vec<&str> {
-        let names = self.uniques.iter().flatten().map(String::as_str).filter(|name| !but.contains(name));
-        let mut names: Vec<&str> =
-            names.filter(|name| self.column(name).is_some_and(|column| !column.field.not_null)).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
+        let takes_null = |name: &str| self.column(name).is_some_and(|column| !column.field.not_null);
+        sql::vacatable(self.uniques.iter().flatten().map(String::as_str), but, takes_null)
     }
 
     /// The table as preflight tells it.
@@ -327,8 +323,11 @@ impl PostgresTable {
     }
 
     fn findings(&self, need: PreflightRequest<'_>) -> Vec<Finding> {
+        let index = |columns: &[&str]| {
+            format!("create unique index on {} ({});", self.name.sql(), sql::quoted(columns.iter().copied()))
+        };
         let mut findings: Vec<Finding> =
-            sql::identifier_not_unique(&self.name, need, &self.uniques).into_iter().collect();
+            sql::identifier_not_unique(&self.name, need, &self.uniques, index).into_iter().collect();
         for column in need.fields.iter().filter_map(|(name, _)| self.column(name)) {
             if let Some(what) = column.unwritable {
                 findings.push(Finding::error(

@@ -157,17 +157,8 @@ impl SqliteTable {
 
     /// Columns of unique indexes, other than these, that take null.
     pub(super) fn vacatable(&self, but: &[&str]) -> Vec<&str> {
-        let names = self
-            .uniques
-            .iter()
-            .flat_map(|unique| &unique.0)
-            .map(|(name, _)| name.as_str())
-            .filter(|name| !but.contains(name));
-        let mut names: Vec<&str> =
-            names.filter(|name| self.column(name).is_some_and(|column| !column.field.not_null)).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
+        let takes_null = |name: &str| self.column(name).is_some_and(|column| !column.field.not_null);
+        sql::vacatable(self.uniques.iter().flat_map(|unique| &unique.0).map(|(name, _)| name.as_str()), but, takes_null)
     }
 
     /// How the unique index over these columns compares them; byte by byte where there is none.
@@ -208,9 +199,16 @@ impl SqliteTable {
         });
         let uniques: Vec<Vec<String>> =
             self.uniques.iter().map(|u| u.0.iter().map(|(name, _)| name.clone()).collect()).collect();
+        // SQLite wants a name for an index, in the schema of its table.
+        let index = |columns: &[&str]| {
+            let name = format!("{}_by_{}", self.name.table, columns.join("_"));
+            let index = ObjectName { schema: self.name.schema.clone(), table: name }.sql();
+            let table = sql::quote(&self.name.table);
+            format!("create unique index {index} on {table} ({});", sql::quoted(columns.iter().copied()))
+        };
         DestinationSchema {
             fields: Some(fields.collect()),
-            findings: sql::identifier_not_unique(&self.name, need, &uniques).into_iter().collect(),
+            findings: sql::identifier_not_unique(&self.name, need, &uniques, index).into_iter().collect(),
         }
     }
 }

@@ -1,17 +1,8 @@
 //! Values as literals in SQL, for the condition around a model.
 
+use clients::mysql_literal::{bytes, quoted};
 use domain::cells;
 use domain::value::Value;
-
-/// A quoted text; a backslash escapes in the sessions that are made here.
-pub(super) fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
-}
-
-/// A name in back quotes.
-pub(super) fn name(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
-}
 
 /// The literal of a cursor's cell; the error is a sentence.
 pub(super) fn of_cell(column: &str, cell: &[u8]) -> Result<String, String> {
@@ -23,7 +14,7 @@ pub(super) fn of_cell(column: &str, cell: &[u8]) -> Result<String, String> {
         Value::Int(_) | Value::Decimal(_) => text.into_owned(),
         Value::Float(_) => format!("{text}e0"),
         Value::Text(v) => quoted(v),
-        Value::Bytes(v) => format!("x'{}'", v.iter().map(|b| format!("{b:02x}")).collect::<String>()),
+        Value::Bytes(v) => bytes(v),
         Value::Date(_) => format!("date '{text}'"),
         Value::Time(_) => format!("time '{text}'"),
         // The session is in UTC, so a moment is written as its own date and time.

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use clients::mysql::{MysqlConfig, MysqlConnected, MysqlConnector};
+use clients::mysql_literal::{name, quoted};
 use clients::{DatabasePlace, SentSql};
 use domain::config;
 use domain::fault::{Code, Fault};
@@ -217,13 +218,13 @@ fn statement(model: &str, only: Option<&RowFilter>) -> Result<sql::Statement, St
     Ok(match only {
         None => sql::plain(model),
         Some(RowFilter::From { column, cell }) => {
-            let (column, from) = (literal::name(column), literal::of_cell(column, cell)?);
+            let (column, from) = (name(column), literal::of_cell(column, cell)?);
             sql::filtered(model, &format!("{column} >= {from} or {column} is null"))
         }
         Some(RowFilter::Keys { columns, keys }) => {
             // Most collations take `a` for `A`, and a key is one of them.
-            let text = |column: &str| format!("cast({} as char) collate utf8mb4_bin", literal::name(column));
-            sql::filtered(model, &sql::any_key(columns, keys, text, literal::quoted))
+            let text = |column: &str| format!("cast({} as char) collate utf8mb4_bin", name(column));
+            sql::filtered(model, &sql::any_key(columns, keys, text, quoted))
         }
     })
 }
