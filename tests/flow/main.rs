@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, whatever does not work out fails it")]
 
+mod dbt;
 mod failures;
 mod features;
 mod first;

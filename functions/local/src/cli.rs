@@ -130,6 +130,9 @@ pub enum Command {
     /// The rate and the pauses of a connection.
     #[command(subcommand)]
     Limits(LimitsCommand),
+    /// What goes between dbt and the project.
+    #[command(subcommand)]
+    Dbt(DbtCommand),
     /// Print the JSON Schema of the sync file (or of a model's file, or of connections.yaml).
     Schema {
         /// Print the schema of connections.yaml instead.
@@ -150,6 +153,17 @@ pub enum Command {
         /// Read from a double of this warehouse instead of a file, into HubSpot's double or that of --destination.
         #[arg(long, value_name = "NAME")]
         warehouse: Option<DemoWarehouse>,
+    },
+}
+
+/// What goes between dbt and the project.
+#[derive(Debug, Subcommand)]
+pub enum DbtCommand {
+    /// Print the exposures of the syncs that read models of dbt, for a file beside the models.
+    Exposures {
+        /// Write nothing: end with 1 when this file holds something else.
+        #[arg(long, value_name = "FILE")]
+        check: Option<PathBuf>,
     },
 }
 

@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod commands;
 pub mod confirm;
+pub mod dbt;
 pub mod demo;
 pub mod drive;
 pub mod exit;
@@ -18,6 +19,7 @@ pub mod remote;
 pub mod session;
 pub mod settings;
 pub mod signal;
+pub mod sync_file;
 mod yaml;
 
 use std::process::ExitCode;

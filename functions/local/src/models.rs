@@ -49,26 +49,34 @@ pub fn expand<'t>(file: &Path, text: &'t str, project: &Path) -> Result<Cow<'t, 
     let Ok(SyncHead { model: Some(serde_json::Value::String(name)) }) = serde_saphyr::from_str(text) else {
         return Ok(Cow::Borrowed(text));
     };
-    let mut out = String::with_capacity(text.len());
-    let mut found = false;
-    for line in text.split_inclusive('\n') {
-        match line.strip_prefix("model:") {
-            Some(rest) if !found && !rest.trim().is_empty() && !rest.trim().starts_with('#') => {
-                found = true;
-                let model = serde_json::to_string(&read(&project.join("models"), &name, file)?)
-                    .map_err(|e| Fault::new(Code::Internal, format!("The model `{name}` cannot be written: {e}.")))?;
-                out.push_str(&format!("model: {model}\n"));
-            }
-            _ => out.push_str(line),
-        }
-    }
-    if !found {
+    let model = serde_json::to_string(&read(&project.join("models"), &name, file)?)
+        .map_err(|e| Fault::new(Code::Internal, format!("The model `{name}` cannot be written: {e}.")))?;
+    let Some(out) = with_model(text, &model) else {
         let what = format!("{}: `model` names `{name}`, and not on a line of its own.", file.display());
         return Err(
             Fault::new(Code::SyncInvalid, what).with_next(format!("write `model: {name}` as a line of its own"))
         );
-    }
+    };
     Ok(Cow::Owned(out))
+}
+
+/// The text with another model, in JSON, in place of its own, every other line where it was; `None` where `model` is no line
+/// of its own.
+pub fn with_model(text: &str, model: &str) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let (mut found, mut within) = (false, false);
+    for line in text.split_inclusive('\n') {
+        within &= line.starts_with([' ', '\t', '\n', '\r', '#']);
+        match line.strip_prefix("model:") {
+            Some(_) if !found => {
+                (found, within) = (true, true);
+                out.push_str(&format!("model: {model}\n"));
+            }
+            _ if within => out.push('\n'),
+            _ => out.push_str(line),
+        }
+    }
+    found.then_some(out)
 }
 
 /// Reads a model; `of` is the file that names it.

@@ -11,9 +11,10 @@ use domain::finding::nearest;
 use domain::ports::{Clock, SystemClock};
 use domain::sync::Sync;
 
-use crate::models;
+use crate::dbt::DbtSettings;
 use crate::settings::LocalSecrets;
-use crate::yaml::{did_you_mean, parse, unreadable, yaml_fault};
+use crate::sync_file::{SyncFile, SyncReader};
+use crate::yaml::{did_you_mean, unreadable, yaml_fault};
 
 /// A project folder, read.
 #[derive(Debug)]
@@ -25,27 +26,8 @@ pub struct Project {
     pub clock: Arc<dyn Clock>,
     connections: BTreeMap<String, Connection>,
     alerts: Alerts,
+    dbt: Option<DbtSettings>,
     syncs: Vec<SyncFile>,
-}
-
-/// One file of `syncs/`.
-#[derive(Debug)]
-pub struct SyncFile {
-    pub path: PathBuf,
-    /// What it holds, or why it cannot be read.
-    pub sync: Result<Sync, Fault>,
-    /// The name that the file gives, where it gives one that is none.
-    misnamed: Option<String>,
-}
-
-impl SyncFile {
-    /// The name that the file gives, or the file's own when it cannot be read.
-    pub fn name(&self) -> &str {
-        match &self.sync {
-            Ok(sync) => &sync.name,
-            Err(_) => self.misnamed.as_deref().or_else(|| self.path.file_stem()?.to_str()).unwrap_or("?"),
-        }
-    }
 }
 
 impl Project {
@@ -54,7 +36,8 @@ impl Project {
         let folder = std::path::absolute(folder).map_err(|e| unreadable(folder, &e))?;
         let file = folder.join("connections.yaml");
         let text = std::fs::read_to_string(&file).map_err(|e| unreadable(&file, &e))?;
-        let (connections, alerts) = connections(&file, &text)?;
+        let (connections, alerts, dbt) = connections(&file, &text)?;
+        let clock = SystemClock::shared();
         let mut paths = Vec::new();
         let syncs = folder.join("syncs");
         for entry in std::fs::read_dir(&syncs).map_err(|e| unreadable(&syncs, &e))? {
@@ -64,18 +47,11 @@ impl Project {
             }
         }
         paths.sort();
-        let mut files: Vec<SyncFile> =
-            paths.into_iter().map(|path| SyncFile { sync: read_sync(&path, &folder), path, misnamed: None }).collect();
+        let reader = SyncReader::new(&folder, &connections, dbt.as_ref(), clock.as_ref());
+        let mut files: Vec<SyncFile> = paths.into_iter().map(|path| reader.read(path)).collect();
         refuse_same_names(&mut files);
         files.iter_mut().for_each(refuse_no_name);
-        Ok(Project {
-            folder,
-            secrets: LocalSecrets::default(),
-            clock: SystemClock::shared(),
-            connections,
-            alerts,
-            syncs: files,
-        })
+        Ok(Project { folder, secrets: LocalSecrets::default(), clock, connections, alerts, dbt, syncs: files })
     }
 
     /// All sync files, in the order of their paths.
@@ -126,6 +102,16 @@ impl Project {
         sync.alerts.over(&self.alerts)
     }
 
+    /// Where dbt keeps what it knows, where the project says it.
+    pub fn dbt(&self) -> Option<&DbtSettings> {
+        self.dbt.as_ref()
+    }
+
+    /// The file of a sync.
+    pub fn file_of(&self, sync: &Sync) -> Option<&SyncFile> {
+        self.syncs.iter().find(|file| file.name() == sync.name)
+    }
+
     /// The folder for state.
     pub fn state_folder(&self) -> PathBuf {
         self.folder.join(".sluice")
@@ -134,12 +120,19 @@ impl Project {
 
 /// Not the name of a connection: who is told of problems of any sync.
 const ALERTS: &str = "alerts";
+/// Nor this: where dbt keeps what it knows.
+const DBT: &str = "dbt";
 
-fn connections(file: &Path, text: &str) -> Result<(BTreeMap<String, Connection>, Alerts), Fault> {
+/// What connections.yaml holds.
+type Connections = (BTreeMap<String, Connection>, Alerts, Option<DbtSettings>);
+
+fn connections(file: &Path, text: &str) -> Result<Connections, Fault> {
     // Without the lines around the mistake: they might hold a secret that should not have been there.
     let mut raw: BTreeMap<String, serde_json::Map<String, serde_json::Value>> =
         serde_saphyr::from_str(text).map_err(|e| yaml_fault(Code::ConnectionInvalid, file, e.without_snippet()))?;
     let alerts = alerts(file, raw.remove(ALERTS).unwrap_or_default())?;
+    let about_dbt = "it says where dbt keeps its manifest";
+    let dbt = raw.remove(DBT).map(|raw| section(file, DBT, about_dbt, raw)).transpose()?;
     let mut out = BTreeMap::new();
     for (name, mut config) in raw {
         let Some(serde_json::Value::String(kind)) = config.remove("type") else {
@@ -156,26 +149,36 @@ fn connections(file: &Path, text: &str) -> Result<(BTreeMap<String, Connection>,
         };
         out.insert(name, Connection { kind, config: serde_json::Value::Object(config) });
     }
-    Ok((out, alerts))
+    Ok((out, alerts, dbt))
 }
 
 fn alerts(file: &Path, raw: serde_json::Map<String, serde_json::Value>) -> Result<Alerts, Fault> {
+    let alerts: Alerts = section(file, ALERTS, "it says who is told of problems", raw)?;
+    match alerts.findings(ALERTS).into_iter().find(domain::finding::Finding::is_error) {
+        Some(finding) => Err(Fault::new(Code::ConnectionInvalid, format!("{}: {finding}.", file.display()))),
+        None => Ok(alerts),
+    }
+}
+
+/// What stands under a name that is no connection's; `says` is what it is there for.
+fn section<T: serde::de::DeserializeOwned>(
+    file: &Path,
+    name: &str,
+    says: &str,
+    raw: serde_json::Map<String, serde_json::Value>,
+) -> Result<T, Fault> {
     let invalid = |what: String| Fault::new(Code::ConnectionInvalid, format!("{}: {what}.", file.display()));
     if raw.contains_key("type") {
-        let fault = invalid(format!("`{ALERTS}` is not the name of a connection: it says who is told of problems"));
+        let fault = invalid(format!("`{name}` is not the name of a connection: {says}"));
         return Err(fault.with_next("give the connection another name"));
     }
-    let alerts: Alerts = serde_json::from_value(serde_json::Value::Object(raw)).map_err(|e| {
+    serde_json::from_value(serde_json::Value::Object(raw)).map_err(|e| {
         let text = e.to_string();
         let near = did_you_mean(&text)
             .map(|near| format!("did you mean `{near}`? `sluice schema --connections` prints what is allowed"));
-        let fault = invalid(format!("{ALERTS}: {text}"));
+        let fault = invalid(format!("{name}: {text}"));
         near.map_or(fault.clone(), |near| fault.with_next(near))
-    })?;
-    match alerts.findings(ALERTS).into_iter().find(domain::finding::Finding::is_error) {
-        Some(finding) => Err(invalid(finding.to_string())),
-        None => Ok(alerts),
-    }
+    })
 }
 
 /// Sorted and each once.
@@ -183,11 +186,6 @@ pub fn unique(mut names: Vec<&'static str>) -> Vec<&'static str> {
     names.sort_unstable();
     names.dedup();
     names
-}
-
-fn read_sync(path: &Path, project: &Path) -> Result<Sync, Fault> {
-    let text = std::fs::read_to_string(path).map_err(|e| unreadable(path, &e))?;
-    parse(Code::SyncInvalid, path, &models::expand(path, &text, project)?)
 }
 
 fn refuse_same_names(files: &mut [SyncFile]) {

@@ -13,6 +13,7 @@ use engine::started::RunRequest;
 
 use crate::progress::Bars;
 use crate::project::Project;
+use crate::sync_file::SyncFile;
 use crate::{drive, open};
 
 /// Runs a sync, alone: the lock is held until the run is over.
@@ -25,7 +26,12 @@ pub async fn run_sync(
 ) -> Result<Run, Fault> {
     let _lock = SyncLock::acquire(&project.state_folder().join("locks"), &sync.name)?;
     let store = open::state(project).await?;
-    let engine = match open::engine(project, sync, Arc::clone(&store), stop).await {
+    let blocked = project.file_of(sync).map_or(Ok(()), SyncFile::blocked);
+    let opened = match blocked {
+        Ok(()) => open::engine(project, sync, Arc::clone(&store), stop).await,
+        Err(fault) => Err(fault),
+    };
+    let engine = match opened {
         Ok(engine) => engine,
         Err(fault) => {
             tell_of_failure(project, sync, store, request, &fault).await?;

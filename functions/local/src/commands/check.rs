@@ -7,7 +7,8 @@ use engine::CancelToken;
 use engine::report::{CheckReport, check};
 
 use crate::output::Out;
-use crate::project::{Project, SyncFile};
+use crate::project::Project;
+use crate::sync_file::SyncFile;
 use crate::{exit, open};
 
 pub async fn run(project: &Project, only: Option<&str>, out: &Out) -> Result<ExitCode, Fault> {
@@ -44,5 +45,8 @@ pub fn end(all: &[CheckReport], out: &Out) -> ExitCode {
 async fn look(project: &Project, file: &SyncFile) -> Result<CheckReport, Fault> {
     let sync = file.sync.clone()?;
     let (store, _temporary) = open::state_to_read(project).await?;
-    Ok(check(&open::engine(project, &sync, store, CancelToken::default()).await?).await)
+    let mut report = check(&open::engine(project, &sync, store, CancelToken::default()).await?).await;
+    report.ok &= file.blocked().is_ok();
+    report.findings.extend(file.findings.iter().cloned());
+    Ok(report)
 }

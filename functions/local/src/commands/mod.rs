@@ -3,6 +3,7 @@
 
 mod apply;
 mod check;
+mod dbt;
 mod dead_letters;
 mod delete;
 mod explain;
@@ -33,7 +34,7 @@ pub use init::write_example;
 /// Runs the command of the command line.
 pub async fn run(cli: &Cli, out: &Out) -> Result<ExitCode, Fault> {
     match (&cli.command, &cli.stack) {
-        (Command::Init | Command::Schema { .. } | Command::Demo { .. }, Some(_)) => {
+        (Command::Init | Command::Schema { .. } | Command::Demo { .. } | Command::Dbt(_), Some(_)) => {
             usage("this command knows no stack: leave --stack out")
         }
         (Command::Run { sync, .. }, Some(stack)) => {
@@ -56,6 +57,7 @@ async fn here(cli: &Cli, out: &Out) -> Result<ExitCode, Fault> {
         Command::DeadLetters(what) => dead_letters::run(&project()?, what, out).await,
         Command::State(what) => state::run(&project()?, what, out).await,
         Command::Limits(what) => limits::run(&project()?, what, out).await,
+        Command::Dbt(what) => dbt::run(&project()?, what, out),
         Command::Schema { connections, models } => schema::run(*connections, *models),
         Command::Demo { keep, destination, warehouse } => {
             crate::demo::run(keep.as_deref(), *destination, *warehouse, out).await

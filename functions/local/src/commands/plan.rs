@@ -14,6 +14,9 @@ use crate::{exit, open};
 
 pub async fn run(project: &Project, sync: &str, full: bool, out: &Out) -> Result<ExitCode, Fault> {
     let sync = project.sync(sync)?;
+    if let Some(file) = project.file_of(sync).filter(|_| !out.is_json()) {
+        out.findings(&file.findings);
+    }
     let (store, _temporary) = open::state_to_read(project).await?;
     let engine = open::engine(project, sync, store, CancelToken::default()).await?;
     let bars = Bars::new(out.is_json());

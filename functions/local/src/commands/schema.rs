@@ -6,6 +6,7 @@ use domain::alert_settings::Alerts;
 use domain::fault::{Code, Fault};
 use domain::sync::Sync;
 
+use crate::dbt::{DbtModel, DbtSettings};
 use crate::exit;
 use crate::models::ModelFile;
 use crate::output::Out;
@@ -29,7 +30,7 @@ fn sync_schema() -> serde_json::Value {
     if let Some(model) = schema.pointer_mut("/properties/model") {
         let inline = model.take();
         let named = serde_json::json!({ "type": "string", "description": "A model of models/NAME.yaml or models/NAME.sql, by its name." });
-        *model = serde_json::json!({ "anyOf": [inline, named] });
+        *model = serde_json::json!({ "anyOf": [inline, named, schemars::schema_for!(DbtModel).to_value()] });
     }
     schema
 }
@@ -54,7 +55,7 @@ fn connections_schema() -> serde_json::Value {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "connections.yaml",
         "type": "object",
-        "properties": { "alerts": schemars::schema_for!(Alerts) },
+        "properties": { "alerts": schemars::schema_for!(Alerts), "dbt": schemars::schema_for!(DbtSettings) },
         "additionalProperties": { "anyOf": variants },
     })
 }

@@ -63,7 +63,7 @@ pub async fn run(cli: &Cli, remote: &Remote, out: &Out) -> Result<ExitCode, Faul
             commands_state::on(state(remote).await?.as_ref(), what, &hashes, &trigger(sync), out).await
         }
         Command::Limits(what) => limits::on(state(remote).await?.as_ref(), what, out).await,
-        Command::Init | Command::Run { .. } | Command::Schema { .. } | Command::Demo { .. } => {
+        Command::Init | Command::Dbt(_) | Command::Run { .. } | Command::Schema { .. } | Command::Demo { .. } => {
             Err(Fault::new(Code::Internal, "A command of this machine was taken for one of a stack."))
         }
     }

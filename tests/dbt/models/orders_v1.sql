@@ -1,0 +1,1 @@
+select id, 'old' as kind from {{ ref('raw_customers') }}

@@ -1,0 +1,1 @@
+select id, 'new' as kind from {{ ref('raw_customers') }}
