@@ -134,6 +134,49 @@ async fn those_with_a_server_do_so_too() {
     }
 }
 
+/// Two rows take each other's value of one unique column; what their records leave out of another stays.
+async fn a_swap_keeps_what_is_left_out(fixture: &Fixture) {
+    let fields = [("id", Type::Int, true), ("email", Type::Text, false), ("n", Type::Int, false)];
+    let record = |id: i64, email: Value<'static>, n: i64| vec![Value::Int(id), email, Value::Int(n)];
+    let first = [
+        record(1, Value::Text("a"), 1),
+        record(2, Value::Text("b"), 2),
+        record(3, Value::Text("c"), 3),
+        record(4, Value::Text("d"), 4),
+    ];
+    write(&*fixture.destination, Op::Upsert, &fields, &first).await.unwrap();
+    // One pair leaves the texts out, the other has them swapped.
+    let swap = [
+        record(1, Value::Missing, 2),
+        record(2, Value::Missing, 1),
+        record(3, Value::Text("d"), 4),
+        record(4, Value::Text("c"), 3),
+    ];
+    let outcomes = write(&*fixture.destination, Op::Upsert, &fields, &swap).await.unwrap();
+    assert!(outcomes.iter().all(|outcome| accepted(outcome, Effect::Updated)), "{outcomes:?}");
+    let now = [
+        held(1, Some("a"), Some(2)),
+        held(2, Some("b"), Some(1)),
+        held(3, Some("d"), Some(4)),
+        held(4, Some("c"), Some(3)),
+    ];
+    assert_eq!(fixture.held().await, now);
+}
+
+const UNIQUE: &str = "create table t (id bigint primary key, email varchar(50) unique, n bigint unique)";
+
+#[tokio::test]
+async fn a_swap_in_sqlite_keeps_what_is_left_out() {
+    a_swap_keeps_what_is_left_out(&fixtures::sqlite(UNIQUE, serde_json::json!({})).await).await;
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL and MariaDB: ./tests/run"]
+async fn a_swap_in_a_server_keeps_what_is_left_out() {
+    a_swap_keeps_what_is_left_out(&fixtures::postgres(UNIQUE, serde_json::json!({})).await).await;
+    a_swap_keeps_what_is_left_out(&fixtures::mysql(&[UNIQUE], serde_json::json!({})).await).await;
+}
+
 fn what_can_be_read_says_so(fixture: &Fixture) {
     assert_eq!(fixture.destination.reads_back(), fixture.can_be_read, "else no record is ever read back");
 }

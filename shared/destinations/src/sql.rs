@@ -285,6 +285,13 @@ pub fn not_a_table(object: &ObjectName, what: &str) -> Finding {
     )
 }
 
+/// The record has a value or a null for the field of this name, and does not leave it out.
+pub fn carries(batch: &WriteBatch<'_>, record: usize, name: &str) -> bool {
+    let values = batch.records.get(record).map(|record| record.fields.values());
+    let mut fields = batch.layout.fields().iter().zip(values.into_iter().flatten());
+    fields.any(|(field, value)| field.name == name && !matches!(value, Value::Missing))
+}
+
 /// Columns of unique indexes, other than these, that take null: rows that swap their values give them up first.
 pub fn vacatable<'t>(
     unique: impl Iterator<Item = &'t str>,

@@ -17,7 +17,7 @@ use super::classify::{self, MysqlErrorScope};
 use super::encode;
 use super::script::{self, RanStatement};
 use super::table::{MysqlColumn, MysqlTable};
-use crate::sql::{BatchOutcomes, OnConflict};
+use crate::sql::{self, BatchOutcomes, OnConflict};
 
 /// A batch being written.
 pub(super) struct MysqlWrite<'a> {
@@ -202,11 +202,15 @@ impl MysqlWrite<'_> {
         }
         let refusals: Vec<Outcome> = left.iter().filter_map(|&record| progress.outcome(record).cloned()).collect();
         self.plain("savepoint room").await?;
-        let set: Vec<String> = columns.iter().map(|column| format!("{} = null", name(column))).collect();
-        let vacate =
-            |row: &Literals| format!("update {} set {} where {}", self.table.sql(), set.join(", "), self.same(row));
+        let vacate = |record: usize| {
+            // What a record leaves out stays.
+            let carried = columns.iter().filter(|column| sql::carries(self.batch, record, column));
+            let set: Vec<String> = carried.map(|column| format!("{} = null", name(column))).collect();
+            let same = self.same(rows.get(&record)?);
+            (!set.is_empty()).then(|| format!("update {} set {} where {same}", self.table.sql(), set.join(", ")))
+        };
         let statements: Vec<(usize, String)> =
-            left.iter().filter_map(|&record| Some((record, vacate(rows.get(&record)?)))).collect();
+            left.iter().filter_map(|&record| Some((record, vacate(record)?))).collect();
         self.each(&statements, progress, |_, _, _| {}).await?;
         self.again(&left, rows, progress).await?;
         let settled = left.iter().all(|&record| matches!(progress.outcome(record), Some(Outcome::Accepted { .. })));

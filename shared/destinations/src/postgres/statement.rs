@@ -213,14 +213,13 @@ impl StatementShape<'_> {
         )
     }
 
-    /// Takes the values of these columns from the rows, so that others may have them.
-    pub(super) fn vacate(&self, columns: &[&str]) -> String {
-        let set: Vec<String> = columns.iter().map(|column| format!("{} = null", quote(column))).collect();
+    /// Takes the values of a column from the rows, so that others may have them.
+    pub(super) fn vacate(&self, column: &str) -> String {
+        let column = quote(column);
         format!(
-            "{} update {} as t set {} from v where {}",
+            "{} update {} as t set {column} = null from v where {}",
             self.records(),
             self.table.name.sql(),
-            set.join(", "),
             self.found()
         )
     }

@@ -14,7 +14,7 @@ use super::classify::{self, PostgresErrorScope};
 use super::encode;
 use super::statement::{self, StatementShape};
 use super::table::{PostgresColumn, PostgresTable};
-use crate::sql::{BatchOutcomes, Group, OnConflict};
+use crate::sql::{BatchOutcomes, Group, OnConflict, carries};
 
 /// For how many rejected records of a batch the column at fault is looked for.
 const LOOKED_FOR: usize = 20;
@@ -181,11 +181,20 @@ impl PostgresWrite<'_> {
         let keys = self.columns(&identifiers)?;
         let shape = StatementShape { table: self.table, columns: &keys, identifier: &vec![true; keys.len()] };
         self.simple("release savepoint piece; savepoint piece").await?;
-        let mut settled = match self.query(&shape.vacate(&columns), &self.arrays(&identifiers, &left)).await {
-            Ok(_) => true,
-            Err(FailedStatement::Batch(error)) => return Err(error),
-            Err(_) => false,
-        };
+        let mut settled = true;
+        for column in columns {
+            // What a record leaves out stays.
+            let carry: Vec<usize> =
+                left.iter().copied().filter(|&record| carries(self.batch, record, column)).collect();
+            settled = match self.query(&shape.vacate(column), &self.arrays(&identifiers, &carry)).await {
+                Ok(_) => settled,
+                Err(FailedStatement::Batch(error)) => return Err(error),
+                Err(_) => false,
+            };
+            if !settled {
+                break;
+            }
+        }
         let rejected: Vec<Option<Outcome>> = left.iter().map(|record| progress.outcome(*record).cloned()).collect();
         for record in &left {
             settled = settled && self.write_alone(*record, progress).await?;

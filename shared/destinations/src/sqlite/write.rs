@@ -154,18 +154,17 @@ impl SqliteWrite<'_> {
             return Ok(());
         }
         self.connection.execute_batch("savepoint room")?;
-        let set: Vec<String> = columns.iter().map(|column| format!("{} = null", quote(column))).collect();
-        let mut vacate = self.connection.prepare(&format!(
-            "update or abort {} set {} where {}",
-            self.table.name.sql(),
-            set.join(", "),
-            self.same()
-        ))?;
         let identifiers: Vec<usize> = self.batch.layout.identifiers().map(|(at, _)| at).collect();
         let mut settled = Vec::new();
-        for record in &left {
-            let Some(row) = rows.get(record) else { continue };
-            vacate.execute(bound(row, &identifiers))?;
+        for column in columns {
+            let (table, same) = (self.table.name.sql(), self.same());
+            let sql = format!("update or abort {table} set {} = null where {same}", quote(column));
+            let mut vacate = self.connection.prepare(&sql)?;
+            // What a record leaves out stays.
+            for record in left.iter().filter(|&&record| crate::sql::carries(self.batch, record, column)) {
+                let Some(row) = rows.get(record) else { continue };
+                vacate.execute(bound(row, &identifiers))?;
+            }
         }
         for record in &left {
             match self.write_alone(*record, rows)? {
