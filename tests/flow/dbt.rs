@@ -128,12 +128,18 @@ async fn a_model_of_dbt_is_read_by_its_name() {
         shop.sluice(&["check"]).said(0, &["warning", refusal]);
         shop.sluice(&["run", "customers"]).said(0, &["complete"]);
         assert_eq!(shop.customers()[2].2.as_deref(), Some("FR"));
+        // Old results say nothing.
+        shop.connections(|connections| connections["dbt"]["max_age"] = json!("1ms"));
+        shop.sluice(&["check"]).said(0, &["the newest results of dbt are", "max_age: 1ms", refusal]);
         // A command that tests nothing leaves results that say nothing.
         shop.connections(|_| ());
         shop.dbt(&["run"]);
         shop.sluice(&["check"]).said(0, &["did not run", "unique_customers_customer_id"]);
-        shop.connections(|connections| connections["dbt"]["max_age"] = json!("1ms"));
-        shop.sluice(&["check"]).said(0, &["the newest results of dbt are", "max_age: 1ms"]);
+        // Nobody looks.
+        shop.write("dbt/target/run_results.json", "{");
+        shop.sluice(&["check"]).said(1, &["run_results.json cannot be read"]);
+        shop.connections(|connections| connections["dbt"]["tests"] = json!("off"));
+        shop.sluice(&["check"]).said(0, &[]);
     }
 }
 
@@ -194,7 +200,7 @@ async fn exposures_are_written_and_compared() {
         let shop = Shop::new(&program).await;
         shop.dbt(&["build"]);
         let said = shop.sluice(&["dbt", "exposures"]);
-        said.said(0, &["sluicegate_customers", "ref('customers')"]);
+        said.said(0, &["sluicegate_customers", "ref('shop', 'customers')"]);
         let file = shop.folder.path().join("dbt/models/sluicegate.yml");
         let check = ["dbt", "exposures", "--check", file.to_str().unwrap()];
         shop.sluice(&check).failed(1, &["is not what `sluice dbt exposures` writes now", "sluice dbt exposures >"]);
@@ -211,6 +217,17 @@ async fn exposures_are_written_and_compared() {
         assert_eq!(exposure["config"]["meta"]["sluicegate"]["columns"]["email"], "email", "{exposure}");
         shop.write("syncs/customers.yaml", &CUSTOMERS.replace("from: email, to: email", "from: email, to: country"));
         shop.sluice(&check).failed(1, &["is not what"]);
+        // Versions, and a sync that cannot be read.
+        let orders = CUSTOMERS.replace("dbt: customers", "dbt: orders, key: [id]").replace("customer_id", "id");
+        shop.write("syncs/customers.yaml", &orders.replace("from: email", "from: kind"));
+        let said = shop.sluice(&["dbt", "exposures"]);
+        said.said(0, &["ref('shop', 'orders', v=2)"]);
+        std::fs::write(&file, &said.out).unwrap();
+        let (said, well) = shop.dbt(&["parse"]);
+        assert!(well, "{said}");
+        shop.write("syncs/broken.yaml", "name: broken\nmodel: { warehouse: analytics, dbt: customers }\n");
+        shop.sluice(&["dbt", "exposures"]).failed(1, &["broken.yaml is not valid"]);
+        std::fs::remove_file(shop.folder.path().join("syncs/broken.yaml")).unwrap();
         shop.connections(|connections| drop(connections["dbt"].as_object_mut().unwrap().remove("owner")));
         shop.sluice(&check).failed(1, &["names no owner"]);
     }

@@ -21,7 +21,7 @@ pub struct SyncFile {
     pub path: PathBuf,
     /// What it holds, or why it cannot be read.
     pub sync: Result<Sync, Fault>,
-    /// The model of dbt that it names, where it names one.
+    /// The model of dbt that it reads, as dbt refers to it: `ref('shop', 'customers')`.
     pub dbt: Option<String>,
     /// What dbt says of that model. An error stops its runs.
     pub findings: Vec<Finding>,
@@ -115,8 +115,8 @@ impl<'p> SyncReader<'p> {
                 .with_next("write `model: { warehouse: NAME, dbt: NAME }` as a line of its own"));
         };
         let mut sync: Sync = parse(Code::SyncInvalid, &file.path, &text)?;
-        file.dbt = Some(wanted.dbt.clone());
         let resolved = self.dbt(&file.path)?.resolve(&wanted, &sync, self.connections, self.clock)?;
+        file.dbt = Some(resolved.reference);
         sync.model = resolved.model;
         file.findings = resolved.findings;
         Ok(sync)

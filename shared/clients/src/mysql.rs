@@ -50,8 +50,9 @@ pub struct MysqlConfig {
     pub statement_timeout: Span,
 }
 
-/// Whatever the server's defaults are: texts are never cut, dates never made up, a backslash escapes, times are UTC.
-const SESSION: &str = "set session sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00'";
+/// Whatever the server's defaults are: texts are never cut, dates never made up, a key of 0 stays 0, a backslash escapes, times
+/// are UTC.
+const SESSION: &str = "set session sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00'";
 
 fn default_port() -> u16 {
     3306

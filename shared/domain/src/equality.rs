@@ -42,13 +42,36 @@ impl Equality {
             }
             Equality::IgnoresTrailingSpace => text.trim_end_matches(' ').to_owned(),
             Equality::IgnoresCaseAndTrailingSpace => text.trim_end_matches(' ').to_lowercase(),
-            // Letters and digits without their marks: accents, width, case and punctuation are what such rules ignore.
+            // Letters and digits without their marks: accents, width, case and punctuation are what such rules ignore; letters of
+            // their own are what such rules take them for.
             Equality::Destination => {
                 let apart = icu_normalizer::DecomposingNormalizerBorrowed::new_nfkd().normalize(text);
-                apart.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+                apart.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).flat_map(base).collect()
             }
         }
     }
+}
+
+/// The letters that a letter without a decomposition is sorted as: `ß` as `ss`, `ø` as `o`, katakana as hiragana.
+fn base(letter: char) -> impl Iterator<Item = char> {
+    let (first, second) = match letter {
+        'ß' => ('s', Some('s')),
+        'æ' => ('a', Some('e')),
+        'œ' => ('o', Some('e')),
+        'þ' => ('t', Some('h')),
+        'ø' => ('o', None),
+        'ł' => ('l', None),
+        'đ' | 'ð' => ('d', None),
+        'ħ' => ('h', None),
+        'ŋ' => ('n', None),
+        'ŧ' => ('t', None),
+        'ı' => ('i', None),
+        'ĸ' => ('k', None),
+        'ς' => ('σ', None),
+        'ァ'..='ヶ' => (char::from_u32(u32::from(letter) - 0x60).unwrap_or(letter), None),
+        other => (other, None),
+    };
+    std::iter::once(first).chain(second)
 }
 
 #[cfg(test)]
@@ -73,6 +96,10 @@ mod tests {
             (Equality::Destination, "caf-1", "Caf 1", true),
             (Equality::Destination, "café", "CAFE", true),
             (Equality::Destination, "Ａda", "ada", true),
+            (Equality::Destination, "Straße", "STRASSE", true),
+            (Equality::Destination, "Øre", "ore", true),
+            (Equality::Destination, "Ægir", "aegir", true),
+            (Equality::Destination, "カナ", "かな", true),
             (Equality::Destination, "a", "b", false),
         ] {
             assert_eq!(equality.fold(a) == equality.fold(b), one, "{equality:?} {a:?} {b:?}");

@@ -20,9 +20,9 @@ pub fn run(project: &Project, what: &DbtCommand, out: &Out) -> Result<ExitCode, 
     };
     let mut syncs: Vec<(&Sync, &str)> = Vec::new();
     for file in project.syncs() {
-        if let (Some(model), sync) = (file.dbt.as_deref(), &file.sync) {
-            syncs.push((sync.as_ref().map_err(Clone::clone)?, model));
-        }
+        // One that cannot be read may be one of them: a file without it would be out of date.
+        let sync = file.sync.as_ref().map_err(Clone::clone)?;
+        syncs.extend(file.dbt.as_deref().map(|reference| (sync, reference)));
     }
     let text = dbt::exposures(settings, &syncs)?;
     match check {

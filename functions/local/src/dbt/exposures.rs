@@ -1,7 +1,7 @@
 //! Exposures: what dbt's own documentation shows of the syncs that read its models.
 //! <https://docs.getdbt.com/docs/build/exposures>
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::fault::{Code, Fault};
 use domain::sync::Sync;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::DbtSettings;
 
-/// The text of a file of exposures, always the same for the same syncs. `syncs`: each with the name of its dbt model.
+/// The text of a file of exposures, always the same for the same syncs. `syncs`: each with the `ref(…)` of its model.
 pub fn exposures(settings: &DbtSettings, syncs: &[(&Sync, &str)]) -> Result<String, Fault> {
     let Some(owner) = &settings.owner else {
         let what = "connections.yaml: `dbt` names no owner, and dbt wants one for every exposure.";
@@ -18,9 +18,16 @@ pub fn exposures(settings: &DbtSettings, syncs: &[(&Sync, &str)]) -> Result<Stri
     };
     let mut sorted: Vec<&(&Sync, &str)> = syncs.iter().collect();
     sorted.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+    let mut names = BTreeSet::new();
+    if let Some((twice, _)) = sorted.iter().find(|(sync, _)| !names.insert(name(&sync.name))) {
+        let what = format!("Two syncs would be the exposure `{}`, one of them {}.", name(&twice.name), twice.name);
+        return Err(
+            Fault::new(Code::SyncInvalid, what).with_next("give one of them a name that differs in letters or digits")
+        );
+    }
     let all: Vec<Value> = sorted
         .into_iter()
-        .map(|(sync, model)| {
+        .map(|(sync, reference)| {
             let columns: BTreeMap<&str, &str> =
                 sync.mapping.iter().filter_map(|field| Some((field.from.as_deref()?, field.to.as_str()))).collect();
             let meta = json!({
@@ -35,7 +42,7 @@ pub fn exposures(settings: &DbtSettings, syncs: &[(&Sync, &str)]) -> Result<Stri
                 "label": format!("{} (Sluicegate)", sync.name),
                 "type": "application",
                 "owner": owner,
-                "depends_on": [reference(model)],
+                "depends_on": [reference],
                 "config": { "meta": { "sluicegate": meta } },
             })
         })
@@ -57,30 +64,12 @@ fn name(sync: &str) -> String {
     format!("sluicegate_{plain}")
 }
 
-/// `ref('customers')`, `ref('package', 'customers')`, `ref('customers', v=2)`.
-fn reference(model: &str) -> String {
-    let parts: Vec<&str> = model.split('.').collect();
-    let version =
-        parts.last().and_then(|last| last.strip_prefix('v')).filter(|v| v.starts_with(|c: char| c.is_ascii_digit()));
-    let names = &parts[..parts.len() - usize::from(version.is_some())];
-    let mut arguments: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
-    arguments.extend(version.map(|version| format!("v={version}")));
-    format!("ref({})", arguments.join(", "))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn models_are_referred_to_as_dbt_does() {
-        for (model, expected) in [
-            ("customers", "ref('customers')"),
-            ("shop.customers", "ref('shop', 'customers')"),
-            ("customers.v2", "ref('customers', v=2)"),
-        ] {
-            assert_eq!(reference(model), expected);
-        }
+    fn names_have_letters_digits_and_underscores() {
         assert_eq!(name("crm-contacts"), "sluicegate_crm_contacts");
     }
 }

@@ -30,7 +30,8 @@ pub(super) fn findings(
     };
     let mut findings = Vec::new();
     let age = results.at().map(|at| clock.now().since(at));
-    if age.is_none_or(|age| age > settings.max_age.0) {
+    let is_old = age.is_none_or(|age| age > settings.max_age.0);
+    if is_old {
         let what = match age {
             Some(age) => format!(
                 "the newest results of dbt are {} old (max_age: {})",
@@ -56,8 +57,9 @@ pub(super) fn findings(
                 let fix =
                     "mend the model and run `dbt build`; `tests: warn` under `dbt` in connections.yaml lets it pass";
                 findings.push(match settings.tests {
-                    DbtTests::Block => Finding::error(about.clone(), what, fix),
-                    DbtTests::Warn | DbtTests::Off => Finding::warning(about.clone(), what, fix),
+                    // Old results say nothing of what is there now.
+                    DbtTests::Block if !is_old => Finding::error(about.clone(), what, fix),
+                    DbtTests::Block | DbtTests::Warn | DbtTests::Off => Finding::warning(about.clone(), what, fix),
                 });
             }
             Some(result) if result.status == "warn" => {

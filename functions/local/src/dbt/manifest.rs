@@ -127,6 +127,16 @@ impl DbtNode {
         format!("{}.{}{version}", self.package_name, self.name)
     }
 
+    /// As another model refers to it: `ref('shop', 'orders', v=2)`.
+    pub(super) fn reference(&self) -> String {
+        let version = match &self.version {
+            Some(Value::Number(number)) => format!(", v={number}"),
+            Some(Value::String(text)) => format!(", v='{text}'"),
+            _ => String::new(),
+        };
+        format!("ref('{}', '{}'{version})", self.package_name, self.name)
+    }
+
     fn is_called(&self, wanted: &str) -> bool {
         let rest = wanted.strip_prefix(&self.package_name).and_then(|rest| rest.strip_prefix('.')).unwrap_or(wanted);
         let Some(rest) = rest.strip_prefix(&self.name) else { return false };

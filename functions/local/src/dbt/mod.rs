@@ -103,6 +103,8 @@ pub struct DbtProject {
 #[derive(Debug)]
 pub struct ResolvedModel {
     pub model: Model,
+    /// `ref(…)` of it.
+    pub reference: String,
     /// What a person should know before they rely on it.
     pub findings: Vec<Finding>,
 }
@@ -116,9 +118,8 @@ impl DbtProject {
             None => manifest_file.with_file_name("run_results.json"),
         };
         // One that is named must be there; one that only may be need not.
-        let results = (settings.run_results.is_some() || results_file.is_file())
-            .then(|| RunResults::read(&results_file))
-            .transpose()?;
+        let wanted = settings.tests != DbtTests::Off && (settings.run_results.is_some() || results_file.is_file());
+        let results = wanted.then(|| RunResults::read(&results_file)).transpose()?;
         let manifest = DbtManifest::read(&manifest_file)?;
         Ok(Self { settings: settings.clone(), manifest_file, manifest, results })
     }
@@ -151,7 +152,7 @@ impl DbtProject {
             ));
         }
         let model = Model { warehouse: wanted.warehouse.clone(), sql, key, cursor: wanted.cursor.clone() };
-        Ok(ResolvedModel { model, findings })
+        Ok(ResolvedModel { model, reference: node.reference(), findings })
     }
 
     fn key(

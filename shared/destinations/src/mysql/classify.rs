@@ -27,11 +27,16 @@ pub(super) fn about(error: &ServerError) -> MysqlErrorScope {
         1044 | 1045 | 1130 | 1251 | 1698 | 1820 | 3118 => MysqlErrorScope::Credentials,
         // No lock in time, a deadlock, a full disk, too many connections, going down, killed, read-only while it is being
         // replaced, another definition of the table since.
-        1020 | 1021 | 1030 | 1040 | 1053 | 1077 | 1079 | 1114 | 1152 | 1180 | 1203 | 1205 | 1213 | 1290 | 1317
-        | 1412 | 1615 | 1637 | 1792 | 1836 | 1927 | 1969 | 2006 | 2013 | 3024 | 3572 => MysqlErrorScope::Passing,
+        1020 | 1021 | 1030 | 1037 | 1038 | 1040 | 1041 | 1053 | 1077 | 1079 | 1114 | 1152 | 1180 | 1194 | 1195
+        | 1203 | 1205 | 1206 | 1213 | 1290 | 1317 | 1412 | 1615 | 1637 | 1792 | 1836 | 1927 | 1969 | 2006 | 2013
+        | 3024 | 3100 | 3572 => MysqlErrorScope::Passing,
+        // A trigger without its definer or that reaches for its own table, a log of statements instead of rows, a table that
+        // replicas cannot follow.
+        1356 | 1442 | 1449 | 1598 | 1665 | 3098 => MysqlErrorScope::Settings,
         // A statement of one record that is larger than a row or than the server takes.
         1118 | 1153 => MysqlErrorScope::Record,
-        _ if error.state.starts_with("08") => MysqlErrorScope::Passing,
+        // A connection that broke, a transaction that was rolled back.
+        _ if ["08", "40"].iter().any(|class| error.state.starts_with(class)) => MysqlErrorScope::Passing,
         _ if error.state.starts_with("42") => MysqlErrorScope::Settings,
         _ => MysqlErrorScope::Record,
     }
@@ -42,7 +47,10 @@ pub(super) fn rejected(error: &ServerError, table: &MysqlTable) -> Outcome {
     let column = after(&error.message, "column ").or_else(|| after(&error.message, "field "));
     let column = column.filter(|column| table.column(column).is_some()).map(|column| format!("column `{column}`"));
     let key = after(&error.message, "for key ").map(|key| format!("unique key `{key}`"));
-    let constraint = after(&error.message, "constraint ").map(|name| format!("constraint `{name}`"));
+    // Other messages may quote a value.
+    let names_constraint = matches!(error.code, 1216 | 1217 | 1451 | 1452 | 3819 | 4025);
+    let constraint = after(&error.message, "constraint ").filter(|_| names_constraint);
+    let constraint = constraint.map(|name| format!("constraint `{name}`"));
     let value = column.clone().unwrap_or_else(|| "a value".to_owned());
     let rule = constraint.or(column).unwrap_or_else(|| "a rule of the table".to_owned());
     let (code, detail) = match error.code {
@@ -95,7 +103,7 @@ fn after(message: &str, word: &str) -> Option<String> {
     let at = message.to_ascii_lowercase().rfind(word)? + word.len();
     let rest = message.get(at..)?;
     let end = rest.find([' ', ',', ')']).unwrap_or(rest.len());
-    let name = rest.get(..end)?.rsplit('.').next()?;
+    let name = rest.get(..end)?.trim_end_matches('.').rsplit('.').next()?;
     let name = name.trim_matches(['\'', '`', '"']);
     (!name.is_empty()).then(|| name.to_owned())
 }
@@ -118,11 +126,14 @@ mod tests {
             (1118, "42000", MysqlErrorScope::Record),
             (1213, "40001", MysqlErrorScope::Passing),
             (1205, "HY000", MysqlErrorScope::Passing),
+            (1206, "HY000", MysqlErrorScope::Passing),
+            (3101, "40000", MysqlErrorScope::Passing),
             (1290, "HY000", MysqlErrorScope::Passing),
             (1045, "28000", MysqlErrorScope::Credentials),
             (1142, "42000", MysqlErrorScope::Settings),
             (1146, "42S02", MysqlErrorScope::Settings),
             (1054, "42S22", MysqlErrorScope::Settings),
+            (1665, "HY000", MysqlErrorScope::Settings),
         ] {
             assert_eq!(about(&error(code, state)), expected, "{code}");
         }
@@ -140,6 +151,7 @@ mod tests {
                 Some("t_p"),
             ),
             ("Column 'nn' cannot be null", "column ", Some("nn")),
+            ("Invalid JSON text: \"Missing a name.\" at position 1 in value for column 't.j'.", "column ", Some("j")),
             ("nothing of it", "column ", None),
         ] {
             assert_eq!(after(message, word).as_deref(), expected, "{message}");

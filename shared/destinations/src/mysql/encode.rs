@@ -20,7 +20,7 @@ pub(super) fn literal(value: Value<'_>, column: &MysqlColumn) -> Result<String, 
         |code: &str, why: &str| Err(Outcome::rejected(code, format!("column `{}`: {why}", column.field.name)));
     let text = match value {
         Value::Missing | Value::Null => return Ok("null".to_owned()),
-        Value::Bytes(v) if !column.kind.is_number() && !is_time(&column.kind) => return Ok(bytes(v)),
+        Value::Bytes(v) if takes_bytes(&column.kind) => return Ok(bytes(v)),
         other => other.to_text(),
     };
     match &column.kind {
@@ -35,6 +35,9 @@ pub(super) fn literal(value: Value<'_>, column: &MysqlColumn) -> Result<String, 
             None => refused("invalid_text_representation", "not a number that the column takes"),
         },
         MysqlType::Decimal | MysqlType::Float { .. } => match number(value, &text) {
+            Some(number) if column.kind == (MysqlType::Float { single: true }) && !fits_single(&number) => {
+                refused("value_too_wide", "a number of single precision would be another; declare it as double")
+            }
             Some(number) => Ok(number),
             None => refused("invalid_text_representation", "not a number that the column takes"),
         },
@@ -56,10 +59,21 @@ pub(super) fn literal(value: Value<'_>, column: &MysqlColumn) -> Result<String, 
             Some(text) => Ok(quoted(&text)),
             None => refused("invalid_datetime_format", "not a time that the column takes"),
         },
-        MysqlType::Bytes { fixed: Some(16) } => Ok(match value {
-            Value::Uuid(uuid) => bytes(&uuid),
-            _ => quoted(&text),
-        }),
+        MysqlType::Bytes { fixed: Some(length) } => {
+            let uuid;
+            let held = match value {
+                Value::Uuid(bytes) if *length == 16 => {
+                    uuid = bytes;
+                    uuid.as_slice()
+                }
+                Value::Bytes(held) => held,
+                _ => text.as_bytes(),
+            };
+            // As the column fills it up: else no row would be found by it.
+            let mut held = held.to_vec();
+            held.resize(held.len().max(usize::try_from(*length).unwrap_or(0)), 0);
+            Ok(bytes(&held))
+        }
         MysqlType::Enum(_)
         | MysqlType::Set(_)
         | MysqlType::Text
@@ -70,8 +84,38 @@ pub(super) fn literal(value: Value<'_>, column: &MysqlColumn) -> Result<String, 
     }
 }
 
-fn is_time(kind: &MysqlType) -> bool {
-    matches!(kind, MysqlType::Date | MysqlType::Time(_) | MysqlType::DateTime(_) | MysqlType::Timestamp(_))
+/// Bytes go there as they are.
+fn takes_bytes(kind: &MysqlType) -> bool {
+    let times = matches!(kind, MysqlType::Date | MysqlType::Time(_) | MysqlType::DateTime(_) | MysqlType::Timestamp(_));
+    !kind.is_number() && !times && !matches!(kind, MysqlType::Bytes { fixed: Some(_) })
+}
+
+/// An identifier's value as SQL: two that the column would make one are two records, so none may be cut.
+pub(super) fn identifier(value: Value<'_>, column: &MysqlColumn) -> Result<String, Outcome> {
+    let whole = match column.kind {
+        MysqlType::Time(_) => MysqlType::Time(6),
+        MysqlType::DateTime(_) => MysqlType::DateTime(6),
+        MysqlType::Timestamp(_) => MysqlType::Timestamp(6),
+        _ => return literal(value, column),
+    };
+    let cut = literal(value, column)?;
+    let whole = literal(value, &MysqlColumn { kind: whole, ..column.clone() })?;
+    let plain = |literal: &str| {
+        let text = literal.trim_matches('\'');
+        let whole = text.trim_end_matches('0').trim_end_matches('.');
+        if text.contains('.') { whole.to_owned() } else { text.to_owned() }
+    };
+    if plain(&cut) == plain(&whole) {
+        return Ok(cut);
+    }
+    let detail = format!("column `{}`: it has fewer digits after the second than this identifier", column.field.name);
+    Err(Outcome::rejected("value_too_wide", detail))
+}
+
+/// A column of single precision has this number, as far as its digits go: 0.1, and not 16777217.
+fn fits_single(number: &str) -> bool {
+    let (Ok(single), Ok(double)) = (number.parse::<f32>(), number.parse::<f64>()) else { return false };
+    single.to_string().parse::<f64>().is_ok_and(|read| read == double)
 }
 
 /// A number as SQL: plain digits, or with an exponent where a number of floating point is too large or too small.
@@ -130,8 +174,9 @@ fn time(text: &str, digits: usize) -> Option<String> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let parts: Vec<&str> = whole.strip_prefix('-').unwrap_or(whole).split(':').collect();
     let plain = |part: &&str| (2..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
-    (parts.len() == 3 && parts.iter().all(plain) && fraction.bytes().all(|b| b.is_ascii_digit()))
-        .then(|| text.to_owned())
+    let fits = parts.len() == 3 && parts.iter().all(plain) && fraction.bytes().all(|b| b.is_ascii_digit());
+    let fraction = &fraction[..fraction.len().min(digits)];
+    fits.then(|| if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") })
 }
 
 fn cut(time: civil::Time, digits: usize) -> String {
@@ -256,7 +301,9 @@ mod tests {
             (Value::Timestamp(-1), MysqlType::DateTime(6), "'1969-12-31 23:59:59.999999'"),
             (Value::Text("2024-01-31T10:00:00+01:00"), MysqlType::DateTime(3), "'2024-01-31 09:00:00.000'"),
             (Value::DateTime(0), MysqlType::Date, "'1970-01-01'"),
-            (Value::Text("100:00:00"), MysqlType::Time(0), "'100:00:00'"),
+            (Value::Text("100:00:00.9"), MysqlType::Time(0), "'100:00:00'"),
+            (Value::Float(0.1), MysqlType::Float { single: true }, "0.1"),
+            (Value::Bytes(&[1]), MysqlType::Bytes { fixed: Some(3) }, "x'010000'"),
             (Value::Time(86_399_999_999), MysqlType::Time(6), "'23:59:59.999999'"),
         ] {
             assert_eq!(literal(value, &column(kind.clone())).unwrap(), expected, "{value:?} {kind:?}");
@@ -280,11 +327,24 @@ mod tests {
             (Value::Text("0000-00-00"), MysqlType::Date, "invalid_datetime_format"),
             (Value::Date(-719_529), MysqlType::Date, "invalid_datetime_format"),
             (Value::Text("10"), MysqlType::Time(0), "invalid_datetime_format"),
+            (Value::Int(16_777_217), MysqlType::Float { single: true }, "value_too_wide"),
         ] {
             match literal(value, &column(kind.clone())) {
                 Err(Outcome::Rejected { code: got, .. }) => assert_eq!(got, code, "{value:?} {kind:?}"),
                 other => panic!("{value:?} {kind:?}: {other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn an_identifier_is_never_cut() {
+        for (value, digits, whole) in [
+            (Value::DateTime(100_000), 0, false),
+            (Value::DateTime(100_000), 1, true),
+            (Value::DateTime(0), 0, true),
+            (Value::DateTime(10_000_000), 3, true),
+        ] {
+            assert_eq!(identifier(value, &column(MysqlType::DateTime(digits))).is_ok(), whole, "{value:?} {digits}");
         }
     }
 }

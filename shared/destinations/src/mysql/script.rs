@@ -14,16 +14,15 @@ pub(super) struct RanStatement {
     pub(super) rows: Vec<Row>,
 }
 
-/// Most bytes of a request: it is parsed as a whole.
-const MAX_REQUEST_BYTES: usize = 512 * 1024;
-
-/// The answers of the statements that ran, and the error of the one after them. A fault is about the connection.
+/// The answers of the statements that ran, and the error of the one after them. A request has
+/// `max_bytes` at most, and one statement at least. A fault is about the connection.
 pub(super) async fn run(
     connection: &mut MysqlConnected,
     statements: &[String],
+    max_bytes: usize,
 ) -> Result<(Vec<RanStatement>, Option<ServerError>), Fault> {
     let mut answers = Vec::with_capacity(statements.len());
-    for request in requests(statements) {
+    for request in requests(statements, max_bytes) {
         if let Some(error) = one_request(connection, request, &mut answers).await? {
             return Ok((answers, Some(error)));
         }
@@ -32,7 +31,7 @@ pub(super) async fn run(
 }
 
 /// The statements, as many in one request as fit into it.
-fn requests(statements: &[String]) -> impl Iterator<Item = &[String]> {
+fn requests(statements: &[String], max_bytes: usize) -> impl Iterator<Item = &[String]> {
     let mut rest = statements;
     std::iter::from_fn(move || {
         let mut bytes = 0;
@@ -40,7 +39,7 @@ fn requests(statements: &[String]) -> impl Iterator<Item = &[String]> {
             .iter()
             .take_while(|statement| {
                 bytes += statement.len() + 1;
-                bytes <= MAX_REQUEST_BYTES
+                bytes <= max_bytes
             })
             .count()
             // One that is longer goes alone.
@@ -94,9 +93,9 @@ mod tests {
 
     #[test]
     fn requests_hold_as_many_statements_as_fit() {
-        let statements = ["a".repeat(MAX_REQUEST_BYTES), "b".into(), "c".repeat(MAX_REQUEST_BYTES - 3), "d".into()];
-        let counts: Vec<usize> = requests(&statements).map(<[String]>::len).collect();
+        let statements = ["a".repeat(99), "b".into(), "c".repeat(96), "d".into()];
+        let counts: Vec<usize> = requests(&statements, 100).map(<[String]>::len).collect();
         assert_eq!(counts, [1, 2, 1]);
-        assert_eq!(requests(&[]).count(), 0);
+        assert_eq!(requests(&[], 9).count(), 0);
     }
 }

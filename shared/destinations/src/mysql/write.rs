@@ -33,13 +33,25 @@ type Literals = Vec<Option<String>>;
 /// More refusals of one kind in a batch are no swap.
 const MAX_STATEMENTS_AGAIN: usize = 200;
 
+/// Most bytes of a request: it is parsed as a whole.
+const MAX_REQUEST_BYTES: usize = 512 * 1024;
+
+/// Where many statements fail, a request has as few bytes as this.
+const MIN_REQUEST_BYTES: usize = 8 * 1024;
+
 /// What a request has besides its statements, at most.
 const PACKET_ROOM: usize = 1024;
 
 impl MysqlWrite<'_> {
     /// Writes the batch and commits. On an error nothing of it is written once the connection is closed.
     pub(super) async fn run(mut self) -> Result<Vec<Outcome>, WriteError> {
+        // Gone when the server has rolled back the transaction by itself: then what was accepted is not there.
+        self.plain("savepoint whole").await?;
         let outcomes = self.within().await?;
+        self.plain("release savepoint whole").await.map_err(|_| WriteError::Unavailable {
+            after: None,
+            detail: "the server has rolled back the transaction of the batch".to_owned(),
+        })?;
         let committed = self.connection.conn.query_drop("commit").await;
         match committed {
             Ok(()) => Ok(outcomes),
@@ -112,16 +124,39 @@ impl MysqlWrite<'_> {
         progress: &mut BatchOutcomes,
     ) -> Result<(), WriteError> {
         let statements = self.statements(records, rows, progress, Self::insert_of);
+        let mut created = Vec::with_capacity(statements.len());
         self.each(&statements, progress, |record, _, progress| {
             progress.set(record, Outcome::accepted(Effect::Created));
+            created.push(record);
         })
         .await?;
+        if self.batch.op == Op::Upsert {
+            self.look_for(&created, rows, progress).await?;
+        }
         if self.batch.op == Op::Append && self.on_conflict == OnConflict::Skip {
             for record in progress.rejected_for("unique_violation") {
                 progress.set(record, Outcome::Skipped { reason: "exists".to_owned() });
             }
         }
         Ok(())
+    }
+
+    /// Rejects records whose new rows are not there under their identifiers: the next run would write them again.
+    async fn look_for(
+        &mut self,
+        records: &[usize],
+        rows: &HashMap<usize, Literals>,
+        progress: &mut BatchOutcomes,
+    ) -> Result<(), WriteError> {
+        let statements = self.statements(records, rows, progress, |this, row| {
+            Some(format!("select 1 from {} where {}", this.table.sql(), this.same(row)))
+        });
+        self.each(&statements, progress, |record, answer, progress| {
+            if answer.rows.is_empty() {
+                progress.set(record, sql::kept_out());
+            }
+        })
+        .await
     }
 
     /// The statement of each record. One that the server would not take, or that writes nothing, is refused.
@@ -157,8 +192,9 @@ impl MysqlWrite<'_> {
     ) -> Result<(), WriteError> {
         let (records, mut left): (Vec<usize>, Vec<String>) = statements.iter().cloned().unzip();
         let mut records = records.as_slice();
+        let mut room = self.table.max_packet.saturating_sub(PACKET_ROOM).min(MAX_REQUEST_BYTES);
         while !left.is_empty() {
-            let (answers, failed) = script::run(self.connection, &left).await.map_err(batch_error)?;
+            let (answers, failed) = script::run(self.connection, &left, room).await.map_err(batch_error)?;
             for (record, answer) in records.iter().zip(&answers) {
                 settle(*record, answer, progress);
             }
@@ -169,6 +205,8 @@ impl MysqlWrite<'_> {
             let Some(record) = records.get(answers.len()) else { break };
             progress.set(*record, classify::rejected(&error, self.table));
             left.drain(..=answers.len());
+            // What follows a statement that failed is sent again: the more fail, the less of it.
+            room = (room / 2).max(MIN_REQUEST_BYTES);
             records = records.get(answers.len() + 1..).unwrap_or_default();
         }
         Ok(())
@@ -256,10 +294,11 @@ impl MysqlWrite<'_> {
 
     fn literals(&self, columns: &[&MysqlColumn], record: usize) -> Result<Literals, Outcome> {
         let Some(record) = self.batch.records.get(record) else { return Err(Outcome::unmentioned()) };
-        let values = columns.iter().zip(record.fields.values());
+        let values = columns.iter().zip(record.fields.values()).zip(self.batch.layout.fields());
         values
-            .map(|(column, value)| match value {
+            .map(|((column, value), field)| match value {
                 Value::Missing => Ok(None),
+                value if field.identifier => encode::identifier(value, column).map(Some),
                 value => encode::literal(value, column).map(Some),
             })
             .collect()
