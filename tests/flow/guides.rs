@@ -220,12 +220,15 @@ async fn scores_to_a_product_in_mysql() {
         .unwrap();
     let scores = async || {
         let sql = "select group_concat(account_id, '=', score, coalesce(year(seen), '') order by account_id) from account_scores
-                     where account_id in ('theirs', 'acct-1', 'acct-7', 'acct-9')";
+                     where account_id in ('theirs', 'acct-1', 'acct-7', 'acct-9', 'acct9')";
         product.connect().await.query_first::<String, _>(sql).await.unwrap().unwrap()
     };
     guide.sluice(&["check"]).said(0, &[]);
     guide.sluice(&["run", "scores"]).said(0, &["complete", "150"]);
     assert_eq!(scores().await, "Acct-1=0.50,acct-7=3.502020,Acct-9=4.50,theirs=1.002020");
+    // `Acct9` seems to be `Acct-9` to whoever leaves out what collations may ignore; this one ignores no hyphen.
+    analytics.execute(&["insert into health_scores values ('Acct9', 9, '[]')"]).await;
+    guide.sluice(&["run", "scores"]).said(0, &["complete"]);
     analytics
         .execute(&[
             "delete from health_scores where account_id = 'Acct-9'",
@@ -234,6 +237,6 @@ async fn scores_to_a_product_in_mysql() {
         ])
         .await;
     guide.sluice(&["run", "scores"]).said(0, &["complete", "keys spelt anew: 1", "3 of 3 sampled records landed"]);
-    assert_eq!(scores().await, "Acct-1=98.00,acct-7=99.002020,theirs=1.002020");
+    assert_eq!(scores().await, "Acct-1=98.00,acct-7=99.002020,Acct9=9.00,theirs=1.002020");
     guide.sluice(&["run", "scores"]).said(0, &["complete"]);
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test, whatever does not work out fails it")]
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use async_trait::async_trait;
 use domain::config::{Reference, SecretSource};
@@ -15,9 +16,22 @@ struct AnySecret;
 
 #[async_trait]
 impl SecretSource for AnySecret {
-    async fn get(&self, _: &Reference) -> Result<String, Fault> {
-        Ok("planted-word".to_owned())
+    async fn get(&self, reference: &Reference) -> Result<String, Fault> {
+        match reference {
+            Reference::Env(name) if name == "SNOWFLAKE_KEY" => Ok(private_key("planted-word")),
+            _ => Ok("planted-word".to_owned()),
+        }
     }
+}
+
+/// A key that no service knows, behind this passphrase.
+fn private_key(passphrase: &str) -> String {
+    let made = Command::new("openssl")
+        .args(["genpkey", "-algorithm", "RSA", "-aes-256-cbc", "-pass", &format!("pass:{passphrase}")])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    String::from_utf8(made.stdout).unwrap()
 }
 
 fn examples() -> Vec<PathBuf> {

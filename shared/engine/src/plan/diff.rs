@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use domain::bucket::{Accepted, Bucket, DeliveryFailure, FailureKind, StoredEntry};
+use domain::bucket::{Accepted, Bucket, StoredEntry};
 use domain::cells::Cells;
 use domain::change::{Candidate, Change, Counts, decide, removes};
 use domain::clock::Millis;
@@ -13,13 +13,14 @@ use domain::key::KeyHash;
 use domain::manifest::ManifestPage;
 use domain::meaning::Shift;
 use domain::mode::Mode;
-use domain::ports::StateStore;
+use domain::ports::{Destination, StateStore};
 
 use super::approval::plan_hash;
-use super::difference::{Difference, Forget, GONE, Removed, Respelt, UNKNOWN};
+use super::difference::{Difference, Forget, Removed, Respelt, UNKNOWN};
 use crate::plan::entries::{EntryKind, ModelEntry, digest};
 use crate::plan::extract::Extracted;
 use crate::plan::identity::{Identities, IdentityRule};
+use crate::plan::respelt;
 
 /// Buckets read from the state at a time.
 const CHUNK: usize = 512;
@@ -50,8 +51,13 @@ pub struct DiffInput<'a> {
     pub now: Millis,
 }
 
-/// Compares. Reads the state, writes nothing.
-pub async fn diff(store: &dyn StateStore, basis: &DiffInput<'_>, model: &mut Extracted) -> Result<Difference, Fault> {
+/// Compares. Reads the state, asks the destination which identifiers are one, writes nothing.
+pub async fn diff(
+    store: &dyn StateStore,
+    destination: &dyn Destination,
+    basis: &DiffInput<'_>,
+    model: &mut Extracted,
+) -> Result<Difference, Fault> {
     let mut out = Difference::default();
     out.counts.rows = model.rows;
     out.counts.invalid = model.invalid;
@@ -84,6 +90,7 @@ pub async fn diff(store: &dyn StateStore, basis: &DiffInput<'_>, model: &mut Ext
         }
     }
     compare(store, basis, model, &mut asked, &mut out).await?;
+    respelt::confirm(destination, basis.bits, basis.now, model, &mut out).await?;
     settle_respelt(store, basis, model, &mut out).await?;
     out.hash = plan_hash(basis.meaning, basis.sync_version, &model.entries, &out.removed);
     Ok(out)
@@ -100,7 +107,7 @@ async fn settle_respelt(
     out: &mut Difference,
 ) -> Result<(), Fault> {
     let mut again = Vec::new();
-    for Respelt { old, accepted, owner } in std::mem::take(&mut out.respelt) {
+    for Respelt { old, accepted, owner, .. } in std::mem::take(&mut out.respelt) {
         let Ok(at) = model.entries.binary_search_by(|e| e.hash.cmp(&owner)) else { continue };
         let (is_unchanged, is_known) = (model.entries[at].kind() == EntryKind::Valid, accepted.checksum != UNKNOWN);
         if is_unchanged && !is_known {
@@ -140,10 +147,7 @@ async fn send_again(
         // Until it is accepted again, the state must not say that it was.
         out.unknown.push((wanted.hash, Accepted { checksum: UNKNOWN, ..accepted }));
     }
-    out.clean.retain(|(clean, _)| buckets.binary_search(clean).is_err());
-    out.dirty.extend(&buckets);
-    out.dirty.sort_unstable();
-    out.dirty.dedup();
+    out.touched(buckets);
     Ok(())
 }
 
@@ -287,7 +291,7 @@ fn in_model(basis: &DiffInput<'_>, wanted: &mut ModelEntry, stored: Option<&Stor
         Change::Held => {
             out.counts.held += 1;
             out.due(failure);
-            note_refused(failure, wanted.checksum, true, out);
+            out.note_refused(failure, wanted.checksum, true);
             wanted.set_kind(EntryKind::Held);
             return;
         }
@@ -300,7 +304,7 @@ fn in_model(basis: &DiffInput<'_>, wanted: &mut ModelEntry, stored: Option<&Stor
             wanted.set_kind(EntryKind::Changed);
         }
     }
-    note_refused(failure, wanted.checksum, false, out);
+    out.note_refused(failure, wanted.checksum, false);
     if let Some(id) = accepted.filter(|_| !basis.shift.identifiers).and_then(|a| a.record_id.clone()) {
         out.record_ids.insert(wanted.hash, id);
     }
@@ -324,13 +328,6 @@ fn forget_stale_id(
         && owners.identities.owner(rule.identity(Cells(identifier))) != Some(&wanted.hash)
     {
         out.record_ids.remove(&wanted.hash);
-    }
-}
-
-/// Notes a record that failed before, unless it was skipped on purpose or has changed since.
-fn note_refused(failure: Option<&DeliveryFailure>, checksum: u64, held: bool, out: &mut Difference) {
-    if let Some(failure) = failure.filter(|t| t.kind != FailureKind::Skipped && t.checksum == checksum) {
-        out.refused.note(failure.first, held);
     }
 }
 
@@ -374,29 +371,11 @@ fn only_stored(
         };
         if let Some(owner) = owners.identities.owner(rule.identity(Cells(identifier))) {
             out.counts.respelt += 1;
-            out.respelt.push(Respelt { old: *hash, accepted: accepted.clone(), owner: *owner });
+            let (accepted, failure) = (accepted.clone(), entry.failure.clone());
+            out.respelt.push(Respelt { old: *hash, accepted, failure, owner: *owner });
             return;
         }
-        if owners.keyless {
-            out.counts.deletes_held += 1;
-            return;
-        }
-        if entry.failure.as_ref().is_some_and(|t| t.holds(GONE, basis.now)) {
-            out.counts.held += 1;
-            out.due(entry.failure.as_ref());
-            note_refused(entry.failure.as_ref(), GONE, true, out);
-            return;
-        }
-        out.counts.removed += 1;
-        let had_failure = entry.failure.is_some();
-        let revision = accepted.revision.wrapping_add(1);
-        out.removed.push(Removed {
-            hash: *hash,
-            identifier: identifier.clone(),
-            record_id: accepted.record_id.clone(),
-            revision,
-            had_failure,
-        });
+        out.gone(hash, accepted, entry.failure.as_ref(), owners.keyless, basis.now);
     } else if owners.may_share_records && basis.mode != Mode::Append {
         // While it is gone, another key may overwrite its record. Should it come back as it was, it is sent again.
         out.unknown.extend(

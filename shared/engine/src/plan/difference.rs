@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use domain::bucket::{Accepted, DeliveryFailure};
+use domain::bucket::{Accepted, DeliveryFailure, FailureKind};
 use domain::change::Counts;
 use domain::clock::Millis;
 use domain::key::KeyHash;
@@ -74,6 +74,8 @@ pub(super) struct Respelt {
     pub(super) old: KeyHash,
     /// What was accepted under it.
     pub(super) accepted: Accepted,
+    /// How its delivery failed since, if it did.
+    pub(super) failure: Option<DeliveryFailure>,
     /// Hash of the key of the record that owns its identifier now.
     pub(super) owner: KeyHash,
 }
@@ -88,6 +90,54 @@ pub enum Forget {
 }
 
 impl Difference {
+    /// Notes a record that failed before, unless it was skipped on purpose or has changed since.
+    pub(super) fn note_refused(&mut self, failure: Option<&DeliveryFailure>, checksum: u64, held: bool) {
+        if let Some(failure) = failure.filter(|t| t.kind != FailureKind::Skipped && t.checksum == checksum) {
+            self.refused.note(failure.first, held);
+        }
+    }
+
+    /// A record that the model no longer has is deleted, unless something holds that back.
+    pub(super) fn gone(
+        &mut self,
+        hash: &KeyHash,
+        accepted: &Accepted,
+        failure: Option<&DeliveryFailure>,
+        keyless: bool,
+        now: Millis,
+    ) {
+        let Some(identifier) = &accepted.identifier else { return };
+        if keyless {
+            self.counts.deletes_held += 1;
+            return;
+        }
+        if failure.is_some_and(|failure| failure.holds(GONE, now)) {
+            self.counts.held += 1;
+            self.due(failure);
+            self.note_refused(failure, GONE, true);
+            return;
+        }
+        self.counts.removed += 1;
+        let removed = Removed {
+            hash: *hash,
+            identifier: identifier.clone(),
+            record_id: accepted.record_id.clone(),
+            revision: accepted.revision.wrapping_add(1),
+            had_failure: failure.is_some(),
+        };
+        let at = self.removed.partition_point(|known| known.hash < *hash);
+        self.removed.insert(at, removed);
+    }
+
+    /// These buckets have something to send after all.
+    pub(super) fn touched(&mut self, mut buckets: Vec<u32>) {
+        buckets.sort_unstable();
+        self.clean.retain(|(clean, _)| buckets.binary_search(clean).is_err());
+        self.dirty.extend(&buckets);
+        self.dirty.sort_unstable();
+        self.dirty.dedup();
+    }
+
     /// Notes when a held record is due.
     pub(super) fn due(&mut self, failure: Option<&DeliveryFailure>) {
         if let Some(at) = failure.filter(|t| !t.is_unknown()).map(|t| t.next_retry) {

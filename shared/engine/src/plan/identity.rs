@@ -75,6 +75,12 @@ impl Identities {
         Self(all)
     }
 
+    /// The keys of all records that have this identity: several where only the destination can tell them apart.
+    pub fn owners(&self, identity: u64) -> impl Iterator<Item = &KeyHash> {
+        let from = self.0.partition_point(|(known, _)| *known < identity);
+        self.0[from..].iter().take_while(move |(known, _)| *known == identity).map(|(_, key)| key)
+    }
+
     /// The key of a record that has this identity.
     pub fn owner(&self, identity: u64) -> Option<&KeyHash> {
         let at = self.0.partition_point(|(known, _)| *known < identity);

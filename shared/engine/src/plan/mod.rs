@@ -14,6 +14,7 @@ pub mod extract;
 pub mod identity;
 pub(crate) mod meaning;
 pub mod prepare;
+mod respelt;
 pub mod spool;
 
 use domain::bucket::{bits_for, outgrown};
@@ -130,7 +131,7 @@ pub async fn plan(engine: &Engine, head: &Head, run: &str, force_full: bool) -> 
         full,
         now,
     };
-    let mut difference = diff(store, &basis, &mut model).await?;
+    let mut difference = diff(store, engine.destination.as_ref(), &basis, &mut model).await?;
     if !full {
         difference.known = head.known.max(difference.known);
     }
