@@ -72,6 +72,15 @@ impl Options {
     }
 }
 
+/// A day in microseconds.
+pub const DAY: i64 = 86_400_000_000;
+
+/// Microseconds since 1970-01-01T00:00:00, whatever the zone.
+pub fn micros(at: jiff::civil::DateTime) -> i64 {
+    let epoch = jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0);
+    i64::try_from(at.duration_since(epoch).as_micros()).unwrap_or(i64::MAX)
+}
+
 /// A name as SQL takes it, whatever is in it.
 pub fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))

@@ -47,7 +47,7 @@ pub(super) async fn same_identity(
     }
     asked.sort_unstable();
     let statements: Vec<String> = asked.iter().filter_map(|&at| Some(weights(&keys, identifiers.get(at)?))).collect();
-    let answers = ask(connection, &statements, table.max_packet).await?;
+    let answers = ask(connection, &statements, table.request_bytes()).await?;
     let mut first: HashMap<Vec<Option<Vec<u8>>>, usize> = HashMap::new();
     for (&at, answer) in asked.iter().zip(&answers) {
         let Some(row) = answer.rows.first() else { continue };
@@ -93,7 +93,7 @@ pub(super) async fn read(
         format!("select {} from {} where {}", select.join(", "), table.sql(), same.join(" and "))
     };
     let statements: Vec<String> = identifiers.iter().map(statement).collect();
-    let answers = ask(connection, &statements, table.max_packet).await?;
+    let answers = ask(connection, &statements, table.request_bytes()).await?;
     let cells = |row: &Row| {
         let mut cells = Vec::new();
         for ((at, column), field) in fields.iter().enumerate().zip(layout.fields()) {
@@ -127,7 +127,7 @@ pub(super) async fn agrees(
         format!("select {} from {} where {}", select.join(", "), table.sql(), same.join(" and "))
     };
     let statements: Vec<String> = records.iter().map(statement).collect();
-    let answers = ask(connection, &statements, table.max_packet).await?;
+    let answers = ask(connection, &statements, table.request_bytes()).await?;
     let of = |answer: &RanStatement| {
         let held = |at: usize| answer.rows.first().is_some_and(|row| bytes_of(row, at) == Some(b"1"));
         (0..fields.len()).map(held).collect()
@@ -141,15 +141,12 @@ fn is(key: &MysqlColumn, value: Value<'_>) -> String {
     format!("{} = {literal}", name(&key.field.name))
 }
 
-/// Most bytes of a request that only reads.
-const MAX_QUESTION_BYTES: usize = 256 * 1024;
-
 async fn ask(
     connection: &mut MysqlConnected,
     statements: &[String],
-    max_packet: usize,
+    max_bytes: usize,
 ) -> Result<Vec<RanStatement>, Fault> {
-    let (answers, failed) = script::run(connection, statements, max_packet.min(MAX_QUESTION_BYTES)).await?;
+    let (answers, failed) = script::run(connection, statements, max_bytes).await?;
     match failed {
         Some(error) => Err(connection.connector().fault(&mysql_async::Error::Server(error), None)),
         None => Ok(answers),

@@ -10,6 +10,7 @@ use domain::value::{Type, Value, canonical_decimal, render};
 use jiff::civil;
 
 use super::table::{MysqlColumn, MysqlType};
+use crate::sql::{DAY, micros};
 
 /// Most digits of a number that is exact; more make it one of floating point.
 const MAX_DIGITS: usize = 65;
@@ -259,16 +260,8 @@ pub(super) fn push(out: &mut Vec<u8>, held: Option<&[u8]>, column: &MysqlColumn,
     cells::push(out, value);
 }
 
-const DAY: i64 = 86_400_000_000;
-
 fn at(text: &str) -> Option<i64> {
     text.parse().ok().map(micros)
-}
-
-/// Microseconds since 1970-01-01T00:00:00, whatever the zone.
-fn micros(at: civil::DateTime) -> i64 {
-    let epoch = civil::date(1970, 1, 1).at(0, 0, 0, 0);
-    i64::try_from(at.duration_since(epoch).as_micros()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

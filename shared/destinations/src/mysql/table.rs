@@ -12,6 +12,12 @@ use domain::ports::PreflightRequest;
 
 use crate::sql::{self, ObjectName};
 
+/// Most bytes of a request, whatever the server takes.
+const MAX_REQUEST_BYTES: usize = 512 * 1024;
+
+/// What a request has besides its statements, at most.
+const PACKET_ROOM: usize = 1024;
+
 /// What a column keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum MysqlType {
@@ -99,6 +105,16 @@ impl MysqlTable {
     /// The column of this name.
     pub(super) fn column(&self, name: &str) -> Option<&MysqlColumn> {
         self.columns.iter().find(|column| column.field.name == name)
+    }
+
+    /// Most bytes that the server takes as one statement.
+    pub(super) fn packet_bytes(&self) -> usize {
+        self.max_packet.saturating_sub(PACKET_ROOM)
+    }
+
+    /// Most bytes of a request of many statements: it is parsed as a whole.
+    pub(super) fn request_bytes(&self) -> usize {
+        self.packet_bytes().min(MAX_REQUEST_BYTES)
     }
 
     /// The columns of a layout, in its order; the error is a sentence.

@@ -33,14 +33,8 @@ type Literals = Vec<Option<String>>;
 /// More refusals of one kind in a batch are no swap.
 const MAX_STATEMENTS_AGAIN: usize = 200;
 
-/// Most bytes of a request: it is parsed as a whole.
-const MAX_REQUEST_BYTES: usize = 512 * 1024;
-
 /// Where many statements fail, a request has as few bytes as this.
 const MIN_REQUEST_BYTES: usize = 8 * 1024;
-
-/// What a request has besides its statements, at most.
-const PACKET_ROOM: usize = 1024;
 
 impl MysqlWrite<'_> {
     /// Writes the batch and commits. On an error nothing of it is written once the connection is closed.
@@ -170,7 +164,7 @@ impl MysqlWrite<'_> {
         let mut statements = Vec::with_capacity(records.len());
         for &record in records {
             match rows.get(&record).and_then(|row| of(self, row)) {
-                Some(sql) if sql.len() + PACKET_ROOM > self.table.max_packet => {
+                Some(sql) if sql.len() > self.table.packet_bytes() => {
                     let detail = "the record is larger than max_allowed_packet of the server";
                     progress.set(record, Outcome::rejected("too_big", detail));
                 }
@@ -192,7 +186,7 @@ impl MysqlWrite<'_> {
     ) -> Result<(), WriteError> {
         let (records, mut left): (Vec<usize>, Vec<String>) = statements.iter().cloned().unzip();
         let mut records = records.as_slice();
-        let mut room = self.table.max_packet.saturating_sub(PACKET_ROOM).min(MAX_REQUEST_BYTES);
+        let mut room = self.table.request_bytes();
         while !left.is_empty() {
             let (answers, failed) = script::run(self.connection, &left, room).await.map_err(batch_error)?;
             for (record, answer) in records.iter().zip(&answers) {

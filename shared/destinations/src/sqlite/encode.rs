@@ -9,6 +9,8 @@ use domain::cells;
 use domain::value::{Type, Value, render};
 use rusqlite::types::{Value as Stored, ValueRef};
 
+use crate::sql::{DAY, micros};
+
 /// What a column makes of the values it is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Affinity {
@@ -128,14 +130,6 @@ pub(super) fn push(out: &mut Vec<u8>, held: ValueRef<'_>, kind: Type) {
         _ => None,
     };
     cells::push(out, value.unwrap_or(Value::Text(text)));
-}
-
-const DAY: i64 = 86_400_000_000;
-
-/// Microseconds since 1970-01-01T00:00:00, whatever the zone.
-fn micros(at: jiff::civil::DateTime) -> i64 {
-    let epoch = jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0);
-    i64::try_from(at.duration_since(epoch).as_micros()).unwrap_or(i64::MAX)
 }
 
 /// How an index compares texts.

@@ -83,8 +83,7 @@ impl Identities {
 
     /// The key of a record that has this identity.
     pub fn owner(&self, identity: u64) -> Option<&KeyHash> {
-        let at = self.0.partition_point(|(known, _)| *known < identity);
-        self.0.get(at).filter(|(known, _)| *known == identity).map(|(_, key)| key)
+        self.owners(identity).next()
     }
 }
 
