@@ -14,6 +14,7 @@ use domain::fault::Fault;
 use domain::outcome::{Outcome, WriteError};
 use domain::ports::{Destination, Limits, ModelSchema, PreflightRequest, Query, RowStream, StateStore, Warehouse};
 use domain::row::{Column, RowBatch};
+use domain::usage::UsageMeter;
 use domain::value::{Type, Value};
 use embedded::{MemoryQueue, SqliteState, SystemClock};
 use engine::{CancelToken, Context, Engine, RunProgress, Settings};
@@ -141,7 +142,7 @@ fn bench(criterion: &mut Criterion) {
         b.iter(|| {
             runtime.block_on(async {
                 let head = store.head("bench").await.expect("a head");
-                let plan = engine::plan::plan(&engine, &head, "", false).await.expect("a plan");
+                let plan = engine::plan::plan(&engine, &head, "", false, &UsageMeter::default()).await.expect("a plan");
                 assert_eq!(plan.difference.counts.added, ROWS);
             });
         });

@@ -151,6 +151,7 @@ async fn every_case(fixture: &Fixture) {
     values_come_back(fixture).await;
     columns_are_described(fixture).await;
     rows_come_in_order_over_several_batches(fixture).await;
+    what_reading_used_is_told(fixture).await;
     wrong_models_are_told_apart(fixture).await;
     a_failure_halfway_is_the_last_item(fixture).await;
     conditions_choose_rows(fixture).await;
@@ -215,6 +216,19 @@ async fn rows_come_in_order_over_several_batches(f: &Fixture) {
     assert!(batches.len() > 1, "{}: more than one batch", f.name);
     assert!(batches.iter().all(|b| !b.is_empty()));
     assert_eq!(numbers(&batches), (1..=5000).collect::<Vec<_>>(), "{}", f.name);
+}
+
+async fn what_reading_used_is_told(f: &Fixture) {
+    let asked = query(&f.numbers(100));
+    collect(&*f.open().await, &asked).await.unwrap();
+    let used = asked.usage.total();
+    let says = (used.scanned_bytes.is_some(), used.statement_millis.is_some());
+    let expected = match f.name {
+        "bigquery" => (true, false),
+        "databricks" | "redshift" | "snowflake" => (false, true),
+        _ => (false, false),
+    };
+    assert_eq!(says, expected, "{}: {used:?}", f.name);
 }
 
 async fn wrong_models_are_told_apart(f: &Fixture) {

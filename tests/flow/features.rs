@@ -14,3 +14,4 @@ mod modes;
 mod rate;
 mod readback;
 mod stopping;
+mod usage;

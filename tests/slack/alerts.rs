@@ -230,6 +230,7 @@ async fn an_alert_that_is_not_taken_is_a_fault_without_a_secret() {
         delivered: None,
         seen: None,
         records: 0,
+        usual: Default::default(),
         before: &[],
         settings: &alerts,
         stack: None,

@@ -178,6 +178,9 @@ fn notes(run: &Run) -> Vec<String> {
         notes.push(format!("… and {} more invalid records", thousands(run.counts.invalid.saturating_sub(5))));
     }
     notes.extend(run.notes.iter().cloned());
+    if !run.usage.is_empty() {
+        notes.push(format!("the warehouse: {}", run.usage.in_words()));
+    }
     let read_back = &run.tally.read_back;
     if read_back.checked > 0 {
         notes.push(format!(

@@ -92,6 +92,8 @@ impl Metrics {
         if let Some(freshness) = freshness {
             metrics.push(("Freshness", "Seconds", freshness.as_secs_f64()));
         }
+        metrics.extend(run.usage.scanned_bytes.map(|bytes| ("WarehouseScanned", "Bytes", bytes as f64)));
+        metrics.extend(run.usage.statement_millis.map(|millis| ("WarehouseTime", "Milliseconds", millis as f64)));
         let mut facts =
             vec![("Run", json!(run.id)), ("Status", json!(run.status)), ("Generation", json!(run.generation))];
         facts.extend(run.fault.as_ref().map(|fault| ("Code", json!(fault.code))));
@@ -214,6 +216,7 @@ mod tests {
             tripped: Vec::new(),
             invalid: Vec::new(),
             fault: Some(Fault::new(Code::DestinationUnauthorized, "x")),
+            usage: domain::usage::WarehouseUsage { scanned_bytes: Some(4_000), statement_millis: Some(700) },
             notes: vec![],
             on_success: OnSuccess::default(),
         }
@@ -272,6 +275,8 @@ mod tests {
             assert_eq!(value(name), Some((COUNT, value_of)), "{name}");
         }
         assert_eq!(value("RunDuration"), Some(("Milliseconds", 2500.0)));
+        assert_eq!(value("WarehouseScanned"), Some(("Bytes", 4_000.0)));
+        assert_eq!(value("WarehouseTime"), Some(("Milliseconds", 700.0)));
         assert_eq!(value("Freshness"), Some(("Seconds", 1.5)));
         assert_eq!(
             (&lines[0]["Sync"], &lines[0]["Destination"], &lines[0]["Status"]),

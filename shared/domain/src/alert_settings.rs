@@ -32,6 +32,10 @@ pub struct Alerts {
     /// invalid records do not keep a run from having delivered. Default: any age.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freshness: Option<Span>,
+    /// A run is costly when the warehouse scans, or works, more than so many times what it did for runs before (the
+    /// median of those like it among the last ten). Default 5. Where the warehouse says what a run used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub costly: Option<f64>,
 }
 
 /// Somebody to tell.
@@ -122,6 +126,8 @@ pub enum Problem {
     Stale,
     /// Accepted records that were read back are not as they were sent.
     NotLanded,
+    /// The warehouse did far more for a run than usual.
+    Costly,
     /// No run has started although one was due; noticed by the watch of a stack on AWS.
     Overdue,
     /// A run makes no progress and no other takes over; noticed by the watch of a stack on AWS.
@@ -130,7 +136,7 @@ pub enum Problem {
 
 impl Problem {
     /// All of them.
-    pub const ALL: [Problem; 9] = [
+    pub const ALL: [Problem; 10] = [
         Problem::Failed,
         Problem::Blocked,
         Problem::Incomplete,
@@ -138,6 +144,7 @@ impl Problem {
         Problem::Held,
         Problem::Stale,
         Problem::NotLanded,
+        Problem::Costly,
         Problem::Overdue,
         Problem::Stalled,
     ];
@@ -152,6 +159,7 @@ impl Problem {
             Problem::Held => "held",
             Problem::Stale => "stale",
             Problem::NotLanded => "not landed",
+            Problem::Costly => "costly",
             Problem::Overdue => "overdue",
             Problem::Stalled => "stalled",
         }
@@ -172,6 +180,7 @@ impl Alerts {
             partial_percent: self.partial_percent.or(default.partial_percent),
             held: self.held.or(default.held),
             freshness: self.freshness.or(default.freshness),
+            costly: self.costly.or(default.costly),
         }
     }
 
@@ -190,6 +199,11 @@ impl Alerts {
         self.partial_percent.unwrap_or(1.0)
     }
 
+    /// How many times the usual a run may use of the warehouse.
+    pub fn costly_above(&self) -> f64 {
+        self.costly.unwrap_or(5.0)
+    }
+
     /// How long a record may be held.
     pub fn held_at_most(&self) -> Span {
         self.held.unwrap_or(Span::seconds(3 * 86_400))
@@ -203,6 +217,13 @@ impl Alerts {
                 format!("{about}.partial_percent"),
                 format!("{percent} is not a percentage"),
                 "use a number from 0 to 100",
+            ));
+        }
+        if let Some(times) = self.costly.filter(|times| *times < 1.0) {
+            out.push(Finding::error(
+                format!("{about}.costly"),
+                format!("{times} times the usual would make every run costly"),
+                "use a number from 1 on: 5 is five times the usual",
             ));
         }
         for (at, channel) in self.channels().iter().enumerate() {
@@ -277,6 +298,7 @@ mod tests {
             (json!({ "to": [{ "sns": {} }, { "slack": { "token": "${env:T}" } }] }), "alerts.to[1].slack: a bot needs"),
             (json!({ "to": [{ "slack": { "token": "${env:T}", "webhook_url": "${env:H}" } }] }), "neither or both"),
             (json!({ "partial_percent": -1 }), "is not a percentage"),
+            (json!({ "costly": 0.5 }), "alerts.costly: 0.5 times the usual"),
         ] {
             let found = alerts(json).findings("alerts").iter().map(ToString::to_string).collect::<String>();
             assert!(found.contains(part), "`{part}` is not in: {found}");

@@ -41,4 +41,5 @@ pub mod row;
 pub mod run;
 pub mod schedule;
 pub mod sync;
+pub mod usage;
 pub mod value;

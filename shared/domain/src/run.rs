@@ -13,6 +13,7 @@ use crate::job::Job;
 use crate::mapping::Invalid;
 use crate::outcome::Effect;
 use crate::readback::ReadbackResult;
+use crate::usage::WarehouseUsage;
 
 /// What started a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -239,6 +240,9 @@ pub struct Run {
     /// for after this run, so the run before says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alerted: Option<BTreeMap<String, Vec<KnownProblem>>>,
+    /// What reading the model used at the warehouse, as far as it says.
+    #[serde(default, skip_serializing_if = "WarehouseUsage::is_empty")]
+    pub usage: WarehouseUsage,
     /// What people should know of the plan, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,

@@ -14,13 +14,14 @@ use domain::clock::Millis;
 use domain::fault::{Code, Fault};
 use domain::head::Head;
 use domain::monitoring::alert::{Alert, AlertInput};
+use domain::monitoring::cost;
 use domain::monitoring::decide::{AlertDecision, decide};
 use domain::monitoring::health::SyncHealth;
 use domain::ports::{Clock, Notifier, StateStore};
 use domain::run::{Run, Status};
 
-/// How many of the newest runs are looked at for what was told before.
-pub const LOOK_BACK: usize = 10;
+/// How many of the newest runs are looked at for what was told before, and for what runs use of the warehouse.
+pub const LOOK_BACK: usize = cost::MAX_RUNS + 1;
 /// Nobody is waited for longer than this.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Whoever closed a run may be telling of it for so long; a watch does not tell the same beside it.
@@ -82,12 +83,13 @@ impl AlertContext<'_> {
         stack: Option<&str>,
     ) -> AlertDecision {
         let before = before.get(name).map(Vec::as_slice).unwrap_or_default();
-        let Self { run, head, seen, now, .. } = *self;
+        let Self { run, runs, head, seen, now } = *self;
         decide(&AlertInput {
             run,
             delivered: head.delivered,
             seen,
             records: head.records,
+            usual: cost::usual(run, runs),
             before,
             settings,
             stack,

@@ -10,6 +10,7 @@ use domain::finding::Finding;
 use domain::guard::Tripped;
 use domain::key::display_key;
 use domain::run::InvalidRecord;
+use domain::usage::UsageMeter;
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
@@ -93,7 +94,8 @@ impl CheckReport {
 /// Plans a run. `full`: read everything even if the sync has a cursor.
 pub async fn plan(engine: &Engine, full: bool) -> Result<PlanReport, Fault> {
     let head = engine.store.head(&engine.sync.name).await?;
-    let mut plan = crate::plan::plan(engine, &head, "", full).await?;
+    let usage = UsageMeter::default();
+    let mut plan = crate::plan::plan(engine, &head, "", full, &usage).await?;
     let samples = samples(engine, &mut plan).await?;
     Ok(PlanReport {
         sync: engine.sync.name.clone(),
@@ -106,8 +108,14 @@ pub async fn plan(engine: &Engine, full: bool) -> Result<PlanReport, Fault> {
         invalid: plan.model.invalid_first,
         samples,
         findings: plan.findings,
-        notes: plan.notes.into_iter().chain(plan.cost).collect(),
+        notes: plan.notes.into_iter().chain(plan.cost).chain(used(&usage)).collect(),
     })
+}
+
+/// What reading for this plan used, where the warehouse says it.
+fn used(usage: &UsageMeter) -> Option<String> {
+    let used = usage.total();
+    (!used.is_empty()).then(|| format!("the read for this plan: {}", used.in_words()))
 }
 
 /// Looks at both ends without reading rows. What keeps it from looking is a finding too.

@@ -8,6 +8,7 @@ use domain::fault::{Code, Fault};
 use domain::head::Head;
 use domain::retry::MAX_RETRY_AFTER;
 use domain::run::{OnSuccess, Run, Status};
+use domain::usage::UsageMeter;
 
 use crate::close::{close_early, close_if_done};
 use crate::deliver::{old_jobs, rate_limiter};
@@ -26,14 +27,15 @@ use crate::{Context, Engine, commit, digests};
 /// A returned fault means that no run came to be, or that it could not be closed.
 pub async fn start(engine: &Engine, request: &RunRequest) -> Result<Started, Fault> {
     let (head, run, replaced) = acquire_head(engine, request).await?;
+    let usage = UsageMeter::default();
     // From here on the head names the run: whatever happens ends it.
     let gone = async {
         close_replaced(engine, &run, replaced).await?;
-        execute(engine, request, head, run.clone()).await
+        execute(engine, request, head, run.clone(), &usage).await
     };
     match gone.await {
         Ok(started) => Ok(started),
-        Err(fault) => end(engine, run, fault).await,
+        Err(fault) => end(engine, Run { usage: usage.total(), ..run }, fault).await,
     }
 }
 
@@ -41,17 +43,28 @@ pub async fn start(engine: &Engine, request: &RunRequest) -> Result<Started, Fau
 pub(crate) async fn end(context: &Context, run: Run, fault: Fault) -> Result<Started, Fault> {
     let status = if fault.code == Code::Interrupted { Status::Incomplete } else { Status::Failed };
     // The run as stored knows more than ours: its counts, its plan.
-    let known = context.store.run(&run.sync, &run.id).await?.unwrap_or(run);
+    let usage = run.usage;
+    let mut known = context.store.run(&run.sync, &run.id).await?.unwrap_or(run);
+    if known.usage.is_empty() {
+        known.usage = usage;
+    }
     if known.status.is_closed() {
         return Ok(Started::Running(known));
     }
     close_early(context.store.as_ref(), context.clock.as_ref(), known, status, Some(fault)).await.map(Started::Closed)
 }
 
-async fn execute(engine: &Engine, request: &RunRequest, mut head: Head, mut run: Run) -> Result<Started, Fault> {
+async fn execute(
+    engine: &Engine,
+    request: &RunRequest,
+    mut head: Head,
+    mut run: Run,
+    usage: &UsageMeter,
+) -> Result<Started, Fault> {
     let (store, sync) = (engine.store.as_ref(), &engine.sync);
-    let mut plan = plan(engine, &head, &run.id, request.full).await?;
+    let mut plan = plan(engine, &head, &run.id, request.full, usage).await?;
     engine.stop.check()?;
+    run.usage = usage.total();
     note_plan(&mut run, &plan);
     // Reading may have taken long; sending begins now.
     run.progress = engine.clock.now();

@@ -21,6 +21,7 @@ mod snowflake;
 mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod timed;
 mod token;
 
 /// Every warehouse, in the order of their names.

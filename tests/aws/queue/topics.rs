@@ -125,6 +125,7 @@ async fn a_topic_that_is_gone_or_denied_says_what_to_do() {
         delivered: None,
         seen: None,
         records: 0,
+        usual: Default::default(),
         before: &[],
         settings: &settings,
         stack: None,

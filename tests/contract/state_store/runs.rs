@@ -35,6 +35,7 @@ fn run(sync: &str, id: &str, status: Status) -> Run {
         fault: None,
         refused: Default::default(),
         alerted: None,
+        usage: Default::default(),
         notes: vec![],
         on_success: OnSuccess::default(),
     }

@@ -7,6 +7,7 @@ use crate::alert_settings::{Alerts, KnownProblem, Problem};
 use crate::clock::Millis;
 use crate::monitoring::health::SyncHealth;
 use crate::run::{Run, Status};
+use crate::usage::WarehouseUsage;
 
 /// What is decided from.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +20,8 @@ pub struct AlertInput<'a> {
     pub seen: Option<&'a SyncHealth>,
     /// Records of the model at the last full read.
     pub records: u64,
+    /// What runs like it used of the warehouse before ([`crate::monitoring::cost::usual`]).
+    pub usual: WarehouseUsage,
     /// What was told before.
     pub before: &'a [KnownProblem],
     /// Of what people are to be told.

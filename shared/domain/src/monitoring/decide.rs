@@ -70,6 +70,7 @@ fn says_of(facts: &AlertInput<'_>, earlier: &KnownProblem) -> bool {
         Problem::Failed | Problem::Blocked | Problem::Incomplete => true,
         Problem::Partial | Problem::Held => went_through,
         Problem::Stale => facts.delivered.is_some(),
+        Problem::Costly => !run.usage.is_empty(),
         Problem::NotLanded => !run.tally.read_back.is_empty(),
         // Seen to be over, or this run is another than the one after which it was told: so one has started.
         Problem::Overdue | Problem::Stalled => facts.seen.is_some() || run.started > earlier.since,

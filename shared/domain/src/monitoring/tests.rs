@@ -43,6 +43,7 @@ fn titles(settings: &Alerts, delivered: Option<Millis>, runs: &[Run]) -> Vec<Str
             delivered,
             seen: None,
             records: 0,
+            usual: Default::default(),
             before: &before,
             settings,
             stack: None,
@@ -128,6 +129,7 @@ fn a_run_that_ended_early_resolves_nothing_unseen() {
         delivered: None,
         seen: None,
         records: 0,
+        usual: Default::default(),
         before: &before,
         settings: &all(),
         stack: None,
@@ -168,6 +170,7 @@ fn records_held_too_long_and_data_too_old_are_told() {
             delivered: Some(hour(delivered)),
             seen: None,
             records: 0,
+            usual: Default::default(),
             before: &before,
             settings: &fresh,
             stack: None,
@@ -210,6 +213,7 @@ fn what_did_not_land_is_told_until_all_of_a_sample_landed() {
         delivered: None,
         seen: None,
         records: 0,
+        usual: Default::default(),
         before: &[],
         settings: &all(),
         stack: Some("prod"),
@@ -242,6 +246,7 @@ fn an_alert_says_what_how_many_why_and_where_to_look() {
         delivered: None,
         seen: None,
         records: 0,
+        usual: Default::default(),
         before: &[],
         settings: &settings,
         stack: None,
@@ -306,6 +311,7 @@ fn that_no_run_starts_is_told_once_and_its_end_once() {
             delivered: None,
             seen,
             records: 0,
+            usual: Default::default(),
             before: &before,
             settings: &settings,
             stack: Some("prod"),
@@ -320,6 +326,7 @@ fn that_no_run_starts_is_told_once_and_its_end_once() {
         delivered: None,
         seen: Some(&overdue),
         records: 0,
+        usual: Default::default(),
         before: &[],
         settings: &settings,
         stack: Some("prod"),
@@ -348,6 +355,7 @@ fn data_that_grow_old_while_nothing_runs_are_told_by_a_watch() {
             delivered,
             seen: Some(&well),
             records: 0,
+            usual: Default::default(),
             before,
             settings: &fresh,
             stack: None,
@@ -358,4 +366,34 @@ fn data_that_grow_old_while_nothing_runs_are_told_by_a_watch() {
     let stale = told(4, &[]);
     assert_eq!(stale.alert.unwrap().title, "Sync crm: stale");
     assert_eq!(told(5, &stale.told).alert, None);
+}
+
+#[test]
+fn a_run_far_above_the_usual_is_told_once_and_its_end() {
+    let used = |n, mega: u64| {
+        let mut run = run(n, Status::Complete);
+        run.usage = crate::usage::WarehouseUsage::bytes(mega * 1_000_000);
+        run
+    };
+    let mut before = Vec::new();
+    let mut out = Vec::new();
+    let mut silent = run(4, Status::Complete);
+    silent.usage = Default::default();
+    for run in [used(1, 100), used(2, 600), used(3, 700), silent, used(5, 100)] {
+        let facts = AlertInput {
+            run: &run,
+            delivered: None,
+            seen: None,
+            records: 0,
+            usual: crate::usage::WarehouseUsage::bytes(100_000_000),
+            before: &before,
+            settings: &all(),
+            stack: None,
+            now: run.started,
+        };
+        let decision = decide(&facts);
+        out.push(decision.alert.map_or("-".to_owned(), |alert| format!("{} {:?}", alert.title, alert.severity)));
+        before = decision.told;
+    }
+    assert_eq!(out, ["-", "Sync crm: costly Warning", "-", "-", "Sync crm: no longer costly Resolved"]);
 }

@@ -2,6 +2,7 @@
 //! destination said of a record is, shortened.
 
 use super::alert::{Alert, AlertCounts, AlertInput, AlertKind, AlertSeverity, ReasonCount, ReportedProblem};
+use super::cost;
 use crate::alert_settings::{KnownProblem, Problem};
 use crate::readback::Differing;
 use crate::run::{Run, Status};
@@ -61,6 +62,8 @@ pub(super) fn problems(facts: &AlertInput<'_>) -> Vec<(Problem, Option<String>, 
         }
         out.push((Problem::NotLanded, None, format!("{what}.")));
     }
+    let costly = cost::costly(&run.usage, &facts.usual, facts.settings.costly_above());
+    out.extend(costly.map(|what| (Problem::Costly, None, what)));
     out.extend(seen(facts));
     out
 }
@@ -222,6 +225,7 @@ fn commands(facts: &AlertInput<'_>, problems: &[ReportedProblem]) -> Vec<String>
             let key = facts.run.tally.read_back.differing.first().map_or("KEY".to_owned(), |d| quoted(&d.key));
             format!("sluice explain {sync} {key}{stack}")
         }
+        Problem::Costly => format!("sluice check {sync}{stack}"),
         Problem::Failed | Problem::Incomplete | Problem::Stale | Problem::Overdue | Problem::Stalled => {
             format!("sluice runs {sync}{stack}")
         }

@@ -6,9 +6,10 @@ use futures_util::stream::BoxStream;
 use crate::fault::Fault;
 use crate::finding::Finding;
 use crate::row::{Column, RowBatch};
+use crate::usage::UsageMeter;
 
 /// What to read.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct Query {
     /// The model's SQL.
     pub sql: String,
@@ -16,6 +17,8 @@ pub struct Query {
     pub only: Option<RowFilter>,
     /// Who asks: a warehouse that labels statements labels them with it.
     pub label: QueryLabel,
+    /// Where the warehouse notes what reading the rows used, as far as it says.
+    pub usage: UsageMeter,
 }
 
 /// Who asks a warehouse.

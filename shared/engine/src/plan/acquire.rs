@@ -66,6 +66,7 @@ fn new_run(id: String, sync: &Sync, generation: u64, trigger: &Trigger, now: Mil
         fault: None,
         refused: Default::default(),
         alerted: None,
+        usage: Default::default(),
         notes: vec![],
         on_success: OnSuccess::default(),
     }

@@ -31,6 +31,7 @@ use domain::meaning::{Meaning, Shift};
 use domain::mode::Mode;
 use domain::ports::Query;
 use domain::row::Column;
+use domain::usage::UsageMeter;
 
 use crate::Engine;
 use crate::plan::batcher::max_body;
@@ -95,8 +96,14 @@ fn load(mode: Mode, counts: &Counts) -> PlannedLoad {
 }
 
 /// Reads and compares, against the state as `head` tells it. `run` is the run that asks, empty where there is none;
-/// `force_full`: read everything even if a cursor would do.
-pub async fn plan(engine: &Engine, head: &Head, run: &str, force_full: bool) -> Result<Plan, Fault> {
+/// `force_full`: read everything even if a cursor would do. What reading used is noted in `usage`.
+pub async fn plan(
+    engine: &Engine,
+    head: &Head,
+    run: &str,
+    force_full: bool,
+    usage: &UsageMeter,
+) -> Result<Plan, Fault> {
     let (sync, store) = (&engine.sync, engine.store.as_ref());
     engine.meter.enter(Phase::Preparing);
     let prepared = prepare(engine).await?;
@@ -114,7 +121,7 @@ pub async fn plan(engine: &Engine, head: &Head, run: &str, force_full: bool) -> 
     let before = cursor::remembered(head).filter(|_| !full);
     let manifest = store.manifest(&sync.name, head.bucket_bits).await?;
     engine.meter.enter(Phase::Reading);
-    let query = Query { only, ..model_query(engine, run) };
+    let query = Query { only, usage: usage.clone(), ..model_query(engine, run) };
     let mut model =
         extract(engine, prepared, &query, before.as_deref(), max_body(engine, &engine.destination.limits())).await?;
     engine.meter.enter(Phase::Comparing);

@@ -9,6 +9,7 @@ use domain::mapping::{self, Mapper};
 use domain::ports::{PreflightRequest, Query, QueryLabel};
 use domain::row::Column;
 use domain::sync::Sync;
+use domain::usage::UsageMeter;
 
 use crate::Engine;
 
@@ -98,7 +99,7 @@ pub async fn prepare(engine: &Engine) -> Result<Prepared, Fault> {
 /// All of a model's rows, asked for by `run` (empty: by none).
 pub fn model_query(engine: &Engine, run: &str) -> Query {
     let label = QueryLabel { sync: engine.sync.name.clone(), run: run.to_owned() };
-    Query { sql: engine.sync.model.sql.clone(), only: None, label }
+    Query { sql: engine.sync.model.sql.clone(), only: None, label, usage: UsageMeter::default() }
 }
 
 /// The names of columns that the sync uses.

@@ -55,6 +55,8 @@ pub(super) struct QueryResult {
     pub(super) job: JobReference,
     pub(super) fields: Vec<ResultField>,
     pub(super) rows: u64,
+    /// Bytes that the query scanned; 0 where its result was cached.
+    pub(super) scanned: Option<u64>,
     /// The first page, as it came with the answer.
     first: Vec<Json>,
 }
@@ -147,7 +149,8 @@ pub(super) async fn run(
         answer.get("schema").cloned().and_then(|s| serde_json::from_value(s).ok()).unwrap_or_default();
     let first = answer.get_mut("rows").and_then(Json::as_array_mut).map(std::mem::take).unwrap_or_default();
     let rows = answer.get("totalRows").and_then(number).unwrap_or(first.len() as u64);
-    Ok(QueryResult { job, fields: schema.fields, rows, first })
+    let scanned = answer.get("totalBytesProcessed").and_then(number);
+    Ok(QueryResult { job, fields: schema.fields, rows, scanned, first })
 }
 
 fn page_path(job: &JobReference, from: u64, rows: u64, wait: u64) -> String {
@@ -199,7 +202,7 @@ impl PageReader {
         result: QueryResult,
         statement: Statement,
     ) -> Self {
-        let QueryResult { job, fields, rows, first } = result;
+        let QueryResult { job, fields, rows, first, .. } = result;
         Self { api: Arc::clone(api), statement, job, fields, rows, page_rows: settings.page_rows.max(1), first }
     }
 

@@ -25,6 +25,7 @@ use async_trait::async_trait;
 use domain::fault::Fault;
 use domain::ports::{ModelSchema, Query, RowFilter, RowStream, Warehouse, WarehouseEntry};
 use domain::row::Column;
+use domain::usage::{WarehouseUsage, bytes_in_words};
 
 use self::api::BigQueryApi;
 use self::config::Config;
@@ -54,7 +55,7 @@ impl Warehouse for BigQueryWarehouse {
         let model = self.model(query)?;
         let (fields, bytes) = job::dry_run(&self.api, &self.settings, &sql::plain(model), &query.label).await?;
         let columns: Vec<Column> = fields.iter().map(ResultField::column).collect();
-        let cost = bytes.map(|bytes| format!("a full read scans {}", scanned(bytes)));
+        let cost = bytes.map(|bytes| format!("a full read scans {}", bytes_in_words(bytes)));
         Ok(ModelSchema { findings: sql::named_twice(&columns), columns, unreadable: Vec::new(), cost })
     }
 
@@ -62,6 +63,9 @@ impl Warehouse for BigQueryWarehouse {
         let model = self.model(query)?;
         let statement = statement(model, query.only.as_ref()).map_err(|why| self.api.place.failed(why))?;
         let result = job::run(&self.api, &self.settings, &statement, &query.label).await?;
+        if let Some(scanned) = result.scanned {
+            query.usage.note(WarehouseUsage::bytes(scanned));
+        }
         let reader = PageReader::new(&self.api, &self.settings, result, statement);
         Ok(parts::rows(Arc::new(reader), self.pages))
     }
@@ -71,18 +75,6 @@ impl BigQueryWarehouse {
     fn model<'q>(&self, query: &'q Query) -> Result<&'q str, Fault> {
         sql::one_statement(&query.sql, Dialect::BigQuery).map_err(|why| self.api.place.failed(why))
     }
-}
-
-/// Bytes as a person reads them.
-fn scanned(bytes: u64) -> String {
-    let units = ["bytes", "KB", "MB", "GB", "TB"];
-    let mut value = bytes as f64;
-    let mut at = 0;
-    while value >= 1000.0 && at + 1 < units.len() {
-        value /= 1000.0;
-        at += 1;
-    }
-    if at == 0 { format!("{bytes} bytes") } else { format!("{value:.1} {}", units[at]) }
 }
 
 /// The SQL to send.

@@ -29,6 +29,7 @@ use self::read::ChunkReader;
 use self::wire::ColumnInfo;
 use crate::parts;
 use crate::sql::{self, Dialect};
+use crate::timed::timed;
 
 /// Databricks, as the registry lists it.
 pub(crate) const ENTRY: WarehouseEntry = WarehouseEntry {
@@ -56,7 +57,7 @@ impl Warehouse for DatabricksWarehouse {
     async fn rows(&self, query: &Query) -> Result<RowStream, Fault> {
         let model = self.model(query)?;
         let statement = statement(model, query.only.as_ref()).map_err(|why| self.api.place.failed(why))?;
-        let (id, manifest) = self.api.run(&statement, &query.label).await?;
+        let (id, manifest) = timed(&query.usage, self.api.run(&statement, &query.label)).await?;
         let reader = ChunkReader::new(Arc::clone(&self.api), id, manifest, statement);
         Ok(parts::rows(Arc::new(reader), self.chunks))
     }

@@ -60,6 +60,8 @@ pub(super) struct DoneStatement {
     pub(super) id: String,
     /// Rows of its result, as it says.
     pub(super) rows: i64,
+    /// How long it ran, in milliseconds.
+    pub(super) millis: u64,
 }
 
 /// A statement that runs. Dropped before it is done, it is cancelled.
@@ -117,7 +119,10 @@ impl DataApi {
         let said = told.get("Error").and_then(Json::as_str).unwrap_or_default();
         match told.get("Status").and_then(Json::as_str) {
             Some("FINISHED") => {
-                Ok(DoneStatement { id, rows: told.get("ResultRows").and_then(Json::as_i64).unwrap_or(-1) })
+                let rows = told.get("ResultRows").and_then(Json::as_i64).unwrap_or(-1);
+                // In nanoseconds.
+                let millis = told.get("Duration").and_then(Json::as_u64).unwrap_or_default() / 1_000_000;
+                Ok(DoneStatement { id, rows, millis })
             }
             Some("ABORTED") => Err(self.place.timeout("the statement was cancelled at Redshift.")),
             _ => Err(failed(&self.place, said, statement)),

@@ -21,6 +21,7 @@ use domain::cells as canonical;
 use domain::fault::Fault;
 use domain::ports::{ModelSchema, Query, RowFilter, RowStream, Warehouse, WarehouseEntry};
 use domain::row::{Column, RowBatch};
+use domain::usage::WarehouseUsage;
 use domain::value::{Type, Value};
 use futures_util::stream::{self, StreamExt as _};
 
@@ -56,6 +57,7 @@ impl Warehouse for RedshiftWarehouse {
         let model = self.model(query)?;
         let statement = statement(model, query.only.as_ref()).map_err(|why| self.api.place.failed(why))?;
         let done = self.api.run(&statement, &query.label).await?;
+        query.usage.note(WarehouseUsage::millis(done.millis));
         let page = self.api.page(&done.id, None).await?;
         let kinds: Vec<Type> = page.column_metadata.iter().map(|column| column.column().kind).collect();
         let reading = PagesReading {

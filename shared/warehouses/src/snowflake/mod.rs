@@ -36,6 +36,7 @@ use self::read::PartitionReader;
 use self::types::RowType;
 use crate::parts;
 use crate::sql::{self, Dialect};
+use crate::timed::timed;
 
 /// Snowflake, as the registry lists it.
 pub(crate) const ENTRY: WarehouseEntry = WarehouseEntry {
@@ -70,7 +71,7 @@ impl Warehouse for SnowflakeWarehouse {
     async fn rows(&self, query: &Query) -> Result<RowStream, Fault> {
         let model = self.model(query)?;
         let statement = statement(model, query.only.as_ref()).map_err(|why| self.api.place.failed(why))?;
-        let result = self.api.run(&statement, &query.label).await?;
+        let result = timed(&query.usage, self.api.run(&statement, &query.label)).await?;
         let reader = PartitionReader::new(Arc::clone(&self.api), result, statement);
         Ok(parts::rows(Arc::new(reader), self.partitions))
     }
