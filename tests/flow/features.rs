@@ -11,6 +11,7 @@ mod mapping;
 mod meaning;
 mod messages;
 mod modes;
+mod probe;
 mod rate;
 mod readback;
 mod stopping;

@@ -29,6 +29,9 @@ pub struct ModelFile {
     /// A column that grows whenever a row changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Cursor>,
+    /// Ask the warehouse first whether the table has changed, and read nothing when it has not. Default true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<bool>,
     /// What the model is, for those who read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
@@ -96,7 +99,13 @@ fn read(folder: &Path, name: &str, of: &Path) -> Result<Model, Fault> {
         (None, Some(sql)) => of_sql(&sql)?,
         (None, None) => return Err(missing(folder, name, of)),
     };
-    Ok(Model { warehouse: described.warehouse, sql, key: described.key, cursor: described.cursor })
+    Ok(Model {
+        warehouse: described.warehouse,
+        sql,
+        key: described.key,
+        cursor: described.cursor,
+        probe: described.probe,
+    })
 }
 
 fn of_yaml(yaml: &Path, sql: Option<&Path>) -> Result<(ModelFile, String), Fault> {

@@ -43,8 +43,20 @@ pub struct Head {
     /// When refused records are looked at again, which an incremental read does not see.
     #[serde(default)]
     pub look_again: Option<Millis>,
-    /// The sync version that `cursor` and `last_full` belong to: another one begins with a full read.
+    /// The model's version at the last run, where that left nothing to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<DeliveredModel>,
+    /// The sync version that `cursor`, `model` and `last_full` belong to: another one begins with a full read.
     pub sync_version: String,
+}
+
+/// A model whose every record was accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveredModel {
+    /// The version that the warehouse gave it, asked before it was read ([`crate::ports::Warehouse::version`]).
+    pub version: String,
+    /// The generation of the run: whatever touches the state afterwards raises it.
+    pub generation: u64,
 }
 
 /// A run that holds the head.

@@ -282,6 +282,9 @@ pub struct OnSuccess {
     /// When the first of the held records is due.
     #[serde(default)]
     pub look_again: Option<Millis>,
+    /// The model's version, asked before it was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_version: Option<String>,
 }
 
 impl Run {

@@ -62,6 +62,18 @@ pub struct Model {
     /// A column that grows whenever a row changes: only newer rows are read, with a full check every so often.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Cursor>,
+    /// Ask the warehouse first whether the table has changed since the last run, and read nothing when it has not; a full
+    /// check still reads. Default true. It has an effect where the model is columns of one table, and the warehouse
+    /// can say it (Snowflake, BigQuery, Databricks).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<bool>,
+}
+
+impl Model {
+    /// How often everything is read, whatever the cursor and the warehouse say.
+    pub fn full_check(&self) -> Span {
+        self.cursor.as_ref().map_or_else(full_check_default, |cursor| cursor.settings().full_check)
+    }
 }
 
 /// How to read only what is new.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::bucket::HOLD_FIRST;
 use domain::clock::Millis;
 use domain::fault::{Code, Fault};
-use domain::head::Head;
+use domain::head::{DeliveredModel, Head};
 use domain::ports::{Clock, Progress, StateStore};
 use domain::run::{Run, Status};
 
@@ -60,7 +60,11 @@ async fn close_delivered(context: &Context, mut run: Run, batches: Option<u32>) 
     let (full, version, generation) = (run.full, run.sync_version.clone(), run.generation);
     let known = left.known + run.tally.created + run.tally.accepted_unknown.min(run.counts.added);
     let delivered = run.has_delivered().then_some(run.started);
+    // With something held or to be looked at again, the next run has work although the model is the same.
+    let settled = run.status == Status::Complete && all_sent_arrived && look_again.is_none();
+    let model = left.model_version.clone().filter(|_| settled).map(|version| DeliveredModel { version, generation });
     let now = free_head(store, &run, |head| {
+        head.model.clone_from(&model);
         head.delivered = delivered.or(head.delivered);
         head.columns = left.columns.clone();
         head.records = left.records.unwrap_or(head.records);

@@ -18,7 +18,7 @@ use crate::plan::difference::Difference;
 use crate::plan::enqueue::{Enqueued, enqueue};
 use crate::plan::entries::ModelEntry;
 use crate::plan::{Plan, better_bits, plan};
-use crate::plan::{cursor, meaning};
+use crate::plan::{cursor, meaning, probe};
 use crate::progress::Phase;
 use crate::started::{Continuation, RunRequest, Started};
 use crate::{Context, Engine, commit, digests};
@@ -62,10 +62,17 @@ async fn execute(
     usage: &UsageMeter,
 ) -> Result<Started, Fault> {
     let (store, sync) = (engine.store.as_ref(), &engine.sync);
+    let model_version = probe::version(engine, &run.id).await;
+    if let Some(version) = &model_version
+        && probe::is_unchanged(engine, &head, request, version).await?
+    {
+        return rest(engine, &head, run, version).await;
+    }
     let mut plan = plan(engine, &head, &run.id, request.full, usage).await?;
     engine.stop.check()?;
     run.usage = usage.total();
     note_plan(&mut run, &plan);
+    run.on_success.model_version = model_version;
     // Reading may have taken long; sending begins now.
     run.progress = engine.clock.now();
     store.put_run(&run).await?;
@@ -136,6 +143,16 @@ async fn execute(
     }
 }
 
+/// Closes a run whose model is as the last one left it: nothing is read, and nothing is to be sent.
+async fn rest(engine: &Engine, head: &Head, mut run: Run, version: &str) -> Result<Started, Fault> {
+    engine.stop.check()?;
+    probe::note(&mut run, head, version.to_owned());
+    engine.store.put_run(&run).await?;
+    check_fence(engine, &run).await?;
+    let progress = engine.store.set_batch_total(&run.id, 0).await?;
+    Ok(Started::closed(close_if_done(engine, &run.id, progress).await?, run))
+}
+
 /// The places of everything that is sent, written or deleted, by which the sample to read back is chosen.
 fn sample_ranks(plan: &Plan) -> impl Iterator<Item = u32> {
     let written = plan.model.entries.iter().filter(|e| e.is_sent()).map(|e| e.hash.sample_rank());
@@ -156,6 +173,7 @@ fn note_plan(run: &mut Run, plan: &Plan) {
         columns: plan.columns.clone(),
         known: plan.difference.known.saturating_sub(plan.difference.counts.removed),
         look_again: plan.difference.look_again,
+        model_version: None,
     };
 }
 

@@ -16,6 +16,7 @@ mod mysql;
 mod parts;
 mod postgres;
 mod redshift;
+mod relation;
 mod settings;
 mod snowflake;
 mod sql;

@@ -89,11 +89,7 @@ pub(crate) fn one_statement(sql: &str, dialect: Dialect) -> Result<&str, String>
     while at < sql.len() {
         let next = skip(sql, at, dialect);
         let piece = &sql[at..next];
-        let blank = piece.starts_with("--")
-            || piece.starts_with("//")
-            || (piece.starts_with('#') && matches!(dialect, Dialect::BigQuery | Dialect::Mysql))
-            || piece.starts_with("/*")
-            || piece.chars().all(char::is_whitespace);
+        let blank = is_blank(piece, dialect);
         if piece == ";" {
             end = end.or(Some(at));
         } else if !blank {
@@ -123,8 +119,17 @@ pub(crate) fn one_statement(sql: &str, dialect: Dialect) -> Result<&str, String>
     }
 }
 
+/// True for a comment and for white space.
+pub(crate) fn is_blank(piece: &str, dialect: Dialect) -> bool {
+    piece.starts_with("--")
+        || piece.starts_with("//")
+        || (piece.starts_with('#') && matches!(dialect, Dialect::BigQuery | Dialect::Mysql))
+        || piece.starts_with("/*")
+        || piece.chars().all(char::is_whitespace)
+}
+
 /// End of the piece that begins at `at`: a comment, a quoted text, a word or a single character.
-fn skip(sql: &str, at: usize, dialect: Dialect) -> usize {
+pub(crate) fn skip(sql: &str, at: usize, dialect: Dialect) -> usize {
     let rest = &sql[at..];
     let first = rest.chars().next().unwrap_or(' ');
     let len = match first {

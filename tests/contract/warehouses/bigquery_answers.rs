@@ -9,6 +9,7 @@ use domain::config::{Reference, SecretSource};
 use domain::fault::{Code, Fault};
 use domain::ports::{OpenArgs, Query, QueryLabel, SystemClock, Warehouse};
 use doubles::bigquery::{BigQueryDouble, BigQueryFailure as Failure, BigQueryProject, BigQueryStep as Step};
+use doubles::sql::SqlValue;
 use serde_json::{Value as Json, json};
 use support::openssl::{openssl, rsa_key};
 
@@ -213,4 +214,26 @@ async fn mistakes_are_told_where_they_stand() {
     let mut without = config(&double);
     without.as_object_mut().unwrap().remove("url");
     assert!(open(&without, "").await.err().unwrap().what.contains("`service_account`"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tables_version_is_when_it_was_modified_last() {
+    let double = double();
+    double.project().database.table("acme.marts.contacts", &[("id", "int64")], vec![vec![SqlValue::Int(1)]]).unwrap();
+    double.project().database.execute("create view \"acme.marts.all_contacts\" as select 1 as id").unwrap();
+    let mut settings = config(&double);
+    settings["dataset"] = json!("marts");
+    let warehouse = open(&settings, "").await.unwrap();
+    let version = async |sql: &str| warehouse.version(&query(sql)).await.unwrap();
+    let before = version("select id from contacts").await.unwrap();
+    assert_eq!(version("select * from `acme.marts.contacts` as c").await.as_ref(), Some(&before));
+    for other in ["select id from all_contacts", "select id from contacts limit 5", "select 1 as id"] {
+        assert_eq!(version(other).await, None, "{other}");
+    }
+    double.project().database.execute("insert into \"acme.marts.contacts\" values (2)").unwrap();
+    assert_ne!(version("select id from contacts").await.unwrap(), before);
+    double.project().streaming = true;
+    assert_eq!(version("select id from contacts").await, None, "what streams in is not counted yet");
+    assert!(warehouse.version(&query("select id from nowhere")).await.is_err());
+    assert!(double.project().begun.is_empty(), "no query was begun");
 }

@@ -253,3 +253,22 @@ async fn statements_say_who_asked() {
     assert_eq!(body["query_tags"], json!([tag("app", "sluicegate"), tag("sync", "contacts"), tag("run", "01J")]));
     assert_eq!((&body["catalog"], &body["schema"]), (&json!("main"), &json!("crm")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tables_version_is_the_last_entry_of_its_history() {
+    let double = double();
+    double.workspace().database.table("contacts", &[("id", "bigint")], vec![vec![SqlValue::Int(1)]]).unwrap();
+    double.workspace().database.execute("create view all_contacts as select 1 as id").unwrap();
+    let mut settings = config(&double);
+    settings["catalog"] = json!("main");
+    let warehouse = open(&settings).await.unwrap();
+    let version = async |sql: &str| warehouse.version(&query(sql)).await.unwrap();
+    let before = version("select id from crm.contacts").await.unwrap();
+    assert!(before.contains("main.crm.contacts@1/2026-01-01"), "{before}");
+    for other in ["select id from crm.all_contacts", "select id from contacts", "select id + 1 from crm.contacts"] {
+        assert_eq!(version(other).await, None, "{other}");
+    }
+    double.workspace().database.execute("update contacts set id = 7").unwrap();
+    assert_ne!(version("select id from crm.contacts").await.unwrap(), before);
+    assert!(warehouse.version(&query("select id from crm.nowhere")).await.is_err());
+}

@@ -438,3 +438,27 @@ async fn columns_are_described_by_their_declared_types() {
     let twice = warehouse.describe(&query("select 1 as id, 2 as \"ID\", 3 as \"id\"")).await.unwrap();
     assert!(twice.findings.iter().any(|f| f.is_error() && f.what.contains("`ID`")), "{:?}", twice.findings);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tables_version_is_its_last_commit_and_wakes_no_warehouse() {
+    let double = double();
+    let rows = vec![vec![SqlValue::Int(1)], vec![SqlValue::Int(2)]];
+    double.account().database.table("ANALYTICS.CRM.CONTACTS", &[("ID", "NUMBER(18,0)")], rows).unwrap();
+    double.account().database.execute("create view \"ANALYTICS.CRM.ALL_CONTACTS\" as select 1 as id").unwrap();
+    let mut settings = config(&double);
+    settings["database"] = json!("analytics");
+    settings["schema"] = json!("crm");
+    let warehouse = open(&settings, vec![]).await.unwrap();
+    let version = async |sql: &str| warehouse.version(&query(sql)).await.unwrap();
+    let before = version("select id from contacts").await.unwrap();
+    assert!(before.contains(r#""ANALYTICS"."CRM"."CONTACTS"@"#), "{before}");
+    for same in ["select * from crm.contacts c", "select id as x from \"ANALYTICS\".crm.\"CONTACTS\""] {
+        assert_eq!(version(same).await.as_ref(), Some(&before), "{same}");
+    }
+    for other in ["select id from all_contacts", "select id from contacts where id > 0", "select id from nowhere"] {
+        assert_eq!(version(other).await, None, "{other}");
+    }
+    double.account().database.execute("delete from \"ANALYTICS.CRM.CONTACTS\" where id = 2").unwrap();
+    assert_ne!(version("select id from contacts").await.unwrap(), before);
+    assert_eq!(double.account().computed, 0, "all of it is metadata");
+}

@@ -88,6 +88,9 @@ pub struct DbtModel {
     /// A column that grows whenever a row changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Cursor>,
+    /// Ask the warehouse first whether the table has changed, and read nothing when it has not. Default true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<bool>,
 }
 
 /// What dbt left behind, read once for a project.
@@ -151,7 +154,8 @@ impl DbtProject {
                 clock,
             ));
         }
-        let model = Model { warehouse: wanted.warehouse.clone(), sql, key, cursor: wanted.cursor.clone() };
+        let (warehouse, cursor, probe) = (wanted.warehouse.clone(), wanted.cursor.clone(), wanted.probe);
+        let model = Model { warehouse, sql, key, cursor, probe };
         Ok(ResolvedModel { model, reference: node.reference(), findings })
     }
 

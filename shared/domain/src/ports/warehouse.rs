@@ -79,4 +79,12 @@ pub trait Warehouse: Send + Sync {
     /// Runs the model in one read-only snapshot and streams its rows, columns in the order of `describe`.
     /// Faults come as the stream's last item: `ModelFailed`, `ModelTimeout`, `WarehouseUnreachable`.
     async fn rows(&self, query: &Query) -> Result<RowStream, Fault>;
+
+    /// The version of what the model reads, asked without reading it: a text that is another one whenever the rows may
+    /// have changed. `None` where that cannot be said for certain: the model is more than columns of one table, or the
+    /// warehouse keeps no such version.
+    async fn version(&self, query: &Query) -> Result<Option<String>, Fault> {
+        let _ = query;
+        Ok(None)
+    }
 }

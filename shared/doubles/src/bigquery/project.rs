@@ -28,6 +28,8 @@ pub struct BigQueryProject {
     pub page_rows: usize,
     /// Bytes that every query is said to read.
     pub bytes: u64,
+    /// Rows are streaming into its tables.
+    pub streaming: bool,
     pub(super) jobs: BTreeMap<String, JobRecord>,
     pub(super) failures: Vec<(BigQueryStep, BigQueryFailure, u32)>,
     /// Bodies of queries that were begun, in order.
@@ -80,6 +82,7 @@ impl BigQueryProject {
             polls: 1,
             page_rows: 1000,
             bytes: 12_345_678,
+            streaming: false,
             jobs: BTreeMap::new(),
             failures: Vec::new(),
             begun: Vec::new(),

@@ -7,6 +7,9 @@ use super::wire::{field, refused, row};
 use crate::exchange::{DoubleReply, DoubleRequest};
 use crate::sql::{SqlError, SqlResult};
 
+/// When tables were modified first, in milliseconds: 2026-01-01.
+const FIRST_CHANGE: u64 = 1_767_225_600_000;
+
 impl BigQueryProject {
     pub(super) fn answer(&mut self, request: &DoubleRequest) -> DoubleReply {
         let segments = request.segments();
@@ -44,6 +47,7 @@ impl BigQueryProject {
                 self.failing(BigQueryStep::Page, |project| project.page(request, &id))
             }
             ("POST", ["jobs"]) => self.dry_run(request),
+            ("GET", ["datasets", dataset, "tables", table]) => self.table(dataset, table),
             ("POST", ["jobs", id, "cancel"]) => {
                 self.cancelled.push((*id).to_owned());
                 let job =
@@ -52,6 +56,23 @@ impl BigQueryProject {
             }
             _ => refused(404, "notFound", "Not found"),
         }
+    }
+
+    fn table(&self, dataset: &str, table: &str) -> DoubleReply {
+        let Some(found) = self.database.relation(&format!("{}.{dataset}.{table}", self.id)) else {
+            return refused(404, "notFound", &format!("Not found: Table {}:{dataset}.{table}", self.id));
+        };
+        let mut told = json!({
+            "kind": "bigquery#table", "id": format!("{}:{dataset}.{table}", self.id), "numRows": "1",
+            "tableReference": { "projectId": self.id, "datasetId": dataset, "tableId": table },
+            "type": if found.is_view { "VIEW" } else { "TABLE" },
+            "lastModifiedTime": (FIRST_CHANGE + found.version).to_string(),
+        });
+        if self.streaming {
+            told["streamingBuffer"] =
+                json!({ "estimatedRows": "3", "estimatedBytes": "300", "oldestEntryTime": "1767225600000" });
+        }
+        DoubleReply::json(200, &told)
     }
 
     fn failing(&mut self, step: BigQueryStep, work: impl FnOnce(&mut Self) -> DoubleReply) -> DoubleReply {

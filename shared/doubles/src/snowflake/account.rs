@@ -44,6 +44,8 @@ pub struct SnowflakeAccount {
     pub cancelled: Vec<String>,
     /// Partitions that were asked for, in order.
     pub fetched: Vec<usize>,
+    /// Statements for which a virtual warehouse had to run.
+    pub computed: u32,
 }
 
 /// A statement that was submitted.
@@ -106,6 +108,7 @@ impl SnowflakeAccount {
             submitted: Vec::new(),
             cancelled: Vec::new(),
             fetched: Vec::new(),
+            computed: 0,
         })
     }
 

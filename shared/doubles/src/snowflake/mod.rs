@@ -5,6 +5,7 @@
 //! statements in one, everything that writes.
 
 mod account;
+mod catalogue;
 mod login;
 mod statements;
 mod wire;

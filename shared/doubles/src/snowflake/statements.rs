@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::account::{SnowflakeAccount, SnowflakeFailure, SnowflakeStep, StatementRecord};
+use super::catalogue;
 use super::wire::{compressed, refused, row_type, rows};
 use crate::exchange::{DoubleReply, DoubleRequest};
 use crate::sql::{SqlError, SqlResult, SqlValue};
@@ -112,7 +113,7 @@ impl SnowflakeAccount {
         progress(&handle)
     }
 
-    fn run(&self, sql: &str, body: &Value) -> Result<SqlResult, (u16, &'static str, String)> {
+    fn run(&mut self, sql: &str, body: &Value) -> Result<SqlResult, (u16, &'static str, String)> {
         let named = |name: &str| body[name].as_str();
         let failed = |code, message: String| Err((422, code, message));
         if let Some(role) = named("role").filter(|role| !self.roles.contains(*role)) {
@@ -120,6 +121,10 @@ impl SnowflakeAccount {
                 "Role '{role}' specified in the connect string does not exist or not authorized. Contact your local system administrator, or attempt to login with another role, e.g. PUBLIC."
             );
             return Err((403, "390189", message));
+        }
+        // Metadata is answered without a virtual warehouse.
+        if let Some(answer) = catalogue::answer(&self.database, sql) {
+            return answer.or_else(|message| failed("002003", message));
         }
         match named("warehouse") {
             None if self.warehouses.is_empty() => {
@@ -133,6 +138,7 @@ impl SnowflakeAccount {
         if let Some(why) = &self.stopped {
             return failed("090073", why.clone());
         }
+        self.computed += 1;
         let at = |(line, column): (usize, usize)| format!("line {} at position {column}", line + 1);
         self.database.query(sql).or_else(|error| match error {
             SqlError::NoTable(name) => {

@@ -8,6 +8,8 @@ mod rewrite;
 mod value;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::ValueRef;
@@ -51,6 +53,19 @@ pub enum SqlError {
 pub struct Database {
     connection: RefCell<Connection>,
     dialect: SqlDialect,
+    /// By table: a digest of its rows when it was looked at last, and how often that had changed.
+    versions: RefCell<BTreeMap<String, (u64, u64)>>,
+}
+
+/// What a catalogue says of a relation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelationInfo {
+    /// Its name, as it was made.
+    pub name: String,
+    /// It is a view.
+    pub is_view: bool,
+    /// Greater after every change of its rows.
+    pub version: u64,
 }
 
 /// Rows that are looked at for the types of a result's columns.
@@ -78,7 +93,7 @@ impl Database {
             let (a, b): (i64, i64) = (context.get(0)?, context.get(1)?);
             a.checked_div(b).ok_or_else(|| Error::UserFunctionError("Division by zero".into()))
         })?;
-        Ok(Self { connection: RefCell::new(connection), dialect })
+        Ok(Self { connection: RefCell::new(connection), dialect, versions: RefCell::default() })
     }
 
     /// Makes a table of columns with their types in the vendor's words, and fills it.
@@ -106,6 +121,37 @@ impl Database {
     /// Changes tables, in SQLite's own SQL.
     pub fn execute(&self, sql: &str) -> rusqlite::Result<()> {
         self.connection.borrow().execute_batch(sql)
+    }
+
+    /// What is known of a relation by its path, `catalog.schema.table` or the end of it; `None` where there is none. Quotes do
+    /// not count.
+    pub fn relation(&self, path: &str) -> Option<RelationInfo> {
+        let path = path.replace(['"', '`'], "");
+        let parts: Vec<&str> = path.split('.').collect();
+        (0..parts.len()).find_map(|from| self.relation_named(&parts[from..].join(".")))
+    }
+
+    fn relation_named(&self, name: &str) -> Option<RelationInfo> {
+        let connection = self.connection.borrow();
+        let found = "select name, type = 'view' from sqlite_master where lower(name) = lower(?1)";
+        let (name, is_view): (String, bool) =
+            connection.query_row(found, [name], |row| Ok((row.get(0)?, row.get(1)?))).ok()?;
+        let mut digest = DefaultHasher::new();
+        let mut rows = connection.prepare(&format!("select * from \"{}\"", name.replace('"', "\"\""))).ok()?;
+        let columns = rows.column_count();
+        let mut rows = rows.query([]).ok()?;
+        while let Some(row) = rows.next().ok()? {
+            for at in 0..columns {
+                format!("{:?}", row.get_ref(at).ok()?).hash(&mut digest);
+            }
+        }
+        let digest = digest.finish();
+        let mut versions = self.versions.borrow_mut();
+        let known = versions.entry(name.clone()).or_insert((digest, 1));
+        if known.0 != digest {
+            *known = (digest, known.1 + 1);
+        }
+        Some(RelationInfo { name, is_view, version: known.1 })
     }
 
     /// Runs one reading statement.

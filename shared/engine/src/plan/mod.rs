@@ -14,6 +14,7 @@ pub mod extract;
 pub mod identity;
 pub(crate) mod meaning;
 pub mod prepare;
+pub(crate) mod probe;
 mod respelt;
 pub mod spool;
 

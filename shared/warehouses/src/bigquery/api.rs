@@ -43,9 +43,21 @@ impl BigQueryApi {
         body: Option<&Json>,
         sent: Option<&Statement>,
     ) -> Result<Json, Fault> {
+        self.call_in(&self.project, method, path, body, sent).await
+    }
+
+    /// [`Self::call`] in another project.
+    pub(super) async fn call_in(
+        &self,
+        project: &str,
+        method: Method,
+        path: &str,
+        body: Option<&Json>,
+        sent: Option<&Statement>,
+    ) -> Result<Json, Fault> {
         let (mut tries, mut renewed) = (1, false);
         loop {
-            let (fault, after) = match self.send(method.clone(), path, body).await {
+            let (fault, after) = match self.send(project, method.clone(), path, body).await {
                 Ok((_, Ok(json), _)) => return Ok(json),
                 Ok((status, Err(error), after)) => {
                     if status == 401 && !std::mem::replace(&mut renewed, true) && self.tokens.forget().await {
@@ -71,11 +83,12 @@ impl BigQueryApi {
 
     async fn send(
         &self,
+        project: &str,
         method: Method,
         path: &str,
         body: Option<&Json>,
     ) -> Result<(u16, Result<Json, BigQueryError>, Option<Duration>), Fault> {
-        let path = format!("/bigquery/v2/projects/{}/{path}", self.project);
+        let path = format!("/bigquery/v2/projects/{project}/{path}");
         let url = self.base.join(&path).map_err(|e| self.place.invalid(format!("`url`: {e}.")))?;
         let mut headers = HeaderMap::new();
         headers.insert("accept", HeaderValue::from_static("application/json"));

@@ -18,6 +18,7 @@ mod literal;
 mod login;
 mod open;
 mod schema;
+mod version;
 
 use std::sync::Arc;
 
@@ -32,6 +33,7 @@ use self::config::Config;
 use self::job::{PageReader, QuerySettings};
 use self::schema::ResultField;
 use crate::parts;
+use crate::relation::only_relation;
 use crate::sql::{self, Dialect};
 
 /// BigQuery, as the registry lists it.
@@ -68,6 +70,11 @@ impl Warehouse for BigQueryWarehouse {
         }
         let reader = PageReader::new(&self.api, &self.settings, result, statement);
         Ok(parts::rows(Arc::new(reader), self.pages))
+    }
+
+    async fn version(&self, query: &Query) -> Result<Option<String>, Fault> {
+        let Some(relation) = only_relation(self.model(query)?, Dialect::BigQuery) else { return Ok(None) };
+        version::of_table(&self.api, &self.settings, &relation).await
     }
 }
 

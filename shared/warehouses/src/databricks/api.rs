@@ -148,7 +148,7 @@ impl DatabricksApi {
     }
 
     /// Asks, and again while what fails passes.
-    async fn call<T: DeserializeOwned>(
+    pub(super) async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,

@@ -14,6 +14,7 @@ mod fault;
 mod literal;
 mod open;
 mod read;
+mod version;
 mod wire;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use self::config::Config;
 use self::read::ChunkReader;
 use self::wire::ColumnInfo;
 use crate::parts;
+use crate::relation::only_relation;
 use crate::sql::{self, Dialect};
 use crate::timed::timed;
 
@@ -60,6 +62,11 @@ impl Warehouse for DatabricksWarehouse {
         let (id, manifest) = timed(&query.usage, self.api.run(&statement, &query.label)).await?;
         let reader = ChunkReader::new(Arc::clone(&self.api), id, manifest, statement);
         Ok(parts::rows(Arc::new(reader), self.chunks))
+    }
+
+    async fn version(&self, query: &Query) -> Result<Option<String>, Fault> {
+        let Some(relation) = only_relation(self.model(query)?, Dialect::Databricks) else { return Ok(None) };
+        version::of_table(&self.api, &relation, &query.label).await
     }
 }
 

@@ -22,6 +22,7 @@ mod open;
 mod read;
 mod scan;
 mod types;
+mod version;
 
 use std::sync::Arc;
 
@@ -35,6 +36,7 @@ use self::config::Config;
 use self::read::PartitionReader;
 use self::types::RowType;
 use crate::parts;
+use crate::relation::only_relation;
 use crate::sql::{self, Dialect};
 use crate::timed::timed;
 
@@ -74,6 +76,11 @@ impl Warehouse for SnowflakeWarehouse {
         let result = timed(&query.usage, self.api.run(&statement, &query.label)).await?;
         let reader = PartitionReader::new(Arc::clone(&self.api), result, statement);
         Ok(parts::rows(Arc::new(reader), self.partitions))
+    }
+
+    async fn version(&self, query: &Query) -> Result<Option<String>, Fault> {
+        let Some(relation) = only_relation(self.model(query)?, Dialect::Snowflake) else { return Ok(None) };
+        version::of_table(&self.api, &relation, &query.label).await
     }
 }
 
