@@ -2,6 +2,7 @@
 
 mod batch_queue;
 mod destinations;
+mod pairs;
 mod state_store;
 mod values;
 mod warehouses;

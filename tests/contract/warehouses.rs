@@ -77,7 +77,7 @@ enum Keep {
 }
 
 /// Knows the one token of the doubles.
-struct NoSecrets;
+pub(crate) struct NoSecrets;
 
 #[async_trait::async_trait]
 impl SecretSource for NoSecrets {

@@ -1,7 +1,8 @@
 //! Values as literals that a column keeps as they are, and back.
 //!
 //! A strict session refuses what does not fit. What it would still change without a word is refused here: a fraction in a
-//! column of whole numbers, a number as the place of an enum's member, `10:11:12` as a date, a year of two digits.
+//! column of whole numbers, parts of a second that a column has no digits for, a number as the place of an enum's member,
+//! `10:11:12` as a date, a year of two digits, spaces at the end of a `char`, bytes that a `binary` fills up.
 
 use clients::mysql_literal::{bytes, quoted};
 use domain::cells;
@@ -17,8 +18,34 @@ const MAX_DIGITS: usize = 65;
 
 /// A value as SQL for a column; the error is the record's.
 pub(super) fn literal(value: Value<'_>, column: &MysqlColumn) -> Result<String, Outcome> {
-    let refused =
-        |code: &str, why: &str| Err(Outcome::rejected(code, format!("column `{}`: {why}", column.field.name)));
+    match value {
+        Value::Text(text) if column.is_char() && text.ends_with(' ') => {
+            rejected(column, "value_too_wide", "it is `char`, which loses the spaces at the end; declare it as varchar")
+        }
+        Value::Bytes(held) if column.is_longer_than(held.len()) => rejected(
+            column,
+            "value_too_wide",
+            "it is `binary`, which fills these bytes up with zeros; declare it as varbinary",
+        ),
+        _ => identifier(value, column),
+    }
+}
+
+fn rejected(column: &MysqlColumn, code: &str, why: &str) -> Result<String, Outcome> {
+    Err(Outcome::rejected(code, format!("column `{}`: {why}", column.field.name)))
+}
+
+/// An identifier's value as SQL: the column finds its row by it, whatever it fills up.
+pub(super) fn identifier(value: Value<'_>, column: &MysqlColumn) -> Result<String, Outcome> {
+    let refused = |code: &str, why: &str| rejected(column, code, why);
+    let timed = |time: Result<String, TimeError>, what: &str| match time {
+        Ok(text) => Ok(quoted(&text)),
+        Err(TimeError::NoTime) => refused("invalid_datetime_format", what),
+        Err(TimeError::TooFine) => refused(
+            "value_too_wide",
+            "it keeps less digits after the second than the value has; round it in the model, or widen the column",
+        ),
+    };
     let text = match value {
         Value::Missing | Value::Null => return Ok("null".to_owned()),
         Value::Bytes(v) if takes_bytes(&column.kind) => return Ok(bytes(v)),
@@ -52,14 +79,10 @@ pub(super) fn literal(value: Value<'_>, column: &MysqlColumn) -> Result<String, 
             Some(text) => Ok(quoted(&text)),
             None => refused("invalid_datetime_format", "not a date that the column takes"),
         },
-        MysqlType::DateTime(digits) | MysqlType::Timestamp(digits) => match moment(&text, *digits) {
-            Some(text) => Ok(quoted(&text)),
-            None => refused("invalid_datetime_format", "not a date and time that the column takes"),
-        },
-        MysqlType::Time(digits) => match time(&text, *digits) {
-            Some(text) => Ok(quoted(&text)),
-            None => refused("invalid_datetime_format", "not a time that the column takes"),
-        },
+        MysqlType::DateTime(digits) | MysqlType::Timestamp(digits) => {
+            timed(moment(&text, *digits), "not a date and time that the column takes")
+        }
+        MysqlType::Time(digits) => timed(time(&text, *digits), "not a time that the column takes"),
         MysqlType::Bytes { fixed: Some(length) } => {
             let uuid;
             let held = match value {
@@ -91,28 +114,6 @@ fn takes_bytes(kind: &MysqlType) -> bool {
     !kind.is_number() && !times && !matches!(kind, MysqlType::Bytes { fixed: Some(_) })
 }
 
-/// An identifier's value as SQL: two that the column would make one are two records, so none may be cut.
-pub(super) fn identifier(value: Value<'_>, column: &MysqlColumn) -> Result<String, Outcome> {
-    let whole = match column.kind {
-        MysqlType::Time(_) => MysqlType::Time(6),
-        MysqlType::DateTime(_) => MysqlType::DateTime(6),
-        MysqlType::Timestamp(_) => MysqlType::Timestamp(6),
-        _ => return literal(value, column),
-    };
-    let cut = literal(value, column)?;
-    let whole = literal(value, &MysqlColumn { kind: whole, ..column.clone() })?;
-    let plain = |literal: &str| {
-        let text = literal.trim_matches('\'');
-        let whole = text.trim_end_matches('0').trim_end_matches('.');
-        if text.contains('.') { whole.to_owned() } else { text.to_owned() }
-    };
-    if plain(&cut) == plain(&whole) {
-        return Ok(cut);
-    }
-    let detail = format!("column `{}`: it has fewer digits after the second than this identifier", column.field.name);
-    Err(Outcome::rejected("value_too_wide", detail))
-}
-
 /// A column of single precision has this number, as far as its digits go: 0.1, and not 16777217.
 fn fits_single(number: &str) -> bool {
     let (Ok(single), Ok(double)) = (number.parse::<f32>(), number.parse::<f64>()) else { return false };
@@ -135,10 +136,9 @@ fn number(value: Value<'_>, text: &str) -> Option<String> {
     }
 }
 
-/// Whether an enum has this member, as most collations compare.
+/// Whether an enum has this member, in the same spelling: MySQL would write its own.
 fn is_member(members: &[String], text: &str) -> bool {
-    let text = text.trim_end_matches(' ').to_lowercase();
-    members.iter().any(|member| member.trim_end_matches(' ').to_lowercase() == text)
+    members.iter().any(|member| member == text)
 }
 
 /// The day of a date, or of midnight.
@@ -150,10 +150,18 @@ fn date(text: &str) -> Option<String> {
     (date.year() > 0).then(|| date.to_string())
 }
 
-/// A date and time with so many digits after the second; what is beyond them is left out and never rounded up.
-fn moment(text: &str, digits: usize) -> Option<String> {
-    let at = day_and_time(text).filter(|at| at.year() > 0)?;
-    Some(format!("{} {}", at.date(), cut(at.time(), digits)))
+/// Why a text is no time of a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TimeError {
+    NoTime,
+    /// It has parts of a second that the column has no digits for.
+    TooFine,
+}
+
+/// A date and time with so many digits after the second.
+fn moment(text: &str, digits: usize) -> Result<String, TimeError> {
+    let at = day_and_time(text).filter(|at| at.year() > 0).ok_or(TimeError::NoTime)?;
+    Ok(format!("{} {}", at.date(), clock(at.time(), digits)?))
 }
 
 fn day_and_time(text: &str) -> Option<civil::DateTime> {
@@ -165,27 +173,35 @@ fn day_and_time(text: &str) -> Option<civil::DateTime> {
     text.parse().ok()
 }
 
-fn time(text: &str, digits: usize) -> Option<String> {
+fn time(text: &str, digits: usize) -> Result<String, TimeError> {
     if text.contains(':')
         && let Ok(time) = text.parse::<civil::Time>()
     {
-        return Some(cut(time, digits));
+        return clock(time, digits);
     }
     // A length of time, up to 838 hours.
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let parts: Vec<&str> = whole.strip_prefix('-').unwrap_or(whole).split(':').collect();
     let plain = |part: &&str| (2..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
-    let fits = parts.len() == 3 && parts.iter().all(plain) && fraction.bytes().all(|b| b.is_ascii_digit());
-    let fraction = &fraction[..fraction.len().min(digits)];
-    fits.then(|| if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") })
+    if parts.len() != 3 || !parts.iter().all(plain) || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(TimeError::NoTime);
+    }
+    let fraction = fraction.trim_end_matches('0');
+    match fraction.len() {
+        0 => Ok(whole.to_owned()),
+        kept if kept <= digits => Ok(format!("{whole}.{fraction}")),
+        _ => Err(TimeError::TooFine),
+    }
 }
 
-fn cut(time: civil::Time, digits: usize) -> String {
+fn clock(time: civil::Time, digits: usize) -> Result<String, TimeError> {
     let whole = format!("{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second());
-    let fraction = format!("{:06}", time.subsec_nanosecond() / 1_000);
-    match fraction.get(..digits) {
-        Some(fraction) if digits > 0 => format!("{whole}.{fraction}"),
-        _ => whole,
+    let fraction = format!("{:09}", time.subsec_nanosecond());
+    let (kept, lost) = fraction.split_at(digits.min(9));
+    match lost.trim_matches('0').is_empty() {
+        true if kept.is_empty() => Ok(whole),
+        true => Ok(format!("{whole}.{kept}")),
+        false => Err(TimeError::TooFine),
     }
 }
 
@@ -286,17 +302,17 @@ mod tests {
             (Value::Float(1.5e-7), MysqlType::Float { single: false }, "1.5e-7"),
             (Value::Decimal("12345678901234567890.5"), MysqlType::Decimal, "12345678901234567890.5"),
             (Value::Text("it's \\"), MysqlType::Text, "'it''s \\\\'"),
-            (Value::Text("LEAD"), MysqlType::Enum(members.clone()), "'LEAD'"),
+            (Value::Text("lead"), MysqlType::Enum(members.clone()), "'lead'"),
             (Value::Text("1,lead"), MysqlType::Set(members.clone()), "'1,lead'"),
             (Value::Bytes(&[0, 255]), MysqlType::Bytes { fixed: None }, "x'00ff'"),
             (Value::Uuid([1; 16]), MysqlType::Bytes { fixed: Some(16) }, "x'01010101010101010101010101010101'"),
-            (Value::Timestamp(1_709_999_999), MysqlType::Timestamp(0), "'1970-01-01 00:28:29'"),
+            (Value::Timestamp(1_709_000_000), MysqlType::Timestamp(0), "'1970-01-01 00:28:29'"),
             (Value::Timestamp(-1), MysqlType::DateTime(6), "'1969-12-31 23:59:59.999999'"),
             (Value::Text("2024-01-31T10:00:00+01:00"), MysqlType::DateTime(3), "'2024-01-31 09:00:00.000'"),
             (Value::DateTime(0), MysqlType::Date, "'1970-01-01'"),
-            (Value::Text("100:00:00.9"), MysqlType::Time(0), "'100:00:00'"),
+            (Value::Text("100:00:00.90"), MysqlType::Time(1), "'100:00:00.9'"),
             (Value::Float(0.1), MysqlType::Float { single: true }, "0.1"),
-            (Value::Bytes(&[1]), MysqlType::Bytes { fixed: Some(3) }, "x'010000'"),
+            (Value::Bytes(&[1, 0, 0]), MysqlType::Bytes { fixed: Some(3) }, "x'010000'"),
             (Value::Time(86_399_999_999), MysqlType::Time(6), "'23:59:59.999999'"),
         ] {
             assert_eq!(literal(value, &column(kind.clone())).unwrap(), expected, "{value:?} {kind:?}");
@@ -321,6 +337,12 @@ mod tests {
             (Value::Date(-719_529), MysqlType::Date, "invalid_datetime_format"),
             (Value::Text("10"), MysqlType::Time(0), "invalid_datetime_format"),
             (Value::Int(16_777_217), MysqlType::Float { single: true }, "value_too_wide"),
+            (Value::Text("LEAD"), MysqlType::Enum(vec!["lead".into()]), "invalid_text_representation"),
+            (Value::Timestamp(1_709_999_999), MysqlType::Timestamp(0), "value_too_wide"),
+            (Value::DateTime(100), MysqlType::DateTime(3), "value_too_wide"),
+            (Value::Text("100:00:00.9"), MysqlType::Time(0), "value_too_wide"),
+            (Value::Text("12:00:00.1234567"), MysqlType::Time(6), "value_too_wide"),
+            (Value::Bytes(&[1]), MysqlType::Bytes { fixed: Some(3) }, "value_too_wide"),
         ] {
             match literal(value, &column(kind.clone())) {
                 Err(Outcome::Rejected { code: got, .. }) => assert_eq!(got, code, "{value:?} {kind:?}"),
@@ -330,7 +352,17 @@ mod tests {
     }
 
     #[test]
-    fn an_identifier_is_never_cut() {
+    fn a_char_keeps_no_spaces_at_its_end() {
+        let of = |declared: &str| MysqlColumn { declared: declared.into(), ..column(MysqlType::Text) };
+        assert!(literal(Value::Text("ab "), &of("char(6)")).is_err());
+        assert!(
+            literal(Value::Text(" ab"), &of("char(6)")).is_ok()
+                && literal(Value::Text("ab "), &of("varchar(6)")).is_ok()
+        );
+    }
+
+    #[test]
+    fn an_identifier_is_never_cut_and_may_be_filled_up() {
         for (value, digits, whole) in [
             (Value::DateTime(100_000), 0, false),
             (Value::DateTime(100_000), 1, true),
@@ -339,5 +371,7 @@ mod tests {
         ] {
             assert_eq!(identifier(value, &column(MysqlType::DateTime(digits))).is_ok(), whole, "{value:?} {digits}");
         }
+        let filled = identifier(Value::Bytes(&[1]), &column(MysqlType::Bytes { fixed: Some(3) }));
+        assert_eq!(filled.unwrap(), "x'010000'");
     }
 }

@@ -69,6 +69,18 @@ pub(super) struct MysqlColumn {
     pub(super) collation: Option<TextCollation>,
 }
 
+impl MysqlColumn {
+    /// Texts of it have no spaces at their end when they are read.
+    pub(super) fn is_char(&self) -> bool {
+        self.kind == MysqlType::Text && self.declared.to_lowercase().starts_with("char(")
+    }
+
+    /// It fills up bytes of this length.
+    pub(super) fn is_longer_than(&self, bytes: usize) -> bool {
+        matches!(self.kind, MysqlType::Bytes { fixed: Some(length) } if length > bytes as u64)
+    }
+}
+
 /// How texts of a column compare.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TextCollation {

@@ -118,27 +118,35 @@ impl PostgresWrite<'_> {
     ) -> Result<Vec<usize>, WriteError> {
         let mut records = group.records.clone();
         let Some(losses) = shape.losses().filter(|_| self.batch.op != Op::Delete) else { return Ok(records) };
-        if !std::mem::replace(fresh, true) {
-            self.simple("release savepoint piece; savepoint piece").await?;
-        }
-        match self.query(&losses, &self.arrays(&group.fields, &records)).await {
-            Ok(rows) => {
-                for row in rows {
-                    let column = usize::try_from(row.get::<_, i32>(1)).ok().and_then(|at| shape.columns.get(at));
-                    let (Some(&record), Some(column)) = (group.records.get(ordinal(&row)), column) else { continue };
-                    let detail = format!(
-                        "column `{}` is {} and would keep less than the value has; round it in the model, or widen the column",
-                        column.name, column.full_type
-                    );
-                    progress.set(record, Outcome::rejected("value_too_wide", detail));
-                    records.retain(|r| *r != record);
+        let mut pieces: Vec<&[usize]> = vec![&group.records];
+        while let Some(piece) = pieces.pop() {
+            if !std::mem::replace(fresh, true) {
+                self.simple("release savepoint piece; savepoint piece").await?;
+            }
+            let rows = match self.query(&losses, &self.arrays(&group.fields, piece)).await {
+                Ok(rows) => rows,
+                // One of them has a value that is none of its type: the others are looked at all the same, and that
+                // record is found when it is written.
+                Err(FailedStatement::Record(_) | FailedStatement::Short) => {
+                    self.simple("rollback to savepoint piece").await?;
+                    if piece.len() > 1 {
+                        let (first, second) = piece.split_at(piece.len() / 2);
+                        pieces.extend([second, first]);
+                    }
+                    continue;
                 }
+                Err(FailedStatement::Batch(error)) => return Err(error),
+            };
+            for row in rows {
+                let column = usize::try_from(row.get::<_, i32>(1)).ok().and_then(|at| shape.columns.get(at));
+                let (Some(&record), Some(column)) = (piece.get(ordinal(&row)), column) else { continue };
+                let detail = format!(
+                    "column `{}` is {} and would keep less than the value has; round it in the model, or widen the column",
+                    column.name, column.full_type
+                );
+                progress.set(record, Outcome::rejected("value_too_wide", detail));
+                records.retain(|r| *r != record);
             }
-            // A value that is none of its type: its record is found when it is written.
-            Err(FailedStatement::Record(_) | FailedStatement::Short) => {
-                self.simple("rollback to savepoint piece").await?
-            }
-            Err(FailedStatement::Batch(error)) => return Err(error),
         }
         Ok(records)
     }
