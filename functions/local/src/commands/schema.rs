@@ -28,7 +28,7 @@ pub fn run(connections: bool, models: bool) -> Result<ExitCode, Fault> {
 
 /// A sync's model is written out, or named.
 fn sync_schema() -> Value {
-    let mut definitions = Definitions::default();
+    let mut definitions = SchemaDefinitions::default();
     let mut schema = definitions.inline("", schemars::schema_for!(Sync));
     if let Some(model) = schema.pointer_mut("/properties/model") {
         let inline = model.take();
@@ -41,7 +41,7 @@ fn sync_schema() -> Value {
 }
 
 fn connections_schema() -> Value {
-    let mut definitions = Definitions::default();
+    let mut definitions = SchemaDefinitions::default();
     let warehouses = warehouses::REGISTRY.iter().map(|e| (e.name, (e.schema)()));
     let destinations = destinations::REGISTRY.iter().map(|e| (e.name, (e.schema)()));
     // A kind may be both, each with its own settings.
@@ -70,9 +70,9 @@ fn connections_schema() -> Value {
 
 /// The definitions of schemas that become parts of one: references lead to its root, so they all must be there.
 #[derive(Default)]
-struct Definitions(Map<String, Value>);
+struct SchemaDefinitions(Map<String, Value>);
 
-impl Definitions {
+impl SchemaDefinitions {
     /// A schema as a part: its definitions move to the root, each under its own name, or under one that begins with `owner`
     /// where that name means something else there.
     fn inline(&mut self, owner: &str, schema: Schema) -> Value {
@@ -160,7 +160,7 @@ mod tests {
                 "$defs": { "Auth": { "type": kind, "x": [{ "$ref": "#/$defs/Auth" }] }, "Same": { "type": "null" } } });
             Schema::try_from(schema).unwrap()
         };
-        let mut definitions = Definitions::default();
+        let mut definitions = SchemaDefinitions::default();
         let (first, second) = (definitions.inline("one", of("string")), definitions.inline("two", of("number")));
         let to = |schema: &Value, property: &str| schema["properties"][property]["$ref"].as_str().unwrap().to_owned();
         assert_eq!((to(&first, "a"), to(&second, "a")), ("#/$defs/Auth".into(), "#/$defs/two.Auth".into()));
