@@ -9,6 +9,8 @@ use domain::fault::Fault;
 use domain::ports::{Clock, OpenArgs, Warehouse, WarehouseEntry};
 
 mod arrow;
+mod aws_json;
+mod aws_login;
 mod aws_sign;
 mod bigquery;
 mod databricks;

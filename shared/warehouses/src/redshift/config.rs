@@ -1,9 +1,11 @@
 //! The settings of a Redshift connection.
 
 use domain::clock::Span;
-use domain::config::{Secret, Setting};
+use domain::config::Setting;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::aws_login::AwsKeys;
 
 /// A connection to Amazon Redshift by its Data API: as the AWS role that the process runs as, without a network path to the
 /// cluster. It names `workgroup` (serverless) or `cluster` (provisioned).
@@ -45,18 +47,6 @@ pub struct Config {
     /// The pause before a request is sent again, growing. Default 1 second.
     #[serde(default = "retry_pause_default")]
     pub retry_pause: Span,
-}
-
-/// Credentials of an AWS identity.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AwsKeys {
-    pub access_key_id: Setting,
-    /// By reference.
-    pub secret_access_key: Secret,
-    /// By reference: where the credentials are temporary.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub session_token: Option<Secret>,
 }
 
 fn statement_timeout_default() -> Span {

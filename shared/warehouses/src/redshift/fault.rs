@@ -3,47 +3,35 @@
 use clients::DatabasePlace;
 use domain::fault::Fault;
 
+use crate::aws_json::AwsRefusal;
+use crate::aws_login::refused_credentials;
 use crate::sql::Statement;
 
-/// What a call was refused with.
-#[derive(Debug, Clone, Default)]
-pub(super) struct DataApiError {
-    pub(super) status: u16,
-    /// The exception's name, without what goes before it.
-    pub(super) name: String,
-    pub(super) message: String,
+/// True for what is worth asking again.
+fn passes(refusal: &AwsRefusal) -> bool {
+    let passing = [
+        "ActiveStatementsExceededException",
+        "ActiveSessionsExceededException",
+        "ActiveWaitingRequestsExceededException",
+    ];
+    refusal.passes() || passing.contains(&refusal.name.as_str())
 }
 
-impl DataApiError {
-    /// True for what is worth asking again.
-    pub(super) fn passes(&self) -> bool {
-        let passing = [
-            "ThrottlingException",
-            "TooManyRequestsException",
-            "ActiveStatementsExceededException",
-            "ActiveSessionsExceededException",
-            "ActiveWaitingRequestsExceededException",
-            "InternalServerException",
-        ];
-        self.status == 429 || self.status >= 500 || passing.contains(&self.name.as_str())
+/// The fault of a call.
+pub(super) fn fault(refusal: &AwsRefusal, place: &DatabasePlace, host: &str, target: &str) -> Fault {
+    let said = refusal.message.trim_end_matches('.');
+    if let Some(fault) = refused_credentials(place, &refusal.name, said) {
+        return fault;
     }
-
-    /// The fault of a call.
-    pub(super) fn fault(&self, place: &DatabasePlace, host: &str, target: &str) -> Fault {
-        let said = self.message.trim_end_matches('.');
-        match self.name.as_str() {
-            "AccessDeniedException" => place.denied(format!("access refused: {said}.")).with_next(format!(
-                "allow the role redshift-data:ExecuteStatement, DescribeStatement, GetStatementResult and CancelStatement, and redshift-serverless:GetCredentials (redshift:GetClusterCredentialsWithIAM for a cluster) on {target}"
-            )),
-            "UnrecognizedClientException" | "ExpiredTokenException" | "InvalidSignatureException" | "IncompleteSignatureException" | "MissingAuthenticationTokenException" => place
-                .denied(format!("AWS refuses the credentials: {said}."))
-                .with_next("renew the AWS credentials of this process, and check its clock"),
-            "ResourceNotFoundException" => place
-                .invalid(format!("{said}."))
-                .with_next("check `workgroup` or `cluster`, `database` and `region`"),
-            _ if self.passes() => place.unreachable(format!("{host} answers {} ({}): {said}.", self.name, self.status)),
-            _ => place.invalid(format!("the Data API refuses the request ({}): {said}.", self.name)),
-        }
+    match refusal.name.as_str() {
+        "AccessDeniedException" => place.denied(format!("access refused: {said}.")).with_next(format!(
+            "allow the role redshift-data:ExecuteStatement, DescribeStatement, GetStatementResult and CancelStatement, and redshift-serverless:GetCredentials (redshift:GetClusterCredentialsWithIAM for a cluster) on {target}"
+        )),
+        "ResourceNotFoundException" => place
+            .invalid(format!("{said}."))
+            .with_next("check `workgroup` or `cluster`, `database` and `region`"),
+        name if passes(refusal) => place.unreachable(format!("{host} answers {name} ({}): {said}.", refusal.status)),
+        name => place.invalid(format!("the Data API refuses the request ({name}): {said}.")),
     }
 }
 
@@ -109,8 +97,8 @@ mod tests {
             ("ThrottlingException", 400, Code::WarehouseUnreachable, "Throttling"),
             ("ValidationException", 400, Code::ConnectionInvalid, "refuses the request"),
         ] {
-            let error = DataApiError { status, name: name.into(), message: "m".into() };
-            let fault = error.fault(&place, "h", "t");
+            let refusal = AwsRefusal { status, name: name.into(), message: "m".into() };
+            let fault = fault(&refusal, &place, "h", "t");
             assert_eq!(fault.code, code, "{fault}");
             assert!(fault.to_string().contains(part), "{fault}");
         }
