@@ -1,6 +1,8 @@
 //! What every warehouse must do. The suite walks the registry: a warehouse without a fixture fails it.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
+mod athena;
+mod athena_answers;
 mod bigquery;
 mod bigquery_answers;
 mod databricks;
@@ -72,6 +74,7 @@ enum Keep {
     Databricks(Box<DatabricksDouble>),
     Mysql(Box<MysqlDatabase>),
     Redshift(Box<RedshiftDouble>),
+    Athena(Box<athena::AthenaRig>),
     /// It has been made by others, and goes with them.
     Nothing,
 }
@@ -90,7 +93,7 @@ impl SecretSource for NoSecrets {
 }
 
 /// The fixtures that there are; `warehouse` makes the one of this name.
-const FIXTURES: &[&str] = &["bigquery", "databricks", "mysql", "postgres", "redshift", "snowflake", "sqlite"];
+const FIXTURES: &[&str] = &["athena", "bigquery", "databricks", "mysql", "postgres", "redshift", "snowflake", "sqlite"];
 
 const TOKEN: &str = "planted-token";
 
@@ -112,6 +115,11 @@ fn every_warehouse_of_the_registry_has_a_fixture() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite() {
     every_case(&fixtures::sqlite()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn athena() {
+    every_case(&athena::fixture()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -313,6 +321,11 @@ async fn a_dropped_stream_stops(f: &Fixture) {
         Keep::Snowflake(double) => settles(|| double.account().fetched.len()).await,
         Keep::Mysql(database) => mysql::is_idle(database).await,
         Keep::Redshift(double) => settles(|| double.workgroup().pages).await,
+        Keep::Athena(rig) => {
+            settles(|| rig.s3.buckets().lock().served.len()).await;
+            // What was written is deleted, although it was not read.
+            eventually(async || rig.s3.buckets().lock().objects.is_empty()).await;
+        }
         Keep::Databricks(double) => settles(|| double.workspace().linked).await,
         // What happens at the other side is not seen.
         Keep::Nothing => {}

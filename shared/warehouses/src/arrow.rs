@@ -99,7 +99,16 @@ fn value<'a>(column: &'a dyn Array, row: usize, kind: Type, scratch: &'a mut Arr
         DataType::Utf8 => text(column.as_string::<i32>().value(row)),
         DataType::LargeUtf8 => text(column.as_string::<i64>().value(row)),
         DataType::Utf8View => text(column.as_string_view().value(row)),
-        DataType::Binary => Value::Bytes(column.as_binary::<i32>().value(row)),
+        DataType::Binary => {
+            let bytes = column.as_binary::<i32>().value(row);
+            // A file may not say that its bytes are text.
+            match kind {
+                Type::Text | Type::Json => {
+                    std::str::from_utf8(bytes).map_or(Value::Unreadable("text that is not UTF-8"), text)
+                }
+                _ => Value::Bytes(bytes),
+            }
+        }
         DataType::LargeBinary => Value::Bytes(column.as_binary::<i64>().value(row)),
         DataType::FixedSizeBinary(_) => Value::Bytes(column.as_fixed_size_binary().value(row)),
         DataType::Date32 => Value::Date(column.as_primitive::<Date32Type>().value(row)),

@@ -14,6 +14,7 @@ use serde_json::{Value as Json, json};
 use super::cells::ColumnMetadata;
 use super::fault::{failed, fault};
 use crate::aws_json::AwsJsonApi;
+use crate::lake::ResultFolder;
 use crate::sql::Statement;
 
 /// A statement is asked about after this much time, then ever later …
@@ -48,32 +49,36 @@ pub(super) struct DoneStatement {
     pub(super) rows: i64,
 }
 
-/// A statement that runs. Dropped before it is done, it is cancelled.
+/// A statement that runs. Dropped before it is done, it is cancelled, and then its folder is deleted.
 struct ExecutingStatement {
     api: Arc<DataApi>,
     id: Option<String>,
+    /// Where it writes.
+    folder: Option<ResultFolder>,
 }
 
 impl Drop for ExecutingStatement {
     fn drop(&mut self) {
         let Some(id) = self.id.take() else { return };
-        let api = Arc::clone(&self.api);
+        let (api, folder) = (Arc::clone(&self.api), self.folder.take());
         // Without a runtime there is nothing left to ask with; the statement ends by itself.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
             if let Err(fault) = api.call("CancelStatement", &json!({ "Id": id })).await {
                 tracing::debug!(%fault, "a statement could not be cancelled");
             }
+            drop(folder);
         });
     }
 }
 
 impl DataApi {
-    /// Runs a statement and waits for its end.
+    /// Runs a statement and waits for its end. What it writes goes into `folder`, which is deleted where it does not succeed.
     pub(super) async fn run(
         self: &Arc<Self>,
         statement: &Statement,
         label: &QueryLabel,
+        folder: &mut Option<ResultFolder>,
     ) -> Result<DoneStatement, Fault> {
         let mut body = self.target.clone();
         body["Sql"] = statement.text.clone().into();
@@ -83,7 +88,7 @@ impl DataApi {
         let Some(id) = begun.get("Id").and_then(Json::as_str).map(str::to_owned) else {
             return Err(self.place.unreachable("the Data API takes a statement and names no id of it."));
         };
-        let mut executing = ExecutingStatement { api: Arc::clone(self), id: Some(id.clone()) };
+        let mut executing = ExecutingStatement { api: Arc::clone(self), id: Some(id.clone()), folder: folder.take() };
         let waiting = async {
             let mut pause = POLL_FIRST;
             loop {
@@ -103,6 +108,7 @@ impl DataApi {
         let said = told.get("Error").and_then(Json::as_str).unwrap_or_default();
         match told.get("Status").and_then(Json::as_str) {
             Some("FINISHED") => {
+                *folder = executing.folder.take();
                 Ok(DoneStatement { id, rows: told.get("ResultRows").and_then(Json::as_i64).unwrap_or(-1) })
             }
             Some("ABORTED") => Err(self.place.timeout("the statement was cancelled at Redshift.")),

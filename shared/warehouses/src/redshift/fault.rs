@@ -47,9 +47,24 @@ pub(super) fn failed(place: &DatabasePlace, message: &str, sent: &Statement) -> 
             .with_next("GRANT USAGE ON SCHEMA … TO \"IAMR:ROLE\"; GRANT SELECT ON … TO \"IAMR:ROLE\" (the user of an IAM role is called so)");
     }
     if words.contains("exceeds the maximum size") || words.contains("exceeded the maximum") {
+        return place.failed(format!("the result is larger than the Data API gives out (500 MB): {words}.")).with_next(
+            "set `unload: { to: s3://BUCKET/PREFIX/, role: ARN }` on the connection, or give the sync a `cursor`",
+        );
+    }
+    if words.contains("assume IAM Role") || words.contains("get credentials of role") || words.contains("ASSUMEROLE") {
+        return place.denied(format!("Redshift cannot write as `unload.role`: {words}.")).with_next(
+            "attach the role to the cluster or namespace, let redshift.amazonaws.com and redshift-serverless.amazonaws.com assume it, and GRANT ASSUMEROLE ON 'ARN' TO \"IAMR:ROLE\" FOR UNLOAD",
+        );
+    }
+    if words.contains("S3ServiceException") && (words.contains("AccessDenied") || words.contains("Status 403")) {
+        return place.denied(format!("Redshift cannot write where `unload.to` says: {words}.")).with_next(
+            "allow `unload.role` s3:PutObject, s3:ListBucket and s3:GetBucketLocation there (kms:GenerateDataKey where the bucket is encrypted with a key)",
+        );
+    }
+    if words.contains("S3ServiceException") && (words.contains("PermanentRedirect") || words.contains("region")) {
         return place
-            .failed(format!("the result is larger than the Data API gives out (500 MB): {words}."))
-            .with_next("select less columns or rows in the model, or give the sync a `cursor`");
+            .invalid(format!("the bucket of `unload.to` lies in another region: {words}."))
+            .with_next("use a bucket in the region of the warehouse");
     }
     place.failed(format!("the model's SQL fails{position}: {words}."))
 }
@@ -85,6 +100,16 @@ mod tests {
             ),
             ("ERROR: relation \"t\" does not exist", Code::ModelFailed, "relation \"t\" does not exist"),
             ("ERROR: permission denied for relation t", Code::WarehouseDenied, "IAMR:ROLE"),
+            (
+                "ERROR: User arn:aws:redshift:eu-west-1:1:dbuser:c/u is not authorized to assume IAM Role arn:aws:iam::1:role/r",
+                Code::WarehouseDenied,
+                "GRANT ASSUMEROLE",
+            ),
+            (
+                "ERROR: S3ServiceException:Access Denied,Status 403,Error AccessDenied,Rid 4,CanRetry 1",
+                Code::WarehouseDenied,
+                "allow `unload.role` s3:PutObject",
+            ),
         ] {
             let fault = failed(&place, message, &sent);
             assert_eq!(fault.code, code, "{fault}");

@@ -8,12 +8,15 @@ use clients::http::{Http, HttpSettings};
 use domain::config;
 use domain::ports::{OpenArgs, OpenFuture, Warehouse};
 use serde_json::json;
+use tokio::sync::Mutex;
 
 use super::RedshiftWarehouse;
 use super::api::DataApi;
 use super::config::Config;
+use super::unload::UnloadTarget;
 use crate::aws_json::{AwsJsonApi, endpoint};
 use crate::aws_login::AwsIdentity;
+use crate::lake::{S3Client, S3Location};
 
 pub(super) fn open<'a>(opening: OpenArgs<'a>) -> OpenFuture<'a, dyn Warehouse> {
     Box::pin(async move {
@@ -53,15 +56,42 @@ pub(super) fn open<'a>(opening: OpenArgs<'a>) -> OpenFuture<'a, dyn Warehouse> {
             None => format!("https://redshift-data.{}.amazonaws.com", identity.region()?),
         };
         let base = endpoint(&place, "url", &written)?;
-        let http = HttpSettings {
+        let http = Http::new(HttpSettings {
             timeout: config.timeout.0,
             allow_private: config.allow_private,
             redactor: secrets.redactor(),
             clock: Arc::clone(opening.clock),
             ..HttpSettings::default()
+        })?;
+        let unload = match &config.unload {
+            None => None,
+            Some(unload) => {
+                let written = unload.to.resolve(&secrets).await?;
+                let to = S3Location::folder(&written).ok_or_else(|| {
+                    place.invalid(format!(
+                        "`unload.to: {written}` is no folder in S3, such as `s3://my-results/sluicegate/`."
+                    ))
+                })?;
+                let role = unload.role.resolve(&secrets).await?;
+                if role != "default" && !role.starts_with("arn:") {
+                    return Err(place.invalid(format!("`unload.role: {role}` is no ARN of a role, and not `default`.")));
+                }
+                let s3_url = match &config.s3_url {
+                    Some(url) => Some(endpoint(&place, "s3_url", &url.resolve(&secrets).await?)?),
+                    None => None,
+                };
+                let s3 = S3Client {
+                    http: http.clone(),
+                    place: place.clone(),
+                    identity: identity.clone(),
+                    endpoint: s3_url,
+                    retry_pause: config.retry_pause.0,
+                };
+                Some(UnloadTarget { s3: Arc::new(s3), to, role })
+            }
         };
         let json = AwsJsonApi {
-            http: Http::new(http)?,
+            http,
             base,
             place: place.clone(),
             identity,
@@ -70,6 +100,7 @@ pub(super) fn open<'a>(opening: OpenArgs<'a>) -> OpenFuture<'a, dyn Warehouse> {
             retry_pause: config.retry_pause.0,
         };
         let api = DataApi { json, place, target, named, statement_timeout: config.statement_timeout };
-        Ok(Arc::new(RedshiftWarehouse { api: Arc::new(api) }) as Arc<dyn Warehouse>)
+        Ok(Arc::new(RedshiftWarehouse { api: Arc::new(api), unload, described: Mutex::new(None) })
+            as Arc<dyn Warehouse>)
     })
 }
