@@ -25,6 +25,7 @@ use domain::row::RowBatch;
 use domain::value::{Type, Value};
 use doubles::databricks::DatabricksDouble;
 use doubles::redshift::RedshiftDouble;
+use doubles::s3::S3Double;
 use doubles::snowflake::SnowflakeDouble;
 use futures_util::StreamExt as _;
 use support::mysql::MysqlDatabase;
@@ -74,6 +75,7 @@ enum Keep {
     Databricks(Box<DatabricksDouble>),
     Mysql(Box<MysqlDatabase>),
     Redshift(Box<RedshiftDouble>),
+    RedshiftUnload(Box<(RedshiftDouble, S3Double)>),
     Athena(Box<athena::AthenaRig>),
     /// It has been made by others, and goes with them.
     Nothing,
@@ -142,6 +144,11 @@ async fn mysql() {
 #[tokio::test(flavor = "multi_thread")]
 async fn redshift() {
     every_case(&redshift::fixture()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redshift_by_unload() {
+    every_case(&redshift::unload_fixture()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -321,15 +328,18 @@ async fn a_dropped_stream_stops(f: &Fixture) {
         Keep::Snowflake(double) => settles(|| double.account().fetched.len()).await,
         Keep::Mysql(database) => mysql::is_idle(database).await,
         Keep::Redshift(double) => settles(|| double.workgroup().pages).await,
-        Keep::Athena(rig) => {
-            settles(|| rig.s3.buckets().lock().served.len()).await;
-            // What was written is deleted, although it was not read.
-            eventually(async || rig.s3.buckets().lock().objects.is_empty()).await;
-        }
+        Keep::Athena(rig) => is_deleted(&rig.s3).await,
+        Keep::RedshiftUnload(doubles) => is_deleted(&doubles.1).await,
         Keep::Databricks(double) => settles(|| double.workspace().linked).await,
         // What happens at the other side is not seen.
         Keep::Nothing => {}
     }
+}
+
+/// Waits until no more of a result is fetched, and what was written is deleted, although it was not read.
+async fn is_deleted(s3: &S3Double) {
+    settles(|| s3.buckets().lock().served.len()).await;
+    eventually(async || s3.buckets().lock().objects.is_empty()).await;
 }
 
 /// Waits until no more parts are fetched, long before all of them are.

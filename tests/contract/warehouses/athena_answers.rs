@@ -69,8 +69,8 @@ async fn what_passes_is_tried_again_and_no_row_comes_twice() {
         (S3Step::Get, S3Failure::Error(503, "SlowDown", "Please reduce your request rate."), 5),
         (S3Step::Get, S3Failure::Error(500, "InternalError", "We encountered an internal error."), 3),
         // What broke off is not read twice.
-        (S3Step::Range, S3Failure::CutAfter(1000), 40),
-        (S3Step::Range, S3Failure::Shorter(500), 40),
+        (S3Step::Range, S3Failure::CutAfter(1000), 5),
+        (S3Step::Range, S3Failure::Shorter(500), 3),
         (S3Step::Range, S3Failure::Error(503, "SlowDown", "Please reduce your request rate."), 5),
         (S3Step::List, S3Failure::Error(503, "SlowDown", "Please reduce your request rate."), 2),
         (S3Step::Delete, S3Failure::Cut, 2),

@@ -7,7 +7,7 @@ use crate::sql::{SqlKind, SqlResult, SqlValue};
 
 /// An UNLOAD, taken apart.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Unload<'s> {
+pub(super) struct AthenaUnload<'s> {
     /// The query, and how much of the statement goes before it.
     pub(super) query: &'s str,
     pub(super) before: usize,
@@ -16,14 +16,14 @@ pub(super) struct Unload<'s> {
 
 /// The parts of `UNLOAD (query) TO 's3://…' WITH (format = 'PARQUET', …)`; `None` where it is another statement, an error
 /// where it is an UNLOAD that is not understood.
-pub(super) fn parse(sql: &str) -> Option<Result<Unload<'_>, String>> {
+pub(super) fn parse(sql: &str) -> Option<Result<AthenaUnload<'_>, String>> {
     let begin = sql.find(|c: char| !c.is_whitespace())?;
     let command = sql.get(begin..begin + 6).filter(|word| word.eq_ignore_ascii_case("unload"))?;
     let open = begin + command.len() + sql[begin + command.len()..].find('(')? + 1;
     Some(apart(sql, open).ok_or_else(|| "line 1:1: mismatched input 'UNLOAD'".to_owned()))
 }
 
-fn apart(sql: &str, open: usize) -> Option<Unload<'_>> {
+fn apart(sql: &str, open: usize) -> Option<AthenaUnload<'_>> {
     let lower = sql.to_lowercase();
     let close = lower.rfind(") to '")?;
     let rest = &sql[close + ") to '".len()..];
@@ -39,7 +39,7 @@ fn apart(sql: &str, open: usize) -> Option<Unload<'_>> {
         }
     }
     let good = parquet && target.starts_with("s3://") && target.ends_with('/');
-    good.then(|| Unload { query: &sql[open..close], before: open, target: target.to_owned() })
+    good.then(|| AthenaUnload { query: &sql[open..close], before: open, target: target.to_owned() })
 }
 
 /// Why the rows of a result cannot be written into a table of Hive.

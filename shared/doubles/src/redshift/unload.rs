@@ -9,7 +9,7 @@ use crate::sql::{SqlKind, SqlResult};
 
 /// An UNLOAD, taken apart.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Unload {
+pub(super) struct RedshiftUnload {
     pub(super) query: String,
     pub(super) target: String,
     pub(super) role: String,
@@ -17,13 +17,13 @@ pub(super) struct Unload {
 
 /// The parts of `UNLOAD ('query') TO 's3://…' IAM_ROLE … FORMAT AS PARQUET MANIFEST VERBOSE MAXFILESIZE n MB`; `None` where it
 /// is another statement, an error where it is an UNLOAD that is not understood.
-pub(super) fn parse(sql: &str) -> Option<Result<Unload, String>> {
+pub(super) fn parse(sql: &str) -> Option<Result<RedshiftUnload, String>> {
     let rest = sql.trim_start();
     let after = rest.get(..6).filter(|word| word.eq_ignore_ascii_case("unload")).map(|_| rest[6..].trim_start())?;
     Some(apart(after).ok_or_else(|| "ERROR: syntax error at or near \"UNLOAD\"".to_owned()))
 }
 
-fn apart(rest: &str) -> Option<Unload> {
+fn apart(rest: &str) -> Option<RedshiftUnload> {
     let (query, rest) = text(rest.strip_prefix('(')?.trim_start())?;
     let rest = word(rest.trim_start().strip_prefix(')')?, "to")?;
     let (target, rest) = text(rest.trim_start())?;
@@ -40,7 +40,7 @@ fn apart(rest: &str) -> Option<Unload> {
         None => "0",
     };
     rest.parse::<u32>().ok()?;
-    target.starts_with("s3://").then_some(Unload { query, target, role })
+    target.starts_with("s3://").then_some(RedshiftUnload { query, target, role })
 }
 
 /// What follows a word.
@@ -90,8 +90,8 @@ fn is_limited(query: &str) -> bool {
 }
 
 impl RedshiftWorkgroup {
-    pub(super) fn unload(&self, unload: &Unload) -> Result<SqlResult, String> {
-        let Unload { query, target, role } = unload;
+    pub(super) fn unload(&self, unload: &RedshiftUnload) -> Result<SqlResult, String> {
+        let RedshiftUnload { query, target, role } = unload;
         if is_limited(query) {
             return Err("ERROR: LIMIT clause is not supported in UNLOAD".into());
         }

@@ -13,13 +13,13 @@ mod api;
 mod cells;
 mod config;
 mod fault;
+mod literal;
 mod open;
 mod unload;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::cells as canonical;
 use domain::fault::Fault;
 use domain::ports::{ModelSchema, Query, QueryLabel, RowFilter, RowStream, Warehouse, WarehouseEntry};
 use domain::row::{Column, RowBatch};
@@ -182,38 +182,13 @@ fn statement(model: &str, only: Option<&RowFilter>) -> Result<sql::Statement, St
         Some(RowFilter::From { column, cell }) => sql::filtered(model, &from(column, cell)?),
         Some(RowFilter::Keys { columns, keys }) => {
             let text = |column: &str| format!("cast({} as varchar)", sql::identifier(column));
-            sql::filtered(model, &sql::any_key(columns, keys, text, quoted))
+            sql::filtered(model, &sql::any_key(columns, keys, text, literal::quoted))
         }
     })
 }
 
 /// The condition that a column is at least this value; the error is a sentence.
 fn from(column: &str, cell: &[u8]) -> Result<String, String> {
-    let (name, from) = (sql::identifier(column), literal(column, cell)?);
+    let (name, from) = (sql::identifier(column), literal::of_cell(column, cell)?);
     Ok(format!("{name} >= {from} or {name} is null"))
-}
-
-/// A quoted text; a backslash escapes in texts of Redshift.
-/// <https://docs.aws.amazon.com/redshift/latest/dg/r_Literals.html>
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
-}
-
-/// The literal of a cursor's cell; the error is a sentence.
-fn literal(column: &str, cell: &[u8]) -> Result<String, String> {
-    let value = canonical::value(cell);
-    let text = value.to_text();
-    Ok(match value {
-        Value::Bool(v) => v.to_string(),
-        Value::Int(_) | Value::Decimal(_) => text.into_owned(),
-        Value::Float(_) => format!("'{text}'::double precision"),
-        Value::Text(v) => quoted(v),
-        Value::Date(_) => format!("'{text}'::date"),
-        Value::Time(_) => format!("'{text}'::time"),
-        Value::DateTime(_) => format!("'{}'::timestamp", text.replace('T', " ")),
-        Value::Timestamp(_) => format!("'{text}'::timestamptz"),
-        Value::Missing | Value::Null | Value::Bytes(_) | Value::Json(_) | Value::Uuid(_) | Value::Unreadable(_) => {
-            return Err(format!("the cursor `{column}` cannot continue from a value of type {}.", value.type_name()));
-        }
-    })
 }

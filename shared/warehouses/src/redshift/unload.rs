@@ -9,6 +9,7 @@ use domain::ports::QueryLabel;
 use serde::Deserialize;
 
 use super::cells::ColumnMetadata;
+use super::literal;
 use crate::lake::{ResultFile, ResultFolder, S3Client, S3Location};
 use crate::sql::{self, Statement};
 
@@ -63,9 +64,9 @@ impl UnloadTarget {
     ) -> Statement {
         let selected: Vec<_> =
             columns.iter().enumerate().map(|(at, column)| format!("{} as c{at}", selected(column))).collect();
-        let query = super::quoted(&sql::choosing(&selected.join(", "), model, condition).text);
-        let to = super::quoted(&folder.location().join(ROWS).to_string());
-        let role = if self.role == "default" { self.role.clone() } else { super::quoted(&self.role) };
+        let query = literal::quoted(&sql::choosing(&selected.join(", "), model, condition).text);
+        let to = literal::quoted(&folder.location().join(ROWS).to_string());
+        let role = if self.role == "default" { self.role.clone() } else { literal::quoted(&self.role) };
         let text = format!(
             "UNLOAD ({query}) TO {to} IAM_ROLE {role} FORMAT AS PARQUET MANIFEST VERBOSE MAXFILESIZE {FILE_SIZE}"
         );
