@@ -153,3 +153,61 @@ pub(crate) fn refused_credentials(place: &DatabasePlace, name: &str, said: &str)
             .with_next("renew the AWS credentials of this process, and check its clock")
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use clients::http::HttpSettings;
+    use domain::clock::Millis;
+    use domain::ports::Clock;
+
+    use super::*;
+
+    /// 2026-01-02T03:04:05Z.
+    #[derive(Debug)]
+    struct StoppedClock;
+
+    impl Clock for StoppedClock {
+        fn now(&self) -> Millis {
+            Millis(1_767_323_045_000)
+        }
+    }
+
+    /// The signatures are what botocore 1.43 signs the same requests with.
+    #[test]
+    fn requests_are_signed_as_amazons_own_client_signs_them() {
+        let http = Http::new(HttpSettings { clock: Arc::new(StoppedClock), ..HttpSettings::default() }).unwrap();
+        let identity = AwsIdentity {
+            place: DatabasePlace::warehouse("lake"),
+            region: Some("eu-west-1".into()),
+            keys: Some(("AKIDEXAMPLE".into(), "planted-secret-key".into(), Some("planted-session".into()))),
+        };
+        let hash = crate::aws_sign::body_hash(b"");
+        for (url, headers, signature) in [
+            (
+                "results/a%20b%2Bc/%C3%BC.parquet",
+                vec![("range", "bytes=-65536".to_owned())],
+                "SignedHeaders=host;range;x-amz-content-sha256;x-amz-date;x-amz-security-token, \
+                 Signature=83c7abf0ca2f07e72489095bb785199576bfa89b2e00f2dc8878881c9f754a42",
+            ),
+            (
+                "?encoding-type=url&list-type=2&prefix=results%2Fa%20b%2F",
+                Vec::new(),
+                "SignedHeaders=host;x-amz-content-sha256;x-amz-date;x-amz-security-token, \
+                 Signature=c7b57cadfa1e8b879d965de899f10406224070fdea6e3c5f19fdfc6cff3598c5",
+            ),
+        ] {
+            let url = Url::parse(&format!("https://lake.s3.eu-west-1.amazonaws.com/{url}")).unwrap();
+            let headers = headers.into_iter().chain([("x-amz-content-sha256", hash.clone())]).collect();
+            let request = UnsignedRequest { service: "s3", method: Method::GET, url, headers, body: Vec::new() };
+            let signed = identity.sign(&http, request).unwrap();
+            let authorization = &signed.headers["authorization"];
+            assert_eq!(
+                authorization.to_str().unwrap(),
+                format!("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260102/eu-west-1/s3/aws4_request, {signature}")
+            );
+            assert!(authorization.is_sensitive());
+        }
+    }
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::config::{Reference, SecretSource};
 use domain::fault::{Code, Fault};
-use domain::ports::{OpenArgs, Query, QueryLabel, SystemClock, Warehouse};
+use domain::ports::{OpenArgs, Query, QueryLabel, RowFilter, SystemClock, Warehouse};
 use doubles::athena::{AthenaFailure as Failure, AthenaStep as Step};
 use doubles::s3::{S3Failure, S3Step};
 use doubles::sql::SqlValue;
@@ -265,6 +265,23 @@ async fn queries_say_who_asked_and_describing_reads_nothing() {
     is_clean(&rig).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_are_longer_than_a_query_take_several() {
+    let rig = rig();
+    let long = |n: i64| format!("{n:0100}");
+    let rows = (1..=5000).map(|n| vec![SqlValue::Int(n), SqlValue::text(long(n))]).collect();
+    rig.athena.workgroup().database.table("keyed", &[("n", "bigint(18)"), ("k", "varchar")], rows).unwrap();
+    let warehouse = open(&config(&rig), TOKEN).await.unwrap();
+    let keys = (1001..=5000).map(|n| vec![long(n)]).collect();
+    let only = Some(RowFilter::Keys { columns: vec!["k".into()], keys });
+    let asked = Query { sql: "select n, k from keyed".into(), only, ..Query::default() };
+    let mut found = numbers(&collect(&*warehouse, &asked).await.unwrap());
+    found.sort_unstable();
+    assert_eq!(found, (1001..=5000).collect::<Vec<_>>());
+    assert_eq!(rig.athena.workgroup().started.len(), 1 + 3, "one for the columns");
+    is_clean(&rig).await;
+}
+
 /// However large the result is, no more of it is held than a row group of each file that is being read, and the batches
 /// that wait: whoever does not take rows is not sent more.
 #[tokio::test(flavor = "multi_thread")]
@@ -322,4 +339,56 @@ async fn a_result_that_is_not_taken_is_not_fetched() {
     assert!(count > 19_000);
     assert!(served().iter().all(|bytes| *bytes <= largest.max(64 * 1024)), "row groups come one by one");
     is_clean(&rig).await;
+}
+
+/// A request to the emulator: its status and its answer.
+fn sent(emulator: &str, head: &str, body: &[u8]) -> (u16, Vec<u8>) {
+    use std::io::{Read as _, Write as _};
+    let host = emulator.trim_start_matches("http://").trim_end_matches('/');
+    let mut socket = std::net::TcpStream::connect(host).unwrap();
+    let length = body.len();
+    let head = format!("{head} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+    socket.write_all(head.as_bytes()).unwrap();
+    socket.write_all(body).unwrap();
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).unwrap();
+    let status = String::from_utf8_lossy(&answer[..12]).rsplit(' ').next().unwrap().parse().unwrap();
+    (status, answer)
+}
+
+/// What Athena's double writes goes into the emulator's S3, and is read, listed and deleted there.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the AWS emulator: ./tests/run"]
+async fn files_in_another_s3_are_read_and_deleted() {
+    let emulator = support::aws::endpoint();
+    // It may be there from another run.
+    let there =
+        b"<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint></CreateBucketConfiguration>";
+    assert!(matches!(sent(&emulator, "PUT /results", there).0, 200 | 409));
+    let rig = rig();
+    {
+        let emulator = emulator.clone();
+        rig.s3.buckets().lock().mirror = Some(Box::new(move |address, body| {
+            let path = address.trim_start_matches("s3:/").replace(' ', "%20").replace('+', "%2B");
+            assert_eq!(sent(&emulator, &format!("PUT {path}"), body).0, 200, "{address}");
+        }));
+    }
+    let output = format!("emulated-{:08x}", fastrand::u32(..));
+    rig.athena.workgroup().leaves_orphans = true;
+    let left = || {
+        let (status, answer) = sent(&emulator, &format!("GET /results?list-type=2&prefix={output}"), b"");
+        assert_eq!(status, 200);
+        String::from_utf8_lossy(&answer).matches("<Key>").count()
+    };
+    let mut settings = config(&rig);
+    settings["s3_url"] = json!(emulator);
+    settings["output"] = json!(format!("s3://results/{output}/"));
+    let warehouse = open(&settings, TOKEN).await.unwrap();
+    assert_eq!(numbers(&read(&*warehouse, &numbered(2500)).await.unwrap()), (1..=2500).collect::<Vec<_>>());
+    assert_eq!(left(), 0);
+    // What is there before it is read is seen there, so that nothing of it would be.
+    let rows = warehouse.rows(&query(&numbered(2500))).await.unwrap();
+    assert!(left() > 3);
+    drop(rows);
+    eventually(async || left() == 0).await;
 }

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hyper::body::Bytes;
 
+/// Puts what is put here somewhere else, too.
+pub type PutMirror = Box<dyn Fn(&str, &[u8]) + Send>;
+
 /// Buckets in memory.
 pub struct S3Buckets {
     pub access_key: String,
@@ -13,6 +16,8 @@ pub struct S3Buckets {
     /// Objects by bucket and key.
     pub objects: BTreeMap<(String, String), Bytes>,
     pub(super) buckets: BTreeSet<String>,
+    /// Told of every object that is put: its address and its bytes.
+    pub mirror: Option<PutMirror>,
     /// Keys of a page of a list.
     pub page_keys: usize,
     pub(super) failures: Vec<(S3Step, S3Failure, u32)>,
@@ -54,6 +59,7 @@ impl S3Buckets {
             region: "eu-west-1".into(),
             objects: BTreeMap::new(),
             buckets: names.iter().map(|name| (*name).to_owned()).collect(),
+            mirror: None,
             page_keys: 1000,
             failures: Vec::new(),
             served: Vec::new(),
@@ -66,7 +72,11 @@ impl S3Buckets {
         let Some((bucket, key)) = split(address).filter(|(bucket, _)| self.buckets.contains(bucket)) else {
             return false;
         };
-        self.objects.insert((bucket, key), body.into());
+        let body = body.into();
+        if let Some(mirror) = &self.mirror {
+            mirror(address, &body);
+        }
+        self.objects.insert((bucket, key), body);
         true
     }
 

@@ -1,7 +1,7 @@
 //! What it reads: Amazon Athena, engine version 3: all of a model, rows from a cursor value on, or rows of some keys. Each read
 //!   is an UNLOAD into a folder of its own in S3, in Parquet, whose files are read from there and deleted.
 //! Auth: the AWS role of the process (IAM), or keys.
-//! Limits: SQL of 262,144 bytes; one query for each read, and one without rows for the columns' types, which reads no data;
+//! Limits: SQL of 262,144 bytes; one query for each read (several for many long keys), and one without rows for the columns' types, which reads no data;
 //!   queries are stopped at `statement_timeout` and when a run stops. Files that could not be deleted stay in `output`.
 //! Types: numbers, decimals and times exactly, whatever their precision; arrays, maps, rows and JSON as JSON. Spatial types and
 //!   sketches are refused before the run where the sync uses them. Per-record errors: NaN, infinity and times with parts of a
@@ -17,15 +17,17 @@ mod literal;
 mod open;
 mod types;
 
+use std::future::ready;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::fault::Fault;
 use domain::ports::{ModelSchema, Query, QueryLabel, RowFilter, RowStream, Warehouse, WarehouseEntry};
 use domain::row::Column;
+use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::Mutex;
 
-use self::api::{AthenaApi, FinishedQuery};
+use self::api::{AthenaApi, FinishedQuery, MAX_SQL_BYTES};
 use self::config::Config;
 use self::types::AthenaColumn;
 use crate::lake::{self, ResultFile, ResultFolder, S3Client, S3Location};
@@ -67,12 +69,17 @@ impl Warehouse for AthenaWarehouse {
             Some((_, columns)) => columns,
             None => self.columns(model, &query.label).await?,
         };
-        let folder = ResultFolder::new(&self.s3, &self.output, &query.label);
-        let statement = unload(model, query, &columns, folder.location()).map_err(|why| self.api.place.failed(why))?;
-        let (finished, folder) = self.api.run(&statement, folder).await?;
-        let files = self.files(&finished, &folder).await?;
-        let kinds = columns.iter().map(|column| column.column().kind).collect();
-        Ok(lake::rows(files, kinds, folder))
+        let mut streams = Vec::new();
+        for only in fitting(query.only.as_ref(), model.len()) {
+            streams.push(self.unloaded(model, only.as_ref(), &query.label, &columns).await?);
+        }
+        // A fault is the last item.
+        let rows = stream::iter(streams).flatten().scan(false, |ended, item| {
+            let item = (!*ended).then_some(item);
+            *ended = matches!(item, Some(Err(_)));
+            ready(item)
+        });
+        Ok(rows.boxed())
     }
 }
 
@@ -90,6 +97,23 @@ impl AthenaWarehouse {
         folder.remove().await;
         *self.described.lock().await = Some((model.to_owned(), columns.clone()));
         Ok(columns)
+    }
+
+    /// The rows of one query.
+    async fn unloaded(
+        &self,
+        model: &str,
+        only: Option<&RowFilter>,
+        label: &QueryLabel,
+        columns: &[AthenaColumn],
+    ) -> Result<RowStream, Fault> {
+        let folder = ResultFolder::new(&self.s3, &self.output, label);
+        let statement =
+            unload(model, only, label, columns, folder.location()).map_err(|why| self.api.place.failed(why))?;
+        let (finished, folder) = self.api.run(&statement, folder).await?;
+        let files = self.files(&finished, &folder).await?;
+        let kinds = columns.iter().map(|column| column.column().kind).collect();
+        Ok(lake::rows(files, kinds, folder))
     }
 
     /// The files that a query wrote: those of its manifest, and where it has none, those that lie there. A query without rows
@@ -129,11 +153,39 @@ fn comment(label: &QueryLabel) -> String {
     format!("/* app=sluicegate sync={sync} run={run} */").replace(" sync= ", " ").replace(" run= ", " ")
 }
 
+/// The filter in as many parts as the longest SQL makes of it: many long keys take several queries.
+fn fitting(only: Option<&RowFilter>, model_bytes: usize) -> Vec<Option<RowFilter>> {
+    let Some(RowFilter::Keys { columns, keys }) = only else { return vec![only.cloned()] };
+    // A quarter is left for the columns and what else is written around model and keys.
+    let room = (MAX_SQL_BYTES * 3 / 4).saturating_sub(model_bytes);
+    let mut parts: Vec<Vec<Vec<String>>> = vec![Vec::new()];
+    let mut taken = 0;
+    for key in keys {
+        // Quotes are doubled at worst; two, a comma and a blank go around each part.
+        let bytes: usize = key.iter().map(|part| literal::quoted(part).len() + 4).sum();
+        if taken + bytes > room && taken > 0 {
+            parts.push(Vec::new());
+            taken = 0;
+        }
+        taken += bytes;
+        if let Some(part) = parts.last_mut() {
+            part.push(key.clone());
+        }
+    }
+    parts.into_iter().map(|keys| Some(RowFilter::Keys { columns: columns.clone(), keys })).collect()
+}
+
 /// The SQL to send. The columns are numbered: which names a file can have is another matter than which a query can.
-fn unload(model: &str, query: &Query, columns: &[AthenaColumn], folder: &S3Location) -> Result<Statement, String> {
+fn unload(
+    model: &str,
+    only: Option<&RowFilter>,
+    label: &QueryLabel,
+    columns: &[AthenaColumn],
+    folder: &S3Location,
+) -> Result<Statement, String> {
     let selected: Vec<_> =
         columns.iter().enumerate().map(|(at, column)| format!("{} as c{at}", column.selected())).collect();
-    let condition = match &query.only {
+    let condition = match only {
         None => String::new(),
         Some(RowFilter::From { column, cell }) => {
             let (name, from) = (sql::identifier(column), literal::of_cell(column, cell)?);
@@ -146,7 +198,7 @@ fn unload(model: &str, query: &Query, columns: &[AthenaColumn], folder: &S3Locat
     };
     let target = literal::quoted(&folder.join(ROWS).to_string());
     // Within the brackets, the comment is part of the query and not of the command around it.
-    let open = format!("UNLOAD (\n{}\n", comment(&query.label));
+    let open = format!("UNLOAD (\n{}\n", comment(label));
     let close = format!("\n) TO {target} WITH (format = 'PARQUET', compression = 'SNAPPY')");
     Ok(sql::choosing(&selected.join(", "), model, &condition).within(&open, &close))
 }
