@@ -40,7 +40,7 @@ mod tests {
             (Value::Decimal("12345678901234567890.5"), "decimal '12345678901234567890.5'"),
             (Value::Text("it's \\"), "'it''s \\'"),
             (Value::Date(0), "date '1970-01-01'"),
-            (Value::DateTime(1_500_000), "timestamp '1970-01-01 00:00:01.5'"),
+            (Value::DateTime(1_500_000), "timestamp '1970-01-01 00:00:01.500000'"),
             (Value::Timestamp(1), "timestamp '1970-01-01 00:00:00.000001 UTC'"),
         ] {
             let mut cell = Vec::new();
