@@ -1,6 +1,8 @@
 //! What every warehouse must do. The suite walks the registry: a warehouse without a fixture fails it.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
+mod athena;
+mod athena_answers;
 mod bigquery;
 mod bigquery_answers;
 mod databricks;
@@ -23,6 +25,7 @@ use domain::row::RowBatch;
 use domain::value::{Type, Value};
 use doubles::databricks::DatabricksDouble;
 use doubles::redshift::RedshiftDouble;
+use doubles::s3::S3Double;
 use doubles::snowflake::SnowflakeDouble;
 use futures_util::StreamExt as _;
 use support::mysql::MysqlDatabase;
@@ -72,6 +75,8 @@ enum Keep {
     Databricks(Box<DatabricksDouble>),
     Mysql(Box<MysqlDatabase>),
     Redshift(Box<RedshiftDouble>),
+    RedshiftUnload(Box<(RedshiftDouble, S3Double)>),
+    Athena(Box<athena::AthenaRig>),
     /// It has been made by others, and goes with them.
     Nothing,
 }
@@ -90,7 +95,7 @@ impl SecretSource for NoSecrets {
 }
 
 /// The fixtures that there are; `warehouse` makes the one of this name.
-const FIXTURES: &[&str] = &["bigquery", "databricks", "mysql", "postgres", "redshift", "snowflake", "sqlite"];
+const FIXTURES: &[&str] = &["athena", "bigquery", "databricks", "mysql", "postgres", "redshift", "snowflake", "sqlite"];
 
 const TOKEN: &str = "planted-token";
 
@@ -115,6 +120,11 @@ async fn sqlite() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn athena() {
+    every_case(&athena::fixture()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the BigQuery emulator: ./tests/run"]
 async fn bigquery() {
     every_case(&bigquery::fixture().await).await;
@@ -134,6 +144,11 @@ async fn mysql() {
 #[tokio::test(flavor = "multi_thread")]
 async fn redshift() {
     every_case(&redshift::fixture()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redshift_by_unload() {
+    every_case(&redshift::unload_fixture()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -224,6 +239,7 @@ async fn what_reading_used_is_told(f: &Fixture) {
     let used = asked.usage.total();
     let says = (used.scanned_bytes.is_some(), used.statement_millis.is_some());
     let expected = match f.name {
+        "athena" => (true, true),
         "bigquery" => (true, false),
         "databricks" | "redshift" | "snowflake" => (false, true),
         _ => (false, false),
@@ -327,10 +343,18 @@ async fn a_dropped_stream_stops(f: &Fixture) {
         Keep::Snowflake(double) => settles(|| double.account().fetched.len()).await,
         Keep::Mysql(database) => mysql::is_idle(database).await,
         Keep::Redshift(double) => settles(|| double.workgroup().pages).await,
+        Keep::Athena(rig) => is_deleted(&rig.s3).await,
+        Keep::RedshiftUnload(doubles) => is_deleted(&doubles.1).await,
         Keep::Databricks(double) => settles(|| double.workspace().linked).await,
         // What happens at the other side is not seen.
         Keep::Nothing => {}
     }
+}
+
+/// Waits until no more of a result is fetched, and what was written is deleted, although it was not read.
+async fn is_deleted(s3: &S3Double) {
+    settles(|| s3.buckets().lock().served.len()).await;
+    eventually(async || s3.buckets().lock().objects.is_empty()).await;
 }
 
 /// Waits until no more parts are fetched, long before all of them are.

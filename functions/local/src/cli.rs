@@ -178,6 +178,8 @@ pub enum DemoWarehouse {
     Databricks,
     /// Amazon Redshift, by its Data API.
     Redshift,
+    /// Amazon Athena, by files in S3.
+    Athena,
 }
 
 /// A service that the demo can send to.

@@ -186,7 +186,7 @@ fn the_demo_of_salesforce_shows_what_its_double_holds() {
 /// Whatever warehouse the customers are read from, the same of them arrive.
 #[test]
 fn the_demo_reads_from_every_warehouse_that_it_plays() {
-    for warehouse in ["snowflake", "bigquery", "databricks", "redshift"] {
+    for warehouse in ["snowflake", "bigquery", "databricks", "redshift", "athena"] {
         let demo = sluice(&["demo", "--json", "--warehouse", warehouse]);
         assert!(demo.status.success(), "{warehouse}: {}", String::from_utf8_lossy(&demo.stderr));
         let steps = lines(&demo);

@@ -64,7 +64,7 @@ pub struct Model {
     pub cursor: Option<Cursor>,
     /// Ask the warehouse first whether the table has changed since the last run, and read nothing when it has not; a full
     /// check still reads. Default true. It has an effect where the model is columns of one table, and the warehouse
-    /// can say it (Snowflake, BigQuery, Databricks).
+    /// can say it (Snowflake, BigQuery, Databricks, Athena).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<bool>,
 }

@@ -9,6 +9,7 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, TimeUnit};
+use domain::mapping::iso::{self, Moment};
 use domain::row::RowBatch;
 use domain::value::{Type, Value, render};
 
@@ -20,6 +21,8 @@ pub(crate) struct ArrowScratch {
 }
 
 const UNSUPPORTED: &str = "a value of a type that cannot be read";
+const UNREAD_TIME: &str =
+    "a time that cannot be read, perhaps with parts of a microsecond: cast the column to microseconds in the model";
 const TOO_FINE: &str = "a time with parts of a microsecond: cast the column to microseconds in the model";
 
 /// Appends the rows `from..` of a batch to `out`, until it is full; the row to go on from. `kinds` are the columns' types as
@@ -49,6 +52,10 @@ fn value<'a>(column: &'a dyn Array, row: usize, kind: Type, scratch: &'a mut Arr
     let text = |text: &'a str| match kind {
         Type::Json => Value::Json(text),
         Type::Decimal => Value::Decimal(text),
+        // Where a warehouse's files cannot hold a type, it is written as text.
+        Type::Date | Type::Time | Type::DateTime | Type::Timestamp | Type::Uuid => {
+            written(kind, text).unwrap_or(Value::Unreadable(UNREAD_TIME))
+        }
         _ => Value::Text(text),
     };
     match column.data_type() {
@@ -92,7 +99,16 @@ fn value<'a>(column: &'a dyn Array, row: usize, kind: Type, scratch: &'a mut Arr
         DataType::Utf8 => text(column.as_string::<i32>().value(row)),
         DataType::LargeUtf8 => text(column.as_string::<i64>().value(row)),
         DataType::Utf8View => text(column.as_string_view().value(row)),
-        DataType::Binary => Value::Bytes(column.as_binary::<i32>().value(row)),
+        DataType::Binary => {
+            let bytes = column.as_binary::<i32>().value(row);
+            // A file may not say that its bytes are text.
+            match kind {
+                Type::Text | Type::Json => {
+                    std::str::from_utf8(bytes).map_or(Value::Unreadable("text that is not UTF-8"), text)
+                }
+                _ => Value::Bytes(bytes),
+            }
+        }
         DataType::LargeBinary => Value::Bytes(column.as_binary::<i64>().value(row)),
         DataType::FixedSizeBinary(_) => Value::Bytes(column.as_fixed_size_binary().value(row)),
         DataType::Date32 => Value::Date(column.as_primitive::<Date32Type>().value(row)),
@@ -123,6 +139,19 @@ fn value<'a>(column: &'a dyn Array, row: usize, kind: Type, scratch: &'a mut Arr
             }
         }
         _ => Value::Unreadable(UNSUPPORTED),
+    }
+}
+
+/// A value that is written as text, in ISO 8601.
+fn written(kind: Type, text: &str) -> Option<Value<'static>> {
+    match (kind, iso::moment(text)) {
+        (Type::Date, _) => iso::date(text).map(Value::Date),
+        (Type::Time, _) => iso::time(text).map(Value::Time),
+        (Type::Uuid, _) => iso::uuid(text).map(Value::Uuid),
+        (Type::DateTime, Some(Moment::DateTime(at))) => Some(Value::DateTime(at)),
+        // A session in UTC may leave out the zone.
+        (Type::Timestamp, Some(Moment::Timestamp(at) | Moment::DateTime(at))) => Some(Value::Timestamp(at)),
+        _ => None,
     }
 }
 
@@ -273,6 +302,28 @@ mod tests {
             (decimal(-5, 0), Type::Decimal, Value::Decimal("-5")),
             (Arc::new(StringArray::from(vec!["é"])), Type::Text, Value::Text("é")),
             (Arc::new(StringArray::from(vec!["{}"])), Type::Json, Value::Json("{}")),
+            (
+                Arc::new(StringArray::from(vec!["2024-02-29T12:34:56.000007"])),
+                Type::DateTime,
+                Value::DateTime(1_709_210_096_000_007),
+            ),
+            (
+                Arc::new(StringArray::from(vec!["1970-01-01T02:00:00.001+02:00"])),
+                Type::Timestamp,
+                Value::Timestamp(1000),
+            ),
+            (Arc::new(StringArray::from(vec!["1970-01-01 00:00:00+00"])), Type::Timestamp, Value::Timestamp(0)),
+            (Arc::new(StringArray::from(vec!["00:00:01.5"])), Type::Time, Value::Time(1_500_000)),
+            (
+                Arc::new(StringArray::from(vec!["1970-01-01T00:00:00.0000001"])),
+                Type::DateTime,
+                Value::Unreadable(UNREAD_TIME),
+            ),
+            (
+                Arc::new(StringArray::from(vec!["00000000-0000-0000-0000-0000000000ff"])),
+                Type::Uuid,
+                Value::Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255]),
+            ),
             (Arc::new(BinaryArray::from(vec![&[0u8, 255][..]])), Type::Bytes, Value::Bytes(&[0, 255])),
             (Arc::new(Date32Array::from(vec![-1])), Type::Date, Value::Date(-1)),
             (Arc::new(TimestampMicrosecondArray::from(vec![-1])), Type::DateTime, Value::DateTime(-1)),

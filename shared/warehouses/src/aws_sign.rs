@@ -10,7 +10,9 @@ use crate::settings::AwsCredentials;
 
 /// What is signed.
 pub(crate) struct SignedParts<'a> {
+    pub(crate) method: &'a str,
     pub(crate) service: &'a str,
+    /// As it is sent.
     pub(crate) path: &'a str,
     /// As it is sent, its parameters in order of their names.
     pub(crate) query: &'a str,
@@ -21,13 +23,13 @@ pub(crate) struct SignedParts<'a> {
     pub(crate) date: &'a str,
 }
 
-/// The `Authorization` of a POST.
+/// The `Authorization` of a request.
 pub(crate) fn authorization(credentials: &AwsCredentials, parts: &SignedParts<'_>) -> String {
-    let SignedParts { service, path, query, headers, body, date } = parts;
+    let SignedParts { method, service, path, query, headers, body, date } = parts;
     let scope = format!("{}/{}/{service}/aws4_request", &date[..8], credentials.region);
     let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
     let listed: String = headers.iter().map(|(name, value)| format!("{name}:{}\n", value.trim())).collect();
-    let canonical = format!("POST\n{path}\n{query}\n{listed}\n{names}\n{}", hex(&Sha256::digest(body)));
+    let canonical = format!("{method}\n{path}\n{query}\n{listed}\n{names}\n{}", body_hash(body));
     let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex(&Sha256::digest(canonical.as_bytes())));
     let mut key = format!("AWS4{}", credentials.secret_key).into_bytes();
     for part in scope.split('/') {
@@ -43,6 +45,11 @@ fn keyed(key: &[u8], text: &str) -> Vec<u8> {
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return Vec::new() };
     mac.update(text.as_bytes());
     mac.finalize().into_bytes().to_vec()
+}
+
+/// The hash of a body, as S3 wants it in a header, too.
+pub(crate) fn body_hash(body: &[u8]) -> String {
+    hex(&Sha256::digest(body))
 }
 
 fn hex(bytes: &[u8]) -> String {

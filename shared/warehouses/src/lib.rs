@@ -9,9 +9,13 @@ use domain::fault::Fault;
 use domain::ports::{Clock, OpenArgs, Warehouse, WarehouseEntry};
 
 mod arrow;
+mod athena;
+mod aws_json;
+mod aws_login;
 mod aws_sign;
 mod bigquery;
 mod databricks;
+mod lake;
 mod mysql;
 mod parts;
 mod postgres;
@@ -27,6 +31,7 @@ mod token;
 
 /// Every warehouse, in the order of their names.
 pub const REGISTRY: &[&WarehouseEntry] = &[
+    &athena::ENTRY,
     &bigquery::ENTRY,
     &databricks::ENTRY,
     &mysql::ENTRY,

@@ -59,7 +59,7 @@ fn part(piece: &str, dialect: Dialect) -> Option<NamePart> {
     let first = piece.chars().next()?;
     let mark = match dialect {
         Dialect::BigQuery | Dialect::Databricks | Dialect::Mysql => '`',
-        Dialect::Postgres | Dialect::Sqlite | Dialect::Snowflake => '"',
+        Dialect::Athena | Dialect::Postgres | Dialect::Sqlite | Dialect::Snowflake => '"',
     };
     if first == mark {
         let inner = piece.strip_prefix(mark)?.strip_suffix(mark)?;

@@ -5,9 +5,7 @@
 use domain::finding::Finding;
 use domain::row::Column;
 
-/// What goes before a model that a condition is put around …
-const OPEN: &str = "select * from (\n";
-/// … and after it. The line break ends a comment in the model's last line.
+/// What goes after a model that something is put around. The line break ends a comment in the model's last line.
 const CLOSE: &str = "\n) as model ";
 
 /// What may follow the queries of WITH and writes.
@@ -18,6 +16,8 @@ const WRITES: [&str; 5] = ["insert", "update", "delete", "merge", "replace"];
 pub(crate) enum Dialect {
     /// PostgreSQL: `E'\''`, `$tag$…$tag$`, nested comments.
     Postgres,
+    /// Athena (Trino): no escapes but the doubled quote.
+    Athena,
     /// BigQuery: texts in `'…'`, `"…"` and three of either, `` `name` ``, `#` comments.
     BigQuery,
     /// Databricks: texts in `'…'` and `"…"`, `` `name` ``.
@@ -31,7 +31,7 @@ pub(crate) enum Dialect {
 }
 
 /// SQL to be sent, and how much of it comes before the person's own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Statement {
     pub(crate) text: String,
     pub(crate) before: usize,
@@ -48,7 +48,20 @@ pub(crate) fn filtered(model: &str, condition: &str) -> Statement {
 
 /// The model as the only relation of a statement that ends with `clause`.
 pub(crate) fn around(model: &str, clause: &str) -> Statement {
-    Statement { text: format!("{OPEN}{model}{CLOSE}{clause}"), before: OPEN.len() }
+    choosing("*", model, clause)
+}
+
+/// The model as the only relation of a statement that selects `list` of it and ends with `clause`.
+pub(crate) fn choosing(list: &str, model: &str, clause: &str) -> Statement {
+    let open = format!("select {list} from (\n");
+    Statement { before: open.len(), text: format!("{open}{model}{CLOSE}{clause}") }
+}
+
+impl Statement {
+    /// The same between other texts.
+    pub(crate) fn within(&self, open: &str, close: &str) -> Self {
+        Self { text: format!("{open}{}{close}", self.text), before: open.len() + self.before }
+    }
 }
 
 /// The condition that the key columns, as text, are one of `keys`. `text` casts a quoted column to text, `quote` makes a
@@ -142,9 +155,9 @@ pub(crate) fn skip(sql: &str, at: usize, dialect: Dialect) -> usize {
             rest[3..].find(mark).map(|i| i + 6)
         }
         '"' if matches!(dialect, Dialect::BigQuery | Dialect::Databricks | Dialect::Mysql) => quoted(rest, first, true),
-        '\'' => quoted(rest, first, !matches!(dialect, Dialect::Postgres | Dialect::Sqlite)),
+        '\'' => quoted(rest, first, !matches!(dialect, Dialect::Athena | Dialect::Postgres | Dialect::Sqlite)),
         '"' => quoted(rest, first, false),
-        '`' if !matches!(dialect, Dialect::Postgres | Dialect::Snowflake) => quoted(rest, '`', false),
+        '`' if !matches!(dialect, Dialect::Athena | Dialect::Postgres | Dialect::Snowflake) => quoted(rest, '`', false),
         '[' if dialect == Dialect::Sqlite => rest.find(']').map(|i| i + 1),
         'e' | 'E' if dialect == Dialect::Postgres && rest[1..].starts_with('\'') => {
             quoted(&rest[1..], '\'', true).map(|i| i + 1)

@@ -7,9 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::config::{Reference, SecretSource};
 use domain::fault::{Code, Fault};
-use domain::ports::{OpenArgs, Query, QueryLabel, SystemClock, Warehouse};
+use domain::ports::{OpenArgs, Query, QueryLabel, RowFilter, SystemClock, Warehouse};
 use domain::value::Value;
 use doubles::redshift::{RedshiftDouble, RedshiftFailure as Failure, RedshiftStep as Step, RedshiftWorkgroup};
+use doubles::s3::{S3Buckets, S3Double, S3Failure, S3Step};
 use doubles::sql::SqlValue;
 use serde_json::{Value as Json, json};
 
@@ -92,6 +93,36 @@ pub fn fixture() -> Fixture {
         ],
         keep: Keep::Redshift(Box::new(double)),
     }
+}
+
+/// The same, read by UNLOAD.
+pub fn unload_fixture() -> Fixture {
+    let (double, s3) = unloading();
+    let mut nowhere = unload_config(&double, &s3);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    nowhere["url"] = json!(format!("http://127.0.0.1:{port}"));
+    let config = unload_config(&double, &s3);
+    Fixture {
+        config,
+        nowhere: (nowhere, "127.0.0.1".into()),
+        keep: Keep::RedshiftUnload(Box::new((double, s3))),
+        ..fixture()
+    }
+}
+
+fn unloading() -> (RedshiftDouble, S3Double) {
+    let mut buckets = S3Buckets::new(&["results"]);
+    buckets.secret_key = super::TOKEN.into();
+    let (double, s3) = (double(), S3Double::start(buckets).unwrap());
+    double.workgroup().s3 = Some(s3.buckets().clone());
+    (double, s3)
+}
+
+fn unload_config(double: &RedshiftDouble, s3: &S3Double) -> Json {
+    let mut config = config(double);
+    config["unload"] = json!({ "to": "s3://results/red", "role": "default" });
+    config["s3_url"] = json!(s3.url());
+    config
 }
 
 struct Given(&'static str);
@@ -184,4 +215,61 @@ async fn a_statement_that_takes_too_long_or_is_given_up_is_cancelled() {
     assert!(tokio::time::timeout(Duration::from_millis(300), collect(&*warehouse, &asked)).await.is_err());
     eventually(async || double.workgroup().cancelled.len() == 2).await;
     assert_eq!(double.workgroup().executed[1]["StatementName"], "sluicegate contacts 01J");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_data_api_does_not_give_out_is_unloaded() {
+    let (double, s3) = unloading();
+    double.workgroup().result_rows = 2000;
+    let fault = read(&*open(&config(&double), super::TOKEN).await.unwrap(), &numbered(5000)).await.unwrap_err().1;
+    assert_eq!(fault.code, Code::ModelFailed);
+    assert!(fault.to_string().contains("set `unload: { to: s3://BUCKET/PREFIX/, role: ARN }`"), "{fault}");
+    // The advice, tried.
+    let mut settings = unload_config(&double, &s3);
+    let arn = "arn:aws:iam::000000000000:role/unloads";
+    settings["unload"] = json!({ "to": "s3://results/red/", "role": arn });
+    let warehouse = open(&settings, super::TOKEN).await.unwrap();
+    let fault = read(&*warehouse, &numbered(5000)).await.unwrap_err().1;
+    assert!(fault.code == Code::WarehouseDenied && fault.to_string().contains("GRANT ASSUMEROLE"), "{fault}");
+    double.workgroup().roles.push(arn.into());
+    // A LIMIT of the model, its quotes and its backslashes stay within it.
+    let model = "select n, 'it''s \\' as t from (select 1 as n union all select 2) as x limit 1";
+    let row = read(&*warehouse, model).await.unwrap()[0].rows().next().unwrap().value(1).to_text().into_owned();
+    assert_eq!(row, "it's \\");
+    assert_eq!(numbers(&read(&*warehouse, &numbered(5000)).await.unwrap()), (1..=5000).collect::<Vec<_>>());
+    eventually(async || s3.buckets().lock().objects.is_empty()).await;
+    // Rows of some keys come by pages.
+    let (pages, served) = (double.workgroup().pages, s3.buckets().lock().served.len());
+    let only = RowFilter::Keys { columns: vec!["n".into()], keys: vec![vec!["7".into()]] };
+    let asked = Query { sql: numbered(50), only: Some(only), ..Query::default() };
+    assert_eq!(numbers(&collect(&*warehouse, &asked).await.unwrap()), [7]);
+    assert_eq!((double.workgroup().pages, s3.buckets().lock().served.len()), (pages + 1, served));
+    // A bucket that is not there, seen by Redshift.
+    settings["unload"]["to"] = json!("s3://gone/");
+    let fault = read(&*open(&settings, super::TOKEN).await.unwrap(), &numbered(5000)).await.unwrap_err().1;
+    assert!(fault.to_string().contains("s3:PutObject, s3:ListBucket and s3:GetBucketLocation"), "{fault}");
+    for (unload, part) in [
+        (json!({ "to": "results", "role": "default" }), "no folder in S3"),
+        (json!({ "to": "s3://results/", "role": "unloads" }), "no ARN of a role"),
+    ] {
+        settings["unload"] = unload;
+        let fault = open(&settings, super::TOKEN).await.err().unwrap();
+        assert!(fault.code == Code::ConnectionInvalid && fault.what.contains(part), "{fault}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unload_that_is_given_up_leaves_nothing() {
+    let (double, s3) = unloading();
+    let warehouse = open(&unload_config(&double, &s3), super::TOKEN).await.unwrap();
+    // Refused files are told, and deleted all the same.
+    s3.buckets().lock().fail(S3Step::Range, S3Failure::Error(403, "AccessDenied", "Access Denied"), 1);
+    let fault = read(&*warehouse, &numbered(3500)).await.unwrap_err().1;
+    assert!(fault.code == Code::WarehouseDenied && fault.to_string().contains("s3:GetObject"), "{fault}");
+    eventually(async || s3.buckets().lock().objects.is_empty()).await;
+    // So is what was written by a statement that nobody waits for any more.
+    double.workgroup().polls = 1_000_000;
+    let asked = super::query(&numbered(3500));
+    assert!(tokio::time::timeout(Duration::from_millis(300), warehouse.rows(&asked)).await.is_err());
+    eventually(async || double.workgroup().cancelled.len() == 1 && s3.buckets().lock().objects.is_empty()).await;
 }

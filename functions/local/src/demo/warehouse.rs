@@ -4,9 +4,11 @@
 use std::path::Path;
 
 use domain::fault::{Code, Fault};
+use doubles::athena::{AthenaDouble, AthenaWorkgroup};
 use doubles::bigquery::{BigQueryDouble, BigQueryProject};
 use doubles::databricks::{DatabricksDouble, DatabricksWorkspace};
 use doubles::redshift::{RedshiftDouble, RedshiftWorkgroup};
+use doubles::s3::{S3Buckets, S3Double};
 use doubles::snowflake::{SnowflakeAccount, SnowflakeDouble};
 use doubles::sql::{Database, SqlValue};
 use rusqlite::Connection;
@@ -22,6 +24,7 @@ pub(super) enum WarehouseDouble {
     BigQuery(BigQueryDouble),
     Databricks(DatabricksDouble),
     Redshift(RedshiftDouble),
+    Athena(AthenaDouble, S3Double),
 }
 
 /// Starts one, without a table yet.
@@ -51,6 +54,14 @@ pub(super) fn start(name: DemoWarehouse) -> Result<WarehouseDouble, Fault> {
             workgroup.secret_key = SECRET.into();
             WarehouseDouble::Redshift(RedshiftDouble::start(workgroup).map_err(failed)?)
         }
+        DemoWarehouse::Athena => {
+            let mut buckets = S3Buckets::new(&["demo-results"]);
+            buckets.secret_key = SECRET.into();
+            let s3 = S3Double::start(buckets).map_err(failed)?;
+            let mut workgroup = AthenaWorkgroup::new("primary", s3.buckets().clone()).map_err(broken)?;
+            workgroup.secret_key = SECRET.into();
+            WarehouseDouble::Athena(AthenaDouble::start(workgroup).map_err(failed)?, s3)
+        }
     })
 }
 
@@ -62,6 +73,7 @@ impl WarehouseDouble {
             WarehouseDouble::BigQuery(_) => "BigQuery",
             WarehouseDouble::Databricks(_) => "Databricks",
             WarehouseDouble::Redshift(_) => "Redshift",
+            WarehouseDouble::Athena(..) => "Athena",
         }
     }
 
@@ -90,6 +102,13 @@ impl WarehouseDouble {
                  url: {}      {double}\n  allow_private: true\n",
                 service.url()
             ),
+            WarehouseDouble::Athena(service, s3) => format!(
+                "warehouse:\n  type: athena\n  output: s3://demo-results/sluicegate/\n  region: eu-west-1\n  \
+                 credentials: {{ access_key_id: AKIDEXAMPLE, secret_access_key: \"${{env:AWS_SECRET}}\" }}     # without: the role of the process\n  \
+                 url: {}      {double}\n  s3_url: {}   # and this\n  allow_private: true\n",
+                service.url(),
+                s3.url()
+            ),
         }
     }
 
@@ -99,7 +118,7 @@ impl WarehouseDouble {
             WarehouseDouble::Snowflake(_) => "SNOWFLAKE_TOKEN",
             WarehouseDouble::BigQuery(_) => "BIGQUERY_TOKEN",
             WarehouseDouble::Databricks(_) => "DATABRICKS_TOKEN",
-            WarehouseDouble::Redshift(_) => "AWS_SECRET",
+            WarehouseDouble::Redshift(_) | WarehouseDouble::Athena(..) => "AWS_SECRET",
         };
         (variable, SECRET)
     }
@@ -138,6 +157,11 @@ impl WarehouseDouble {
                 &double.workgroup().database,
                 "customers",
                 columns(["number(18,0)", "varchar", "numeric(12,2)", "date", "super"]),
+            ),
+            WarehouseDouble::Athena(double, _) => table(
+                &double.workgroup().database,
+                "customers",
+                columns(["number(18,0)", "varchar", "decimal(12,2)", "date", "json"]),
             ),
         }
         .map_err(failed)

@@ -3,8 +3,8 @@
 //! It answers as <https://docs.aws.amazon.com/redshift-data/latest/APIReference/Welcome.html> has it. Left out: parameters,
 //! sessions, batches, everything that writes.
 
-mod signature;
 mod statements;
+mod unload;
 mod workgroup;
 
 use std::io;

@@ -4,9 +4,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::signature::is_signed;
+use super::unload;
 use super::workgroup::{DescribedStatement, RedshiftFailure, RedshiftStep, RedshiftWorkgroup};
 use crate::exchange::{DoubleReply, DoubleRequest};
+use crate::signature::is_signed;
 use crate::sql::{ResultColumn, SqlError, SqlKind, SqlResult, SqlValue};
 
 /// An exception, as the service tells it.
@@ -23,7 +24,7 @@ impl RedshiftWorkgroup {
         if request.header("authorization").is_none() {
             return exception(400, "MissingAuthenticationTokenException", "Missing Authentication Token");
         }
-        if !is_signed(request, &self.access_key, &self.secret_key) {
+        if !is_signed(request, "redshift-data", &self.access_key, &self.secret_key) {
             return exception(
                 400,
                 "InvalidSignatureException",
@@ -83,6 +84,17 @@ impl RedshiftWorkgroup {
     }
 
     fn run(&self, sql: &str) -> Result<SqlResult, String> {
+        if let Some(unload) = unload::parse(sql) {
+            return self.unload(&unload?);
+        }
+        let result = self.select(sql)?;
+        if result.rows.len() > self.result_rows {
+            return Err("ERROR: The query result exceeds the maximum size of 500 MB".into());
+        }
+        Ok(result)
+    }
+
+    pub(super) fn select(&self, sql: &str) -> Result<SqlResult, String> {
         let at = |(line, column): (usize, usize)| {
             let before: usize = sql.split_inclusive('\n').take(line).map(|line| line.chars().count()).sum();
             format!(" Position: {};", before + column + 1)

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::parquet::ParquetShape;
+use crate::s3::SharedBuckets;
 use crate::sql::{Database, SqlDialect, SqlResult};
 
 /// A workgroup in memory.
@@ -15,6 +17,13 @@ pub struct RedshiftWorkgroup {
     pub database: Database,
     /// Rows of a page.
     pub page_rows: usize,
+    /// A result with more rows is larger than the Data API gives out.
+    pub result_rows: usize,
+    /// Where UNLOAD writes, and the roles that it may be as.
+    pub s3: Option<SharedBuckets>,
+    pub roles: Vec<String>,
+    /// Rows of a file and of a row group that UNLOAD writes.
+    pub shape: ParquetShape,
     /// Times that a statement is still at work when it is asked about.
     pub polls: u32,
     pub(super) statements: BTreeMap<String, DescribedStatement>,
@@ -64,6 +73,10 @@ impl RedshiftWorkgroup {
             secret_key: "planted-secret-key".into(),
             database: Database::new(SqlDialect::Redshift)?,
             page_rows: 1000,
+            result_rows: usize::MAX,
+            s3: None,
+            roles: vec!["default".into()],
+            shape: ParquetShape::default(),
             polls: 1,
             statements: BTreeMap::new(),
             failures: Vec::new(),

@@ -93,6 +93,12 @@ impl Database {
             let (a, b): (i64, i64) = (context.get(0)?, context.get(1)?);
             a.checked_div(b).ok_or_else(|| Error::UserFunctionError("Division by zero".into()))
         })?;
+        connection.create_scalar_function("to_iso8601", 1, flags, |context| {
+            Ok(held(context, 0)?.iso8601().map_err(|why| Error::UserFunctionError(why.into()))?.to_sqlite())
+        })?;
+        connection.create_scalar_function("json_format", 1, flags, |context| {
+            Ok(held(context, 0)?.cast(&SqlType::of(SqlKind::Text)).unwrap_or(SqlValue::Null).to_sqlite())
+        })?;
         Ok(Self { connection: RefCell::new(connection), dialect, versions: RefCell::default() })
     }
 

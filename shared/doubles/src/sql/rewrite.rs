@@ -11,6 +11,8 @@ pub enum SqlDialect {
     Databricks,
     /// Names that are not quoted are in small letters; no backslash escapes.
     Redshift,
+    /// As Redshift; a type goes before a literal, and a zone within it makes a timestamp a moment.
+    Athena,
 }
 
 /// A piece of a statement.
@@ -32,7 +34,7 @@ enum SqlToken {
 pub(super) fn rewrite(sql: &str, dialect: SqlDialect) -> Result<String, String> {
     let mut tokens = tokens(sql, dialect)?;
     if !matches!(dialect, SqlDialect::Snowflake | SqlDialect::Redshift) {
-        typed_literals(&mut tokens);
+        typed_literals(&mut tokens, dialect);
     }
     whole_names(&mut tokens);
     casts(&mut tokens);
@@ -57,8 +59,8 @@ fn write(token: &SqlToken) -> String {
 fn tokens(sql: &str, dialect: SqlDialect) -> Result<Vec<SqlToken>, String> {
     let snowflake = dialect == SqlDialect::Snowflake;
     // `"` begins a name, and not a text.
-    let ansi = snowflake || dialect == SqlDialect::Redshift;
-    let escapes = dialect != SqlDialect::Redshift;
+    let ansi = snowflake || matches!(dialect, SqlDialect::Athena | SqlDialect::Redshift);
+    let escapes = !matches!(dialect, SqlDialect::Athena | SqlDialect::Redshift);
     let chars: Vec<char> = sql.chars().collect();
     let mut out = Vec::new();
     let mut at = 0;
@@ -103,7 +105,7 @@ fn tokens(sql: &str, dialect: SqlDialect) -> Result<Vec<SqlToken>, String> {
                 let word: String = rest[..length].iter().collect();
                 out.push(SqlToken::Word(match dialect {
                     SqlDialect::Snowflake => word.to_uppercase(),
-                    SqlDialect::Redshift => word.to_lowercase(),
+                    SqlDialect::Athena | SqlDialect::Redshift => word.to_lowercase(),
                     SqlDialect::BigQuery | SqlDialect::Databricks => word,
                 }));
                 length
@@ -147,15 +149,21 @@ fn quoted(rest: &[char], backslash: bool) -> Option<(String, usize)> {
 }
 
 /// `date '2024-02-29'` becomes `typed_value('2024-02-29', 'date')`.
-fn typed_literals(tokens: &mut Vec<SqlToken>) {
-    let kinds = ["date", "time", "datetime", "timestamp", "numeric", "bignumeric", "json", "timestamp_ntz"];
+fn typed_literals(tokens: &mut Vec<SqlToken>, dialect: SqlDialect) {
+    let kinds =
+        ["date", "time", "datetime", "timestamp", "numeric", "bignumeric", "json", "timestamp_ntz", "decimal", "uuid"];
+    let athena = dialect == SqlDialect::Athena;
     let mut at = 0;
     while at + 3 <= tokens.len() {
         if let [SqlToken::Word(word), SqlToken::Blank, SqlToken::Text(text)] = &tokens[at..at + 3]
             && let Some(kind) = kinds.iter().find(|kind| word.eq_ignore_ascii_case(kind))
         {
+            let zoned = text.ends_with("UTC");
+            let text = text.replace(" UTC", "Z");
             let kind = match *kind {
+                "timestamp" if athena && !zoned => "timestamp",
                 "timestamp" => "timestamptz",
+                "decimal" => "number(38,9)",
                 "numeric" | "bignumeric" => "number(38,9)",
                 other => other,
             };

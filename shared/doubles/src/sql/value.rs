@@ -150,6 +150,22 @@ impl SqlValue {
         }
     }
 
+    /// A date or a time as text in ISO 8601, with milliseconds, or as many digits as it has.
+    pub(super) fn iso8601(&self) -> Result<SqlValue, String> {
+        let digits = |nanos: i32| match nanos {
+            n if n % 1_000_000 == 0 => 3,
+            n if n % 1_000 == 0 => 6,
+            _ => 9,
+        };
+        Ok(SqlValue::Text(match self {
+            SqlValue::Null => return Ok(SqlValue::Null),
+            SqlValue::Date(v) => v.to_string(),
+            SqlValue::DateTime(v) => format!("{v:.0$}", digits(v.subsec_nanosecond())),
+            SqlValue::Timestamp(v) | SqlValue::TimestampTz(v, _) => format!("{v:.0$}", digits(v.subsec_nanosecond())),
+            other => return Err(format!("Unexpected parameters ({other:?}) for function to_iso8601")),
+        }))
+    }
+
     pub(super) fn to_sqlite(&self) -> Stored {
         let marked = |letter: char| Stored::Text(format!("{MARK}{letter}{}", self.show()));
         match self {

@@ -18,7 +18,15 @@ pub(super) fn subject_token(credentials: &AwsCredentials, audience: &str, now: M
         headers.push(("x-amz-security-token", session));
     }
     headers.push(("x-goog-cloud-target-resource", audience));
-    let parts = SignedParts { service: "sts", path: "/", query: QUERY, headers: &headers, body: b"", date: &date };
+    let parts = SignedParts {
+        method: "POST",
+        service: "sts",
+        path: "/",
+        query: QUERY,
+        headers: &headers,
+        body: b"",
+        date: &date,
+    };
     let authorization = authorization(credentials, &parts);
     headers.insert(0, ("Authorization", &authorization));
     let headers: Vec<_> = headers.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();

@@ -16,7 +16,7 @@ const MALFORMED: Value<'static> = Value::Unreadable("text that is no value of th
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct ColumnMetadata {
     pub(super) name: String,
-    type_name: String,
+    pub(super) type_name: String,
 }
 
 impl ColumnMetadata {

@@ -1,9 +1,11 @@
 //! The settings of a Redshift connection.
 
 use domain::clock::Span;
-use domain::config::{Secret, Setting};
+use domain::config::Setting;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::aws_login::AwsKeys;
 
 /// A connection to Amazon Redshift by its Data API: as the AWS role that the process runs as, without a network path to the
 /// cluster. It names `workgroup` (serverless) or `cluster` (provisioned).
@@ -30,6 +32,9 @@ pub struct Config {
     /// The region. Default: `AWS_REGION`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<Setting>,
+    /// Reads all of a model by UNLOAD into S3 and from there, without a limit of size. Default: by pages of the Data API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unload: Option<UnloadSettings>,
     /// How long one statement may take. Default 10 minutes.
     #[serde(default = "statement_timeout_default")]
     pub statement_timeout: Span,
@@ -39,6 +44,9 @@ pub struct Config {
     /// Where the Data API is. Default `https://redshift-data.REGION.amazonaws.com`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<Setting>,
+    /// With `unload`: where S3 is, with buckets as the first part of a path. Default: AWS's own addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub s3_url: Option<Setting>,
     /// Allow addresses that are not public (VPC endpoints). Default false.
     #[serde(default)]
     pub allow_private: bool,
@@ -47,16 +55,14 @@ pub struct Config {
     pub retry_pause: Span,
 }
 
-/// Credentials of an AWS identity.
+/// How results are unloaded.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct AwsKeys {
-    pub access_key_id: Setting,
-    /// By reference.
-    pub secret_access_key: Secret,
-    /// By reference: where the credentials are temporary.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub session_token: Option<Secret>,
+pub struct UnloadSettings {
+    /// Where results are written: `s3://BUCKET/PREFIX/`, in the region of the connection. They are deleted after each read.
+    pub to: Setting,
+    /// The ARN of the role that Redshift writes there as, or `default`: the default role of the cluster or namespace.
+    pub role: Setting,
 }
 
 fn statement_timeout_default() -> Span {

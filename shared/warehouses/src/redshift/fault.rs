@@ -3,47 +3,35 @@
 use clients::DatabasePlace;
 use domain::fault::Fault;
 
+use crate::aws_json::AwsRefusal;
+use crate::aws_login::refused_credentials;
 use crate::sql::Statement;
 
-/// What a call was refused with.
-#[derive(Debug, Clone, Default)]
-pub(super) struct DataApiError {
-    pub(super) status: u16,
-    /// The exception's name, without what goes before it.
-    pub(super) name: String,
-    pub(super) message: String,
+/// True for what is worth asking again.
+fn passes(refusal: &AwsRefusal) -> bool {
+    let passing = [
+        "ActiveStatementsExceededException",
+        "ActiveSessionsExceededException",
+        "ActiveWaitingRequestsExceededException",
+    ];
+    refusal.passes() || passing.contains(&refusal.name.as_str())
 }
 
-impl DataApiError {
-    /// True for what is worth asking again.
-    pub(super) fn passes(&self) -> bool {
-        let passing = [
-            "ThrottlingException",
-            "TooManyRequestsException",
-            "ActiveStatementsExceededException",
-            "ActiveSessionsExceededException",
-            "ActiveWaitingRequestsExceededException",
-            "InternalServerException",
-        ];
-        self.status == 429 || self.status >= 500 || passing.contains(&self.name.as_str())
+/// The fault of a call.
+pub(super) fn fault(refusal: &AwsRefusal, place: &DatabasePlace, host: &str, target: &str) -> Fault {
+    let said = refusal.message.trim_end_matches('.');
+    if let Some(fault) = refused_credentials(place, &refusal.name, said) {
+        return fault;
     }
-
-    /// The fault of a call.
-    pub(super) fn fault(&self, place: &DatabasePlace, host: &str, target: &str) -> Fault {
-        let said = self.message.trim_end_matches('.');
-        match self.name.as_str() {
-            "AccessDeniedException" => place.denied(format!("access refused: {said}.")).with_next(format!(
-                "allow the role redshift-data:ExecuteStatement, DescribeStatement, GetStatementResult and CancelStatement, and redshift-serverless:GetCredentials (redshift:GetClusterCredentialsWithIAM for a cluster) on {target}"
-            )),
-            "UnrecognizedClientException" | "ExpiredTokenException" | "InvalidSignatureException" | "IncompleteSignatureException" | "MissingAuthenticationTokenException" => place
-                .denied(format!("AWS refuses the credentials: {said}."))
-                .with_next("renew the AWS credentials of this process, and check its clock"),
-            "ResourceNotFoundException" => place
-                .invalid(format!("{said}."))
-                .with_next("check `workgroup` or `cluster`, `database` and `region`"),
-            _ if self.passes() => place.unreachable(format!("{host} answers {} ({}): {said}.", self.name, self.status)),
-            _ => place.invalid(format!("the Data API refuses the request ({}): {said}.", self.name)),
-        }
+    match refusal.name.as_str() {
+        "AccessDeniedException" => place.denied(format!("access refused: {said}.")).with_next(format!(
+            "allow the role redshift-data:ExecuteStatement, DescribeStatement, GetStatementResult and CancelStatement, and redshift-serverless:GetCredentials (redshift:GetClusterCredentialsWithIAM for a cluster) on {target}"
+        )),
+        "ResourceNotFoundException" => place
+            .invalid(format!("{said}."))
+            .with_next("check `workgroup` or `cluster`, `database` and `region`"),
+        name if passes(refusal) => place.unreachable(format!("{host} answers {name} ({}): {said}.", refusal.status)),
+        name => place.invalid(format!("the Data API refuses the request ({name}): {said}.")),
     }
 }
 
@@ -59,9 +47,24 @@ pub(super) fn failed(place: &DatabasePlace, message: &str, sent: &Statement) -> 
             .with_next("GRANT USAGE ON SCHEMA … TO \"IAMR:ROLE\"; GRANT SELECT ON … TO \"IAMR:ROLE\" (the user of an IAM role is called so)");
     }
     if words.contains("exceeds the maximum size") || words.contains("exceeded the maximum") {
+        return place.failed(format!("the result is larger than the Data API gives out (500 MB): {words}.")).with_next(
+            "set `unload: { to: s3://BUCKET/PREFIX/, role: ARN }` on the connection, or give the sync a `cursor`",
+        );
+    }
+    if words.contains("assume IAM Role") || words.contains("get credentials of role") || words.contains("ASSUMEROLE") {
+        return place.denied(format!("Redshift cannot write as `unload.role`: {words}.")).with_next(
+            "attach the role to the cluster or namespace, let redshift.amazonaws.com and redshift-serverless.amazonaws.com assume it, and GRANT ASSUMEROLE ON 'ARN' TO \"IAMR:ROLE\" FOR UNLOAD",
+        );
+    }
+    if words.contains("S3ServiceException") && (words.contains("AccessDenied") || words.contains("Status 403")) {
+        return place.denied(format!("Redshift cannot write where `unload.to` says: {words}.")).with_next(
+            "allow `unload.role` s3:PutObject, s3:ListBucket and s3:GetBucketLocation there (kms:GenerateDataKey where the bucket is encrypted with a key)",
+        );
+    }
+    if words.contains("S3ServiceException") && (words.contains("PermanentRedirect") || words.contains("region")) {
         return place
-            .failed(format!("the result is larger than the Data API gives out (500 MB): {words}."))
-            .with_next("select less columns or rows in the model, or give the sync a `cursor`");
+            .invalid(format!("the bucket of `unload.to` lies in another region: {words}."))
+            .with_next("use a bucket in the region of the warehouse");
     }
     place.failed(format!("the model's SQL fails{position}: {words}."))
 }
@@ -97,6 +100,16 @@ mod tests {
             ),
             ("ERROR: relation \"t\" does not exist", Code::ModelFailed, "relation \"t\" does not exist"),
             ("ERROR: permission denied for relation t", Code::WarehouseDenied, "IAMR:ROLE"),
+            (
+                "ERROR: User arn:aws:redshift:eu-west-1:1:dbuser:c/u is not authorized to assume IAM Role arn:aws:iam::1:role/r",
+                Code::WarehouseDenied,
+                "GRANT ASSUMEROLE",
+            ),
+            (
+                "ERROR: S3ServiceException:Access Denied,Status 403,Error AccessDenied,Rid 4,CanRetry 1",
+                Code::WarehouseDenied,
+                "allow `unload.role` s3:PutObject",
+            ),
         ] {
             let fault = failed(&place, message, &sent);
             assert_eq!(fault.code, code, "{fault}");
@@ -109,8 +122,8 @@ mod tests {
             ("ThrottlingException", 400, Code::WarehouseUnreachable, "Throttling"),
             ("ValidationException", 400, Code::ConnectionInvalid, "refuses the request"),
         ] {
-            let error = DataApiError { status, name: name.into(), message: "m".into() };
-            let fault = error.fault(&place, "h", "t");
+            let refusal = AwsRefusal { status, name: name.into(), message: "m".into() };
+            let fault = fault(&refusal, &place, "h", "t");
             assert_eq!(fault.code, code, "{fault}");
             assert!(fault.to_string().contains(part), "{fault}");
         }

@@ -1,8 +1,9 @@
 //! What it reads: Amazon Redshift, serverless or provisioned, by the Data API: all of a model, rows from a cursor value on, or
 //!   rows of some keys. No network path to the cluster is needed.
 //! Auth: the AWS role of the process (IAM), or a secret of Secrets Manager.
-//! Limits: a result of at most 500 MB, a row of at most 64 KB, pages one after the other; one statement for each read,
-//!   cancelled at `statement_timeout`; its result lies there for a day.
+//! Limits: a result of at most 500 MB, a row of at most 64 KB, pages one after the other; with `unload` results of any size, by
+//!   way of files of Parquet in S3. One statement for each read, cancelled at `statement_timeout`; its result lies there for a
+//!   day, and what was unloaded until it is read.
 //! Types: numbers, decimals and times exactly; SUPER as JSON. Spatial types are refused before the run where the sync uses
 //!   them. Per-record errors: NaN and infinity are unreadable values and harm only records that map them.
 //! Idempotency: reading changes nothing; a statement is one snapshot, and is executed under one client token.
@@ -12,22 +13,26 @@ mod api;
 mod cells;
 mod config;
 mod fault;
+mod literal;
 mod open;
+mod unload;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::cells as canonical;
 use domain::fault::Fault;
-use domain::ports::{ModelSchema, Query, RowFilter, RowStream, Warehouse, WarehouseEntry};
+use domain::ports::{ModelSchema, Query, QueryLabel, RowFilter, RowStream, Warehouse, WarehouseEntry};
 use domain::row::{Column, RowBatch};
 use domain::usage::WarehouseUsage;
 use domain::value::{Type, Value};
 use futures_util::stream::{self, StreamExt as _};
+use tokio::sync::Mutex;
 
 use self::api::{DataApi, ResultPage};
 use self::cells::ColumnMetadata;
 use self::config::Config;
+use self::unload::UnloadTarget;
+use crate::lake;
 use crate::sql::{self, Dialect};
 
 /// Redshift, as the registry lists it.
@@ -38,25 +43,32 @@ pub(crate) const ENTRY: WarehouseEntry = WarehouseEntry {
     schema: || schemars::schema_for!(Config),
 };
 
+/// The columns of the model that was described last, and its SQL.
+type DescribedColumns = (String, Vec<ColumnMetadata>);
+
 struct RedshiftWarehouse {
     api: Arc<DataApi>,
+    unload: Option<UnloadTarget>,
+    described: Mutex<Option<DescribedColumns>>,
 }
 
 #[async_trait]
 impl Warehouse for RedshiftWarehouse {
     async fn describe(&self, query: &Query) -> Result<ModelSchema, Fault> {
-        let model = self.model(query)?;
-        let done = self.api.run(&sql::around(model, "limit 0"), &query.label).await?;
-        let page = self.api.page(&done.id, None).await?;
-        let columns: Vec<Column> = page.column_metadata.iter().map(ColumnMetadata::column).collect();
-        let unreadable = page.column_metadata.iter().filter_map(ColumnMetadata::unreadable).collect();
+        let described = self.columns(self.model(query)?, &query.label).await?;
+        let columns: Vec<Column> = described.iter().map(ColumnMetadata::column).collect();
+        let unreadable = described.iter().filter_map(ColumnMetadata::unreadable).collect();
         Ok(ModelSchema { findings: sql::named_twice(&columns), columns, unreadable, cost: None })
     }
 
     async fn rows(&self, query: &Query) -> Result<RowStream, Fault> {
         let model = self.model(query)?;
+        // Rows of some keys are few.
+        if let (Some(unload), None | Some(RowFilter::From { .. })) = (&self.unload, &query.only) {
+            return self.unloaded(unload, model, query).await;
+        }
         let statement = statement(model, query.only.as_ref()).map_err(|why| self.api.place.failed(why))?;
-        let done = self.api.run(&statement, &query.label).await?;
+        let done = self.api.run(&statement, &query.label, &mut None).await?;
         query.usage.note(WarehouseUsage::millis(done.millis));
         let page = self.api.page(&done.id, None).await?;
         let kinds: Vec<Type> = page.column_metadata.iter().map(|column| column.column().kind).collect();
@@ -77,6 +89,39 @@ impl Warehouse for RedshiftWarehouse {
 impl RedshiftWarehouse {
     fn model<'q>(&self, query: &'q Query) -> Result<&'q str, Fault> {
         sql::one_statement(&query.sql, Dialect::Postgres).map_err(|why| self.api.place.failed(why))
+    }
+
+    /// The columns of a model, by a statement for none of its rows.
+    async fn columns(&self, model: &str, label: &QueryLabel) -> Result<Vec<ColumnMetadata>, Fault> {
+        let done = self.api.run(&sql::around(model, "limit 0"), label, &mut None).await?;
+        let columns = self.api.page(&done.id, None).await?.column_metadata;
+        *self.described.lock().await = Some((model.to_owned(), columns.clone()));
+        Ok(columns)
+    }
+
+    /// The rows by way of S3.
+    async fn unloaded(&self, unload: &UnloadTarget, model: &str, query: &Query) -> Result<RowStream, Fault> {
+        let known = self.described.lock().await.clone().filter(|(sql, _)| sql == model);
+        let columns = match known {
+            Some((_, columns)) => columns,
+            None => self.columns(model, &query.label).await?,
+        };
+        let condition = match &query.only {
+            Some(RowFilter::From { column, cell }) => from(column, cell).map_err(|why| self.api.place.failed(why))?,
+            _ => String::new(),
+        };
+        let condition = if condition.is_empty() { condition } else { format!("where {condition}") };
+        let folder = unload.folder(&query.label);
+        let statement = unload.statement(model, &condition, &columns, &folder);
+        let mut held = Some(folder);
+        let done = self.api.run(&statement, &query.label, &mut held).await?;
+        query.usage.note(WarehouseUsage::millis(done.millis));
+        let Some(folder) = held else {
+            return Err(self.api.place.unreachable("the folder of an UNLOAD is gone before it was read."));
+        };
+        let files = unload.files(&self.api.place, &folder).await?;
+        let kinds = columns.iter().map(|column| column.column().kind).collect();
+        Ok(lake::rows(files, kinds, folder))
     }
 }
 
@@ -137,38 +182,16 @@ impl PagesReading {
 fn statement(model: &str, only: Option<&RowFilter>) -> Result<sql::Statement, String> {
     Ok(match only {
         None => sql::plain(model),
-        Some(RowFilter::From { column, cell }) => {
-            let (name, from) = (sql::identifier(column), literal(column, cell)?);
-            sql::filtered(model, &format!("{name} >= {from} or {name} is null"))
-        }
+        Some(RowFilter::From { column, cell }) => sql::filtered(model, &from(column, cell)?),
         Some(RowFilter::Keys { columns, keys }) => {
             let text = |column: &str| format!("cast({} as varchar)", sql::identifier(column));
-            sql::filtered(model, &sql::any_key(columns, keys, text, quoted))
+            sql::filtered(model, &sql::any_key(columns, keys, text, literal::quoted))
         }
     })
 }
 
-/// A quoted text; a backslash escapes in texts of Redshift.
-/// <https://docs.aws.amazon.com/redshift/latest/dg/r_Literals.html>
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
-}
-
-/// The literal of a cursor's cell; the error is a sentence.
-fn literal(column: &str, cell: &[u8]) -> Result<String, String> {
-    let value = canonical::value(cell);
-    let text = value.to_text();
-    Ok(match value {
-        Value::Bool(v) => v.to_string(),
-        Value::Int(_) | Value::Decimal(_) => text.into_owned(),
-        Value::Float(_) => format!("'{text}'::double precision"),
-        Value::Text(v) => quoted(v),
-        Value::Date(_) => format!("'{text}'::date"),
-        Value::Time(_) => format!("'{text}'::time"),
-        Value::DateTime(_) => format!("'{}'::timestamp", text.replace('T', " ")),
-        Value::Timestamp(_) => format!("'{text}'::timestamptz"),
-        Value::Missing | Value::Null | Value::Bytes(_) | Value::Json(_) | Value::Uuid(_) | Value::Unreadable(_) => {
-            return Err(format!("the cursor `{column}` cannot continue from a value of type {}.", value.type_name()));
-        }
-    })
+/// The condition that a column is at least this value; the error is a sentence.
+fn from(column: &str, cell: &[u8]) -> Result<String, String> {
+    let (name, from) = (sql::identifier(column), literal::of_cell(column, cell)?);
+    Ok(format!("{name} >= {from} or {name} is null"))
 }

@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use clients::DatabasePlace;
 use clients::http::detail::RecordingSecrets;
-use clients::http::{Http, HttpSettings, Url};
-use domain::config::{self, SecretSource, Setting};
-use domain::fault::Fault;
+use clients::http::{Http, HttpSettings};
+use domain::config;
 use domain::ports::{OpenArgs, OpenFuture, Warehouse};
 use serde_json::json;
+use tokio::sync::Mutex;
 
 use super::RedshiftWarehouse;
 use super::api::DataApi;
 use super::config::Config;
-use crate::settings;
+use super::unload::UnloadTarget;
+use crate::aws_json::{AwsJsonApi, endpoint};
+use crate::aws_login::AwsIdentity;
+use crate::lake::{S3Client, S3Location};
 
 pub(super) fn open<'a>(opening: OpenArgs<'a>) -> OpenFuture<'a, dyn Warehouse> {
     Box::pin(async move {
@@ -46,65 +49,58 @@ pub(super) fn open<'a>(opening: OpenArgs<'a>) -> OpenFuture<'a, dyn Warehouse> {
         if config.timeout.0.is_zero() || config.statement_timeout.0.is_zero() {
             return Err(place.invalid("`timeout` and `statement_timeout` must be more than 0."));
         }
-        let region = resolved(config.region.as_ref(), &secrets).await?;
+        let identity =
+            AwsIdentity::resolve(&place, config.region.as_ref(), config.credentials.as_ref(), &secrets).await?;
         let written = match &config.url {
             Some(url) => url.resolve(&secrets).await?,
-            None => {
-                let region = region.clone().or_else(|| settings::aws_credentials().ok().map(|known| known.region));
-                let region = region.ok_or_else(|| {
-                    place
-                        .invalid("`region` is missing, and AWS_REGION is not set.")
-                        .with_next("add `region`, such as eu-west-1")
-                })?;
-                format!("https://redshift-data.{region}.amazonaws.com")
-            }
+            None => format!("https://redshift-data.{}.amazonaws.com", identity.region()?),
         };
-        let base =
-            Url::parse(written.trim()).ok().filter(|url| matches!(url.scheme(), "https" | "http") && url.has_host());
-        let base =
-            base.ok_or_else(|| place.invalid("`url` is not valid: it begins with https:// and names a host."))?;
-        let credentials = match &config.credentials {
-            Some(_) if region.is_none() => {
-                return Err(place.invalid("`credentials` need a `region`: add it, such as eu-west-1."));
-            }
-            Some(keys) => {
-                let session = match &keys.session_token {
-                    Some(token) => Some(token.resolve(&secrets).await?),
-                    None => None,
-                };
-                Some((
-                    keys.access_key_id.resolve(&secrets).await?,
-                    keys.secret_access_key.resolve(&secrets).await?,
-                    session,
-                ))
-            }
-            None => None,
-        };
-        let http = HttpSettings {
+        let base = endpoint(&place, "url", &written)?;
+        let http = Http::new(HttpSettings {
             timeout: config.timeout.0,
             allow_private: config.allow_private,
             redactor: secrets.redactor(),
             clock: Arc::clone(opening.clock),
             ..HttpSettings::default()
+        })?;
+        let unload = match &config.unload {
+            None => None,
+            Some(unload) => {
+                let written = unload.to.resolve(&secrets).await?;
+                let to = S3Location::folder(&written).ok_or_else(|| {
+                    place.invalid(format!(
+                        "`unload.to: {written}` is no folder in S3, such as `s3://my-results/sluicegate/`."
+                    ))
+                })?;
+                let role = unload.role.resolve(&secrets).await?;
+                if role != "default" && !role.starts_with("arn:") {
+                    return Err(place.invalid(format!("`unload.role: {role}` is no ARN of a role, and not `default`.")));
+                }
+                let s3_url = match &config.s3_url {
+                    Some(url) => Some(endpoint(&place, "s3_url", &url.resolve(&secrets).await?)?),
+                    None => None,
+                };
+                let s3 = S3Client {
+                    http: http.clone(),
+                    place: place.clone(),
+                    identity: identity.clone(),
+                    endpoint: s3_url,
+                    retry_pause: config.retry_pause.0,
+                };
+                Some(UnloadTarget { s3: Arc::new(s3), to, role })
+            }
         };
-        let api = DataApi {
-            http: Http::new(http)?,
+        let json = AwsJsonApi {
+            http,
             base,
-            place,
-            region,
-            credentials,
-            target,
-            named,
-            statement_timeout: config.statement_timeout,
+            place: place.clone(),
+            identity,
+            service: "redshift-data",
+            target: "RedshiftData",
             retry_pause: config.retry_pause.0,
         };
-        Ok(Arc::new(RedshiftWarehouse { api: Arc::new(api) }) as Arc<dyn Warehouse>)
+        let api = DataApi { json, place, target, named, statement_timeout: config.statement_timeout };
+        Ok(Arc::new(RedshiftWarehouse { api: Arc::new(api), unload, described: Mutex::new(None) })
+            as Arc<dyn Warehouse>)
     })
-}
-
-async fn resolved(setting: Option<&Setting>, secrets: &dyn SecretSource) -> Result<Option<String>, Fault> {
-    match setting {
-        Some(setting) => Ok(Some(setting.resolve(secrets).await?)),
-        None => Ok(None),
-    }
 }
