@@ -3,6 +3,7 @@
 
 mod bigquery;
 mod bigquery_answers;
+mod bigquery_storage;
 mod databricks;
 mod fixtures;
 mod mysql;
@@ -72,6 +73,8 @@ enum Keep {
     Databricks(Box<DatabricksDouble>),
     Mysql(Box<MysqlDatabase>),
     Redshift(Box<RedshiftDouble>),
+    /// Stands before what others have made.
+    Server(#[expect(dead_code, reason = "it serves until it is dropped")] Box<doubles::server::Server>),
     /// It has been made by others, and goes with them.
     Nothing,
 }
@@ -118,6 +121,12 @@ async fn sqlite() {
 #[ignore = "needs the BigQuery emulator: ./tests/run"]
 async fn bigquery() {
     every_case(&bigquery::fixture().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the BigQuery emulator: ./tests/run"]
+async fn bigquery_by_the_storage_read_api() {
+    every_case(&bigquery::storage_fixture().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -315,7 +324,7 @@ async fn a_dropped_stream_stops(f: &Fixture) {
         Keep::Redshift(double) => settles(|| double.workgroup().pages).await,
         Keep::Databricks(double) => settles(|| double.workspace().linked).await,
         // What happens at the other side is not seen.
-        Keep::Nothing => {}
+        Keep::Server(_) | Keep::Nothing => {}
     }
 }
 

@@ -7,6 +7,9 @@ use super::wire::{field, refused, row};
 use crate::exchange::{DoubleReply, DoubleRequest};
 use crate::sql::{SqlError, SqlResult};
 
+/// The dataset that results lie in; the name of one that nobody named begins with `_`.
+pub(super) const RESULTS: &str = "_planted_results";
+
 impl BigQueryProject {
     pub(super) fn answer(&mut self, request: &DoubleRequest) -> DoubleReply {
         let segments = request.segments();
@@ -17,10 +20,9 @@ impl BigQueryProject {
             ("POST", ["v1", "projects", "-", "serviceAccounts", account]) => {
                 self.act_as(account.trim_end_matches(":generateAccessToken"))
             }
+            ("POST", ["google.cloud.bigquery.storage.v1.BigQueryRead", method]) => self.storage_call(request, method),
             (_, ["bigquery", "v2", "projects", project, ..]) => {
-                let token = request.header("authorization").and_then(|v| v.strip_prefix("Bearer ")).unwrap_or_default();
-                let asks = !self.tokens.is_empty() || !self.accounts.is_empty() || self.federation.is_some();
-                if asks && !self.tokens.contains(token) {
+                if !self.lets_in(request) {
                     return refused(
                         401,
                         "authError",
@@ -36,6 +38,13 @@ impl BigQueryProject {
         }
     }
 
+    /// True when the request carries a token that is good, or none is asked for.
+    pub(super) fn lets_in(&self, request: &DoubleRequest) -> bool {
+        let token = request.header("authorization").and_then(|v| v.strip_prefix("Bearer ")).unwrap_or_default();
+        let asks = !self.tokens.is_empty() || !self.accounts.is_empty() || self.federation.is_some();
+        !asks || self.tokens.contains(token)
+    }
+
     fn project_call(&mut self, request: &DoubleRequest, path: &[&str]) -> DoubleReply {
         match (request.method.as_str(), path) {
             ("POST", ["queries"]) => self.failing(BigQueryStep::Query, |project| project.begin(request)),
@@ -44,6 +53,7 @@ impl BigQueryProject {
                 self.failing(BigQueryStep::Page, |project| project.page(request, &id))
             }
             ("POST", ["jobs"]) => self.dry_run(request),
+            ("GET", ["jobs", id]) => self.job(id),
             ("POST", ["jobs", id, "cancel"]) => {
                 self.cancelled.push((*id).to_owned());
                 let job =
@@ -63,6 +73,8 @@ impl BigQueryProject {
             }
             Some(BigQueryFailure::Cut) => DoubleReply::cut(),
             Some(BigQueryFailure::CutAfter(bytes)) => DoubleReply { cut_after: Some(bytes), ..work(self) },
+            // Of gRPC, which this is not.
+            Some(BigQueryFailure::Grpc(..) | BigQueryFailure::RowsMissing) => work(self),
             Some(BigQueryFailure::Empty) => {
                 let reply = work(self);
                 let mut body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
@@ -121,6 +133,23 @@ impl BigQueryProject {
         };
         let most = body["maxResults"].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
         self.tell(&id, 0, most, "bigquery#queryResponse")
+    }
+
+    /// `GET jobs/ID`: above all, which table its result lies in.
+    fn job(&self, id: &str) -> DoubleReply {
+        let Some(job) = self.jobs.get(id) else {
+            return refused(404, "notFound", &format!("Not found: Job {}:{id}", self.id));
+        };
+        let state = if job.waits > 0 { "RUNNING" } else { "DONE" };
+        let table = json!({ "projectId": self.id, "datasetId": RESULTS, "tableId": format!("anon{id}") });
+        DoubleReply::json(
+            200,
+            &json!({
+                "kind": "bigquery#job", "id": format!("{}:US.{id}", self.id), "status": { "state": state },
+                "jobReference": { "projectId": self.id, "jobId": id, "location": "US" },
+                "configuration": { "jobType": "QUERY", "query": { "destinationTable": table, "useLegacySql": false } },
+            }),
+        )
     }
 
     fn page(&mut self, request: &DoubleRequest, id: &str) -> DoubleReply {
