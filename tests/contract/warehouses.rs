@@ -5,6 +5,7 @@ mod athena;
 mod athena_answers;
 mod bigquery;
 mod bigquery_answers;
+mod bigquery_storage;
 mod databricks;
 mod fixtures;
 mod mysql;
@@ -77,6 +78,8 @@ enum Keep {
     Redshift(Box<RedshiftDouble>),
     RedshiftUnload(Box<(RedshiftDouble, S3Double)>),
     Athena(Box<athena::AthenaRig>),
+    /// Stands before what others have made.
+    Server(#[expect(dead_code, reason = "it serves until it is dropped")] Box<doubles::server::Server>),
     /// It has been made by others, and goes with them.
     Nothing,
 }
@@ -128,6 +131,12 @@ async fn athena() {
 #[ignore = "needs the BigQuery emulator: ./tests/run"]
 async fn bigquery() {
     every_case(&bigquery::fixture().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the BigQuery emulator: ./tests/run"]
+async fn bigquery_by_the_storage_read_api() {
+    every_case(&bigquery::storage_fixture().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -347,7 +356,7 @@ async fn a_dropped_stream_stops(f: &Fixture) {
         Keep::RedshiftUnload(doubles) => is_deleted(&doubles.1).await,
         Keep::Databricks(double) => settles(|| double.workspace().linked).await,
         // What happens at the other side is not seen.
-        Keep::Nothing => {}
+        Keep::Server(_) | Keep::Nothing => {}
     }
 }
 

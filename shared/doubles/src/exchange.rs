@@ -52,6 +52,8 @@ pub struct DoubleReply {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Bytes,
+    /// What follows the body, over HTTP/2: gRPC's status.
+    pub trailers: Vec<(String, String)>,
     /// Wait this long before it is sent.
     pub delay: Duration,
     /// Close the connection instead of sending it.

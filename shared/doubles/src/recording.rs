@@ -43,6 +43,7 @@ impl Recording {
             "status": reply.status,
             "response_headers": headers(&reply.headers),
             "response_body": readable(&reply.headers, &reply.body),
+            "response_trailers": headers(&reply.trailers),
         });
         // One write, so that the lines of several processes do not mix.
         let line = format!("{exchange}\n");

@@ -1,5 +1,5 @@
-//! The serving part that every double has: HTTP/1.1 on a free loopback port, in a thread of its own, so that it answers
-//! whatever the runtime of its user does. What to answer is the [`DoubleService`]'s business.
+//! The serving part that every double has: HTTP/1.1, and HTTP/2 for who begins with it, on a free loopback port, in a thread of
+//! its own, so that it answers whatever the runtime of its user does. What to answer is the [`DoubleService`]'s business.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -10,8 +10,10 @@ use std::time::Instant;
 use http_body_util::{BodyExt as _, Either, Full, StreamBody};
 use hyper::Response;
 use hyper::body::{Body, Bytes, Frame, Incoming};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
@@ -84,7 +86,10 @@ async fn accept(listener: tokio::net::TcpListener, service: Arc<dyn DoubleServic
                 connections.spawn(async move {
                     let respond = service_fn(|request| respond(request, Arc::clone(&service), recording.clone()));
                     // A connection that breaks off is the client's to notice.
-                    let _ = hyper::server::conn::http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(socket), respond).await;
+                    let mut builder = auto::Builder::new(TokioExecutor::new());
+                    builder.http1().timer(TokioTimer::new());
+                    builder.http2().timer(TokioTimer::new());
+                    let _ = builder.serve_connection(TokioIo::new(socket), respond).await;
                 });
             }
             Some(_) = connections.join_next() => {}
@@ -125,11 +130,23 @@ async fn respond(
         response = response.header(name, value);
     }
     let body = match reply.cut_after.filter(|bytes| *bytes < whole) {
-        None => Either::Left(Full::new(reply.body).map_err(|never| match never {})),
+        None if reply.trailers.is_empty() => Either::Left(Full::new(reply.body).map_err(|never| match never {})),
+        None => {
+            let trailers: HeaderMap = reply
+                .trailers
+                .iter()
+                .filter_map(|(name, value)| {
+                    let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+                    Some((name, HeaderValue::from_str(value).ok()?))
+                })
+                .collect();
+            let pieces = vec![Ok(Frame::data(reply.body)), Ok(Frame::trailers(trailers))];
+            Either::Right(StreamBody::new(futures_util::stream::iter(pieces)))
+        }
         Some(bytes) => {
             // All of it is promised, and the connection breaks before that.
             response = response.header("content-length", whole);
-            let pieces = [Ok(Frame::data(reply.body.slice(..bytes))), Err(io::Error::other("told to break off"))];
+            let pieces = vec![Ok(Frame::data(reply.body.slice(..bytes))), Err(io::Error::other("told to break off"))];
             Either::Right(StreamBody::new(futures_util::stream::iter(pieces)))
         }
     };

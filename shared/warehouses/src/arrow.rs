@@ -45,7 +45,7 @@ pub(crate) fn push_rows(
 }
 
 /// The value of a column at `row`.
-fn value<'a>(column: &'a dyn Array, row: usize, kind: Type, scratch: &'a mut ArrowScratch) -> Value<'a> {
+pub(crate) fn value<'a>(column: &'a dyn Array, row: usize, kind: Type, scratch: &'a mut ArrowScratch) -> Value<'a> {
     if column.is_null(row) {
         return Value::Null;
     }

@@ -1,8 +1,9 @@
 //! A result that comes in parts (partitions, chunks, files, streams): some are read at once, each in a task of its own that
-//! also decodes it, and handed on in their order.
+//! also decodes it, and handed on in their order, or as they come where the parts have none.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::task::Poll;
 
 use async_trait::async_trait;
 use clients::DatabasePlace;
@@ -69,12 +70,23 @@ struct PartsReading {
     next: usize,
     ahead: usize,
     open: VecDeque<OpenPart>,
+    /// The rows of the first open part before those of the next.
+    in_order: bool,
     ended: bool,
 }
 
-/// The rows of all parts, `ahead` of them at once.
+/// The rows of all parts in their order, `ahead` of them at once.
 pub(crate) fn rows(reader: Arc<dyn PartReader>, ahead: usize) -> RowStream {
-    let reading = PartsReading { reader, next: 0, ahead: ahead.max(1), open: VecDeque::new(), ended: false };
+    reading(reader, ahead, true)
+}
+
+/// The rows of all parts as they come, `ahead` of them at once: a part never waits for another's.
+pub(crate) fn rows_in_any_order(reader: Arc<dyn PartReader>, ahead: usize) -> RowStream {
+    reading(reader, ahead, false)
+}
+
+fn reading(reader: Arc<dyn PartReader>, ahead: usize, in_order: bool) -> RowStream {
+    let reading = PartsReading { reader, next: 0, ahead: ahead.max(1), open: VecDeque::new(), in_order, ended: false };
     stream::unfold(reading, PartsReading::next).boxed()
 }
 
@@ -82,11 +94,20 @@ impl PartsReading {
     async fn next(mut self) -> Option<(Result<RowBatch, Fault>, Self)> {
         while !self.ended {
             self.open_more();
-            let Some(current) = self.open.front_mut() else { break };
-            match current.items.recv().await {
-                Some(PartItem::Rows(batch)) => return Some((Ok(batch), self)),
+            if self.open.is_empty() {
+                break;
+            }
+            let (at, item) = self.item().await;
+            match item {
+                Some(PartItem::Rows(batch)) => {
+                    // Behind the others, so that one that is always ready holds up none.
+                    if !self.in_order {
+                        self.open.rotate_left(at + 1);
+                    }
+                    return Some((Ok(batch), self));
+                }
                 Some(PartItem::End) => {
-                    self.open.pop_front();
+                    self.open.remove(at);
                 }
                 Some(PartItem::Fault(fault)) => return self.fail(fault),
                 None => {
@@ -97,6 +118,20 @@ impl PartsReading {
             }
         }
         None
+    }
+
+    /// What the next part that has something has, and which of the open ones it is.
+    async fn item(&mut self) -> (usize, Option<PartItem>) {
+        let watched = if self.in_order { 1 } else { self.open.len() };
+        std::future::poll_fn(|context| {
+            for (at, part) in self.open.iter_mut().take(watched).enumerate() {
+                if let Poll::Ready(item) = part.items.poll_recv(context) {
+                    return Poll::Ready((at, item));
+                }
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     fn fail(mut self, fault: Fault) -> Option<(Result<RowBatch, Fault>, Self)> {
@@ -147,6 +182,41 @@ mod tests {
             assert!(number != 3, "planted panic");
             Ok(())
         }
+    }
+
+    /// Five parts; each but the last waits until the one after it has handed on its row.
+    struct Backwards(DatabasePlace, [tokio::sync::Notify; 6]);
+
+    #[async_trait]
+    impl PartReader for Backwards {
+        fn place(&self) -> &DatabasePlace {
+            &self.0
+        }
+
+        fn count(&self) -> usize {
+            5
+        }
+
+        async fn read(&self, number: usize, rows: &PartSender) -> Result<(), Fault> {
+            if number < 4 {
+                self.1[number + 1].notified().await;
+            }
+            let mut batch = RowBatch::new(1);
+            batch.push(domain::value::Value::Int(number as i64));
+            let _ = rows.send(batch).await;
+            self.1[number].notify_one();
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn parts_without_an_order_wait_for_none() {
+        let reader = Arc::new(Backwards(DatabasePlace::warehouse("w"), Default::default()));
+        let seen = rows_in_any_order(reader, 5).map(|batch| batch.unwrap().len()).collect::<Vec<_>>().await;
+        assert_eq!(seen, [1; 5]);
+        let reader = Arc::new(Failing(DatabasePlace::warehouse("w")));
+        let seen = rows_in_any_order(reader, 3).collect::<Vec<_>>().await;
+        assert!(matches!(seen.last(), Some(Err(fault)) if fault.code == Code::Internal), "{seen:?}");
     }
 
     #[tokio::test]

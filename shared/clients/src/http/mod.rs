@@ -8,6 +8,7 @@
 pub mod address;
 pub mod detail;
 mod error;
+mod grpc;
 mod percent;
 mod proxy;
 mod settings;
@@ -30,6 +31,7 @@ use rustls::AlertDescription;
 use self::address::{BlockedAddress, Filtered};
 use self::detail::Redactor;
 pub use self::error::SendError;
+pub use self::grpc::{GrpcCall, GrpcCode, GrpcError, GrpcStatus};
 pub use self::percent::{percent_decode, percent_encode};
 use self::proxy::Proxies;
 pub use self::stream::HttpStream;
@@ -38,6 +40,13 @@ pub use self::stream::HttpStream;
 const CONNECT: Duration = Duration::from_secs(10);
 /// An idle connection is kept this long; many servers close theirs after a minute.
 const IDLE: Duration = Duration::from_secs(30);
+/// What one stream of HTTP/2 may send ahead of its reader …
+const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+/// … and how many streams may have done so while another one goes on: their bytes share the connection's window.
+pub const MAX_STREAMS: usize = 32;
+const CONNECTION_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES * (MAX_STREAMS as u32 + 1);
+/// A connection of HTTP/2 with nothing to say is asked this often whether it is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// A response is read to this many bytes.
 pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 /// What we call ourselves.
@@ -138,6 +147,25 @@ pub async fn counted<T>(work: impl Future<Output = T>) -> (T, u32) {
 impl Http {
     /// A client. The fault says what the system lacks (trusted certificates).
     pub fn new(settings: HttpSettings) -> Result<Self, Fault> {
+        Self::speaking(settings, reqwest::ClientBuilder::http1_only)
+    }
+
+    /// A client for [`Http::call`]: HTTP/2 from the first byte on, over plain connections too.
+    pub fn http2(settings: HttpSettings) -> Result<Self, Fault> {
+        Self::speaking(settings, |client| {
+            client
+                .http2_prior_knowledge()
+                .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
+                .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+                .http2_keep_alive_interval(KEEP_ALIVE)
+                .http2_keep_alive_timeout(CONNECT)
+        })
+    }
+
+    fn speaking(
+        settings: HttpSettings,
+        protocol: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+    ) -> Result<Self, Fault> {
         // The client takes the process's cryptography and panics when there is none. Someone else may have
         // installed one already; that is as good.
         static PROVIDER: Once = Once::new();
@@ -155,7 +183,7 @@ impl Http {
             .tcp_nodelay(true)
             .user_agent(USER_AGENT)
             .dns_resolver(Filtered { allow_private: settings.allow_private, proxies: proxies.hosts() });
-        let client = settings.tls.apply(proxies.apply(client))?;
+        let client = settings.tls.apply(proxies.apply(protocol(client)))?;
         let client = client.build().map_err(|e| {
             Fault::new(Code::DestinationMisconfigured, format!("The HTTP client cannot be built: {}.", root(&e)))
         })?;

@@ -1,12 +1,16 @@
-//! A BigQuery project that serves queries by JSON, and the token endpoints of Google that let one in: tables, jobs whose
-//! results come in pages, service accounts, workload identities.
+//! A BigQuery project that serves queries by JSON and their results by the Storage Read API too, and the token endpoints of
+//! Google that let one in: tables, jobs whose results come in pages or in streams, service accounts, workload identities.
 //!
-//! It answers as <https://cloud.google.com/bigquery/docs/reference/rest/v2/jobs/query> has it. Left out: nested types,
-//! everything that writes, reading by the Storage API.
+//! It answers as <https://cloud.google.com/bigquery/docs/reference/rest/v2/jobs/query> and
+//! <https://cloud.google.com/bigquery/docs/reference/storage/rpc> have it. Left out: nested types, everything that writes, of the
+//! Storage Read API what chooses columns and rows, Avro, and splitting streams.
 
+mod arrow;
 mod login;
 mod project;
 mod queries;
+mod storage;
+mod storage_messages;
 mod wire;
 
 use std::io;
@@ -30,7 +34,7 @@ impl BigQueryDouble {
         Ok(Self { server, project })
     }
 
-    /// Where the API is, and below it `/token`, `/sts` and the service accounts' tokens.
+    /// Where both APIs are, and below it `/token`, `/sts` and the service accounts' tokens.
     pub fn url(&self) -> String {
         self.server.url()
     }

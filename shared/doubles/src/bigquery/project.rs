@@ -30,6 +30,14 @@ pub struct BigQueryProject {
     pub bytes: u64,
     /// Rows are streaming into its tables.
     pub streaming: bool,
+    /// Most streams of a read session, whatever is asked for.
+    pub streams: usize,
+    /// The identity may create read sessions.
+    pub reads_sessions: bool,
+    /// Streams that were begun to be read: the number of each, and the row that it was to go on from.
+    pub begun_streams: Vec<(usize, usize)>,
+    /// Read sessions by name, each with the job whose result it reads and the number of its streams.
+    pub(super) sessions: BTreeMap<String, ReadSessionRecord>,
     pub(super) jobs: BTreeMap<String, JobRecord>,
     pub(super) failures: Vec<(BigQueryStep, BigQueryFailure, u32)>,
     /// Bodies of queries that were begun, in order.
@@ -46,11 +54,23 @@ pub(super) struct JobRecord {
     pub(super) request: String,
 }
 
+/// A read session that was created.
+pub(super) struct ReadSessionRecord {
+    pub(super) job: String,
+    pub(super) streams: usize,
+    /// Batches are compressed (LZ4).
+    pub(super) compressed: bool,
+}
+
 /// Where something goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BigQueryStep {
     Query,
     Page,
+    /// Creating a read session.
+    Session,
+    /// Reading a stream of a session, by its number.
+    Rows(usize),
 }
 
 /// What goes wrong.
@@ -66,6 +86,10 @@ pub enum BigQueryFailure {
     CutAfter(usize),
     /// The page has no rows.
     Empty,
+    /// A status of gRPC and its message, after so many messages.
+    Grpc(usize, i32, &'static str),
+    /// A stream ends well, without its last rows.
+    RowsMissing,
 }
 
 impl BigQueryProject {
@@ -83,6 +107,10 @@ impl BigQueryProject {
             page_rows: 1000,
             bytes: 12_345_678,
             streaming: false,
+            streams: 4,
+            reads_sessions: true,
+            begun_streams: Vec::new(),
+            sessions: BTreeMap::new(),
             jobs: BTreeMap::new(),
             failures: Vec::new(),
             begun: Vec::new(),

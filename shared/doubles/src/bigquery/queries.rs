@@ -10,6 +10,9 @@ use crate::sql::{SqlError, SqlResult};
 /// When tables were modified first, in milliseconds: 2026-01-01.
 const FIRST_CHANGE: u64 = 1_767_225_600_000;
 
+/// The dataset that results lie in; the name of one that nobody named begins with `_`.
+pub(super) const RESULTS: &str = "_planted_results";
+
 impl BigQueryProject {
     pub(super) fn answer(&mut self, request: &DoubleRequest) -> DoubleReply {
         let segments = request.segments();
@@ -20,10 +23,9 @@ impl BigQueryProject {
             ("POST", ["v1", "projects", "-", "serviceAccounts", account]) => {
                 self.act_as(account.trim_end_matches(":generateAccessToken"))
             }
+            ("POST", ["google.cloud.bigquery.storage.v1.BigQueryRead", method]) => self.storage_call(request, method),
             (_, ["bigquery", "v2", "projects", project, ..]) => {
-                let token = request.header("authorization").and_then(|v| v.strip_prefix("Bearer ")).unwrap_or_default();
-                let asks = !self.tokens.is_empty() || !self.accounts.is_empty() || self.federation.is_some();
-                if asks && !self.tokens.contains(token) {
+                if !self.lets_in(request) {
                     return refused(
                         401,
                         "authError",
@@ -39,6 +41,13 @@ impl BigQueryProject {
         }
     }
 
+    /// True when the request carries a token that is good, or none is asked for.
+    pub(super) fn lets_in(&self, request: &DoubleRequest) -> bool {
+        let token = request.header("authorization").and_then(|v| v.strip_prefix("Bearer ")).unwrap_or_default();
+        let asks = !self.tokens.is_empty() || !self.accounts.is_empty() || self.federation.is_some();
+        !asks || self.tokens.contains(token)
+    }
+
     fn project_call(&mut self, request: &DoubleRequest, path: &[&str]) -> DoubleReply {
         match (request.method.as_str(), path) {
             ("POST", ["queries"]) => self.failing(BigQueryStep::Query, |project| project.begin(request)),
@@ -48,6 +57,7 @@ impl BigQueryProject {
             }
             ("POST", ["jobs"]) => self.dry_run(request),
             ("GET", ["datasets", dataset, "tables", table]) => self.table(dataset, table),
+            ("GET", ["jobs", id]) => self.job(id),
             ("POST", ["jobs", id, "cancel"]) => {
                 self.cancelled.push((*id).to_owned());
                 let job =
@@ -84,6 +94,8 @@ impl BigQueryProject {
             }
             Some(BigQueryFailure::Cut) => DoubleReply::cut(),
             Some(BigQueryFailure::CutAfter(bytes)) => DoubleReply { cut_after: Some(bytes), ..work(self) },
+            // Of gRPC, which this is not.
+            Some(BigQueryFailure::Grpc(..) | BigQueryFailure::RowsMissing) => work(self),
             Some(BigQueryFailure::Empty) => {
                 let reply = work(self);
                 let mut body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
@@ -142,6 +154,23 @@ impl BigQueryProject {
         };
         let most = body["maxResults"].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
         self.tell(&id, 0, most, "bigquery#queryResponse")
+    }
+
+    /// `GET jobs/ID`: above all, which table its result lies in.
+    fn job(&self, id: &str) -> DoubleReply {
+        let Some(job) = self.jobs.get(id) else {
+            return refused(404, "notFound", &format!("Not found: Job {}:{id}", self.id));
+        };
+        let state = if job.waits > 0 { "RUNNING" } else { "DONE" };
+        let table = json!({ "projectId": self.id, "datasetId": RESULTS, "tableId": format!("anon{id}") });
+        DoubleReply::json(
+            200,
+            &json!({
+                "kind": "bigquery#job", "id": format!("{}:US.{id}", self.id), "status": { "state": state },
+                "jobReference": { "projectId": self.id, "jobId": id, "location": "US" },
+                "configuration": { "jobType": "QUERY", "query": { "destinationTable": table, "useLegacySql": false } },
+            }),
+        )
     }
 
     fn page(&mut self, request: &DoubleRequest, id: &str) -> DoubleReply {

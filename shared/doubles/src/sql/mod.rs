@@ -4,6 +4,7 @@
 //!
 //! It is no copy of a vendor's SQL: it runs what models of tests and of `sluice demo` are written in.
 
+mod arrow;
 mod rewrite;
 mod value;
 
@@ -15,6 +16,7 @@ use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Error};
 
+pub use self::arrow::array;
 pub use self::rewrite::SqlDialect;
 pub use self::value::{SqlKind, SqlType, SqlValue};
 

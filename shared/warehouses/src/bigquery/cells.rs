@@ -3,10 +3,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::mapping::iso::{self, Moment};
-use domain::value::{Value, render};
+use domain::value::{Value, canonical_decimal, render};
 use serde_json::Value as Json;
 
 use super::schema::{FieldKind, ResultField};
+use super::spans;
 
 const MALFORMED: &str = "text that is no value of the column's type";
 const NAN: &str = "not a number (NaN)";
@@ -16,6 +17,7 @@ const INFINITE: &str = "an infinite number";
 #[derive(Debug, Default)]
 pub(super) struct PageScratch {
     bytes: Vec<u8>,
+    text: String,
 }
 
 /// Reads the value `v` of a cell.
@@ -35,15 +37,27 @@ pub(super) fn value<'a>(field: &ResultField, v: &'a Json, scratch: &'a mut PageS
         return Value::Bool(bool);
     }
     match v.as_str() {
-        Some(text) => scalar(field.kind(), text, &mut scratch.bytes).unwrap_or_else(Value::Unreadable),
+        Some(text) => {
+            scalar(field.kind(), text, &mut scratch.bytes, &mut scratch.text).unwrap_or_else(Value::Unreadable)
+        }
         None => Value::Unreadable(MALFORMED),
     }
 }
 
 /// Reads a value that is neither repeated nor a record.
-fn scalar<'a>(kind: FieldKind, text: &'a str, buffer: &'a mut Vec<u8>) -> Result<Value<'a>, &'static str> {
+fn scalar<'a>(
+    kind: FieldKind,
+    text: &'a str,
+    buffer: &'a mut Vec<u8>,
+    spelt: &'a mut String,
+) -> Result<Value<'a>, &'static str> {
     Ok(match kind {
         FieldKind::Text => Value::Text(text),
+        FieldKind::Range => {
+            spelt.clear();
+            spans::range_of_text(spelt, text);
+            Value::Text(spelt)
+        }
         FieldKind::Json => Value::Json(text),
         FieldKind::Bool => match text {
             "true" | "TRUE" => Value::Bool(true),
@@ -81,6 +95,12 @@ fn timestamp(text: &str) -> Option<i64> {
     text.parse().ok()
 }
 
+/// A number of a document, in its one spelling: the APIs differ in the zeros at its end.
+pub(super) fn push_decimal(out: &mut Vec<u8>, digits: &str) {
+    let spelt = canonical_decimal(digits);
+    out.extend_from_slice(spelt.as_deref().unwrap_or(digits).as_bytes());
+}
+
 /// A repeated field or a record as JSON.
 fn document(field: &ResultField, v: &Json, out: &mut Vec<u8>) -> Result<(), &'static str> {
     if !field.is_repeated() {
@@ -103,13 +123,16 @@ fn single(field: &ResultField, v: &Json, out: &mut Vec<u8>) -> Result<(), &'stat
         return Ok(());
     }
     if field.kind() != FieldKind::Record {
-        let mut buffer = Vec::new();
+        let (mut buffer, mut spelt) = (Vec::new(), String::new());
         let value = match (v.as_bool(), v.as_str()) {
             (Some(bool), _) => Value::Bool(bool),
-            (_, Some(text)) => scalar(field.kind(), text, &mut buffer)?,
+            (_, Some(text)) => scalar(field.kind(), text, &mut buffer, &mut spelt)?,
             _ => return Err(MALFORMED),
         };
-        value.write_json(out);
+        match value {
+            Value::Decimal(digits) => push_decimal(out, digits),
+            value => value.write_json(out),
+        }
         return Ok(());
     }
     let cells = v.get("f").and_then(Json::as_array).ok_or(MALFORMED)?;

@@ -35,10 +35,13 @@ pub struct Config {
     /// Labels of every job, beyond `app`, `sync` and `run`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// How results are read: by the Storage Read API (Arrow, several streams) or page by page. Default `auto`.
+    #[serde(default)]
+    pub read_api: ReadApi,
     /// Rows of a page where a result is read page by page. Default 20,000.
     #[serde(default = "page_default")]
     pub page_rows: u64,
-    /// Pages that are fetched at once. Default 4.
+    /// Pages, or streams of the Storage Read API, that are read at once. Default 4.
     #[serde(default = "pages_default")]
     pub pages: usize,
     /// How long one query may take. Default 10 minutes.
@@ -50,6 +53,9 @@ pub struct Config {
     /// Where the API is. Default `https://bigquery.googleapis.com`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<Setting>,
+    /// Where the Storage Read API is. Default `https://bigquerystorage.googleapis.com`; none where `url` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_url: Option<Setting>,
     /// Allow addresses that are not public. Default false.
     #[serde(default)]
     pub allow_private: bool,
@@ -59,6 +65,19 @@ pub struct Config {
     /// The pause before a request is sent again, growing. Default 1 second.
     #[serde(default = "retry_pause_default")]
     pub retry_pause: Span,
+}
+
+/// Which API gives out the rows of a result.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadApi {
+    /// The Storage Read API for results of more than 50,000 rows, where the identity may use it; else the REST API.
+    #[default]
+    Auto,
+    /// The Storage Read API for every result; a missing permission is a fault.
+    Storage,
+    /// The REST API, page by page.
+    Rest,
 }
 
 /// Workload identity federation with AWS.

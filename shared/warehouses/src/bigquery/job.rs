@@ -54,6 +54,7 @@ impl JobReference {
 pub(super) struct QueryResult {
     pub(super) job: JobReference,
     pub(super) fields: Vec<ResultField>,
+    /// How many rows it has.
     pub(super) rows: u64,
     /// Bytes that the query scanned; 0 where its result was cached.
     pub(super) scanned: Option<u64>,
@@ -151,6 +152,21 @@ pub(super) async fn run(
     let rows = answer.get("totalRows").and_then(number).unwrap_or(first.len() as u64);
     let scanned = answer.get("totalBytesProcessed").and_then(number);
     Ok(QueryResult { job, fields: schema.fields, rows, scanned, first })
+}
+
+/// The table that a job's result lies in, as the Storage Read API names it; BigQuery keeps it for a day.
+/// <https://cloud.google.com/bigquery/docs/reference/rest/v2/jobs/get>
+pub(super) async fn destination_table(api: &BigQueryApi, job: &JobReference) -> Result<String, Fault> {
+    let path = format!("jobs/{}?alt=json{}", percent_encode(&job.id), job.location());
+    let answer = api.call(Method::GET, &path, None, None).await?;
+    let table = answer.pointer("/configuration/query/destinationTable").unwrap_or(&Json::Null);
+    let part = |name: &str| table.get(name).and_then(Json::as_str).filter(|text| !text.is_empty());
+    match (part("projectId"), part("datasetId"), part("tableId")) {
+        (Some(project), Some(dataset), Some(table)) => {
+            Ok(format!("projects/{project}/datasets/{dataset}/tables/{table}"))
+        }
+        _ => Err(api.place.unreachable("BigQuery does not say which table the query's result lies in.")),
+    }
 }
 
 fn page_path(job: &JobReference, from: u64, rows: u64, wait: u64) -> String {

@@ -1,6 +1,7 @@
 //! From settings to an open connection: references resolved, everything checked that needs no network.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clients::DatabasePlace;
 use clients::http::detail::RecordingSecrets;
@@ -12,11 +13,13 @@ use domain::ports::{OpenArgs, OpenFuture, Warehouse};
 
 use super::BigQueryWarehouse;
 use super::api::BigQueryApi;
-use super::config::{Config, WorkloadIdentity};
+use super::config::{Config, ReadApi, WorkloadIdentity};
 use super::job::QuerySettings;
 use super::login::{Federation, GoogleLogin, GoogleTokens, ServiceAccount};
+use super::storage::StorageApi;
 
 const URL: &str = "https://bigquery.googleapis.com";
+const STORAGE_URL: &str = "https://bigquerystorage.googleapis.com";
 
 pub(super) fn open<'a>(opening: OpenArgs<'a>) -> OpenFuture<'a, dyn Warehouse> {
     Box::pin(async move {
@@ -33,6 +36,13 @@ pub(super) fn open<'a>(opening: OpenArgs<'a>) -> OpenFuture<'a, dyn Warehouse> {
             return Err(place.invalid("`page_rows`, `timeout` and `statement_timeout` must be more than 0."));
         }
         let base = address(&place, "url", config.url.as_ref(), URL, &secrets).await?;
+        let storage_base = match (config.read_api, &config.url, &config.storage_url) {
+            (ReadApi::Rest, ..) | (ReadApi::Auto, Some(_), None) => None,
+            (ReadApi::Storage, Some(_), None) => {
+                return Err(place.invalid("`read_api: storage` beside `url` needs a `storage_url`."));
+            }
+            (_, _, written) => Some(address(&place, "storage_url", written.as_ref(), STORAGE_URL, &secrets).await?),
+        };
         let login = login(&place, &config, &secrets).await?;
         let dataset = match &config.dataset {
             Some(dataset) => {
@@ -53,14 +63,21 @@ pub(super) fn open<'a>(opening: OpenArgs<'a>) -> OpenFuture<'a, dyn Warehouse> {
             tls: Certificates::read(&place.to_string(), config.ca.as_ref(), None, &secrets).await?,
             clock: Arc::clone(opening.clock),
         };
-        let api = BigQueryApi {
-            http: Http::new(http)?,
+        let api = Arc::new(BigQueryApi {
+            http: Http::new(http.clone())?,
             base,
             tokens: GoogleTokens::new(login, place.clone()),
             place,
             project,
             statement_timeout: config.statement_timeout,
             retry_pause: config.retry_pause.0,
+        });
+        let storage = match storage_base {
+            Some(base) => {
+                let http = Http::http2(http)?;
+                Some(Arc::new(StorageApi { http, base, api: Arc::clone(&api), streams: config.pages }))
+            }
+            None => None,
         };
         let settings = QuerySettings {
             location,
@@ -69,7 +86,9 @@ pub(super) fn open<'a>(opening: OpenArgs<'a>) -> OpenFuture<'a, dyn Warehouse> {
             labels: config.labels,
             page_rows: config.page_rows,
         };
-        Ok(Arc::new(BigQueryWarehouse { api: Arc::new(api), settings, pages: config.pages }) as Arc<dyn Warehouse>)
+        let (read_api, pages) = (config.read_api, config.pages);
+        Ok(Arc::new(BigQueryWarehouse { api, settings, pages, read_api, storage, refused: AtomicBool::new(false) })
+            as Arc<dyn Warehouse>)
     })
 }
 

@@ -31,6 +31,8 @@ pub(super) enum FieldKind {
     /// NUMERIC and BIGNUMERIC.
     Numeric,
     Text,
+    /// From one bound to another, as text.
+    Range,
     Bytes,
     Date,
     Time,
@@ -57,7 +59,8 @@ impl ResultField {
             "TIMESTAMP" => FieldKind::Timestamp,
             "JSON" => FieldKind::Json,
             "RECORD" | "STRUCT" => FieldKind::Record,
-            // GEOGRAPHY as WKT, INTERVAL and RANGE as BigQuery writes them, and whatever else there will be.
+            "RANGE" => FieldKind::Range,
+            // GEOGRAPHY as WKT, INTERVAL as BigQuery writes it, and whatever else there will be.
             _ => FieldKind::Text,
         }
     }
@@ -68,20 +71,24 @@ impl ResultField {
 
     /// The column as the engine knows it.
     pub(super) fn column(&self) -> Column {
-        let kind = match self.kind() {
-            _ if self.is_repeated() => Type::Json,
+        let kind = if self.is_repeated() { Type::Json } else { self.item_type() };
+        Column { name: self.name.clone(), kind }
+    }
+
+    /// The type of one value of the field, repeated or not.
+    pub(super) fn item_type(&self) -> Type {
+        match self.kind() {
             FieldKind::Bool => Type::Bool,
             FieldKind::Int => Type::Int,
             FieldKind::Float => Type::Float,
             FieldKind::Numeric => Type::Decimal,
-            FieldKind::Text => Type::Text,
+            FieldKind::Text | FieldKind::Range => Type::Text,
             FieldKind::Bytes => Type::Bytes,
             FieldKind::Date => Type::Date,
             FieldKind::Time => Type::Time,
             FieldKind::DateTime => Type::DateTime,
             FieldKind::Timestamp => Type::Timestamp,
             FieldKind::Json | FieldKind::Record => Type::Json,
-        };
-        Column { name: self.name.clone(), kind }
+        }
     }
 }
