@@ -43,6 +43,9 @@ pub(crate) const ENTRY: WarehouseEntry = WarehouseEntry {
     schema: || schemars::schema_for!(Config),
 };
 
+/// Conditions in one chain of OR.
+const MAX_OR_CHAIN: usize = 100;
+
 /// The columns of the model that was described last, and its SQL.
 type DescribedColumns = (String, Vec<ColumnMetadata>);
 
@@ -185,7 +188,19 @@ fn statement(model: &str, only: Option<&RowFilter>) -> Result<sql::Statement, St
         Some(RowFilter::From { column, cell }) => sql::filtered(model, &from(column, cell)?),
         Some(RowFilter::Keys { columns, keys }) => {
             let text = |column: &str| format!("cast({} as varchar)", sql::identifier(column));
-            sql::filtered(model, &sql::any_key(columns, keys, text, literal::quoted))
+            // Redshift has no rows as values, so that keys of several parts are compared part by part, in groups, because a
+            // long chain of OR is a deep one.
+            let one_by_one = |keys: &[Vec<String>]| {
+                let each = |key| sql::any_key(columns, std::slice::from_ref(key), text, literal::quoted);
+                format!("({})", keys.iter().map(each).collect::<Vec<_>>().join(" or "))
+            };
+            let condition = match keys.chunks(MAX_OR_CHAIN) {
+                groups if columns.len() > 1 && keys.len() > 1 => {
+                    groups.map(one_by_one).collect::<Vec<_>>().join(" or ")
+                }
+                _ => sql::any_key(columns, keys, text, literal::quoted),
+            };
+            sql::filtered(model, &condition)
         }
     })
 }
