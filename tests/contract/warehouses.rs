@@ -10,6 +10,8 @@ mod fixtures;
 mod mysql;
 mod postgres;
 mod redshift;
+mod redshift_door;
+mod redshift_wire;
 mod snowflake;
 
 use std::path::Path;
@@ -76,6 +78,7 @@ enum Keep {
     Mysql(Box<MysqlDatabase>),
     Redshift(Box<RedshiftDouble>),
     RedshiftUnload(Box<(RedshiftDouble, S3Double)>),
+    RedshiftWire(Box<redshift_wire::WireRig>),
     Athena(Box<athena::AthenaRig>),
     /// It has been made by others, and goes with them.
     Nothing,
@@ -149,6 +152,15 @@ async fn redshift() {
 #[tokio::test(flavor = "multi_thread")]
 async fn redshift_by_unload() {
     every_case(&redshift::unload_fixture()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: ./tests/run"]
+async fn redshift_by_wire() {
+    let fixture = redshift_wire::fixture().await;
+    every_case(&fixture).await;
+    let Keep::RedshiftWire(rig) = &fixture.keep else { panic!("the rig is kept") };
+    rig.knew_everything();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -241,6 +253,8 @@ async fn what_reading_used_is_told(f: &Fixture) {
     let expected = match f.name {
         "athena" => (true, true),
         "bigquery" => (true, false),
+        // The protocol of PostgreSQL does not say.
+        "redshift" if matches!(f.keep, Keep::RedshiftWire(_)) => (false, false),
         "databricks" | "redshift" | "snowflake" => (false, true),
         _ => (false, false),
     };
@@ -344,6 +358,7 @@ async fn a_dropped_stream_stops(f: &Fixture) {
         Keep::Mysql(database) => mysql::is_idle(database).await,
         Keep::Redshift(double) => settles(|| double.workgroup().pages).await,
         Keep::Athena(rig) => is_deleted(&rig.s3).await,
+        Keep::RedshiftWire(rig) => rig.is_idle().await,
         Keep::RedshiftUnload(doubles) => is_deleted(&doubles.1).await,
         Keep::Databricks(double) => settles(|| double.workspace().linked).await,
         // What happens at the other side is not seen.
