@@ -10,7 +10,10 @@ mod databricks;
 mod fixtures;
 mod mysql;
 mod postgres;
+mod reading;
 mod redshift;
+mod redshift_door;
+mod redshift_wire;
 mod snowflake;
 
 use std::path::Path;
@@ -31,6 +34,8 @@ use doubles::snowflake::SnowflakeDouble;
 use futures_util::StreamExt as _;
 use support::mysql::MysqlDatabase;
 use support::postgres::TestDatabase;
+
+use self::reading::{collect, eventually, numbers, query, read};
 
 /// What is said of an infinite value.
 const INFINITY: &str =
@@ -77,6 +82,7 @@ enum Keep {
     Mysql(Box<MysqlDatabase>),
     Redshift(Box<RedshiftDouble>),
     RedshiftUnload(Box<(RedshiftDouble, S3Double)>),
+    RedshiftWire(Box<redshift_wire::WireRig>),
     Athena(Box<athena::AthenaRig>),
     /// Stands before what others have made.
     Server(#[expect(dead_code, reason = "it serves until it is dropped")] Box<doubles::server::Server>),
@@ -158,6 +164,15 @@ async fn redshift() {
 #[tokio::test(flavor = "multi_thread")]
 async fn redshift_by_unload() {
     every_case(&redshift::unload_fixture()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: ./tests/run"]
+async fn redshift_by_wire() {
+    let fixture = redshift_wire::fixture().await;
+    every_case(&fixture).await;
+    let Keep::RedshiftWire(rig) = &fixture.keep else { panic!("the rig is kept") };
+    rig.knew_everything();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -250,6 +265,8 @@ async fn what_reading_used_is_told(f: &Fixture) {
     let expected = match f.name {
         "athena" => (true, true),
         "bigquery" => (true, false),
+        // The protocol of PostgreSQL does not say.
+        "redshift" if matches!(f.keep, Keep::RedshiftWire(_)) => (false, false),
         "databricks" | "redshift" | "snowflake" => (false, true),
         _ => (false, false),
     };
@@ -353,6 +370,7 @@ async fn a_dropped_stream_stops(f: &Fixture) {
         Keep::Mysql(database) => mysql::is_idle(database).await,
         Keep::Redshift(double) => settles(|| double.workgroup().pages).await,
         Keep::Athena(rig) => is_deleted(&rig.s3).await,
+        Keep::RedshiftWire(rig) => rig.is_idle().await,
         Keep::RedshiftUnload(doubles) => is_deleted(&doubles.1).await,
         Keep::Databricks(double) => settles(|| double.workspace().linked).await,
         // What happens at the other side is not seen.
@@ -400,49 +418,6 @@ async fn nobody_there_is_named(f: &Fixture) {
         assert_eq!(fault.code, Code::WarehouseUnreachable, "{fault}");
         assert!(fault.what.contains(address.as_str()), "{fault}");
     }
-}
-
-// ---------------------------------------------------------------------------------------------------
-// Reading
-
-fn query(sql: &str) -> Query {
-    Query { sql: sql.into(), ..Query::default() }
-}
-
-/// All batches, or the batches before the fault and the fault. Nothing may come after a fault.
-async fn collect(warehouse: &dyn Warehouse, query: &Query) -> Result<Vec<RowBatch>, (Vec<RowBatch>, Fault)> {
-    let mut batches = Vec::new();
-    let mut rows = warehouse.rows(query).await.map_err(|fault| (Vec::new(), fault))?;
-    while let Some(item) = rows.next().await {
-        match item {
-            Ok(batch) => batches.push(batch),
-            Err(fault) => {
-                assert!(rows.next().await.is_none(), "a fault is the last item");
-                return Err((batches, fault));
-            }
-        }
-    }
-    Ok(batches)
-}
-
-async fn read(warehouse: &dyn Warehouse, sql: &str) -> Result<Vec<RowBatch>, (Vec<RowBatch>, Fault)> {
-    collect(warehouse, &query(sql)).await
-}
-
-fn numbers(batches: &[RowBatch]) -> Vec<i64> {
-    let int = |value| if let Value::Int(v) = value { v } else { panic!("{value:?} is no integer") };
-    batches.iter().flat_map(|b| b.rows().map(|r| int(r.value(0))).collect::<Vec<_>>()).collect()
-}
-
-/// Waits until it holds. The limit is far beyond anything a working machine needs.
-async fn eventually(holds: impl AsyncFn() -> bool) {
-    for _ in 0..3000 {
-        if holds().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("it never came to hold");
 }
 
 async fn open(name: &str, config: &serde_json::Value, folder: &Path) -> Arc<dyn Warehouse> {

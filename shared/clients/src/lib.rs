@@ -13,7 +13,10 @@ pub mod mysql;
 mod mysql_fault;
 pub mod mysql_literal;
 pub mod postgres;
+mod postgres_channel;
 mod postgres_fault;
+mod postgres_login;
+pub mod postgres_text;
 mod postgres_tls;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

@@ -83,9 +83,9 @@ fn default_statement_timeout() -> Span {
 pub struct Connector {
     place: DatabasePlace,
     address: String,
-    settings: tokio_postgres::Config,
-    tls: Option<MakeRustlsConnect>,
-    connect_timeout: Duration,
+    pub(crate) settings: tokio_postgres::Config,
+    pub(crate) tls: Option<MakeRustlsConnect>,
+    pub(crate) connect_timeout: Duration,
     statement_timeout: Duration,
 }
 
@@ -190,15 +190,22 @@ impl Connector {
             Ok(connected) => {
                 connected.map(|(client, task)| Connected { client, task: Task(task), connector: self.clone() })
             }
-            Err(_) => Err(self.place.unreachable(format!(
-                "{} does not answer within {} (connect_timeout).",
-                self.address,
-                Span(self.connect_timeout)
-            ))),
+            Err(_) => Err(self.too_slow()),
         }
     }
 
-    fn context<'a>(&'a self, sent: Option<SentSql<'a>>) -> StatementContext<'a> {
+    /// The fault of connecting that takes longer than it may.
+    pub(crate) fn too_slow(&self) -> Fault {
+        let limit = Span(self.connect_timeout);
+        self.place.unreachable(format!("{} does not answer within {limit} (connect_timeout).", self.address))
+    }
+
+    /// How long one statement may take.
+    pub fn statement_timeout(&self) -> Duration {
+        self.statement_timeout
+    }
+
+    pub(crate) fn context<'a>(&'a self, sent: Option<SentSql<'a>>) -> StatementContext<'a> {
         StatementContext { place: &self.place, address: &self.address, statement_timeout: self.statement_timeout, sent }
     }
 }

@@ -23,12 +23,12 @@ pub struct StatementContext<'a> {
 }
 
 /// What the server said, taken apart.
-struct ServerError<'a> {
-    state: &'a str,
-    message: &'a str,
-    hint: Option<&'a str>,
+pub(crate) struct ServerError<'a> {
+    pub(crate) state: &'a str,
+    pub(crate) message: &'a str,
+    pub(crate) hint: Option<&'a str>,
     /// Character of the statement, from 0.
-    position: Option<usize>,
+    pub(crate) position: Option<usize>,
 }
 
 /// What an error means to a person.
@@ -57,7 +57,7 @@ pub fn fault(context: &StatementContext<'_>, error: &tokio_postgres::Error) -> F
 
 /// An error that the server said nothing about: it did not come that far. The client's error has no kind
 /// to ask for, only its text.
-fn local(context: &StatementContext<'_>, what: &str) -> Fault {
+pub(crate) fn local(context: &StatementContext<'_>, what: &str) -> Fault {
     let StatementContext { place, address, .. } = *context;
     if what.contains("TLS") || what.contains("certificate") {
         let next = if what.contains("does not support TLS") {
@@ -76,7 +76,7 @@ fn local(context: &StatementContext<'_>, what: &str) -> Fault {
     place.unreachable(format!("the connection to {address} broke: {what}."))
 }
 
-fn said(context: &StatementContext<'_>, said: &ServerError<'_>) -> Fault {
+pub(crate) fn said(context: &StatementContext<'_>, said: &ServerError<'_>) -> Fault {
     let StatementContext { place, address, .. } = *context;
     let message = without_values(said.state, said.message);
     let message = message.trim_end_matches('.');

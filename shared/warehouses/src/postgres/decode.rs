@@ -132,7 +132,7 @@ fn fixed<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
 
 /// The double precision number with the digits that a single precision one is written with: 0.1, and not
 /// 0.10000000149011612.
-fn widened(v: f32) -> f64 {
+pub(crate) fn widened(v: f32) -> f64 {
     if v.is_finite() { v.to_string().parse().unwrap_or(f64::from(v)) } else { f64::from(v) }
 }
 

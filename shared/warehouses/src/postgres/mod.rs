@@ -13,7 +13,7 @@
 //! API version and sources: protocol 3.0; <https://www.postgresql.org/docs/current/protocol-message-formats.html>;
 //!   the binary forms are those of the server's `*_send` functions.
 
-mod decode;
+pub(crate) mod decode;
 mod json_array;
 mod literal;
 mod text;

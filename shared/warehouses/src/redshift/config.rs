@@ -1,17 +1,54 @@
 //! The settings of a Redshift connection.
 
+use std::path::PathBuf;
+
+use clients::DatabasePlace;
+use clients::postgres::Tls;
 use domain::clock::Span;
-use domain::config::Setting;
+use domain::config::{Secret, Setting};
+use domain::fault::Fault;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::aws_login::AwsKeys;
 
-/// A connection to Amazon Redshift by its Data API: as the AWS role that the process runs as, without a network path to the
-/// cluster. It names `workgroup` (serverless) or `cluster` (provisioned).
+/// What only the Data API needs.
+const OF_DATA_API: [&str; 12] = [
+    "workgroup",
+    "cluster",
+    "db_user",
+    "secret_arn",
+    "credentials",
+    "region",
+    "unload",
+    "timeout",
+    "url",
+    "s3_url",
+    "allow_private",
+    "retry_pause",
+];
+/// What only the protocol of PostgreSQL needs.
+const OF_WIRE: [&str; 7] = ["host", "port", "user", "password", "tls", "ca_file", "connect_timeout"];
+
+/// How Redshift is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RedshiftVia {
+    /// Its Data API, as an AWS role.
+    #[default]
+    DataApi,
+    /// The protocol of PostgreSQL, with a user and a password, from within its network.
+    Wire,
+}
+
+/// A connection to Amazon Redshift. By its Data API: as the AWS role that the process runs as, without a network path to the
+/// cluster; it names `workgroup` (serverless) or `cluster` (provisioned). With `via: wire`: `host`, `user` and `password`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// How Redshift is spoken to. Default `data-api`.
+    #[serde(default)]
+    pub via: RedshiftVia,
     /// A serverless workgroup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workgroup: Option<Setting>,
@@ -29,6 +66,28 @@ pub struct Config {
     pub credentials: Option<AwsKeys>,
     /// Database.
     pub database: Setting,
+    /// With `via: wire`: the host name of the endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Setting>,
+    /// With `via: wire`: the port. Default 5439.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// With `via: wire`: the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<Setting>,
+    /// With `via: wire`: the password, as a reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
+    /// With `via: wire`: how the connection is encrypted. Default `verify-full`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// With `via: wire`: a PEM file with the certificates to trust in place of the system's. Relative to the folder of
+    /// `connections.yaml`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// With `via: wire`: how long connecting may take. Default 10 seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_timeout: Option<Span>,
     /// The region. Default: `AWS_REGION`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<Setting>,
@@ -38,7 +97,7 @@ pub struct Config {
     /// How long one statement may take. Default 10 minutes.
     #[serde(default = "statement_timeout_default")]
     pub statement_timeout: Span,
-    /// The longest time for an answer. Default 60 seconds.
+    /// The longest time for an answer of the Data API. Default 60 seconds.
     #[serde(default = "timeout_default")]
     pub timeout: Span,
     /// Where the Data API is. Default `https://redshift-data.REGION.amazonaws.com`.
@@ -63,6 +122,22 @@ pub struct UnloadSettings {
     pub to: Setting,
     /// The ARN of the role that Redshift writes there as, or `default`: the default role of the cluster or namespace.
     pub role: Setting,
+}
+
+impl RedshiftVia {
+    /// Refuses settings of the other way.
+    pub(super) fn check(self, place: &DatabasePlace, given: &serde_json::Value) -> Result<(), Fault> {
+        let found = |of: &[&'static str]| of.iter().copied().find(|name| given.get(name).is_some());
+        match (self, found(&OF_DATA_API), found(&OF_WIRE)) {
+            (Self::Wire, Some(name), _) => Err(place.invalid(format!(
+                "`{name}` is for the Data API; with `via: wire` leave it out, and give `host`, `user`, `password` and `database`."
+            ))),
+            (Self::DataApi, _, Some(name)) => Err(place.invalid(format!(
+                "`{name}` is for the protocol of PostgreSQL; set `via: wire`, or leave it out and give `workgroup` or `cluster`."
+            ))),
+            _ => Ok(()),
+        }
+    }
 }
 
 fn statement_timeout_default() -> Span {

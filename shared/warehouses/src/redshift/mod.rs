@@ -1,13 +1,14 @@
-//! What it reads: Amazon Redshift, serverless or provisioned, by the Data API: all of a model, rows from a cursor value on, or
-//!   rows of some keys. No network path to the cluster is needed.
-//! Auth: the AWS role of the process (IAM), or a secret of Secrets Manager.
+//! What it reads: Amazon Redshift, serverless or provisioned: all of a model, rows from a cursor value on, or rows of some keys.
+//!   By the Data API no network path to the cluster is needed; `via: wire` is for those that have one.
+//! Auth: the AWS role of the process (IAM), or a secret of Secrets Manager; by wire a user and a password.
 //! Limits: a result of at most 500 MB, a row of at most 64 KB, pages one after the other; with `unload` results of any size, by
-//!   way of files of Parquet in S3. One statement for each read, cancelled at `statement_timeout`; its result lies there for a
-//!   day, and what was unloaded until it is read.
-//! Types: numbers, decimals and times exactly; SUPER as JSON. Spatial types are refused before the run where the sync uses
+//!   way of files of Parquet in S3; by wire results of any size in one stream. One statement for each read, cancelled at
+//!   `statement_timeout`; its result lies there for a day, and what was unloaded until it is read.
+//! Types: numbers, decimals and times exactly, `real` with the digits Redshift writes; SUPER as JSON. Spatial types are refused before the run where the sync uses
 //!   them. Per-record errors: NaN and infinity are unreadable values and harm only records that map them.
 //! Idempotency: reading changes nothing; a statement is one snapshot, and is executed under one client token.
-//! API version and sources: 2019-12-20; <https://docs.aws.amazon.com/redshift-data/latest/APIReference/Welcome.html>.
+//! API version and sources: 2019-12-20; <https://docs.aws.amazon.com/redshift-data/latest/APIReference/Welcome.html>; by wire
+//!   PostgreSQL's protocol 3.0, as PostgreSQL 8.0 has it.
 
 mod api;
 mod cells;
@@ -16,6 +17,7 @@ mod fault;
 mod literal;
 mod open;
 mod unload;
+mod wire;
 
 use std::sync::Arc;
 
@@ -24,12 +26,12 @@ use domain::fault::Fault;
 use domain::ports::{ModelSchema, Query, QueryLabel, RowFilter, RowStream, Warehouse, WarehouseEntry};
 use domain::row::{Column, RowBatch};
 use domain::usage::WarehouseUsage;
-use domain::value::{Type, Value};
+use domain::value::Value;
 use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::Mutex;
 
 use self::api::{DataApi, ResultPage};
-use self::cells::ColumnMetadata;
+use self::cells::{CellReader, ColumnMetadata};
 use self::config::Config;
 use self::unload::UnloadTarget;
 use crate::lake;
@@ -43,6 +45,9 @@ pub(crate) const ENTRY: WarehouseEntry = WarehouseEntry {
     schema: || schemars::schema_for!(Config),
 };
 
+/// Conditions in one chain of OR.
+const MAX_OR_CHAIN: usize = 100;
+
 /// The columns of the model that was described last, and its SQL.
 type DescribedColumns = (String, Vec<ColumnMetadata>);
 
@@ -55,10 +60,7 @@ struct RedshiftWarehouse {
 #[async_trait]
 impl Warehouse for RedshiftWarehouse {
     async fn describe(&self, query: &Query) -> Result<ModelSchema, Fault> {
-        let described = self.columns(self.model(query)?, &query.label).await?;
-        let columns: Vec<Column> = described.iter().map(ColumnMetadata::column).collect();
-        let unreadable = described.iter().filter_map(ColumnMetadata::unreadable).collect();
-        Ok(ModelSchema { findings: sql::named_twice(&columns), columns, unreadable, cost: None })
+        Ok(schema(&self.columns(self.model(query)?, &query.label).await?))
     }
 
     async fn rows(&self, query: &Query) -> Result<RowStream, Fault> {
@@ -71,11 +73,11 @@ impl Warehouse for RedshiftWarehouse {
         let done = self.api.run(&statement, &query.label, &mut None).await?;
         query.usage.note(WarehouseUsage::millis(done.millis));
         let page = self.api.page(&done.id, None).await?;
-        let kinds: Vec<Type> = page.column_metadata.iter().map(|column| column.column().kind).collect();
+        let readers = page.column_metadata.iter().map(ColumnMetadata::reader).collect();
         let reading = PagesReading {
             api: Arc::clone(&self.api),
             id: done.id,
-            kinds,
+            readers,
             page,
             at: 0,
             read: 0,
@@ -129,7 +131,7 @@ impl RedshiftWarehouse {
 struct PagesReading {
     api: Arc<DataApi>,
     id: String,
-    kinds: Vec<Type>,
+    readers: Vec<CellReader>,
     page: ResultPage,
     /// Rows of the page that were handed on.
     at: usize,
@@ -146,12 +148,12 @@ impl PagesReading {
             if self.ended {
                 return None;
             }
-            let mut batch = RowBatch::new(self.kinds.len());
+            let mut batch = RowBatch::new(self.readers.len());
             let mut buffer = Vec::new();
             while self.at < self.page.records.len() && !batch.is_full() {
                 let row = &self.page.records[self.at];
-                for (column, kind) in self.kinds.iter().enumerate() {
-                    batch.push(row.get(column).map_or(Value::Null, |cell| cells::value(*kind, cell, &mut buffer)));
+                for (column, reader) in self.readers.iter().enumerate() {
+                    batch.push(row.get(column).map_or(Value::Null, |cell| reader.json(cell, &mut buffer)));
                 }
                 self.at += 1;
             }
@@ -178,6 +180,12 @@ impl PagesReading {
     }
 }
 
+fn schema(described: &[ColumnMetadata]) -> ModelSchema {
+    let columns: Vec<Column> = described.iter().map(ColumnMetadata::column).collect();
+    let unreadable = described.iter().filter_map(ColumnMetadata::unreadable).collect();
+    ModelSchema { findings: sql::named_twice(&columns), columns, unreadable, cost: None }
+}
+
 /// The SQL to send.
 fn statement(model: &str, only: Option<&RowFilter>) -> Result<sql::Statement, String> {
     Ok(match only {
@@ -185,7 +193,19 @@ fn statement(model: &str, only: Option<&RowFilter>) -> Result<sql::Statement, St
         Some(RowFilter::From { column, cell }) => sql::filtered(model, &from(column, cell)?),
         Some(RowFilter::Keys { columns, keys }) => {
             let text = |column: &str| format!("cast({} as varchar)", sql::identifier(column));
-            sql::filtered(model, &sql::any_key(columns, keys, text, literal::quoted))
+            // Redshift has no rows as values, so that keys of several parts are compared part by part, in groups, because a
+            // long chain of OR is a deep one.
+            let one_by_one = |keys: &[Vec<String>]| {
+                let each = |key| sql::any_key(columns, std::slice::from_ref(key), text, literal::quoted);
+                format!("({})", keys.iter().map(each).collect::<Vec<_>>().join(" or "))
+            };
+            let condition = match keys.chunks(MAX_OR_CHAIN) {
+                groups if columns.len() > 1 && keys.len() > 1 => {
+                    groups.map(one_by_one).collect::<Vec<_>>().join(" or ")
+                }
+                _ => sql::any_key(columns, keys, text, literal::quoted),
+            };
+            sql::filtered(model, &condition)
         }
     })
 }

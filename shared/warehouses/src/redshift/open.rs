@@ -5,15 +5,19 @@ use std::sync::Arc;
 use clients::DatabasePlace;
 use clients::http::detail::RecordingSecrets;
 use clients::http::{Http, HttpSettings};
+use clients::postgres::PostgresConfig;
+use domain::clock::Span;
 use domain::config;
+use domain::fault::Fault;
 use domain::ports::{OpenArgs, OpenFuture, Warehouse};
 use serde_json::json;
 use tokio::sync::Mutex;
 
 use super::RedshiftWarehouse;
 use super::api::DataApi;
-use super::config::Config;
+use super::config::{Config, RedshiftVia};
 use super::unload::UnloadTarget;
+use super::wire::WireWarehouse;
 use crate::aws_json::{AwsJsonApi, endpoint};
 use crate::aws_login::AwsIdentity;
 use crate::lake::{S3Client, S3Location};
@@ -22,6 +26,10 @@ pub(super) fn open<'a>(opening: OpenArgs<'a>) -> OpenFuture<'a, dyn Warehouse> {
     Box::pin(async move {
         let place = DatabasePlace::warehouse(opening.name);
         let config: Config = config::read(&place.to_string(), opening.config)?;
+        config.via.check(&place, opening.config)?;
+        if config.via == RedshiftVia::Wire {
+            return wire(place, &config, &opening).await;
+        }
         let secrets = RecordingSecrets::new(opening.secrets);
         let mut target = json!({ "Database": config.database.resolve(&secrets).await? });
         let named = match (&config.workgroup, &config.cluster) {
@@ -103,4 +111,27 @@ pub(super) fn open<'a>(opening: OpenArgs<'a>) -> OpenFuture<'a, dyn Warehouse> {
         Ok(Arc::new(RedshiftWarehouse { api: Arc::new(api), unload, described: Mutex::new(None) })
             as Arc<dyn Warehouse>)
     })
+}
+
+/// With `via: wire`.
+async fn wire(place: DatabasePlace, config: &Config, opening: &OpenArgs<'_>) -> Result<Arc<dyn Warehouse>, Fault> {
+    let (Some(host), Some(user)) = (&config.host, &config.user) else {
+        return Err(place.invalid("with `via: wire` give `host`, `user`, `password` and `database`."));
+    };
+    let settings = PostgresConfig {
+        host: Some(host.clone()),
+        port: config.port.unwrap_or(5439),
+        user: user.clone(),
+        password: config.password.clone(),
+        database: config.database.clone(),
+        tls: config.tls.unwrap_or_default(),
+        ca_file: config.ca_file.clone(),
+        connect_timeout: config.connect_timeout.unwrap_or(Span::seconds(10)),
+        statement_timeout: config.statement_timeout,
+    };
+    if settings.connect_timeout.0.is_zero() || settings.statement_timeout.0.is_zero() {
+        return Err(place.invalid("`connect_timeout` and `statement_timeout` must be more than 0."));
+    }
+    let connector = settings.resolve(place, opening.folder, opening.secrets).await?;
+    Ok(Arc::new(WireWarehouse { connector }))
 }
