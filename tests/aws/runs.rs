@@ -133,7 +133,8 @@ async fn a_look_reads_little_and_writes_nothing() {
     }
     let before = store.consumed();
     store.head(SYNC).await.unwrap();
-    assert_eq!(store.runs(SYNC, engine::notify::LOOK_BACK).await.unwrap().len(), 10);
+    let most = engine::notify::LOOK_BACK;
+    assert_eq!(store.runs(SYNC, most).await.unwrap().len(), most);
     let look = store.consumed() - before;
     println!("a look at a sync: {look:?}");
     assert!(look.read_units <= 10.0 && look.write_units == 0.0, "{look:?}");
