@@ -22,6 +22,8 @@ from pathlib import Path
 
 import yaml
 
+import warehouses
+
 HERE = Path(__file__).resolve().parent
 INFRA = HERE.parent
 ROOT = INFRA.parent
@@ -82,18 +84,19 @@ def destination(entry: object) -> dict:
     }
 
 
-def read_list(path: Path) -> list[dict]:
-    """The destinations of a file."""
+def read_list(path: Path) -> tuple[list[dict], str | None]:
+    """The destinations of a file, and what its warehouses let the extractor do."""
     data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(data, dict) or set(data) != {"destinations"} or not isinstance(data["destinations"], list) or not data["destinations"]:
-        raise Refused(f"{path} has one key, `destinations`, with at least one entry")
+    keys = set(data) if isinstance(data, dict) else set()
+    if not {"destinations"} <= keys <= {"destinations", "warehouses"} or not isinstance(data["destinations"], list) or not data["destinations"]:
+        raise Refused(f"{path} has a key `destinations`, with at least one entry, and none beside it but `warehouses`")
     out = [destination(entry) for entry in data["destinations"]]
     seen: dict[str, str] = {}
     for d in out:
         if d["id"] in seen:
             raise Refused(f"destinations `{seen[d['id']]}` and `{d['name']}` are too alike: CloudFormation would call both {d['id']}")
         seen[d["id"]] = d["name"]
-    return out
+    return out, warehouses.as_yaml(warehouses.statements(data.get("warehouses") or []))
 
 
 def fill(text: str, words: dict) -> str:
@@ -215,12 +218,13 @@ def sections(text: str) -> dict[str, str]:
 
 def render(list_path: Path, output: Path) -> str:
     """The whole template."""
-    destinations = read_list(list_path)
+    destinations, grants = read_list(list_path)
     alarms = yaml.safe_load((INFRA / "watch" / "alarms.yaml").read_text(encoding="utf-8"))["alarms"]
     statements = (HERE / "parts" / "function-statements.yaml").read_text(encoding="utf-8").rstrip("\n")
     common = {
         "code": os.path.relpath(ROOT, output.resolve().parent) + "/",
         "names": ",".join(d["name"] for d in destinations),
+        "warehouses": grants,
         "dashboard": dashboard(destinations),
         "alarms": "\n\n".join(alarm(a, d) for a, d in each(alarms, destinations)),
     }
@@ -250,7 +254,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         text = render(options.list, options.output)
-    except (Refused, OSError, yaml.YAMLError) as what:
+    except (Refused, warehouses.Refused, OSError, yaml.YAMLError) as what:
         print(f"render.py: {what}", file=sys.stderr)
         return 1
     if not options.check:

@@ -9,6 +9,7 @@ import { Architecture } from 'aws-cdk-lib/aws-lambda';
 import { AwsSolutionsChecks, ServerlessChecks } from 'cdk-nag';
 import { readDestinations } from '../lib/destinations';
 import { ReverseEtl } from '../lib/reverse-etl';
+import { readWarehouses } from '../lib/warehouses';
 
 const app = new App();
 const infra = resolve(__dirname, '..', '..', '..');
@@ -58,8 +59,11 @@ const subnetIds = list('subnetIds');
 const keyArn = text('kmsKeyArn');
 const pattern = text('eventPattern');
 
+const listed = text('list') ?? join(infra, 'destinations.yaml');
+
 new ReverseEtl(stack, 'sluicegate', {
-  destinations: readDestinations(text('list') ?? join(infra, 'destinations.yaml')),
+  destinations: readDestinations(listed),
+  warehouses: readWarehouses(listed),
   architecture: architecture(),
   prebuilt: prebuilt(),
   extractorMemory: number('extractorMemory'),

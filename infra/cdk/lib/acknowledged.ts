@@ -1,7 +1,8 @@
 // Findings of cdk-nag that were looked at and stay, each on its own resource with its reason. Everything else fails `cdk synth`.
 
-import { Stack, Validations } from 'aws-cdk-lib';
+import { Aws, Stack, Validations } from 'aws-cdk-lib';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
+import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { Construct } from 'constructs';
 
 function say(on: Construct, id: string, reason: string): void {
@@ -62,4 +63,17 @@ export function ofRole(role: Construct, name: string, stack: string, bucket: Buc
     wildcard(`${objects}/${folder}/*`, 'The objects of one folder of the bucket of this stack; their names begin with the run they belong to.');
   }
   say(role, 'Serverless::Serverless-LambdaStarPermissions', 'Those named one by one under AwsSolutions-IAM5, and no others.');
+}
+
+/** The wildcards in what warehouses need: the objects of a folder, the tables of a database. */
+export function ofWarehouses(role: Construct, grants: readonly PolicyStatement[]): void {
+  const stack = Stack.of(role);
+  const wide = grants.flatMap((grant) => grant.resources).filter((resource) => resource !== '*' && resource.includes('*'));
+  for (const resource of new Set(wide)) {
+    const named = resource
+      .replaceAll(stack.partition, '<AWS::Partition>')
+      .replaceAll(Aws.REGION, '<AWS::Region>')
+      .replaceAll(Aws.ACCOUNT_ID, '<AWS::AccountId>');
+    say(role, `AwsSolutions::AwsSolutions-IAM5[Resource::${named}]`, 'The objects of one folder, or the tables of one database, that infra/destinations.yaml names; their names are not known before.');
+  }
 }

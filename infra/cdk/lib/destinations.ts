@@ -109,8 +109,8 @@ export function readDestinations(file: string): DestinationProps[] {
   const data: unknown = parse(readFileSync(file, 'utf8'));
   const keys = typeof data === 'object' && data !== null ? Object.keys(data) : [];
   const list = (data as { destinations?: unknown } | null)?.destinations;
-  if (keys.length !== 1 || !Array.isArray(list)) {
-    throw new Error(`${file} has one key, \`destinations\`, with at least one entry`);
+  if (!Array.isArray(list) || keys.some((key) => key !== 'destinations' && key !== 'warehouses')) {
+    throw new Error(`${file} has a key \`destinations\`, with at least one entry, and none beside it but \`warehouses\``);
   }
   return list as DestinationProps[];
 }

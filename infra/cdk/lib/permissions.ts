@@ -61,7 +61,14 @@ function common(scope: Construct, named: Named, name: string): PolicyStatement[]
 }
 
 /** What the extractor may do. */
-export function forExtractor(scope: Construct, named: Named, name: string, queueArns: string[], failedArn: string): PolicyDocument {
+export function forExtractor(
+  scope: Construct,
+  named: Named,
+  name: string,
+  queueArns: string[],
+  failedArn: string,
+  warehouses: readonly PolicyStatement[],
+): PolicyDocument {
   return new PolicyDocument({
     statements: [
       ...common(scope, named, name),
@@ -70,6 +77,7 @@ export function forExtractor(scope: Construct, named: Named, name: string, queue
       allow('Plans', ['s3:GetObject', 's3:PutObject'], `${named.bucketArn}/plans/*`),
       allow('LargeBatches', ['s3:PutObject'], `${named.bucketArn}/batches/*`),
       allow('GoOn', ['lambda:InvokeFunction'], arn(scope, 'lambda', `function:${name}`)),
+      ...warehouses,
     ],
   });
 }

@@ -3,6 +3,7 @@
 import { Architecture } from 'aws-cdk-lib/aws-lambda';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { DestinationProps } from './destinations';
+import { WarehouseProps } from './warehouses';
 
 /** Private subnets and security groups that the functions run in. */
 export interface VpcProps {
@@ -14,6 +15,8 @@ export interface VpcProps {
 export interface ReverseEtlProps {
   /** The destinations: each gets a queue, a dead-letter queue, a writer and its alarms. */
   readonly destinations: readonly DestinationProps[];
+  /** The warehouses that the extractor asks as its own AWS role. Default: none. */
+  readonly warehouses?: readonly WarehouseProps[];
   /** What names begin with, and what `sluice --stack` is given. Default: the name of the stack. */
   readonly name?: string;
   /** Processor of the functions. Default: arm64. */

@@ -19,6 +19,7 @@ import * as acknowledged from './acknowledged';
 import { decideAll, Destination } from './destinations';
 import { arn, forExtractor, forScheduler, forWriter, Named } from './permissions';
 import { DEFAULTS, ReverseEtlProps, withDefaults } from './props';
+import { forWarehouses } from './warehouses';
 import { makeAlarms, makeDashboard } from './watch';
 
 const FORTNIGHT = Duration.days(14);
@@ -86,6 +87,7 @@ export class ReverseEtl extends Construct {
     this.output('QueuePrefix', `${stack}-`, 'What the names of the queues begin with');
     this.output('Extractor', this.extractor.functionName, 'Name of the extractor');
     this.output('ExtractorArn', this.extractor.functionArn, 'ARN of the extractor');
+    this.output('ExtractorRole', this.extractor.role!.roleArn, 'Role of the extractor; what is outside of this account trusts it by this ARN');
     this.output('SchedulerRole', role.roleArn, 'Role that schedules start the extractor with');
     this.output('ScheduleGroup', group.ref, 'Group of the schedules');
     this.output('ScheduleDlq', missed.queueArn, 'Queue of ticks that were not delivered');
@@ -223,7 +225,8 @@ export class ReverseEtl extends Construct {
   private makeExtractor(named: Named, queueArns: string[], failed: Queue): Function {
     const name = `${this.stack}-extractor`;
     const { eventMaxAge, extractorMemory, extractorStorage, extractorTimeout, freshnessTarget, spoolMemory } = this.settings;
-    const extractor = this.makeFunction('extractor', 'extractor', name, forExtractor(this, named, name, queueArns, failed.queueArn), {
+    const grants = forWarehouses(this, this.settings.warehouses ?? []);
+    const extractor = this.makeFunction('extractor', 'extractor', name, forExtractor(this, named, name, queueArns, failed.queueArn, grants), {
       description: 'Plans a run of a sync and enqueues its batches.',
       memorySize: extractorMemory,
       timeout: Duration.seconds(extractorTimeout),
@@ -237,6 +240,7 @@ export class ReverseEtl extends Construct {
         SLUICEGATE_FRESHNESS_SECONDS: String(freshnessTarget),
       },
     });
+    acknowledged.ofWarehouses(this.node.findChild('extractor-role'), grants);
     acknowledged.ofExtractor(extractor);
     return extractor;
   }

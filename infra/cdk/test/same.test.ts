@@ -14,6 +14,7 @@ import { Architecture } from 'aws-cdk-lib/aws-lambda';
 import { readDestinations } from '../lib/destinations';
 import { ReverseEtlProps } from '../lib/props';
 import { ReverseEtl } from '../lib/reverse-etl';
+import { readWarehouses } from '../lib/warehouses';
 import { shape } from './shape';
 import { Raw, readTemplate, Template } from './template';
 
@@ -37,7 +38,7 @@ function prebuilt(): string {
 /** The stack as the CDK makes it; `more` may need the stack. */
 function synthesize(list: string, more: (stack: Stack) => Partial<ReverseEtlProps>): Template {
   const stack = new Stack(new App(), NAME);
-  new ReverseEtl(stack, 'sluicegate', { destinations: readDestinations(list), prebuilt: prebuilt(), ...more(stack) });
+  new ReverseEtl(stack, 'sluicegate', { destinations: readDestinations(list), warehouses: readWarehouses(list), prebuilt: prebuilt(), ...more(stack) });
   return new Template(Synthesized.fromStack(stack).toJSON() as Raw, NAME);
 }
 
@@ -125,6 +126,43 @@ destinations:
   - { name: app, concurrency: 2, batch: 10, timeout: 300, memory: 512 }
 `);
   same(new Template(readTemplate(render(list)), NAME), synthesize(list, () => ({})));
+});
+
+const WAREHOUSES = `
+destinations:
+  - { name: crm, concurrency: 2 }
+warehouses:
+  - { name: analytics, type: redshift, workgroup: 'arn:aws:redshift-serverless:eu-west-1:111122223333:workgroup/11111111-2222', unload: s3://acme-unload/sluicegate/ }
+  - { name: old-one, type: redshift, cluster: analytics, database: dev }
+  - { name: lake, type: athena, databases: [marts, staging], data: [s3://acme-lake/marts/, s3://acme-lake/staging/], output: s3://acme-results/sluicegate/ }
+  - { name: own, type: athena, workgroup: crm, databases: [crm], data: [s3://acme-crm/], output: s3://acme-crm/results/ }
+`;
+
+test('with warehouses that AWS guards', () => {
+  const list = write(WAREHOUSES);
+  const sam = new Template(readTemplate(render(list)), NAME);
+  const role = sam.resources().find((resource) => JSON.stringify(resource).includes('athena:StartQueryExecution'));
+  assert.ok(role !== undefined && JSON.stringify(role).includes('redshift-data:statement-owner-iam-userid'));
+  same(sam, synthesize(list, () => ({})));
+});
+
+test('both refuse the same warehouses with the same sentence', () => {
+  const lists: [string, RegExp][] = [
+    ['[{ name: sf, type: snowflake }]', /`type` is one of athena, redshift, not .snowflake.; others need no permission/],
+    ['[{ name: rs, type: redshift }]', /it has a `workgroup`, by its ARN, or a `cluster`/],
+    ['[{ name: rs, type: redshift, workgroup: analytics }]', /`workgroup` is the ARN of a workgroup, not .analytics./],
+    ['[{ name: rs, type: redshift, cluster: a }]', /`database` is the name of a database/],
+    ['[{ name: rs, type: redshift, cluster: a, database: d, unload: bucket }]', /`unload` is a folder in S3/],
+    ['[{ name: lake, type: athena, data: [s3://lake/], output: s3://out/ }]', /`databases` is a list with at least one entry/],
+    ['[{ name: lake, type: athena, databases: [a], data: [s3://lake/], output: s3://out/*}]', /`output` is a folder in S3/],
+    ['[{ name: lake, type: athena, bucket: a }]', /there is no setting bucket; there are data, databases, name, output, type, workgroup/],
+    ['[{ name: rs, type: redshift, cluster: a, database: d }, { name: rs, type: redshift, cluster: a, database: d }]', /too alike/],
+  ];
+  for (const [list, sentence] of lists) {
+    const file = write(`destinations:\n  - { name: crm, concurrency: 2 }\nwarehouses: ${list}\n`);
+    assert.throws(() => synthesize(file, () => ({})), sentence, `the CDK app takes ${list}`);
+    assert.throws(() => render(file), (error: { stderr?: Buffer }) => sentence.test(String(error.stderr)), `render.py takes ${list}`);
+  }
 });
 
 test('both refuse the same lists with the same sentence', () => {
