@@ -93,12 +93,6 @@ open_aws() {
 # Stops the emulator that was started here.
 close_aws() {
   [ -n "$emulator" ] || return 0
-  kill -TERM "$emulator" 2>/dev/null || true
-  for _ in $(seq 50); do
-    kill -0 "$emulator" 2>/dev/null || break
-    sleep 0.1
-  done
-  kill -KILL "$emulator" 2>/dev/null || true
-  wait "$emulator" 2>/dev/null || true
+  stop_process "$emulator"
   emulator=''
 }

@@ -52,7 +52,6 @@ open_bigquery() {
 # Stops the emulator that was started here.
 close_bigquery() {
   [ -n "$bigquery" ] || return 0
-  kill -TERM "$bigquery" 2>/dev/null || true
-  wait "$bigquery" 2>/dev/null || true
+  stop_process "$bigquery"
   bigquery=''
 }

@@ -56,7 +56,6 @@ open_mariadb() {
 # Stops the server that was started here.
 close_mariadb() {
   [ -n "$mariadb" ] || return 0
-  kill -TERM "$mariadb" 2>/dev/null || true
-  wait "$mariadb" 2>/dev/null || true
+  stop_process "$mariadb"
   mariadb=''
 }
